@@ -1,0 +1,149 @@
+// Package cluster is the model of one Kubernetes cluster on OpenStack: the Config that a user writes and the Plan that
+// follows from it. It is pure: it knows neither Pulumi nor any cloud.
+//
+// A stack's life through it: Decode (defaults, strict keys, all errors at once) → NewPlan → package infra.
+package cluster
+
+import "net/netip"
+
+// Config is the stack's `kubernetes-openstack:cluster`, after Decode: complete and valid.
+type Config struct {
+	// Name begins the name of everything created; the stack's name by default.
+	Name string `mapstructure:"name"`
+	// Image that every machine boots.
+	Image Image `mapstructure:"image"`
+	SSH   SSH   `mapstructure:"ssh"`
+	// Network that the machines, pods and Services live in.
+	Network Network `mapstructure:"network"`
+	// API is how clients reach the Kubernetes API.
+	API        API        `mapstructure:"api"`
+	Kubernetes Kubernetes `mapstructure:"kubernetes"`
+	Etcd       Etcd       `mapstructure:"etcd"`
+	// ControlPlane machines run apiserver, controller-manager and scheduler.
+	ControlPlane Group `mapstructure:"controlPlane"`
+	// Pools are the workers.
+	Pools     []Pool    `mapstructure:"pools"`
+	Artifacts Artifacts `mapstructure:"artifacts"`
+	// ServerGroupPolicy spreads the machines of one group over hypervisors: soft-anti-affinity or anti-affinity.
+	ServerGroupPolicy string `mapstructure:"serverGroupPolicy"`
+	// Protect keeps `pulumi destroy` and replacements from deleting the etcd volumes.
+	Protect bool `mapstructure:"protect"`
+}
+
+// Image is a Glance image, by exactly one of its ID and its name. A name is looked up at each preview; an ID needs no
+// network, and never changes by itself.
+type Image struct {
+	ID   string `mapstructure:"id"`
+	Name string `mapstructure:"name"`
+}
+
+// SSH is the operators' access to the machines.
+type SSH struct {
+	// PublicKey in authorized_keys form; without one a key pair is generated, and its private key is a secret output.
+	PublicKey string `mapstructure:"publicKey"`
+	// Allow lists the networks that may connect.
+	Allow []netip.Prefix `mapstructure:"allow"`
+}
+
+// Network modes.
+const (
+	// TenantNetwork creates a network, its subnet and its router.
+	TenantNetwork = "tenant"
+	// ProviderNetwork puts the machines into a network that exists, as in a data centre that routes to each machine.
+	ProviderNetwork = "provider"
+)
+
+// Network is the address plan, and where the machines' network comes from.
+type Network struct {
+	Mode string `mapstructure:"mode"`
+	// CIDR of the machines' subnet.
+	CIDR netip.Prefix `mapstructure:"cidr"`
+	// PodCIDR and ServiceCIDR are routed inside the cluster and, over BGP, in the data centre.
+	PodCIDR     netip.Prefix `mapstructure:"podCIDR"`
+	ServiceCIDR netip.Prefix `mapstructure:"serviceCIDR"`
+	DNSServers  []netip.Addr `mapstructure:"dnsServers"`
+	// External network that the tenant network's router leads to (mode tenant).
+	External External `mapstructure:"external"`
+	// NetworkID and SubnetID of the existing network (mode provider).
+	NetworkID string `mapstructure:"networkID"`
+	SubnetID  string `mapstructure:"subnetID"`
+}
+
+// External is a network that floating IPs come from. A router takes it by ID, a floating IP by name.
+type External struct {
+	ID   string `mapstructure:"id"`
+	Name string `mapstructure:"name"`
+}
+
+// API is the address of the Kubernetes API.
+type API struct {
+	// Address is the virtual address, one of Network.CIDR.
+	Address netip.Addr `mapstructure:"address"`
+	// FloatingIP adds a floating IP in front of Address (mode tenant).
+	FloatingIP bool `mapstructure:"floatingIP"`
+	// Allow lists the networks outside of the cluster that may connect.
+	Allow []netip.Prefix `mapstructure:"allow"`
+}
+
+// Kubernetes is what the control plane and the workers run.
+type Kubernetes struct {
+	Version string `mapstructure:"version"`
+}
+
+// Group is a number of equal machines.
+type Group struct {
+	Count int `mapstructure:"count"`
+	// Flavor by name.
+	Flavor string `mapstructure:"flavor"`
+	// Addresses is the group's own block of Network.CIDR: machine i has its i-th address, whatever other groups do.
+	Addresses netip.Prefix `mapstructure:"addresses"`
+	// Zones are Nova availability zones, taken in turn; Nova chooses where there are none.
+	Zones []string `mapstructure:"zones"`
+}
+
+// Etcd machines hold the state of Kubernetes and of Calico.
+type Etcd struct {
+	Group   `mapstructure:",squash"`
+	Version string `mapstructure:"version"`
+	Volume  Volume `mapstructure:"volume"`
+}
+
+// Volume is a Cinder volume.
+type Volume struct {
+	// Size in GiB.
+	Size int `mapstructure:"size"`
+	// Type by name; Cinder's default type where empty.
+	Type string `mapstructure:"type"`
+}
+
+// Pool is a named group of workers.
+type Pool struct {
+	Name  string `mapstructure:"name"`
+	Group `mapstructure:",squash"`
+}
+
+// Artifacts is where the machines download what they run.
+type Artifacts struct {
+	// Mirror is put before the upstream location: MIRROR/github.com/etcd-io/… . Empty: https and upstream itself.
+	Mirror string `mapstructure:"mirror"`
+	// Checksums are the sha256 of artifacts by name, where they are not the pinned upstream ones.
+	Checksums map[string]string `mapstructure:"checksums"`
+}
+
+// Defaults is the configuration before the user's is read over it. Addresses, flavors and the image have none: they
+// are the cloud's.
+func Defaults(stack string) Config {
+	return Config{
+		Name: stack,
+		Network: Network{
+			Mode:        TenantNetwork,
+			PodCIDR:     netip.MustParsePrefix("10.244.0.0/16"),
+			ServiceCIDR: netip.MustParsePrefix("10.96.0.0/16"),
+		},
+		Kubernetes:        Kubernetes{Version: "1.36.4"},
+		Etcd:              Etcd{Group: Group{Count: 3}, Version: "3.6.14", Volume: Volume{Size: 10}},
+		ControlPlane:      Group{Count: 3},
+		ServerGroupPolicy: "soft-anti-affinity",
+		Protect:           true,
+	}
+}

@@ -1,0 +1,185 @@
+package cluster
+
+import (
+	"encoding/json"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"sigs.k8s.io/yaml"
+)
+
+// decode decodes YAML as Pulumi would hand it over.
+func decode(t *testing.T, text string) (Config, error) {
+	t.Helper()
+	object, err := yaml.YAMLToJSON([]byte(text))
+	require.NoError(t, err)
+	return Decode("test", string(object))
+}
+
+// valid is a small configuration, as an object to break.
+func valid(t *testing.T) map[string]any {
+	t.Helper()
+	text, err := os.ReadFile("testdata/small.yaml")
+	require.NoError(t, err)
+	var object map[string]any
+	require.NoError(t, yaml.Unmarshal(text, &object))
+	return object
+}
+
+// set puts value at a dotted path; a number is an index.
+func set(object any, path string, value any) {
+	head, rest, more := strings.Cut(path, ".")
+	if list, ok := object.([]any); ok {
+		i := int(head[0] - '0')
+		if !more {
+			list[i] = value
+			return
+		}
+		set(list[i], rest, value)
+		return
+	}
+	m := object.(map[string]any)
+	switch {
+	case !more && value == nil:
+		delete(m, head)
+	case !more:
+		m[head] = value
+	default:
+		if m[head] == nil {
+			m[head] = map[string]any{}
+		}
+		set(m[head], rest, value)
+	}
+}
+
+func TestDefaultsAndOverrides(t *testing.T) {
+	text, err := os.ReadFile("testdata/small.yaml")
+	require.NoError(t, err)
+	c, err := decode(t, string(text))
+	require.NoError(t, err)
+	assert.Equal(t, "test", c.Name, "the stack's name is the default")
+	assert.Equal(t, TenantNetwork, c.Network.Mode)
+	assert.Equal(t, "10.244.0.0/16", c.Network.PodCIDR.String())
+	assert.True(t, c.Protect)
+	assert.Equal(t, 10, c.Etcd.Volume.Size)
+	assert.Equal(t, 2, c.Pools[0].Count)
+}
+
+// Each row breaks the small configuration in one way, and expects exactly that error.
+func TestErrors(t *testing.T) {
+	for _, row := range []struct {
+		name, path string
+		value      any
+		want       string
+	}{
+		{"unknown key", "colour", "red", "colour: unknown key"},
+		{"unknown nested key", "pools.0.colour", "red", "pools[0].colour: unknown key"},
+		{"wrong case", "etcd.Count", 3, "etcd.Count: unknown key"},
+		{"text for a number", "pools.0.count", "two", "pools[0].count: must be a number, not two"},
+		{"fraction", "etcd.count", 2.5, "etcd.count: must be a whole number, not 2.5"},
+		{"list for an object", "network", []any{1}, "network: expected a map or struct, got \"slice\""},
+		{"no workers", "pools", []any{}, "pools: must have at least one pool of workers"},
+		{"count", "pools.0.count", 0, "pools[0].count: must be at least 1, not 0"},
+		{"even etcd", "etcd.count", 4, "etcd.count: must be odd: 4 members survive no more failures than 3"},
+		{"many etcd", "etcd.count", 9, "etcd.count: must be 1, 3, 5 or 7, not 9"},
+		{"name", "name", "Prod_1", "name: must be lower-case letters, digits and '-' inside, as in Kubernetes node names, not \"Prod_1\""},
+		{"long name", "name", strings.Repeat("a", 60), "name: makes hostnames like " + strings.Repeat("a", 60) + "-etcd-2 longer than 63 characters"},
+		{"pool name taken", "pools.0.name", "etcd", `pools[0].name: "etcd" is the name of another group of machines`},
+		{"pool name", "pools.0.name", "A", "pools[0].name: must be lower-case letters, digits and '-' inside, as in Kubernetes node names, not \"A\""},
+		{"flavor", "controlPlane.flavor", nil, "controlPlane.flavor: must be set to the name of a flavor"},
+		{"zone", "pools.0.zones", []any{""}, "pools[0].zones[0]: must not be empty"},
+		{"no image", "image.id", nil, "image: must have exactly one of id and name"},
+		{"two images", "image.name", "centos", "image: must have exactly one of id and name"},
+		{"key", "ssh.publicKey", "secret", "ssh.publicKey: must be a public key as in authorized_keys, such as ssh-ed25519 AAAA…"},
+		{"ssh from", "ssh.allow", []any{"all"}, "ssh.allow[0]: must be an IPv4 CIDR such as 10.0.0.0/24, not all"},
+		{"CIDR", "network.podCIDR", "10.244.0.0", "network.podCIDR: must be an IPv4 CIDR such as 10.0.0.0/24, not 10.244.0.0"},
+		{"IPv6", "network.podCIDR", "fd00::/64", "network.podCIDR: must be an IPv4 CIDR such as 10.0.0.0/24, not fd00::/64"},
+		{"host bits", "network.podCIDR", "10.244.1.0/16", "network.podCIDR: has bits set beyond its length: 10.244.0.0/16 would be right"},
+		{"no CIDR", "network.cidr", nil, "network.cidr: must be set to an IPv4 CIDR such as 10.0.0.0/24"},
+		{"overlap", "network.podCIDR", "10.96.0.0/15", "network.serviceCIDR: 10.96.0.0/16 overlaps network.podCIDR 10.96.0.0/15"},
+		{"pods over machines", "network.podCIDR", "10.0.0.0/16", "network.podCIDR: 10.0.0.0/16 overlaps network.cidr 10.0.0.0/24"},
+		{"few pods", "network.podCIDR", "10.244.0.0/25", "network.podCIDR: 10.244.0.0/25 has too few /26 blocks for 4 nodes"},
+		{"services", "network.serviceCIDR", "10.64.0.0/11", "network.serviceCIDR: must be between /12 and /28, not /11"},
+		{"mode", "network.mode", "vlan", `network.mode: must be tenant or provider, not "vlan"`},
+		{"router", "network.external.id", nil, "network.external.id: must be set to the ID of the network that the router leads to"},
+		{"pool of floating IPs", "network.external.name", nil, "network.external.name: must be set to the name of the network that api.floatingIP comes from"},
+		{"provider in tenant", "network.subnetID", "x", "network.subnetID: cannot be set: network.mode is tenant"},
+		{"nameserver", "network.dnsServers", []any{"dns"}, "network.dnsServers[0]: must be an IPv4 address such as 10.0.0.10, not dns"},
+		{"outside", "etcd.addresses", "10.1.0.0/28", "etcd.addresses: 10.1.0.0/28 is not inside of network.cidr 10.0.0.0/24"},
+		{"reserved", "etcd.addresses", "10.0.0.0/28", "etcd.addresses: 10.0.0.0/28 touches the network's own first 16 addresses: begin at 10.0.0.16 or later"},
+		{"small block", "etcd.addresses", "10.0.0.16/31", "etcd.addresses: 10.0.0.16/31 has 2 addresses for 3 machines"},
+		{"shared block", "pools.0.addresses", "10.0.0.16/28", "pools[0].addresses: 10.0.0.16/28 overlaps etcd.addresses 10.0.0.16/28"},
+		{"no block", "pools.0.addresses", nil, "pools[0].addresses: must be set to this group's own part of network.cidr, such as 10.0.0.16/28"},
+		{"broadcast", "pools.0", map[string]any{"name": "a", "count": 2, "flavor": "f", "addresses": "10.0.0.254/31"}, "pools[0].addresses: 10.0.0.254/31: its 2. address is the network's broadcast address"},
+		{"VIP outside", "api.address", "10.1.0.1", "api.address: 10.1.0.1 is not in network.cidr 10.0.0.0/24"},
+		{"VIP on a machine", "api.address", "10.0.0.17", "api.address: 10.0.0.17 is in etcd.addresses 10.0.0.16/28"},
+		{"VIP on DHCP", "api.address", "10.0.0.2", "api.address: 10.0.0.2 is the gateway's or Neutron's own: 10.0.0.1–10.0.0.9 are taken"},
+		{"kubernetes", "kubernetes.version", "1.20.0", `kubernetes.version: must be a version of 1.34, 1.35, 1.36, such as 1.36.4, not "1.20.0"`},
+		{"kubernetes with v", "kubernetes.version", "v1.36.4", `kubernetes.version: must be a version of 1.34, 1.35, 1.36, such as 1.36.4, not "v1.36.4"`},
+		{"etcd", "etcd.version", "3.5.1", `etcd.version: must be a version of 3.6, 3.7, such as 3.6.14, not "3.5.1"`},
+		{"etcd with a hole", "etcd.version", "3.6.9", "etcd.version: 3.6.9 has a known security hole: use 3.6.14 or later"},
+		{"no sum", "etcd.version", "3.6.16", "artifacts.checksums.etcd: must be set: no sha256 of etcd 3.6.16 is pinned"},
+		{"bad sum", "artifacts.checksums.etcd", "abc", "artifacts.checksums.etcd: must be a sha256 of 64 hexadecimal digits"},
+		{"unknown artifact", "artifacts.checksums.etdc", strings.Repeat("0", 64), "artifacts.checksums.etdc: is no artifact: there are etcd"},
+		{"mirror", "artifacts.mirror", "mirror.example.com", `artifacts.mirror: must be a URL such as https://mirror.example.com/releases, not "mirror.example.com"`},
+		{"policy", "serverGroupPolicy", "affinity", `serverGroupPolicy: must be one of soft-anti-affinity, anti-affinity, not "affinity"`},
+		{"volume", "etcd.volume.size", 0, "etcd.volume.size: must be at least 1 (GiB), not 0"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			object := valid(t)
+			set(object, row.path, row.value)
+			text, err := json.Marshal(object)
+			require.NoError(t, err)
+			_, err = Decode("test", string(text))
+			var errs Errors
+			require.ErrorAs(t, err, &errs)
+			require.Len(t, errs, 1, "%s", errs)
+			assert.Equal(t, row.want, errs[0].Error())
+		})
+	}
+}
+
+func TestVersionsThatDoNotGoTogether(t *testing.T) {
+	object := valid(t)
+	set(object, "kubernetes.version", "1.34.2")
+	set(object, "etcd.version", "3.7.3")
+	text, _ := json.Marshal(object)
+	_, err := Decode("test", string(text))
+	assert.EqualError(t, err, "kubernetes-openstack:cluster has 1 error:\n"+
+		"  etcd.version: 3.7.3 does not go with Kubernetes 1.34.2: use 3.6")
+}
+
+func TestProviderNetwork(t *testing.T) {
+	object := valid(t)
+	set(object, "network", map[string]any{"mode": "provider", "cidr": "10.0.0.0/24"})
+	text, _ := json.Marshal(object)
+	_, err := Decode("test", string(text))
+	assert.EqualError(t, err, `kubernetes-openstack:cluster has 4 errors:
+  network.networkID: must be set to the ID of the existing network
+  network.subnetID: must be set to the ID of the existing subnet
+  api.floatingIP: cannot be true: network.mode is provider, and floating IPs need a router
+  api.address: must be set to a free address of network.cidr`)
+}
+
+// Ten mistakes at once, each of another kind, give ten errors at once.
+func TestAllErrorsAtOnce(t *testing.T) {
+	text, err := os.ReadFile("testdata/ten-mistakes.yaml")
+	require.NoError(t, err)
+	_, err = decode(t, string(text))
+	require.Error(t, err)
+	want, readErr := os.ReadFile("testdata/ten-mistakes.txt")
+	require.NoError(t, readErr)
+	if os.Getenv("UPDATE_GOLDEN") != "" {
+		require.NoError(t, os.WriteFile("testdata/ten-mistakes.txt", []byte(err.Error()+"\n"), 0o644))
+		return
+	}
+	assert.Equal(t, string(want), err.Error()+"\n")
+}
+
+func TestNotAnObject(t *testing.T) {
+	_, err := Decode("test", `"text"`)
+	assert.EqualError(t, err, "kubernetes-openstack:cluster has 1 error:\n  cluster: must be an object of keys and values")
+}

@@ -1,0 +1,165 @@
+package cluster
+
+import (
+	"fmt"
+	"net/netip"
+)
+
+// Plan is everything that follows from a Config: what package infra declares and package templates renders.
+type Plan struct {
+	Config
+	// Gateway and Neutron's own addresses (first to last) of a tenant network.
+	Gateway                   netip.Addr
+	NeutronFirst, NeutronLast netip.Addr
+	// Kubernetes Service addresses of the API and of DNS.
+	APIService, DNSService netip.Addr
+	// Machines in the order etcd, control plane, pools; each group by index.
+	Machines []Machine
+	// Authorities, Keys and Certificates of the PKI.
+	Authorities  []Authority
+	Keys         []Key
+	Certificates []Certificate
+	// Rules open the machines' security groups.
+	Rules []Rule
+}
+
+// Role is what a machine is for.
+type Role string
+
+// The roles, each with a security group.
+const (
+	RoleEtcd         Role = "etcd"
+	RoleControlPlane Role = "control-plane"
+	RoleWorker       Role = "worker"
+)
+
+// Roles in the order of a Plan's machines.
+var Roles = []Role{RoleEtcd, RoleControlPlane, RoleWorker}
+
+// Machine is one instance, its port and, for etcd, its volume. ID and Address depend on the group and the index
+// alone: they stay when other groups come, go or change size.
+type Machine struct {
+	// ID is name, hostname and Kubernetes node name: dev-etcd-0.
+	ID string
+	// Group is the server group: etcd, control-plane or the pool's name.
+	Group   string
+	Role    Role
+	Index   int
+	Address netip.Addr
+	// Zone is empty where Nova chooses.
+	Zone   string
+	Flavor string
+	// Artifacts to install, and the files of the PKI to hold.
+	Artifacts []Artifact
+	PKI       []PKIFile
+}
+
+// name is the machine's within its cluster: etcd-0.
+func (m Machine) name() string { return fmt.Sprintf("%s-%d", m.Group, m.Index) }
+
+// EtcdPeerPort and the other ports that machines listen on.
+const (
+	EtcdClientPort = 2379
+	EtcdPeerPort   = 2380
+	APIPort        = 6443
+	KubeletPort    = 10250
+	BGPPort        = 179
+	SSHPort        = 22
+)
+
+// NewPlan plans a valid Config.
+func NewPlan(c Config) Plan {
+	if !c.API.Address.IsValid() {
+		c.API.Address = address(c.Network.CIDR, 10)
+	}
+	p := Plan{
+		Config:     c,
+		Gateway:    c.Network.gateway(),
+		APIService: address(c.Network.ServiceCIDR, 1),
+		DNSService: address(c.Network.ServiceCIDR, 10),
+	}
+	p.NeutronFirst, p.NeutronLast = c.Network.neutronPool()
+	for _, g := range c.groups() {
+		for i := range g.Count {
+			m := Machine{
+				ID:      machineID(c.Name, g.name, i),
+				Group:   g.name,
+				Role:    g.role,
+				Index:   i,
+				Address: address(g.Addresses, i),
+				Flavor:  g.Flavor,
+			}
+			if len(g.Zones) > 0 {
+				m.Zone = g.Zones[i%len(g.Zones)]
+			}
+			if g.role == RoleEtcd {
+				m.Artifacts = append(m.Artifacts, c.Artifacts.artifact("etcd", c.Etcd.Version))
+			}
+			p.Machines = append(p.Machines, m)
+		}
+	}
+	p.planPKI()
+	p.Rules = c.rules()
+	return p
+}
+
+// WithRole are the machines of one role.
+func (p Plan) WithRole(role Role) []Machine {
+	var out []Machine
+	for _, m := range p.Machines {
+		if m.Role == role {
+			out = append(out, m)
+		}
+	}
+	return out
+}
+
+// Groups are the names of the groups of machines, each a server group.
+func (p Plan) Groups() []string {
+	var out []string
+	for _, g := range p.groups() {
+		out = append(out, g.name)
+	}
+	return out
+}
+
+// namedGroup is a group of machines with its place in the Config.
+type namedGroup struct {
+	Group
+	// name in machine IDs, and path into the user's YAML.
+	name, path string
+	role       Role
+}
+
+func (c Config) groups() []namedGroup {
+	groups := []namedGroup{
+		{c.Etcd.Group, string(RoleEtcd), "etcd", RoleEtcd},
+		{c.ControlPlane, string(RoleControlPlane), "controlPlane", RoleControlPlane},
+	}
+	for i, pool := range c.Pools {
+		groups = append(groups, namedGroup{pool.Group, pool.Name, fmt.Sprintf("pools[%d]", i), RoleWorker})
+	}
+	return groups
+}
+
+func machineID(cluster, group string, index int) string {
+	return fmt.Sprintf("%s-%s-%d", cluster, group, index)
+}
+
+func (n Network) gateway() netip.Addr { return address(n.CIDR, 1) }
+
+// neutronPool is what Neutron may give to ports of its own, such as DHCP's.
+func (n Network) neutronPool() (first, last netip.Addr) {
+	return address(n.CIDR, 2), address(n.CIDR, 9)
+}
+
+// address is the i-th address of an IPv4 prefix, the 0th being the network's own.
+func address(p netip.Prefix, i int) netip.Addr {
+	b := p.Addr().As4()
+	n := uint32(b[0])<<24 | uint32(b[1])<<16 | uint32(b[2])<<8 | uint32(b[3])
+	n += uint32(i)
+	return netip.AddrFrom4([4]byte{byte(n >> 24), byte(n >> 16), byte(n >> 8), byte(n)})
+}
+
+// last is the broadcast address of an IPv4 prefix.
+func last(p netip.Prefix) netip.Addr { return address(p, 1<<(32-p.Bits())-1) }
