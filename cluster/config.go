@@ -110,7 +110,7 @@ type Etcd struct {
 
 // Volume is a Cinder volume.
 type Volume struct {
-	// Size in GiB.
+	// Size in GiB. etcd's quota is 8, and a defragmentation or a restore needs a second copy.
 	Size int `mapstructure:"size"`
 	// Type by name; Cinder's default type where empty.
 	Type string `mapstructure:"type"`
@@ -141,7 +141,7 @@ func Defaults(stack string) Config {
 			ServiceCIDR: netip.MustParsePrefix("10.96.0.0/16"),
 		},
 		Kubernetes:        Kubernetes{Version: "1.36.4"},
-		Etcd:              Etcd{Group: Group{Count: 3}, Version: "3.6.14", Volume: Volume{Size: 10}},
+		Etcd:              Etcd{Group: Group{Count: 3}, Version: "3.6.14", Volume: Volume{Size: 20}},
 		ControlPlane:      Group{Count: 3},
 		ServerGroupPolicy: "soft-anti-affinity",
 		Protect:           true,

@@ -64,7 +64,7 @@ func TestDefaultsAndOverrides(t *testing.T) {
 	assert.Equal(t, TenantNetwork, c.Network.Mode)
 	assert.Equal(t, "10.244.0.0/16", c.Network.PodCIDR.String())
 	assert.True(t, c.Protect)
-	assert.Equal(t, 10, c.Etcd.Volume.Size)
+	assert.Equal(t, 20, c.Etcd.Volume.Size)
 	assert.Equal(t, 2, c.Pools[0].Count)
 }
 
