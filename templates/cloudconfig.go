@@ -1,0 +1,49 @@
+package templates
+
+import (
+	"fmt"
+	"path"
+
+	"sigs.k8s.io/yaml"
+)
+
+// cloudConfig is the part of cloud-init's format that we use. It is marshalled, never pasted together: a badly indented
+// key in a block of text is refused by cloud-init without anybody noticing.
+type cloudConfig struct {
+	Hostname         string      `json:"hostname"`
+	FQDN             string      `json:"fqdn"` // else CentOS takes the cloud's, with its domain
+	PreserveHostname bool        `json:"preserve_hostname"`
+	ManageEtcHosts   string      `json:"manage_etc_hosts"` // localhost: adds the machine's own name, keeps the rest
+	WriteFiles       []writeFile `json:"write_files"`
+	RunCmd           [][]string  `json:"runcmd"`
+}
+
+type writeFile struct {
+	Path        string `json:"path"`
+	Permissions string `json:"permissions"`
+	Content     string `json:"content"`
+}
+
+// CloudConfig is the machine's whole user-data as cloud-init reads it: "#cloud-config" and YAML.
+// Its one command, first-boot, hands over to systemd.
+func CloudConfig(m Machine) ([]byte, error) {
+	files, err := m.files()
+	if err != nil {
+		return nil, fmt.Errorf("user-data of %s: %w", m.Hostname, err)
+	}
+	config := cloudConfig{Hostname: m.Hostname, FQDN: m.Hostname, ManageEtcHosts: "localhost"}
+	var units []string
+	for _, f := range files {
+		config.WriteFiles = append(config.WriteFiles,
+			writeFile{Path: f.Path, Permissions: fmt.Sprintf("%04o", f.Mode.Perm()), Content: f.Content})
+		if path.Dir(f.Path) == "/etc/systemd/system" {
+			units = append(units, path.Base(f.Path))
+		}
+	}
+	config.RunCmd = [][]string{append([]string{"/usr/local/sbin/first-boot"}, units...)}
+	text, err := yaml.Marshal(config)
+	if err != nil {
+		return nil, fmt.Errorf("user-data of %s: %w", m.Hostname, err)
+	}
+	return append([]byte("#cloud-config\n"), text...), nil
+}
