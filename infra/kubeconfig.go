@@ -1,0 +1,35 @@
+package infra
+
+import (
+	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
+	"sigs.k8s.io/yaml"
+
+	"kubernetes-openstack/cluster"
+)
+
+// Kubeconfig is the administrators', a secret: whoever has it may do everything.
+func (in *Infra) Kubeconfig(plan cluster.Plan) pulumi.StringOutput {
+	return pulumi.ToSecret(pulumi.All(
+		in.Endpoint.URL(),
+		in.PKI.Part(cluster.KubernetesCA, cluster.PartCertificate),
+		in.PKI.Part(cluster.AdminCertificate, cluster.PartCertificate),
+		in.PKI.Part(cluster.AdminCertificate, cluster.PartPrivateKey),
+	).ApplyT(func(values []any) (string, error) {
+		return kubeconfig(plan.Name, values[0].(string), []byte(values[1].(string)), []byte(values[2].(string)), []byte(values[3].(string)))
+	})).(pulumi.StringOutput)
+}
+
+// kubeconfig in kubectl's format; []byte becomes base64, as its *-data fields want.
+func kubeconfig(name, server string, ca, certificate, key []byte) (string, error) {
+	type object = map[string]any
+	user := name + "-admin"
+	text, err := yaml.Marshal(object{
+		"apiVersion":      "v1",
+		"kind":            "Config",
+		"clusters":        []object{{"name": name, "cluster": object{"server": server, "certificate-authority-data": ca}}},
+		"users":           []object{{"name": user, "user": object{"client-certificate-data": certificate, "client-key-data": key}}},
+		"contexts":        []object{{"name": name, "context": object{"cluster": name, "user": user}}},
+		"current-context": name,
+	})
+	return string(text), err
+}

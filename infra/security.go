@@ -1,0 +1,51 @@
+package infra
+
+import (
+	"github.com/pulumi/pulumi-openstack/sdk/v3/go/openstack/networking"
+	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
+
+	"kubernetes-openstack/cluster"
+)
+
+// Security is a security group for each role, with the Plan's rules in it.
+type Security struct {
+	pulumi.ResourceState
+	groups map[cluster.Role]*networking.SecGroup
+}
+
+// NewSecurity declares it. Neutron's default rules, which let everything out, stay.
+func NewSecurity(ctx *pulumi.Context, plan cluster.Plan) (*Security, error) {
+	s := &Security{groups: map[cluster.Role]*networking.SecGroup{}}
+	child, err := component(ctx, "Security", plan.Name, s)
+	if err != nil {
+		return nil, err
+	}
+	for _, role := range cluster.Roles {
+		name := plan.Name + "-" + string(role)
+		s.groups[role], err = networking.NewSecGroup(ctx, name, &networking.SecGroupArgs{
+			Name:        pulumi.String(name),
+			Description: pulumi.String(string(role) + " machines of " + plan.Name),
+			Tags:        tags(plan, string(role)),
+		}, child)
+		if err != nil {
+			return nil, err
+		}
+	}
+	for _, rule := range plan.Rules {
+		args := &networking.SecGroupRuleArgs{
+			SecurityGroupId: s.groups[rule.To].ID(),
+			Direction:       pulumi.String("ingress"),
+			Ethertype:       pulumi.String("IPv4"),
+			Protocol:        optional(rule.Protocol),
+			RemoteIpPrefix:  pulumi.String(rule.From.String()),
+			Description:     pulumi.String(rule.Reason),
+		}
+		if rule.Port != 0 {
+			args.PortRangeMin, args.PortRangeMax = pulumi.Int(rule.Port), pulumi.Int(rule.Port)
+		}
+		if _, err := networking.NewSecGroupRule(ctx, plan.Name+"-"+rule.Name, args, child); err != nil {
+			return nil, err
+		}
+	}
+	return s, ctx.RegisterResourceOutputs(s, pulumi.Map{})
+}

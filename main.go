@@ -1,0 +1,10 @@
+// Command kubernetes-openstack is a Pulumi program: `pulumi up` turns an OpenStack project into a Kubernetes cluster.
+package main
+
+import (
+	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
+
+	"kubernetes-openstack/program"
+)
+
+func main() { pulumi.Run(program.Run) }

@@ -1,0 +1,81 @@
+// Package program is the Pulumi program: configuration → plan → infra → outputs.
+package program
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
+
+	"kubernetes-openstack/cluster"
+	"kubernetes-openstack/infra"
+)
+
+const configKey = "kubernetes-openstack:cluster"
+
+// Run declares the stack. Whatever is wrong with the configuration is its error, before anything is declared.
+func Run(ctx *pulumi.Context) error {
+	if err := onlyOurKeys(); err != nil {
+		return err
+	}
+	text, ok := ctx.GetConfig(configKey)
+	if !ok {
+		return fmt.Errorf("%s is not set in Pulumi.%s.yaml: Pulumi.prod.yaml.example shows one", configKey, ctx.Stack())
+	}
+	config, err := cluster.Decode(ctx.Stack(), text)
+	if err != nil {
+		return err
+	}
+	plan := cluster.NewPlan(config)
+	if err := infra.CheckUserData(plan); err != nil {
+		return err
+	}
+	in, err := infra.New(ctx, plan)
+	if err != nil {
+		return err
+	}
+	export(ctx, plan, in)
+	return nil
+}
+
+// onlyOurKeys refuses a misspelt `kubernetes-openstack:cluster`: Pulumi itself ignores keys that nobody asks for.
+func onlyOurKeys() error {
+	text := os.Getenv(pulumi.EnvConfig)
+	if text == "" {
+		return nil // under mocks
+	}
+	var keys map[string]string
+	if err := json.Unmarshal([]byte(text), &keys); err != nil {
+		return fmt.Errorf("read the stack's configuration: %w", err)
+	}
+	for key := range keys {
+		if strings.HasPrefix(key, "kubernetes-openstack:") && key != configKey {
+			return fmt.Errorf("%s: unknown key; everything is in %s", key, configKey)
+		}
+	}
+	return nil
+}
+
+func export(ctx *pulumi.Context, plan cluster.Plan, in *infra.Infra) {
+	machines := pulumi.Map{}
+	etcd := pulumi.StringArray{}
+	for _, m := range plan.Machines {
+		machines[m.ID] = pulumi.Map{
+			"role":    pulumi.String(string(m.Role)),
+			"address": pulumi.String(m.Address.String()),
+			"id":      in.Machines[m.ID].Instance.ID(),
+		}
+		if m.Role == cluster.RoleEtcd {
+			etcd = append(etcd, pulumi.Sprintf("https://%s:%d", m.Address, cluster.EtcdClientPort))
+		}
+	}
+	ctx.Export("machines", machines)
+	ctx.Export("endpoints", pulumi.Map{"api": in.Endpoint.URL(), "etcd": etcd})
+	ctx.Export("caCertificate", in.PKI.Part(cluster.KubernetesCA, cluster.PartCertificate))
+	ctx.Export("kubeconfig", in.Kubeconfig(plan))
+	if in.SSHKey.PrivateKey != nil {
+		ctx.Export("sshPrivateKey", pulumi.ToSecret(*in.SSHKey.PrivateKey))
+	}
+}

@@ -1,0 +1,144 @@
+//go:build e2e
+
+package tests
+
+import (
+	"bufio"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+const cloudEnv = toolchainEnv + `; eval "$(go run ./devcloud env)"`
+
+// One cluster's life on a real OpenStack, with the real engine: an up that is killed and resumed, a running etcd, no
+// drift, a member that is replaced, and a destroy that leaves nothing.
+func TestLife(t *testing.T) {
+	e := newEngine(t, "e2e", cloudEnv, unchanged)
+	clouds := e.getenv("OS_CLIENT_CONFIG_FILE")
+	before := inventory(t, clouds)
+	t.Cleanup(func() { // whatever failed, the next run begins with a clean project
+		if t.Failed() {
+			out, _ := e.try("destroy", "--yes", "--skip-preview")
+			t.Log(out)
+		}
+	})
+
+	step(t, "up, killed while an instance is being created", func(t *testing.T) {
+		e.killDuring(t, "Instance e2e-etcd-0 creating", "up", "--yes", "--skip-preview")
+	})
+	step(t, "resume, and up", func(t *testing.T) {
+		e.run(t, "go run ./resume -s e2e")
+		e.must("up", "--yes", "--skip-preview")
+	})
+	step(t, "etcd is healthy", func(t *testing.T) { e.waitForEtcd(t) })
+	step(t, "nothing to change", func(t *testing.T) { e.must("preview", "--expect-no-changes") })
+	step(t, "nor in OpenStack itself", func(t *testing.T) {
+		e.must("refresh", "--yes", "--skip-preview")
+		e.must("preview", "--expect-no-changes")
+	})
+	step(t, "workers hold no private key", func(t *testing.T) {
+		assert.Contains(t, e.on(t, "e2e-etcd-0", "cloud-init query userdata"), "PRIVATE KEY")
+		assert.NotContains(t, e.on(t, "e2e-worker-0", "cloud-init query userdata"), "PRIVATE KEY")
+	})
+	step(t, "a replaced instance is the same etcd member with the same data", func(t *testing.T) {
+		e.on(t, "e2e-etcd-0", "etcdctl put answer 42")
+		e.on(t, "e2e-etcd-1", "touch /var/lib/etcd/marker")
+		members := e.on(t, "e2e-etcd-0", "etcdctl member list")
+		machine := e.on(t, "e2e-etcd-1", "cat /var/lib/cloud/data/instance-id")
+		e.must("up", "--yes", "--skip-preview", "--replace", e.urn("openstack:compute/instance:Instance", "e2e-etcd-1"))
+		e.waitForEtcd(t)
+		assert.NotEqual(t, machine, e.on(t, "e2e-etcd-1", "cat /var/lib/cloud/data/instance-id"), "another instance")
+		e.on(t, "e2e-etcd-1", "test -e /var/lib/etcd/marker")
+		assert.Equal(t, members, e.on(t, "e2e-etcd-0", "etcdctl member list"))
+		assert.Contains(t, e.on(t, "e2e-etcd-1", "etcdctl get answer --endpoints https://127.0.0.1:2379"), "42")
+		e.must("preview", "--expect-no-changes")
+	})
+	step(t, "destroy leaves nothing", func(t *testing.T) {
+		e.must("destroy", "--yes", "--skip-preview")
+		var left []string
+		for _, thing := range inventory(t, clouds) {
+			if !slices.Contains(before, thing) {
+				left = append(left, thing)
+			}
+		}
+		assert.Empty(t, left)
+	})
+}
+
+// step runs one part, and ends the test where it fails: each builds on the one before.
+func step(t *testing.T, name string, f func(*testing.T)) {
+	t.Helper()
+	if !t.Run(name, f) {
+		t.FailNow()
+	}
+}
+
+func (e *engine) getenv(name string) string {
+	for _, entry := range e.env {
+		if value, ok := strings.CutPrefix(entry, name+"="); ok {
+			return value
+		}
+	}
+	return ""
+}
+
+func (e *engine) urn(token, name string) string {
+	return fmt.Sprintf("urn:pulumi:%s::kubernetes-openstack::kubernetes-openstack:infra:Machine$%s::%s", e.stack, token, name)
+}
+
+// run runs a line of shell.
+func (e *engine) run(t *testing.T, line string, args ...string) string {
+	t.Helper()
+	out, err := e.shell(line, args...).CombinedOutput()
+	require.NoError(t, err, "%s\n%s", line, out)
+	return string(out)
+}
+
+// on runs a command on a machine.
+func (e *engine) on(t *testing.T, machine, command string) string {
+	t.Helper()
+	return e.run(t, `exec go run ./devcloud exec "$1" -- "$2"`, machine, command)
+}
+
+// killDuring runs pulumi and kills the engine, with no chance to clean up, once it prints the line.
+func (e *engine) killDuring(t *testing.T, line string, args ...string) {
+	t.Helper()
+	cmd := e.command(args...)
+	out, err := cmd.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, cmd.Start())
+	seen := false
+	var printed strings.Builder
+	for lines := bufio.NewScanner(out); lines.Scan(); {
+		printed.WriteString(lines.Text() + "\n")
+		if !seen && strings.Contains(lines.Text(), line) {
+			seen = true
+			require.NoError(t, cmd.Process.Kill())
+		}
+	}
+	_ = cmd.Wait()
+	require.True(t, seen, "never printed %q:\n%s", line, &printed)
+}
+
+// waitForEtcd waits until all members are healthy.
+func (e *engine) waitForEtcd(t *testing.T) {
+	t.Helper()
+	begin := time.Now()
+	var out string
+	for time.Since(begin) < 2*time.Minute {
+		health, err := e.shell("go run ./devcloud exec e2e-etcd-0 -- etcdctl endpoint health --cluster").CombinedOutput()
+		out = string(health)
+		if err == nil && strings.Count(out, "is healthy") == 3 {
+			t.Logf("healthy after %.0f s", time.Since(begin).Seconds())
+			return
+		}
+		time.Sleep(time.Second)
+	}
+	t.Fatalf("etcd is not healthy:\n%s", out)
+}

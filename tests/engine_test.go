@@ -1,0 +1,97 @@
+package tests
+
+import (
+	"bytes"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// engine is the real Pulumi engine on one stack, with a backend and a configuration file of its own.
+type engine struct {
+	t     *testing.T
+	stack string
+	env   []string
+}
+
+// newEngine makes a stack that is configured as the development stack, with edit applied to the text. setup is shell
+// that exports the environment. The stack's state and its file are gone after the test.
+func newEngine(t *testing.T, stack, setup string, edit func(string) string) *engine {
+	t.Helper()
+	text, err := os.ReadFile("../Pulumi.dev.yaml")
+	require.NoError(t, err)
+	file := "../Pulumi." + stack + ".yaml"
+	require.NoError(t, os.WriteFile(file, []byte(edit(string(text))), 0o600))
+	t.Cleanup(func() { os.Remove(file) })
+
+	show := exec.Command("bash", "-euo", "pipefail", "-c", setup+"; env -0")
+	show.Dir, show.Stderr = "..", os.Stderr
+	env, err := show.Output()
+	require.NoError(t, err, "is the toolchain built, the cloud up? run this by make")
+	e := &engine{t: t, stack: stack}
+	e.env = append(strings.Split(strings.Trim(string(env), "\x00"), "\x00"), "PULUMI_BACKEND_URL=file://"+t.TempDir())
+	e.must("stack", "init")
+	return e
+}
+
+func unchanged(text string) string { return text }
+
+const toolchainEnv = `eval "$(go run ./toolchain env)"`
+
+// command is `pulumi ARGS… --stack STACK` in the repository's root.
+func (e *engine) command(args ...string) *exec.Cmd {
+	args = append(args, "--stack", e.stack, "--non-interactive", "--color=never")
+	return e.shell(`exec pulumi "$@"`, args...)
+}
+
+// shell is a line of bash in the repository's root and the engine's environment.
+func (e *engine) shell(line string, args ...string) *exec.Cmd {
+	cmd := exec.Command("bash", append([]string{"-c", line, "bash"}, args...)...)
+	cmd.Dir, cmd.Env = "..", e.env
+	return cmd
+}
+
+// try runs pulumi and returns all that it printed.
+func (e *engine) try(args ...string) (string, error) {
+	out, err := e.command(args...).CombinedOutput()
+	return string(out), err
+}
+
+func (e *engine) must(args ...string) string {
+	e.t.Helper()
+	out, err := e.try(args...)
+	require.NoError(e.t, err, out)
+	return out
+}
+
+// A reviewer's preview works where no cloud is, nor any network: it runs in a network namespace with nothing but lo.
+func TestPreviewNeedsNoNetwork(t *testing.T) {
+	e := newEngine(t, "test", toolchainEnv+"; export OS_AUTH_URL=http://127.0.0.1:1/v3 OS_USERNAME=u OS_PASSWORD=p OS_PROJECT_NAME=p OS_DOMAIN_NAME=Default", unchanged)
+	out, err := e.shell(`exec unshare --net bash -c 'ip link set lo up; exec pulumi preview --diff --stack test --color never'`).CombinedOutput()
+	require.NoError(t, err, string(out))
+	assert.Contains(t, string(out), "openstack:compute/instance:Instance: (create)")
+	assert.NotContains(t, string(out), "warning")
+	assert.NotContains(t, string(out), "PRIVATE KEY")
+	assert.NotContains(t, string(out), "cloud-config")
+}
+
+// Ten mistakes are ten lines at preview, and nothing is created.
+func TestWrongConfigurationAtPreview(t *testing.T) {
+	mistakes, err := os.ReadFile("../cluster/testdata/ten-mistakes.yaml")
+	require.NoError(t, err)
+	want, err := os.ReadFile("../cluster/testdata/ten-mistakes.txt")
+	require.NoError(t, err)
+	e := newEngine(t, "test", toolchainEnv, func(string) string {
+		indented := bytes.ReplaceAll(append([]byte("\n"), bytes.TrimSpace(mistakes)...), []byte("\n"), []byte("\n    "))
+		return "config:\n  kubernetes-openstack:cluster:" + string(indented) + "\n"
+	})
+	out, err := e.try("preview")
+	require.Error(t, err)
+	for _, line := range strings.Split(strings.TrimSpace(string(want)), "\n") {
+		assert.Contains(t, out, strings.TrimSpace(line))
+	}
+}

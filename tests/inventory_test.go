@@ -1,0 +1,74 @@
+//go:build e2e
+
+package tests
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"testing"
+
+	"github.com/gophercloud/gophercloud/v2"
+	"github.com/gophercloud/gophercloud/v2/openstack"
+	"github.com/gophercloud/gophercloud/v2/openstack/config"
+	"github.com/gophercloud/gophercloud/v2/openstack/config/clouds"
+	"github.com/gophercloud/gophercloud/v2/openstack/identity/v3/tokens"
+	"github.com/stretchr/testify/require"
+)
+
+// kinds are the OpenStack resources that a cluster can have, by service and path; the list is the answer's only list.
+var kinds = map[string]string{
+	"servers":              "compute",
+	"os-keypairs":          "compute",
+	"os-server-groups":     "compute",
+	"networks":             "network",
+	"subnets":              "network",
+	"routers":              "network",
+	"ports":                "network",
+	"floatingips":          "network",
+	"security-groups":      "network",
+	"security-group-rules": "network",
+	"volumes":              "volume",
+	"snapshots":            "volume",
+}
+
+// inventory asks OpenStack itself for everything of every kind that the project has, as "kind name id".
+func inventory(t *testing.T, clientConfigFile string) []string {
+	t.Helper()
+	ctx := context.Background()
+	auth, endpoint, tlsConfig, err := clouds.Parse(clouds.WithLocations(clientConfigFile), clouds.WithCloudName("devcloud"))
+	require.NoError(t, err)
+	provider, err := config.NewProviderClient(ctx, auth, config.WithTLSConfig(tlsConfig))
+	require.NoError(t, err)
+	project, err := provider.GetAuthResult().(tokens.CreateResult).ExtractProject()
+	require.NoError(t, err)
+	clients := map[string]*gophercloud.ServiceClient{}
+	for name, connect := range map[string]func(*gophercloud.ProviderClient, gophercloud.EndpointOpts) (*gophercloud.ServiceClient, error){
+		"compute": openstack.NewComputeV2, "network": openstack.NewNetworkV2, "volume": openstack.NewBlockStorageV3,
+	} {
+		clients[name], err = connect(provider, endpoint)
+		require.NoError(t, err)
+	}
+	var all []string
+	for kind, service := range kinds {
+		var answer map[string]any
+		_, err := clients[service].Get(ctx, clients[service].ServiceURL(kind), &answer, nil)
+		require.NoError(t, err, kind)
+		for _, value := range answer {
+			list, _ := value.([]any)
+			for _, item := range list {
+				object := item.(map[string]any)
+				if pair, ok := object["keypair"].(map[string]any); ok {
+					object = pair
+				}
+				// what other projects share, and what Neutron gives to every project
+				if owner, ok := object["project_id"]; ok && owner != project.ID || object["name"] == "default" {
+					continue
+				}
+				all = append(all, fmt.Sprintf("%s %v %v", kind, object["name"], object["id"]))
+			}
+		}
+	}
+	slices.Sort(all)
+	return all
+}

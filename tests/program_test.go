@@ -1,0 +1,168 @@
+// Package tests runs the whole program: here under mocks, and with the real engine on a real OpenStack (build tag e2e).
+package tests
+
+import (
+	"encoding/json"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/pulumi/pulumi/sdk/v3/go/common/resource"
+	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"sigs.k8s.io/yaml"
+
+	"kubernetes-openstack/program"
+)
+
+// stackConfig is what Pulumi would hand to the program from a stack's file: objects as JSON.
+func stackConfig(t *testing.T, file string) map[string]string {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	require.NoError(t, err)
+	var stack struct {
+		Config map[string]any `json:"config"`
+	}
+	require.NoError(t, yaml.Unmarshal(text, &stack))
+	config := map[string]string{}
+	for key, value := range stack.Config {
+		object, err := json.Marshal(value)
+		require.NoError(t, err)
+		config[key] = string(object)
+	}
+	return config
+}
+
+// run runs the program under mocks and returns what it declared and exported.
+func run(t *testing.T, stack string, config map[string]string) (*recorder, error) {
+	t.Helper()
+	r := &recorder{}
+	err := pulumi.RunErr(program.Run, pulumi.WithMocks("kubernetes-openstack", stack, r),
+		func(info *pulumi.RunInfo) { info.Config = config })
+	return r, err
+}
+
+// recorder is the mocked cloud: it records what is declared, and answers with IDs and keys that tell what they are.
+type recorder struct {
+	mu        sync.Mutex
+	resources []pulumi.MockResourceArgs
+	outputs   resource.PropertyMap
+}
+
+func (r *recorder) NewResource(args pulumi.MockResourceArgs) (string, resource.PropertyMap, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.resources = append(r.resources, args)
+	short := args.TypeToken[strings.LastIndex(args.TypeToken, ":")+1:]
+	out := args.Inputs.Copy()
+	secret := func(s string) resource.PropertyValue { return resource.MakeSecret(resource.NewStringProperty(s)) }
+	switch short {
+	case "PrivateKey":
+		out["privateKeyPem"] = secret("PRIVATE KEY " + args.Name)
+		out["privateKeyOpenssh"] = secret("PRIVATE KEY " + args.Name)
+		out["publicKeyPem"] = resource.NewStringProperty("public key " + args.Name)
+		out["publicKeyOpenssh"] = resource.NewStringProperty("ssh-ed25519 " + args.Name)
+	case "SelfSignedCert", "LocallySignedCert":
+		out["certPem"] = resource.NewStringProperty("certificate " + args.Name)
+	case "CertRequest":
+		out["certRequestPem"] = resource.NewStringProperty("request " + args.Name)
+	case "FloatingIp":
+		out["address"] = resource.NewStringProperty("203.0.113.10")
+	}
+	return short + "/" + args.Name, out, nil
+}
+
+// Call is refused: a preview must need no network, so the program looks nothing up.
+func (r *recorder) Call(args pulumi.MockCallArgs) (resource.PropertyMap, error) {
+	panic("the program calls " + args.Token)
+}
+
+func (r *recorder) named(token, name string) pulumi.MockResourceArgs {
+	for _, res := range r.resources {
+		if res.TypeToken == token && res.Name == name {
+			return res
+		}
+	}
+	return pulumi.MockResourceArgs{}
+}
+
+// The whole resource graph, for the development cluster and for the documented production stack.
+func TestResourceGraph(t *testing.T) {
+	for stack, file := range map[string]string{"dev": "../Pulumi.dev.yaml", "prod": "../Pulumi.prod.yaml.example"} {
+		t.Run(stack, func(t *testing.T) {
+			r, err := run(t, stack, stackConfig(t, file))
+			require.NoError(t, err)
+			golden(t, "testdata/"+stack+".golden", graph(r.resources))
+		})
+	}
+}
+
+func TestSecrets(t *testing.T) {
+	r, err := run(t, "dev", stackConfig(t, "../Pulumi.dev.yaml"))
+	require.NoError(t, err)
+	instances := 0
+	for _, res := range r.resources {
+		if userData, ok := res.Inputs["userData"]; ok {
+			instances++
+			assert.True(t, userData.IsSecret(), "user-data of %s", res.Name)
+		}
+		for _, key := range []resource.PropertyKey{"privateKeyPem", "caPrivateKeyPem"} {
+			if v, ok := res.Inputs[key]; ok {
+				assert.True(t, v.IsSecret(), "%s of %s", key, res.Name)
+			}
+		}
+		assert.NotContains(t, graph([]pulumi.MockResourceArgs{res}), "PRIVATE KEY")
+	}
+	assert.Equal(t, 7, instances)
+}
+
+// A worker is the machine that strangers' pods run on: it gets certificates of authorities, and no key.
+func TestUserDataHoldsWhatTheRoleHas(t *testing.T) {
+	r, err := run(t, "dev", stackConfig(t, "../Pulumi.dev.yaml"))
+	require.NoError(t, err)
+	const instance = "openstack:compute/instance:Instance"
+	for name, want := range map[string][]string{
+		"dev-worker-0": nil,
+		"dev-etcd-0":   {"dev-etcd-0-server", "dev-etcd-0-peer", "dev-etcd-root"},
+		"dev-control-plane-1": {
+			"dev-service-account", "dev-control-plane-1-apiserver", "dev-apiserver-kubelet-client", "dev-etcd-apiserver",
+			"dev-front-proxy-client", "dev-controller-manager", "dev-scheduler",
+		},
+	} {
+		files := writtenFiles(t, r.named(instance, name))
+		var keys []string
+		for _, f := range files {
+			if key, ok := strings.CutPrefix(f.Content, "PRIVATE KEY "); ok {
+				keys = append(keys, strings.TrimSpace(key))
+				assert.Equal(t, "0600", f.Permissions, f.Path)
+			}
+		}
+		assert.ElementsMatch(t, want, keys, name)
+	}
+}
+
+// Whatever is wrong with a configuration is said at once, before anything is declared.
+func TestConfigurationErrors(t *testing.T) {
+	text, err := os.ReadFile("../cluster/testdata/ten-mistakes.yaml")
+	require.NoError(t, err)
+	object, err := yaml.YAMLToJSON(text)
+	require.NoError(t, err)
+	want, err := os.ReadFile("../cluster/testdata/ten-mistakes.txt")
+	require.NoError(t, err)
+
+	r, err := run(t, "dev", map[string]string{"kubernetes-openstack:cluster": string(object)})
+	require.Error(t, err)
+	assert.Contains(t, err.Error(), strings.TrimSpace(string(want)))
+	assert.Empty(t, r.resources)
+
+	_, err = run(t, "dev", nil)
+	assert.ErrorContains(t, err, "kubernetes-openstack:cluster is not set in Pulumi.dev.yaml")
+}
+
+func TestUnknownKeyBesideTheCluster(t *testing.T) {
+	t.Setenv(pulumi.EnvConfig, `{"kubernetes-openstack:clutser": "{}"}`)
+	_, err := run(t, "dev", nil)
+	assert.ErrorContains(t, err, "kubernetes-openstack:clutser: unknown key")
+}
