@@ -1,0 +1,82 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sync/errgroup"
+
+	"kubernetes-openstack/internal/dirs"
+	"kubernetes-openstack/internal/progress"
+)
+
+// tiny is a build of one small module, in an empty cache.
+func tiny(t *testing.T) (source string, b build, placed *string) {
+	cache, err := exec.Command("go", "env", "GOCACHE").Output()
+	require.NoError(t, err)
+	t.Setenv("GOCACHE", strings.TrimSpace(string(cache)))
+	t.Setenv("XDG_CACHE_HOME", t.TempDir())
+	source, placed = t.TempDir(), new(string)
+	write(t, filepath.Join(source, "tiny", "go.mod"), "module tiny\n\ngo 1.26\n\ntoolchain go1.26.8\n\nrequire example.com/of v1.2.3\n")
+	write(t, filepath.Join(source, "tiny", "main.go"), "package main\n\nvar version string\n\nfunc main() { println(version) }\n")
+	b = build{
+		name:     "tiny",
+		programs: []program{{module: "tiny", pkg: ".", path: "bin-v{version}/tiny", versionOf: "example.com/of", stamp: "main.version={version}"}},
+		place:    func(dir string) error { *placed = dir; return nil },
+	}
+	return source, b, placed
+}
+
+func write(t *testing.T, path, text string) {
+	require.NoError(t, os.MkdirAll(filepath.Dir(path), 0o755))
+	require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
+}
+
+func TestBuildHappensOncePerContent(t *testing.T) {
+	source, b, placed := tiny(t)
+	var out bytes.Buffer
+	log := progress.New(&out, "test")
+	var together errgroup.Group
+	for range 4 {
+		together.Go(func() error {
+			other := b
+			other.place = func(string) error { return nil }
+			return other.ensure(source, log)
+		})
+	}
+	require.NoError(t, together.Wait())
+	require.NoError(t, b.ensure(source, log))
+	require.Equal(t, 1, strings.Count(out.String(), "build tiny …"), out.String())
+	version, err := exec.Command(filepath.Join(*placed, "bin-v1.2.3", "tiny")).CombinedOutput()
+	require.NoError(t, err)
+	require.Equal(t, "1.2.3\n", string(version))
+
+	// What was killed half-way and what has become old is removed by the next build.
+	first := *placed
+	write(t, filepath.Join(dirs.Cache("toolchain", "tiny-0123456789ab.partial"), "half"), "")
+	write(t, filepath.Join(source, "tiny", "more.go"), "package main\n")
+	require.NoError(t, b.ensure(source, log))
+	require.NotEqual(t, first, *placed)
+	left, err := filepath.Glob(dirs.Cache("toolchain", "tiny-*"))
+	require.NoError(t, err)
+	require.Equal(t, []string{*placed}, left)
+}
+
+func TestFailedBuildNamesItsLogAndKeepsTheLastGoodOne(t *testing.T) {
+	source, b, placed := tiny(t)
+	log := progress.New(new(bytes.Buffer), "test")
+	require.NoError(t, b.ensure(source, log))
+	write(t, filepath.Join(source, "tiny", "more.go"), "package main\n\nvar x undefined\n")
+
+	logFile := dirs.Cache("toolchain", "tiny.log")
+	require.ErrorContains(t, b.ensure(source, log), logFile)
+	text, err := os.ReadFile(logFile)
+	require.NoError(t, err)
+	require.Contains(t, string(text), "undefined: undefined")
+	require.DirExists(t, *placed)
+}

@@ -1,0 +1,54 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"strings"
+
+	"kubernetes-openstack/internal/dirs"
+)
+
+// home is PULUMI_HOME or a path in it. Pulumi writes there (logs, the chosen stack of each project, credentials), and
+// a rebuild must not lose that: so it is state, and only bin and plugins are links to what is built in the cache.
+func home(elem ...string) string {
+	return dirs.State(append([]string{"pulumi-home"}, elem...)...)
+}
+
+// linkHome places a built folder as this name in PULUMI_HOME.
+func linkHome(name string) func(dir string) error {
+	return func(dir string) error {
+		return replace(home(name), func(link string) error { return os.Symlink(dir, link) })
+	}
+}
+
+// printEnv prints the exports with which a shell's `pulumi` is the built one and finds all it needs without network,
+// its state in a folder. The passphrase protects nothing: development only.
+func printEnv(out io.Writer) error {
+	if _, err := os.Stat(home("bin", "pulumi")); errors.Is(err, fs.ErrNotExist) {
+		return errors.New("pulumi is not built yet: go run ./toolchain")
+	}
+	backend := dirs.State("pulumi")
+	if err := os.MkdirAll(backend, 0o700); err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "export PATH=%s:\"$PATH\"\n", quote(home("bin")))
+	for _, export := range [][2]string{
+		{"PULUMI_HOME", home()},
+		{"PULUMI_BACKEND_URL", "file://" + backend},
+		{"PULUMI_CONFIG_PASSPHRASE", "devcloud"},
+		{"PULUMI_SKIP_UPDATE_CHECK", "true"},
+		{"PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION", "true"},
+		{"PULUMI_IGNORE_AMBIENT_PLUGINS", "true"},
+	} {
+		fmt.Fprintf(out, "export %s=%s\n", export[0], quote(export[1]))
+	}
+	return nil
+}
+
+// quote is s as one word of a shell.
+func quote(s string) string {
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+}

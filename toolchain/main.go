@@ -1,0 +1,92 @@
+// Command toolchain builds, from Go modules whose versions and checksums are committed here, what the development
+// cluster runs and is made with: pulumi with its Go language host, the OpenStack and TLS plugins, and the binaries that
+// the machines download.
+//
+//	go run ./toolchain                 builds what is missing
+//	go run ./toolchain pulumi plugins  builds these only
+//	go run ./toolchain env             prints the shell's exports for the built pulumi: eval "$(go run ./toolchain env)"
+//	go run ./toolchain checksums       prints name, version and sha256 of each tarball that machines download
+//
+// It exists for machines that reach a Go module proxy and nothing else. Where pulumi is installed and can fetch its
+// plugins, plain `pulumi up` works and nothing here is needed.
+//
+// Each folder beside this file is a Go module of its own, because what it pins could not be resolved together. What is
+// built lies in the cache, one folder per build, keyed by all that goes into it; a new key replaces the old one's folder.
+package main
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+
+	"kubernetes-openstack/internal/progress"
+)
+
+func main() {
+	if err := run(os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, "toolchain:", err)
+		os.Exit(1)
+	}
+}
+
+func run(args []string) error {
+	if slices.Equal(args, []string{"env"}) {
+		return printEnv(os.Stdout)
+	}
+	source, err := sourceDir()
+	if err != nil {
+		return err
+	}
+	log := progress.New(os.Stderr, "toolchain")
+	if slices.Equal(args, []string{"checksums"}) {
+		return printChecksums(os.Stdout, source, log)
+	}
+	chosen, err := choose(args)
+	if err != nil {
+		return err
+	}
+	// One after the other: a build keeps all processors busy by itself, and linking two at a time doubles the memory.
+	for _, b := range chosen {
+		if err := b.ensure(source, log); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// choose is the builds of these names, all of them for no name or "all".
+func choose(names []string) ([]build, error) {
+	if len(names) == 0 || slices.Equal(names, []string{"all"}) {
+		return builds, nil
+	}
+	var chosen []build
+	for _, name := range names {
+		i := slices.IndexFunc(builds, func(b build) bool { return b.name == name })
+		if i < 0 {
+			return nil, fmt.Errorf("unknown argument %q: want env, checksums, all or builds (%s)", name, buildNames())
+		}
+		chosen = append(chosen, builds[i])
+	}
+	return chosen, nil
+}
+
+func buildNames() string {
+	var names []string
+	for _, b := range builds {
+		names = append(names, b.name)
+	}
+	return strings.Join(names, ", ")
+}
+
+// sourceDir is the folder of this file, whichever of the repository's folders the command is started in.
+func sourceDir() (string, error) {
+	cmd := exec.Command("go", "list", "-f", "{{.Dir}}", "kubernetes-openstack/toolchain")
+	cmd.Stderr = os.Stderr
+	out, err := cmd.Output()
+	if err != nil {
+		return "", fmt.Errorf("find the sources (is this the repository?): %w", err)
+	}
+	return strings.TrimSpace(string(out)), nil
+}

@@ -1,0 +1,21 @@
+package main
+
+import (
+	"strings"
+	"testing"
+
+	_ "github.com/pulumi/pulumi-openstack/sdk/v3/go/openstack" // keeps the SDK in go.mod
+	"github.com/stretchr/testify/require"
+
+	"kubernetes-openstack/toolchain/plugins/parity"
+)
+
+const sdk = "github.com/pulumi/pulumi-openstack/sdk/v3"
+
+func TestTokenListIsTheSDKs(t *testing.T) {
+	require.Equal(t, parity.Tokens(t, sdk), strings.Fields(tokenList))
+}
+
+func TestProviderServesTheSDK(t *testing.T) {
+	parity.Test(t, sdk, provider())
+}

@@ -1,0 +1,13 @@
+package main
+
+import (
+	"testing"
+
+	_ "github.com/pulumi/pulumi-tls/sdk/v5/go/tls" // keeps the SDK in go.mod
+
+	"kubernetes-openstack/toolchain/plugins/parity"
+)
+
+func TestProviderServesTheSDK(t *testing.T) {
+	parity.Test(t, "github.com/pulumi/pulumi-tls/sdk/v5", provider())
+}

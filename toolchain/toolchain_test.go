@@ -1,0 +1,70 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"kubernetes-openstack/internal/progress"
+)
+
+// The program's SDKs and the plugins must have the same versions, and they are required in two go.mod files.
+func TestPluginsHaveTheVersionsOfTheSDKs(t *testing.T) {
+	for _, p := range plugins.programs {
+		built, err := p.expand(".", "v{version}")
+		require.NoError(t, err)
+		used, err := exec.Command("go", "list", "-m", "-f", "{{.Version}}", p.versionOf).Output()
+		require.NoError(t, err)
+		require.Equal(t, strings.TrimSpace(string(used)), built, p.versionOf)
+	}
+}
+
+// TestEngine runs the built pulumi with nothing but what `env` prints: it finds its host and plugins without a warning,
+// previews where no cloud answers, and creates, refreshes and destroys for real what needs no cloud.
+func TestEngine(t *testing.T) {
+	t.Setenv("XDG_STATE_HOME", t.TempDir())
+	log := progress.New(os.Stderr, "toolchain")
+	for _, b := range []build{pulumi, plugins} {
+		require.NoError(t, b.ensure(".", log))
+	}
+	var exports bytes.Buffer
+	require.NoError(t, printEnv(&exports))
+	project := t.TempDir()
+	for _, file := range []string{"../go.mod", "../go.sum", "testdata/program/main.go", "testdata/program/Pulumi.yaml"} {
+		text, err := os.ReadFile(file)
+		require.NoError(t, err)
+		require.NoError(t, os.WriteFile(filepath.Join(project, filepath.Base(file)), text, 0o600))
+	}
+	run := func(args ...string) string {
+		t.Helper()
+		cmd := exec.Command("bash", append([]string{"-c", exports.String() + `exec pulumi --non-interactive "$@"`, "pulumi"}, args...)...)
+		cmd.Dir = project
+		var stdout, stderr bytes.Buffer
+		cmd.Stdout, cmd.Stderr = &stdout, &stderr
+		err := cmd.Run()
+		require.NoError(t, err, "%s\n%s", &stdout, &stderr)
+		require.NotContains(t, strings.ToLower(stdout.String()+stderr.String()), "warning")
+		return stdout.String()
+	}
+
+	var listed []struct{ Name, Version string }
+	require.NoError(t, json.Unmarshal([]byte(run("plugin", "ls", "--json")), &listed))
+	require.Len(t, listed, len(plugins.programs))
+
+	run("stack", "init", "test")
+	preview := run("preview")
+	require.Contains(t, preview, "openstack:networking:Network")
+	require.Contains(t, preview, "+ 3 to create")
+
+	const key = "**tls:index/privateKey:PrivateKey**"
+	require.Contains(t, run("up", "--yes", "--target", key), "+ 2 created")
+	run("preview", "--target", key, "--expect-no-changes")
+	require.Contains(t, run("refresh", "--yes"), "2 unchanged")
+	require.Contains(t, run("destroy", "--yes"), "- 2 deleted")
+}
