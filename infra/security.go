@@ -43,7 +43,9 @@ func NewSecurity(ctx *pulumi.Context, plan cluster.Plan) (*Security, error) {
 		if rule.Port != 0 {
 			args.PortRangeMin, args.PortRangeMax = pulumi.Int(rule.Port), pulumi.Int(rule.Port)
 		}
-		if _, err := networking.NewSecGroupRule(ctx, plan.Name+"-"+rule.Name, args, child); err != nil {
+		// a group takes its rules with it: a destroy need not ask for each
+		_, err := networking.NewSecGroupRule(ctx, plan.Name+"-"+rule.Name, args, child, pulumi.DeletedWith(s.groups[rule.To]))
+		if err != nil {
 			return nil, err
 		}
 	}

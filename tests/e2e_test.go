@@ -20,8 +20,8 @@ const cloudEnv = toolchainEnv + `; eval "$(go run ./devcloud env)"`
 // drift, a member that is replaced, and a destroy that leaves nothing.
 func TestLife(t *testing.T) {
 	e := newEngine(t, "e2e", cloudEnv, unchanged)
-	clouds := e.getenv("OS_CLIENT_CONFIG_FILE")
-	before := inventory(t, clouds)
+	openstack := connect(t, e.getenv("OS_CLIENT_CONFIG_FILE"))
+	before := openstack.inventory(t)
 	t.Cleanup(func() { // whatever failed, the next run begins with a clean project
 		if t.Failed() {
 			out, _ := e.try("destroy", "--yes", "--skip-preview")
@@ -40,6 +40,12 @@ func TestLife(t *testing.T) {
 	step(t, "nothing to change", func(t *testing.T) { e.must("preview", "--expect-no-changes") })
 	step(t, "nor in OpenStack itself", func(t *testing.T) {
 		e.must("refresh", "--yes", "--skip-preview")
+		e.must("preview", "--expect-no-changes")
+	})
+	step(t, "a machine that somebody stopped is started", func(t *testing.T) {
+		openstack.stop(t, "e2e-worker-0")
+		out := e.must("up", "--yes", "--skip-preview", "--refresh")
+		assert.Contains(t, out, "~ 1 updated")
 		e.must("preview", "--expect-no-changes")
 	})
 	step(t, "workers hold no private key", func(t *testing.T) {
@@ -62,7 +68,7 @@ func TestLife(t *testing.T) {
 	step(t, "destroy leaves nothing", func(t *testing.T) {
 		e.must("destroy", "--yes", "--skip-preview")
 		var left []string
-		for _, thing := range inventory(t, clouds) {
+		for _, thing := range openstack.inventory(t) {
 			if !slices.Contains(before, thing) {
 				left = append(left, thing)
 			}

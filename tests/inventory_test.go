@@ -10,6 +10,7 @@ import (
 
 	"github.com/gophercloud/gophercloud/v2"
 	"github.com/gophercloud/gophercloud/v2/openstack"
+	"github.com/gophercloud/gophercloud/v2/openstack/compute/v2/servers"
 	"github.com/gophercloud/gophercloud/v2/openstack/config"
 	"github.com/gophercloud/gophercloud/v2/openstack/config/clouds"
 	"github.com/gophercloud/gophercloud/v2/openstack/identity/v3/tokens"
@@ -32,8 +33,13 @@ var kinds = map[string]string{
 	"snapshots":            "volume",
 }
 
-// inventory asks OpenStack itself for everything of every kind that the project has, as "kind name id".
-func inventory(t *testing.T, clientConfigFile string) []string {
+// cloud is the OpenStack project, asked without Pulumi.
+type cloud struct {
+	project string
+	clients map[string]*gophercloud.ServiceClient
+}
+
+func connect(t *testing.T, clientConfigFile string) cloud {
 	t.Helper()
 	ctx := context.Background()
 	auth, endpoint, tlsConfig, err := clouds.Parse(clouds.WithLocations(clientConfigFile), clouds.WithCloudName("devcloud"))
@@ -42,17 +48,23 @@ func inventory(t *testing.T, clientConfigFile string) []string {
 	require.NoError(t, err)
 	project, err := provider.GetAuthResult().(tokens.CreateResult).ExtractProject()
 	require.NoError(t, err)
-	clients := map[string]*gophercloud.ServiceClient{}
+	c := cloud{project.ID, map[string]*gophercloud.ServiceClient{}}
 	for name, connect := range map[string]func(*gophercloud.ProviderClient, gophercloud.EndpointOpts) (*gophercloud.ServiceClient, error){
 		"compute": openstack.NewComputeV2, "network": openstack.NewNetworkV2, "volume": openstack.NewBlockStorageV3,
 	} {
-		clients[name], err = connect(provider, endpoint)
+		c.clients[name], err = connect(provider, endpoint)
 		require.NoError(t, err)
 	}
+	return c
+}
+
+// inventory is everything of every kind that the project has, as "kind name id".
+func (c cloud) inventory(t *testing.T) []string {
+	t.Helper()
 	var all []string
 	for kind, service := range kinds {
 		var answer map[string]any
-		_, err := clients[service].Get(ctx, clients[service].ServiceURL(kind), &answer, nil)
+		_, err := c.clients[service].Get(context.Background(), c.clients[service].ServiceURL(kind), &answer, nil)
 		require.NoError(t, err, kind)
 		for _, value := range answer {
 			list, _ := value.([]any)
@@ -62,7 +74,7 @@ func inventory(t *testing.T, clientConfigFile string) []string {
 					object = pair
 				}
 				// what other projects share, and what Neutron gives to every project
-				if owner, ok := object["project_id"]; ok && owner != project.ID || object["name"] == "default" {
+				if owner, ok := object["project_id"]; ok && owner != c.project || object["name"] == "default" {
 					continue
 				}
 				all = append(all, fmt.Sprintf("%s %v %v", kind, object["name"], object["id"]))
@@ -71,4 +83,17 @@ func inventory(t *testing.T, clientConfigFile string) []string {
 	}
 	slices.Sort(all)
 	return all
+}
+
+// stop shuts a machine down, behind Pulumi's back.
+func (c cloud) stop(t *testing.T, name string) {
+	t.Helper()
+	ctx := context.Background()
+	pages, err := servers.List(c.clients["compute"], servers.ListOpts{Name: "^" + name + "$"}).AllPages(ctx)
+	require.NoError(t, err)
+	found, err := servers.ExtractServers(pages)
+	require.NoError(t, err)
+	require.Len(t, found, 1)
+	require.NoError(t, servers.Stop(ctx, c.clients["compute"], found[0].ID).ExtractErr())
+	require.NoError(t, servers.WaitForStatus(ctx, c.clients["compute"], found[0].ID, "SHUTOFF"))
 }
