@@ -1,0 +1,292 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/gophercloud/gophercloud/v2"
+	"github.com/gophercloud/gophercloud/v2/openstack/blockstorage/v3/volumes"
+	"github.com/gophercloud/gophercloud/v2/openstack/compute/v2/keypairs"
+	"github.com/gophercloud/gophercloud/v2/openstack/compute/v2/servergroups"
+	"github.com/gophercloud/gophercloud/v2/openstack/compute/v2/servers"
+	"github.com/gophercloud/gophercloud/v2/openstack/compute/v2/volumeattach"
+	"github.com/gophercloud/gophercloud/v2/openstack/identity/v3/tokens"
+	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/extensions/layer3/floatingips"
+	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/extensions/layer3/routers"
+	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/extensions/security/groups"
+	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/extensions/security/rules"
+	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/networks"
+	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/ports"
+	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/subnets"
+	"github.com/gophercloud/gophercloud/v2/pagination"
+	"github.com/gophercloud/utils/v2/openstack/clientconfig"
+)
+
+// skew in time between OpenStack and the host that made the stack.
+const skew = 5 * time.Minute
+
+// cloud is the OpenStack project that the provider makes things in.
+type cloud struct {
+	network, compute, volume *gophercloud.ServiceClient
+	project                  string
+}
+
+// connect logs in with clouds.yaml or OS_*, by the same package as the provider.
+func connect(ctx context.Context) (*cloud, error) {
+	c := &cloud{}
+	for service, client := range map[string]**gophercloud.ServiceClient{
+		"network": &c.network, "compute": &c.compute, "volume": &c.volume,
+	} {
+		var err error
+		if *client, err = clientconfig.NewServiceClient(ctx, service, nil); err != nil {
+			return nil, err
+		}
+	}
+	if result, ok := c.network.GetAuthResult().(tokens.CreateResult); ok {
+		project, err := result.ExtractProject()
+		if err != nil {
+			return nil, err
+		}
+		if project != nil {
+			c.project = project.ID
+		}
+	}
+	return c, nil
+}
+
+// candidate is something in OpenStack that an interrupted create may have made.
+type candidate struct {
+	// ID in Pulumi's state.
+	ID string
+	// Created is zero where OpenStack does not tell.
+	Created time.Time
+	// Building: its state will change by itself.
+	Building bool
+	// Redo is why it cannot be kept; "" if it can.
+	Redo string
+}
+
+// finders of each type that we declare: what in OpenStack is as the inputs say. What can have the same name by chance
+// and gets its tags only after its create must have the right tags or none.
+var finders = map[string]func(context.Context, *cloud, inputs) ([]candidate, error){
+	"openstack:networking/network:Network": func(ctx context.Context, c *cloud, in inputs) ([]candidate, error) {
+		pager := networks.List(c.network, networks.ListOpts{Name: in.text("name"), ProjectID: c.project})
+		return list(ctx, pager, networks.ExtractNetworks, func(n networks.Network) (candidate, bool) {
+			return candidate{ID: n.ID, Created: n.CreatedAt}, tagsFit(in, n.Tags)
+		})
+	},
+	"openstack:networking/subnet:Subnet": func(ctx context.Context, c *cloud, in inputs) ([]candidate, error) {
+		pager := subnets.List(c.network, subnets.ListOpts{
+			Name: in.text("name"), NetworkID: in.text("networkId"), CIDR: in.text("cidr"),
+		})
+		return list(ctx, pager, subnets.ExtractSubnets, func(s subnets.Subnet) (candidate, bool) {
+			return candidate{ID: s.ID, Created: s.CreatedAt}, tagsFit(in, s.Tags)
+		})
+	},
+	"openstack:networking/router:Router": func(ctx context.Context, c *cloud, in inputs) ([]candidate, error) {
+		pager := routers.List(c.network, routers.ListOpts{Name: in.text("name"), ProjectID: c.project})
+		return list(ctx, pager, routers.ExtractRouters, func(r routers.Router) (candidate, bool) {
+			return candidate{ID: r.ID, Created: r.CreatedAt}, tagsFit(in, r.Tags)
+		})
+	},
+	"openstack:networking/routerInterface:RouterInterface": func(ctx context.Context, c *cloud, in inputs) ([]candidate, error) {
+		pager := ports.List(c.network, ports.ListOpts{
+			DeviceID: in.text("routerId"), FixedIPs: []ports.FixedIPOpts{{SubnetID: in.text("subnetId")}},
+		})
+		return list(ctx, pager, ports.ExtractPorts, func(p ports.Port) (candidate, bool) {
+			return candidate{ID: p.ID, Created: p.CreatedAt, Building: p.Status == "BUILD"}, true
+		})
+	},
+	"openstack:networking/port:Port": func(ctx context.Context, c *cloud, in inputs) ([]candidate, error) {
+		fixed := in.first("fixedIps")
+		pager := ports.List(c.network, ports.ListOpts{
+			Name: in.text("name"), NetworkID: in.text("networkId"),
+			FixedIPs: []ports.FixedIPOpts{{SubnetID: fixed.text("subnetId"), IPAddress: fixed.text("ipAddress")}},
+		})
+		return list(ctx, pager, ports.ExtractPorts, func(p ports.Port) (candidate, bool) {
+			return candidate{ID: p.ID, Created: p.CreatedAt}, tagsFit(in, p.Tags)
+		})
+	},
+	"openstack:networking/floatingIp:FloatingIp": func(ctx context.Context, c *cloud, in inputs) ([]candidate, error) {
+		pager := floatingips.List(c.network, floatingips.ListOpts{PortID: in.text("portId")})
+		return list(ctx, pager, floatingips.ExtractFloatingIPs, func(f floatingips.FloatingIP) (candidate, bool) {
+			return candidate{ID: f.ID, Created: f.CreatedAt}, in.text("portId") != ""
+		})
+	},
+	"openstack:networking/secGroup:SecGroup": func(ctx context.Context, c *cloud, in inputs) ([]candidate, error) {
+		pager := groups.List(c.network, groups.ListOpts{
+			Name: in.text("name"), Description: in.text("description"), ProjectID: c.project,
+		})
+		return list(ctx, pager, groups.ExtractGroups, func(g groups.SecGroup) (candidate, bool) {
+			return candidate{ID: g.ID, Created: g.CreatedAt}, tagsFit(in, g.Tags)
+		})
+	},
+	"openstack:networking/secGroupRule:SecGroupRule": func(ctx context.Context, c *cloud, in inputs) ([]candidate, error) {
+		pager := rules.List(c.network, rules.ListOpts{SecGroupID: in.text("securityGroupId"), Direction: in.text("direction")})
+		return list(ctx, pager, rules.ExtractRules, func(r rules.SecGroupRule) (candidate, bool) {
+			// compared here, since a query cannot ask for a field that is not set
+			same := r.EtherType == in.text("ethertype") && r.Protocol == in.text("protocol") &&
+				r.PortRangeMin == in.number("portRangeMin") && r.PortRangeMax == in.number("portRangeMax") &&
+				r.RemoteIPPrefix == in.text("remoteIpPrefix") && r.RemoteGroupID == in.text("remoteGroupId")
+			return candidate{ID: r.ID, Created: r.CreatedAt}, same
+		})
+	},
+	"openstack:compute/serverGroup:ServerGroup": func(ctx context.Context, c *cloud, in inputs) ([]candidate, error) {
+		pager := servergroups.List(c.compute, servergroups.ListOpts{})
+		return list(ctx, pager, servergroups.ExtractServerGroups, func(g servergroups.ServerGroup) (candidate, bool) {
+			return candidate{ID: g.ID}, g.Name == in.text("name")
+		})
+	},
+	"openstack:compute/keypair:Keypair": func(ctx context.Context, c *cloud, in inputs) ([]candidate, error) {
+		k, err := keypairs.Get(ctx, c.compute, in.text("name"), nil).Extract()
+		if err != nil {
+			return nil, unlessMissing(err)
+		}
+		if strings.TrimSpace(k.PublicKey) != strings.TrimSpace(in.text("publicKey")) {
+			return nil, nil
+		}
+		return []candidate{{ID: k.Name}}, nil
+	},
+	"openstack:compute/instance:Instance": func(ctx context.Context, c *cloud, in inputs) ([]candidate, error) {
+		pager := servers.List(c.compute, servers.ListOpts{Name: "^" + regexp.QuoteMeta(in.text("name")) + "$"})
+		return list(ctx, pager, servers.ExtractServers, func(s servers.Server) (candidate, bool) {
+			return candidate{
+				ID: s.ID, Created: s.Created, Building: s.Status == "BUILD", Redo: "as Nova does not tell its user-data",
+			}, metadataFits(in, s.Metadata)
+		})
+	},
+	"openstack:compute/volumeAttach:VolumeAttach": func(ctx context.Context, c *cloud, in inputs) ([]candidate, error) {
+		a, err := volumeattach.Get(ctx, c.compute, in.text("instanceId"), in.text("volumeId")).Extract()
+		if err != nil {
+			return nil, unlessMissing(err)
+		}
+		v, err := volumes.Get(ctx, c.volume, a.VolumeID).Extract()
+		if err != nil {
+			return nil, unlessMissing(err)
+		}
+		return []candidate{{ID: a.ServerID + "/" + a.ID, Building: building(v.Status)}}, nil
+	},
+	"openstack:blockstorage/volume:Volume": func(ctx context.Context, c *cloud, in inputs) ([]candidate, error) {
+		pager := volumes.List(c.volume, volumes.ListOpts{Name: in.text("name")})
+		return list(ctx, pager, volumes.ExtractVolumes, func(v volumes.Volume) (candidate, bool) {
+			f := candidate{ID: v.ID, Created: v.CreatedAt, Building: building(v.Status)}
+			if strings.HasPrefix(v.Status, "error") {
+				f.Redo = "as its status is " + v.Status
+			}
+			return f, metadataFits(in, v.Metadata)
+		})
+	},
+}
+
+// find what each create left in OpenStack, by URN, oldest first; and what of it is still being built.
+func find(ctx context.Context, c *cloud, creates []create, state *state) (found map[string][]candidate, busy []string, err error) {
+	found = map[string][]candidate{}
+	var errs []error
+	for _, create := range creates {
+		finder, ok := finders[create.Type]
+		if !ok {
+			errs = append(errs, fmt.Errorf("%s: resume does not know this type: look for it in OpenStack, delete it there, "+
+				"then `pulumi refresh --clear-pending-creates`", create))
+			continue
+		}
+		all, err := finder(ctx, c, create.Inputs)
+		if err != nil {
+			return nil, nil, fmt.Errorf("find %s: %w", create, err)
+		}
+		var ours []candidate
+		for _, f := range all {
+			// what is older than the stack is somebody else's
+			if state.has(create.Type, f.ID) || !f.Created.IsZero() && f.Created.Before(state.born().Add(-skew)) {
+				continue
+			}
+			ours = append(ours, f)
+			if f.Building {
+				busy = append(busy, fmt.Sprintf("%s %s", create, f.ID))
+			}
+		}
+		if len(ours) > create.Times {
+			errs = append(errs, tooMany(create, ours))
+			continue
+		}
+		slices.SortFunc(ours, func(a, b candidate) int {
+			return cmp.Or(a.Created.Compare(b.Created), cmp.Compare(a.ID, b.ID))
+		})
+		if len(ours) > 0 {
+			found[create.URN] = ours
+		}
+	}
+	return found, busy, errors.Join(errs...)
+}
+
+func tooMany(create create, found []candidate) error {
+	var lines []string
+	for _, f := range found {
+		line := "\n  " + f.ID
+		if !f.Created.IsZero() {
+			line += " of " + f.Created.Format(time.RFC3339)
+		}
+		lines = append(lines, line)
+	}
+	return fmt.Errorf("%s: its create was interrupted %d times, OpenStack has %d that may be of it; "+
+		"delete there what is not, and run resume again:%s", create, create.Times, len(found), strings.Join(lines, ""))
+}
+
+// list the candidates on all pages.
+func list[T any](ctx context.Context, pager pagination.Pager, extract func(pagination.Page) ([]T, error), as func(T) (candidate, bool)) ([]candidate, error) {
+	pages, err := pager.AllPages(ctx)
+	if err != nil {
+		return nil, err
+	}
+	all, err := extract(pages)
+	if err != nil {
+		return nil, err
+	}
+	var out []candidate
+	for _, t := range all {
+		if c, ok := as(t); ok {
+			out = append(out, c)
+		}
+	}
+	return out, nil
+}
+
+func unlessMissing(err error) error {
+	if gophercloud.ResponseCodeIs(err, http.StatusNotFound) {
+		return nil
+	}
+	return err
+}
+
+func building(volumeStatus string) bool {
+	return slices.Contains([]string{"creating", "attaching", "reserved", "downloading"}, volumeStatus)
+}
+
+func tagsFit(in inputs, tags []string) bool {
+	if len(tags) == 0 {
+		return true
+	}
+	want, _ := in["tags"].([]any)
+	for _, tag := range want {
+		if text, _ := tag.(string); !slices.Contains(tags, text) {
+			return false
+		}
+	}
+	return len(tags) == len(want)
+}
+
+func metadataFits(in inputs, metadata map[string]string) bool {
+	want := map[string]string{}
+	all, _ := in["metadata"].(object)
+	for key, value := range all {
+		want[key], _ = value.(string)
+	}
+	return maps.Equal(want, metadata)
+}

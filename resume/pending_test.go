@@ -1,0 +1,123 @@
+package main
+
+import (
+	"encoding/json"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+const (
+	networkURN = "urn:pulumi:dev::p::openstack:networking/network:Network::dev"
+	networkTyp = "openstack:networking/network:Network"
+)
+
+// export is a state with these resources and pending operations beside its stack's.
+func export(t *testing.T, resources, operations string) *state {
+	t.Helper()
+	if resources != "" {
+		resources = "," + resources
+	}
+	s, err := parse([]byte(`{"version": 3, "features": ["new"], "deployment": {
+		"resources": [{"urn": "urn:pulumi:dev::p::pulumi:pulumi:Stack::p-dev", "type": "pulumi:pulumi:Stack",
+			"created": "2026-11-22T12:00:00.5Z"}` + resources + `],
+		"pending_operations": [` + operations + `], "metadata": {"later": 12345678901234567890}}}`))
+	require.NoError(t, err)
+	return s
+}
+
+func network(fields string) string {
+	return `{"urn": "` + networkURN + `", "custom": true, "type": "` + networkTyp + `"` + fields + `}`
+}
+
+func creating(resource string) string { return `{"type": "creating", "resource": ` + resource + `}` }
+
+func TestCreates(t *testing.T) {
+	s := export(t, "", creating(network(`, "inputs": {"name": "dev"}`))+","+creating(network(""))+`,
+		{"type": "updating", "resource": {"urn": "urn:pulumi:dev::p::openstack:x:Y::y", "type": "openstack:x:Y"}},`+
+		creating(`{"urn": "urn:pulumi:dev::p::tls:index/privateKey:PrivateKey::ssh", "custom": true, "type": "tls:index/privateKey:PrivateKey"}`)+","+
+		creating(`{"urn": "urn:pulumi:dev::p::ours:infra:Network::dev", "custom": false, "type": "ours:infra:Network"}`))
+	creates, err := s.creates()
+	require.NoError(t, err)
+	require.Len(t, creates, 3)
+	assert.Equal(t, networkTyp+" dev", creates[0].String())
+	assert.Equal(t, "dev", creates[0].Inputs.text("name"))
+	assert.Equal(t, 2, creates[0].Times)
+	assert.True(t, creates[0].Outside())
+	assert.False(t, creates[1].Outside(), "tls")
+	assert.False(t, creates[2].Outside(), "component")
+	assert.Equal(t, time.Date(2026, 11, 22, 12, 0, 0, 5e8, time.UTC), s.born())
+
+	_, err = export(t, "", creating(`{"custom": true}`)).creates()
+	assert.ErrorContains(t, err, "without a URN")
+}
+
+func TestInterrupted(t *testing.T) {
+	never, err := parse([]byte(`{"version": 3, "deployment": null}`))
+	require.NoError(t, err)
+	assert.False(t, never.interrupted())
+	assert.True(t, export(t, "", creating(network(""))).interrupted())
+	assert.False(t, export(t, network(`, "id": "1", "outputs": {"name": "dev"}`), "").interrupted())
+	assert.True(t, export(t, network(`, "id": "1"`), "").interrupted(), "adopted and not read")
+}
+
+func TestAdopt(t *testing.T) {
+	secret := `, "inputs": {"name": "dev", "secret": {"4dabf18193072939515e22adb298388d": "1b47061264138c4ac30d75fd1eb44270", "ciphertext": "v1:x"}}`
+	other := `{"urn": "urn:pulumi:dev::p::openstack:networking/subnet:Subnet::dev", "type": "openstack:networking/subnet:Subnet"}`
+	for name, test := range map[string]struct {
+		resources string
+		found     candidate
+		live      bool
+		at        int
+		want      object
+	}{
+		"new":       {"", candidate{ID: "1"}, true, 1, object{"id": "1"}},
+		"made anew": {"", candidate{ID: "1", Redo: "no user-data"}, true, 1, object{"id": "1", "taint": true}},
+		"where the deleted one was, before what depends on it": {
+			network(`, "id": "0", "pendingReplacement": true`) + "," + other, candidate{ID: "1"}, true, 1, object{"id": "1"}},
+		"beside one to delete": {network(`, "id": "0", "delete": true`), candidate{ID: "1"}, true, 2, object{"id": "1"}},
+		"beside a live one":    {network(`, "id": "0"`), candidate{ID: "1"}, false, 2, object{"id": "1", "delete": true}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := export(t, test.resources, creating(network(secret)))
+			before := len(s.list("resources"))
+			creates, err := s.creates()
+			require.NoError(t, err)
+			assert.Equal(t, test.live, s.adopt(creates[0], test.found))
+			s.settle()
+
+			text, err := json.Marshal(s.document)
+			require.NoError(t, err)
+			assert.Contains(t, string(text), "12345678901234567890", "numbers stay exact")
+			again, err := parse(text)
+			require.NoError(t, err)
+			assert.Empty(t, again.list("pending_operations"))
+			assert.Equal(t, []any{"new"}, again.document["features"], "unknown fields stay")
+			resources := again.list("resources")
+			assert.GreaterOrEqual(t, len(resources), before)
+			for key, value := range creates[0].resource {
+				assert.Equal(t, value, resources[test.at][key], key)
+			}
+			for _, key := range []string{"id", "taint", "delete", "pendingReplacement"} {
+				assert.Equal(t, test.want[key], resources[test.at][key], key)
+			}
+		})
+	}
+}
+
+// A volume whose update failed keeps its data; an instance is made again.
+func TestTaintFailed(t *testing.T) {
+	resource := func(typ, name, fields string) string {
+		return `{"urn": "urn:pulumi:dev::p::` + typ + `::` + name + `", "type": "` + typ + `", "outputs": {"a": 1}` + fields + `}`
+	}
+	const instance, volume, failed = "openstack:compute/instance:Instance", "openstack:blockstorage/volume:Volume", `, "initErrors": ["x"]`
+	s := export(t, resource(instance, "a", failed)+","+resource(instance, "b", "")+","+resource(volume, "a", failed), "")
+	assert.Equal(t, []string{"a"}, s.taintFailed())
+	assert.Equal(t, []any{nil, true, nil, nil}, []any{
+		s.list("resources")[0]["taint"], s.list("resources")[1]["taint"], s.list("resources")[2]["taint"], s.list("resources")[3]["taint"],
+	})
+	assert.Empty(t, s.taintFailed())
+	assert.False(t, s.interrupted())
+}
