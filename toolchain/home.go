@@ -37,7 +37,8 @@ func printEnv(out io.Writer) error {
 	fmt.Fprintf(out, "export PATH=%s:\"$PATH\"\n", quote(home("bin")))
 	for _, export := range [][2]string{
 		{"PULUMI_HOME", home()},
-		{"PULUMI_BACKEND_URL", "file://" + backend},
+		// else an engine that is killed may leave half of a file beside the state, which then cannot be read
+		{"PULUMI_BACKEND_URL", "file://" + backend + "?metadata=skip"},
 		{"PULUMI_CONFIG_PASSPHRASE", "devcloud"},
 		{"PULUMI_SKIP_UPDATE_CHECK", "true"},
 		{"PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION", "true"},
