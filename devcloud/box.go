@@ -1,0 +1,122 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"syscall"
+	"time"
+
+	"kubernetes-openstack/internal/dirs"
+)
+
+// Box is what the first process inside must know of the host.
+type Box struct {
+	State       string // the state folder
+	Rootfs      string // squashfs of the root filesystem
+	Mirror      string // the folder that is served to the instances
+	Hierarchies []hierarchy
+	Cgroup      string   // the name of the box's group in each of them
+	Ports       []int    // of 127.0.0.1, one inherited listener for each
+	Compute     string   // the compute driver
+	Conditions  []string // which of the services run
+}
+
+// listen opens the listeners that the box will inherit. They are the only way in: the box has no link to the host's
+// network, where they are.
+func listen(ports []int) (files []*os.File, err error) {
+	for _, port := range ports {
+		listener, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+		if errors.Is(err, syscall.EADDRINUSE) {
+			return nil, fmt.Errorf("port %d of 127.0.0.1 is in use: devcloud's APIs need the ports %v for themselves", port, ports)
+		}
+		if err != nil {
+			return nil, err
+		}
+		file, err := listener.(*net.TCPListener).File()
+		if err != nil {
+			return nil, err
+		}
+		listener.Close() // file is the same socket
+		files = append(files, file)
+	}
+	return files, nil
+}
+
+// start makes the box and returns when its first process has begun. record is saved as the box is made.
+func (b Box) start(record *Record, listeners []*os.File) error {
+	for _, h := range b.Hierarchies {
+		record.Cgroups = append(record.Cgroups, filepath.Join(h.Mount, b.Cgroup))
+	}
+	if err := save("record.json", record); err != nil {
+		return err
+	}
+	for _, group := range record.Cgroups {
+		if err := makeCgroup(group); err != nil {
+			return err
+		}
+	}
+
+	log, err := os.OpenFile(filepath.Join(b.State, "log", "box.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	init := exec.Command("/proc/self/exe", "init")
+	begin, err := init.StdinPipe()
+	if err != nil {
+		return err
+	}
+	init.ExtraFiles = listeners
+	init.Stdout, init.Stderr = log, log
+	init.Dir = "/"
+	init.Env = boxEnv
+	init.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Cloneflags: syscall.CLONE_NEWNS | syscall.CLONE_NEWPID |
+		syscall.CLONE_NEWNET | syscall.CLONE_NEWUTS | syscall.CLONE_NEWIPC}
+	if err := init.Start(); err != nil {
+		return err
+	}
+	// The first process does nothing before it has read this, and ends if we end before: no box is unrecorded.
+	if record.Init, err = findProcess(init.Process.Pid); err != nil {
+		return err
+	}
+	if err := save("record.json", record); err != nil {
+		return err
+	}
+	if err := json.NewEncoder(begin).Encode(b); err != nil {
+		return fmt.Errorf("the box ended at once, see %s: %w", log.Name(), err)
+	}
+	go init.Wait() // a zombie of ours would keep the box's number
+	for _, listener := range listeners {
+		listener.Close()
+	}
+	return begin.Close()
+}
+
+// boxEnv is the environment of all that runs in the box.
+var boxEnv = []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8", "HOME=/root"}
+
+// enter is a command that runs in the box.
+func (r Record) enter(command ...string) *exec.Cmd {
+	args := []string{"--target", strconv.Itoa(r.Init.PID),
+		"--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--root", "--", "env", "--ignore-environment", "--chdir=/"}
+	return exec.Command("nsenter", append(append(args, boxEnv...), command...)...)
+}
+
+// remove takes away all that r tells of, and what a killed run may have left; what is not there is no error.
+func (r Record) remove() error {
+	err := r.Init.kill(30 * time.Second)
+	for _, group := range r.Cgroups {
+		err = errors.Join(err, removeCgroup(group))
+	}
+	err = errors.Join(err, detachLoops(state("data"), dirs.Cache("devcloud")))
+	for _, leftover := range []string{state("record.json"), state("run")} {
+		err = errors.Join(err, os.RemoveAll(leftover))
+	}
+	return err
+}

@@ -1,0 +1,163 @@
+package main
+
+import (
+	"context"
+	_ "embed"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/gophercloud/gophercloud/v2"
+	"github.com/gophercloud/gophercloud/v2/openstack"
+	"github.com/gophercloud/gophercloud/v2/openstack/blockstorage/v3/volumetypes"
+	"github.com/gophercloud/gophercloud/v2/openstack/compute/v2/flavors"
+	"github.com/gophercloud/gophercloud/v2/openstack/identity/v3/projects"
+	"github.com/gophercloud/gophercloud/v2/openstack/image/v2/imagedata"
+	"github.com/gophercloud/gophercloud/v2/openstack/image/v2/images"
+	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/extensions/external"
+	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/extensions/provider"
+	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/networks"
+	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/subnets"
+)
+
+// What a configuration names by ID has the same ID in every devcloud: a preview then needs no cloud.
+const (
+	imageID   = "0d5a0b9e-6c1e-4f4c-9d6f-000000000012"
+	networkID = "0d5a0b9e-6c1e-4f4c-9d6f-0000000000fe"
+)
+
+// The external network, a bridge that ends in the box: the instances' way out leads to the mirror and nowhere else.
+const (
+	externalCIDR    = "172.31.250.0/24"
+	externalGateway = "172.31.250.1"
+	mirrorAddress   = externalGateway + ":80"
+)
+
+// tenant is the name of the project, and of the user in it who is not an administrator.
+const tenant = "kubernetes"
+
+// machineTypes are the flavors: memory in MB, disk in GB.
+var machineTypes = []struct {
+	Name            string
+	CPUs, RAM, Disk int
+}{
+	{"etcd", 1, 1024, 10},
+	{"control-plane", 2, 4096, 20},
+	{"worker", 2, 4096, 20},
+}
+
+// createCloud gives an empty cloud what its users expect of one.
+func createCloud(ctx context.Context, record Record, imagePath string) error {
+	client, err := admin(ctx)
+	if err != nil {
+		return err
+	}
+	for _, create := range []func(context.Context, *gophercloud.ProviderClient) error{
+		createTenant, createFlavors, createVolumeType} {
+		if err := create(ctx, client); err != nil {
+			return err
+		}
+	}
+	if err := createNetwork(ctx, client, record); err != nil {
+		return fmt.Errorf("create network public: %w", err)
+	}
+	if err := createImage(ctx, client, imagePath); err != nil {
+		return fmt.Errorf("create image: %w", err)
+	}
+	return nil
+}
+
+func createTenant(ctx context.Context, client *gophercloud.ProviderClient) error {
+	identity, err := openstack.NewIdentityV3(client, inRegion)
+	if err != nil {
+		return err
+	}
+	project, err := projects.Create(ctx, identity, projects.CreateOpts{Name: tenant, DomainID: "default"}).Extract()
+	if err != nil {
+		return fmt.Errorf("create project: %w", err)
+	}
+	return createUser(ctx, identity, tenant, project.ID, "member")
+}
+
+func createFlavors(ctx context.Context, client *gophercloud.ProviderClient) error {
+	compute, err := openstack.NewComputeV2(client, inRegion)
+	if err != nil {
+		return err
+	}
+	for _, flavor := range machineTypes {
+		_, err := flavors.Create(ctx, compute, flavors.CreateOpts{Name: flavor.Name, VCPUs: flavor.CPUs, RAM: flavor.RAM,
+			Disk: &flavor.Disk}).Extract()
+		if err != nil {
+			return fmt.Errorf("create flavor %s: %w", flavor.Name, err)
+		}
+	}
+	return nil
+}
+
+func createVolumeType(ctx context.Context, client *gophercloud.ProviderClient) error {
+	storage, err := openstack.NewBlockStorageV3(client, inRegion)
+	if err != nil {
+		return err
+	}
+	_, err = volumetypes.Create(ctx, storage, volumetypes.CreateOpts{Name: "nfs",
+		ExtraSpecs: map[string]string{"volume_backend_name": "nfs"}}).Extract()
+	if err != nil {
+		return fmt.Errorf("create volume type nfs: %w", err)
+	}
+	return nil
+}
+
+// rekey gives a network another ID, which Neutron's API cannot.
+//
+//go:embed network-id.sql
+var rekey string
+
+func createNetwork(ctx context.Context, client *gophercloud.ProviderClient, record Record) error {
+	network, err := openstack.NewNetworkV2(client, inRegion)
+	if err != nil {
+		return err
+	}
+	yes, no, gateway := true, false, externalGateway
+	created, err := networks.Create(ctx, network, provider.CreateOptsExt{
+		CreateOptsBuilder: external.CreateOptsExt{CreateOptsBuilder: networks.CreateOpts{Name: "public"}, External: &yes},
+		Segments:          []provider.Segment{{NetworkType: "flat", PhysicalNetwork: "public"}},
+	}).Extract()
+	if err != nil {
+		return err
+	}
+	sql := record.enter("mariadb", "--defaults-file=/etc/mysql/devcloud.cnf", "neutron")
+	sql.Stdin = strings.NewReader(fmt.Sprintf("SET @old = '%s', @new = '%s';\n%s", created.ID, networkID, rekey))
+	if output, err := sql.CombinedOutput(); err != nil {
+		return fmt.Errorf("change its ID: %w: %s", err, output)
+	}
+	_, err = subnets.Create(ctx, network, subnets.CreateOpts{Name: "public", NetworkID: networkID, IPVersion: 4,
+		CIDR: externalCIDR, GatewayIP: &gateway, EnableDHCP: &no}).Extract()
+	return err
+}
+
+func createImage(ctx context.Context, client *gophercloud.ProviderClient, path string) error {
+	glance, err := openstack.NewImageV2(client, inRegion)
+	if err != nil {
+		return err
+	}
+	file, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	format, magic := "raw", make([]byte, 4)
+	if _, err := file.ReadAt(magic, 0); err != nil {
+		return err
+	}
+	if string(magic) == "QFI\xfb" {
+		format = "qcow2"
+	}
+	public := images.ImageVisibilityPublic
+	_, err = images.Create(ctx, glance, images.CreateOpts{ID: imageID, Name: "debian-12", Visibility: &public,
+		ContainerFormat: "bare", DiskFormat: format,
+		Properties: map[string]string{"os_type": "linux", "os_distro": "debian", "os_version": "12"}}).Extract()
+	if err != nil {
+		return err
+	}
+	return imagedata.Upload(ctx, glance, imageID, file).ExtractErr()
+}

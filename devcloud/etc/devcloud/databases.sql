@@ -1,0 +1,10 @@
+CREATE DATABASE keystone;
+CREATE DATABASE glance;
+CREATE DATABASE placement;
+CREATE DATABASE nova_api;
+CREATE DATABASE nova;
+CREATE DATABASE nova_cell0;
+CREATE DATABASE neutron;
+CREATE DATABASE cinder;
+CREATE USER openstack@localhost IDENTIFIED BY 'devcloud';
+GRANT ALL ON *.* TO openstack@localhost;

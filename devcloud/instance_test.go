@@ -1,0 +1,514 @@
+//go:build e2e
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"fmt"
+	"os/exec"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/gophercloud/gophercloud/v2"
+	"github.com/gophercloud/gophercloud/v2/openstack"
+	"github.com/gophercloud/gophercloud/v2/openstack/blockstorage/v3/volumes"
+	"github.com/gophercloud/gophercloud/v2/openstack/compute/v2/attachinterfaces"
+	"github.com/gophercloud/gophercloud/v2/openstack/compute/v2/flavors"
+	"github.com/gophercloud/gophercloud/v2/openstack/compute/v2/keypairs"
+	"github.com/gophercloud/gophercloud/v2/openstack/compute/v2/servers"
+	"github.com/gophercloud/gophercloud/v2/openstack/compute/v2/volumeattach"
+	"github.com/gophercloud/gophercloud/v2/openstack/config"
+	cloudsyaml "github.com/gophercloud/gophercloud/v2/openstack/config/clouds"
+	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/extensions/security/groups"
+	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/extensions/security/rules"
+	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/networks"
+	neutronports "github.com/gophercloud/gophercloud/v2/openstack/networking/v2/ports"
+	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/subnets"
+	"github.com/stretchr/testify/require"
+)
+
+// A test's machines tell on their own what cloud-init did for them.
+const userData = `#cloud-config
+write_files:
+- path: /etc/e2e
+  content: written
+runcmd:
+- [sh, -c, "echo $(hostname) $(cat /etc/e2e) > /root/ran"]
+`
+
+const publicKey = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIEGVC8wsoY0l6DZuEHnDuyKyRXTeqHsI9hUzTzfDcPxz e2e"
+
+// TestInstances uses the cloud that runs, as its user, and leaves it as it was.
+func TestInstances(t *testing.T) {
+	c := connect(t)
+	c.createNetwork()
+	c.createKeyPair()
+	volume := c.createVolume()
+
+	var a, b *instance
+	c.step("boot", func() {
+		begin := time.Now()
+		var wait sync.WaitGroup
+		for name, made := range map[string]**instance{"e2e-a": &a, "e2e-b": &b} {
+			wait.Go(func() { *made = c.boot(name) })
+		}
+		wait.Wait()
+		require.False(t, t.Failed(), "an instance did not get there")
+		t.Logf("user-data done %.1f s after the create call", time.Since(begin).Seconds())
+		require.Equal(t, "e2e-a written", a.run("cat /root/ran"))
+		require.Contains(t, a.run("ip -brief -4 address show eth0"), a.address+"/24")
+		require.Contains(t, a.run("cat /home/debian/.ssh/authorized_keys"), publicKey)
+		require.Equal(t, "running", a.run("systemctl is-system-running --wait"))
+		require.Regexp(t, `^root:[*!]`, a.run("grep ^root: /etc/shadow"))
+		require.NotEqual(t, a.run("cat /etc/machine-id"), b.run("cat /etc/machine-id"))
+		require.NotEqual(t, a.run("cat /etc/ssh/ssh_host_ed25519_key.pub"), b.run("cat /etc/ssh/ssh_host_ed25519_key.pub"))
+		require.Equal(t, fmt.Sprint(c.flavor.RAM<<20), b.run("cat /sys/fs/cgroup/memory/memory.limit_in_bytes"))
+		output, err := servers.ShowConsoleOutput(t.Context(), c.compute, a.ID, servers.ShowConsoleOutputOpts{}).Extract()
+		require.NoError(t, err)
+		require.Contains(t, output, "Started systemd-logind.service")
+	})
+
+	c.step("security group", func() {
+		b.run("systemd-run --quiet python3 -m http.server 8080")
+		require.Eventually(t, func() bool { return b.succeeds("curl -sf -o /dev/null 127.0.0.1:8080") }, 5*time.Second, 100*time.Millisecond)
+		connects := func(port int) bool {
+			return a.succeeds(fmt.Sprintf("timeout 2 bash -c '</dev/tcp/%s/%d'", b.address, port))
+		}
+		require.True(t, a.pings(b, a.address))
+		require.True(t, connects(22))
+		require.False(t, connects(8080), "no rule allows it")
+		c.allow("tcp", 8080)
+		require.Eventually(t, func() bool { return connects(8080) }, 15*time.Second, 100*time.Millisecond)
+	})
+
+	c.step("addresses", func() {
+		const other = "10.99.0.99"
+		pair := func(addresses ...neutronports.AddressPair) {
+			_, err := neutronports.Update(t.Context(), c.network, a.port, neutronports.UpdateOpts{AllowedAddressPairs: &addresses}).Extract()
+			require.NoError(t, err)
+		}
+		a.run("ip address add " + other + "/24 dev eth0")
+		require.False(t, a.pings(b, other), "it is not the port's")
+		begin := time.Now()
+		pair(neutronports.AddressPair{IPAddress: other})
+		require.Eventually(t, func() bool { return a.pings(b, other) }, 15*time.Second, 100*time.Millisecond)
+		t.Logf("address pair works after %.1f s", time.Since(begin).Seconds())
+		pair()
+		require.Eventually(t, func() bool { return !a.pings(b, other) }, 15*time.Second, 100*time.Millisecond)
+		a.run("ip address delete " + other + "/24 dev eth0")
+
+		mac := a.run("cat /sys/class/net/eth0/address")
+		a.run("ip link set eth0 address 02:00:00:00:00:01")
+		require.False(t, a.pings(b, a.address), "the MAC address is not the port's")
+		a.run("ip link set eth0 address " + mac)
+		require.Eventually(t, func() bool { return a.pings(b, a.address) }, 5*time.Second, 100*time.Millisecond)
+	})
+
+	disk := "/dev/disk/by-id/virtio-" + volume[:20]
+	c.step("volume", func() {
+		a.attach(volume)
+		require.Equal(t, "/dev/vdb 1073741824", a.run("realpath "+disk+"; blockdev --getsize64 "+disk))
+		a.run("mkfs.ext4 -q " + disk + " && mount " + disk + " /mnt && echo kept > /mnt/file")
+		a.detach(volume) // without having been unmounted: what was written stays, what comes later fails
+		require.False(t, a.succeeds("echo late > /mnt/late && sync"+" && mountpoint /mnt"))
+		require.False(t, a.succeeds("test -e "+disk+" || test -e /dev/vdb"))
+		b.attach(volume)
+		require.Equal(t, "kept", b.run("mount "+disk+" /mnt && ls /mnt/late 2>/dev/null; cat /mnt/file"))
+		b.run("umount /mnt")
+		b.detach(volume)
+		b.attach(volume)
+		require.Equal(t, "kept", b.run("mount "+disk+" /mnt && cat /mnt/file"))
+	})
+
+	c.step("interface", func() {
+		added, err := attachinterfaces.Create(t.Context(), c.compute, b.ID, attachinterfaces.CreateOpts{NetworkID: c.netID}).Extract()
+		require.NoError(t, err)
+		require.Equal(t, added.MACAddr, b.run("cat /sys/class/net/eth1/address"))
+		require.NoError(t, attachinterfaces.Delete(t.Context(), c.compute, b.ID, added.PortID).ExtractErr())
+		require.Eventually(t, func() bool { return !b.succeeds("test -e /sys/class/net/eth1") }, 20*time.Second, 200*time.Millisecond)
+	})
+
+	reboots := map[string]func(){
+		"soft":   func() { b.reboot(servers.SoftReboot) },
+		"hard":   func() { b.reboot(servers.HardReboot) },
+		"inside": func() { b.run("systemctl reboot") },
+		"poweroff inside and start": func() {
+			b.run("systemctl poweroff")
+			b.until("SHUTOFF", 20*time.Second)
+			require.NoError(t, servers.Start(t.Context(), c.compute, b.ID).ExtractErr())
+			b.until("ACTIVE", 30*time.Second)
+		},
+		"stop and start": func() {
+			require.NoError(t, servers.Stop(t.Context(), c.compute, b.ID).ExtractErr())
+			b.until("SHUTOFF", 30*time.Second)
+			require.NoError(t, servers.Start(t.Context(), c.compute, b.ID).ExtractErr())
+			b.until("ACTIVE", 30*time.Second)
+		},
+		"killed and start": func() {
+			c.kill(b.leader())
+			b.until("SHUTOFF", 20*time.Second)
+			require.NoError(t, servers.Start(t.Context(), c.compute, b.ID).ExtractErr())
+			b.until("ACTIVE", 30*time.Second)
+		},
+	}
+	for name, reboot := range reboots {
+		c.step("reboot: "+name, func() {
+			b.run("iptables -A OUTPUT -d 192.0.2.1 -j DROP") // of one boot only
+			boot, begin := b.run("cat /proc/sys/kernel/random/boot_id"), time.Now()
+			reboot()
+			require.Eventually(t, func() bool {
+				now, err := b.try("cat /proc/sys/kernel/random/boot_id && systemctl is-system-running --wait")
+				return err == nil && !strings.Contains(now, boot) && strings.Contains(now, "running")
+			}, 30*time.Second, 200*time.Millisecond)
+			t.Logf("up again after %.1f s", time.Since(begin).Seconds())
+			require.Equal(t, "kept", b.run("mount "+disk+" /mnt && cat /mnt/file"))
+			require.NotContains(t, b.run("iptables -S"), "192.0.2.1")
+			require.True(t, b.pings(a, b.address))
+			require.Equal(t, "e2e-b written", b.run("cat /root/ran"))
+			b.until("ACTIVE", 10*time.Second)
+		})
+	}
+
+	c.step("nova-compute killed", func() {
+		boot := a.run("cat /proc/sys/kernel/random/boot_id")
+		killed := c.unit("nova-compute")
+		c.kill(killed.PID)
+		require.Eventually(t, func() bool {
+			unit := c.unit("nova-compute")
+			return unit.State == running && unit.PID != killed.PID
+		}, 30*time.Second, 100*time.Millisecond)
+		a.reboot(servers.SoftReboot) // the message waits for it
+		require.Eventually(t, func() bool {
+			now, err := a.try("cat /proc/sys/kernel/random/boot_id")
+			return err == nil && now != boot
+		}, 60*time.Second, 200*time.Millisecond)
+		a.until("ACTIVE", 30*time.Second)
+		require.Equal(t, "kept", b.run("cat /mnt/file"), "it was not touched")
+	})
+
+	c.step("create and delete", func() {
+		begin := time.Now()
+		const side, rounds = 4, 5
+		var wait sync.WaitGroup
+		for i := range side {
+			wait.Go(func() {
+				for round := range rounds {
+					made := c.boot(fmt.Sprintf("e2e-%d-%d", i, round))
+					if made == nil {
+						return
+					}
+					made.delete()
+				}
+			})
+		}
+		wait.Wait()
+		t.Logf("%d instances in %.1f s", side*rounds, time.Since(begin).Seconds())
+	})
+
+	c.step("delete leaves nothing", func() {
+		require.Contains(t, c.inTheBox(), a.ID, "what is not seen cannot be missed")
+		c.kill(a.leader()) // a dead one, and one that has a volume mounted
+		a.delete()
+		b.delete()
+		c.untilVolume(volume, "available")
+		c.cleanup()
+		var left string
+		for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(500 * time.Millisecond) {
+			if left = c.inTheBox(); left == "" {
+				break
+			}
+		}
+		require.Empty(t, left)
+		require.GreaterOrEqual(t, len(c.ids), 2+20+1)
+	})
+}
+
+// cloud is what the test uses of the cloud that runs.
+type cloud struct {
+	*testing.T
+	record                    Record
+	compute, network, storage *gophercloud.ServiceClient
+	flavor                    flavors.Flavor
+	netID, groupID            string
+	mu                        sync.Mutex
+	ids                       []string // of what it made: instances, ports, volumes
+	cleanups                  []func()
+}
+
+func connect(t *testing.T) *cloud {
+	c := &cloud{T: t}
+	require.NoError(t, load("record.json", &c.record))
+	require.True(t, c.record.Init.alive(), "devcloud does not run")
+	auth, endpoint, tls, err := cloudsyaml.Parse(cloudsyaml.WithCloudName("devcloud"), cloudsyaml.WithLocations(state("clouds.yaml")))
+	require.NoError(t, err)
+	client, err := config.NewProviderClient(t.Context(), auth, config.WithTLSConfig(tls))
+	require.NoError(t, err)
+	c.compute, err = openstack.NewComputeV2(client, endpoint)
+	require.NoError(t, err)
+	c.compute.Microversion = "2.79"
+	c.network, err = openstack.NewNetworkV2(client, endpoint)
+	require.NoError(t, err)
+	c.storage, err = openstack.NewBlockStorageV3(client, endpoint)
+	require.NoError(t, err)
+	pages, err := flavors.ListDetail(c.compute, nil).AllPages(t.Context())
+	require.NoError(t, err)
+	all, err := flavors.ExtractFlavors(pages)
+	require.NoError(t, err)
+	for _, flavor := range all {
+		if flavor.Name == "etcd" {
+			c.flavor = flavor
+		}
+	}
+	require.NotEmpty(t, c.flavor.ID)
+	t.Cleanup(c.cleanup)
+	return c
+}
+
+func (c *cloud) made(ids ...string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.ids = append(c.ids, ids...)
+}
+
+// step runs a part of the test, which ends all of it when it fails.
+func (c *cloud) step(name string, part func()) {
+	begin := time.Now()
+	part()
+	c.Logf("%s: %.1f s", name, time.Since(begin).Seconds())
+}
+
+// later has f called at the end, however the test ends.
+func (c *cloud) later(f func(ctx context.Context) error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.cleanups = append(c.cleanups, func() {
+		err := f(context.Background())
+		if !gophercloud.ResponseCodeIs(err, 404) && err != nil {
+			c.Errorf("clean up: %v", err)
+		}
+	})
+}
+
+func (c *cloud) cleanup() {
+	for len(c.cleanups) > 0 {
+		last := len(c.cleanups) - 1
+		c.cleanups[last]()
+		c.cleanups = c.cleanups[:last]
+	}
+}
+
+func (c *cloud) createNetwork() {
+	ctx := c.Context()
+	network, err := networks.Create(ctx, c.network, networks.CreateOpts{Name: "e2e"}).Extract()
+	require.NoError(c, err)
+	c.netID = network.ID
+	c.later(func(ctx context.Context) error { return networks.Delete(ctx, c.network, network.ID).ExtractErr() })
+	_, err = subnets.Create(ctx, c.network, subnets.CreateOpts{NetworkID: network.ID, Name: "e2e", IPVersion: 4, CIDR: "10.99.0.0/24"}).Extract()
+	require.NoError(c, err)
+	group, err := groups.Create(ctx, c.network, groups.CreateOpts{Name: "e2e"}).Extract()
+	require.NoError(c, err)
+	c.groupID = group.ID
+	c.later(func(ctx context.Context) error { return groups.Delete(ctx, c.network, group.ID).ExtractErr() })
+	c.allow("icmp", 0)
+	c.allow("tcp", 22)
+}
+
+// allow adds a rule to the group that all ports are in.
+func (c *cloud) allow(protocol rules.RuleProtocol, port int) {
+	_, err := rules.Create(c.Context(), c.network, rules.CreateOpts{SecGroupID: c.groupID, Direction: rules.DirIngress,
+		EtherType: rules.EtherType4, Protocol: protocol, PortRangeMin: port, PortRangeMax: port}).Extract()
+	require.NoError(c, err)
+}
+
+func (c *cloud) createKeyPair() {
+	_, err := keypairs.Create(c.Context(), c.compute, keypairs.CreateOpts{Name: "e2e", PublicKey: publicKey}).Extract()
+	require.NoError(c, err)
+	c.later(func(ctx context.Context) error { return keypairs.Delete(ctx, c.compute, "e2e", nil).ExtractErr() })
+}
+
+func (c *cloud) createVolume() string {
+	volume, err := volumes.Create(c.Context(), c.storage, volumes.CreateOpts{Name: "e2e", Size: 1}, nil).Extract()
+	require.NoError(c, err)
+	c.later(func(ctx context.Context) error {
+		if err := c.waitForVolume(ctx, volume.ID, "available"); err != nil {
+			return err
+		}
+		return volumes.Delete(ctx, c.storage, volume.ID, nil).ExtractErr()
+	})
+	c.made(volume.ID)
+	c.untilVolume(volume.ID, "available")
+	return volume.ID
+}
+
+// untilVolume waits for a volume's status.
+func (c *cloud) untilVolume(id, status string) {
+	require.NoError(c, c.waitForVolume(c.Context(), id, status))
+}
+
+func (c *cloud) waitForVolume(ctx context.Context, id, status string) error {
+	ctx, stop := context.WithTimeout(ctx, 30*time.Second)
+	defer stop()
+	return volumes.WaitForStatus(ctx, c.storage, id, status)
+}
+
+// unit is how a service of the box does.
+func (c *cloud) unit(name string) Unit {
+	var units []Unit
+	require.NoError(c, load("run/units.json", &units))
+	for _, unit := range units {
+		if unit.Name == name {
+			return unit
+		}
+	}
+	c.Fatalf("there is no unit %s", name)
+	return Unit{}
+}
+
+// kill ends a process of the box, which has no say in it.
+func (c *cloud) kill(pid int) {
+	require.NoError(c, c.record.enter("kill", "-9", fmt.Sprint(pid)).Run())
+}
+
+// inTheBox lists what there is in the box of the test's instances, ports and volumes.
+func (c *cloud) inTheBox() string {
+	var ids strings.Builder
+	for _, id := range c.ids {
+		fmt.Fprintln(&ids, id[:11])
+	}
+	list := c.record.enter("sh", "-c", `
+		ids=$(cat)
+		list=$({
+			ip netns
+			ip -brief link
+			iptables-save
+			ebtables-save
+			cat /proc/mounts
+			losetup --list --output NAME,BACK-FILE
+			find /sys/fs/cgroup -maxdepth 2
+			ls /var/lib/nova/instances
+			ps -eo pid,args
+		})
+		echo "$list" | grep -F "$ids" || true`)
+	list.Stdin = strings.NewReader(strings.TrimSpace(ids.String()))
+	output, err := list.Output()
+	require.NoError(c, err)
+	return string(output)
+}
+
+// instance is one of the test's.
+type instance struct {
+	*cloud
+	ID, port, address string
+}
+
+// boot creates an instance and waits until its user-data has been worked off; nil when it does not get there.
+func (c *cloud) boot(name string) *instance {
+	ctx := c.Context()
+	port, err := neutronports.Create(ctx, c.network, neutronports.CreateOpts{Name: name, NetworkID: c.netID, SecurityGroups: &[]string{c.groupID}}).Extract()
+	if err != nil {
+		c.Errorf("%s: %v", name, err)
+		return nil
+	}
+	c.later(func(ctx context.Context) error { return neutronports.Delete(ctx, c.network, port.ID).ExtractErr() })
+	server, err := servers.Create(ctx, c.compute, keypairs.CreateOptsExt{KeyName: "e2e", CreateOptsBuilder: servers.CreateOpts{
+		Name: name, ImageRef: imageID, FlavorRef: c.flavor.ID, Networks: []servers.Network{{Port: port.ID}},
+		UserData: []byte(base64.StdEncoding.EncodeToString([]byte(userData)))}}, nil).Extract()
+	if err != nil {
+		c.Errorf("%s: %v", name, err)
+		return nil
+	}
+	c.made(port.ID, server.ID)
+	i := &instance{c, server.ID, port.ID, port.FixedIPs[0].IPAddress}
+	c.later(func(context.Context) error { i.delete(); return nil })
+	for end := time.Now().Add(60 * time.Second); time.Now().Before(end); time.Sleep(500 * time.Millisecond) {
+		server, err := servers.Get(ctx, c.compute, server.ID).Extract()
+		if err != nil || server.Status == "ERROR" {
+			c.Errorf("%s: %v %+v", name, err, server.Fault)
+			return nil
+		}
+		if server.Status == "ACTIVE" && i.succeeds("test -e /root/ran") {
+			return i
+		}
+	}
+	c.Errorf("%s: its user-data have not run", name)
+	return nil
+}
+
+func (i *instance) delete() {
+	err := servers.Delete(context.Background(), i.compute, i.ID).ExtractErr()
+	for end := time.Now().Add(60 * time.Second); err == nil && time.Now().Before(end); time.Sleep(500 * time.Millisecond) {
+		_, err = servers.Get(context.Background(), i.compute, i.ID).Extract()
+	}
+	if !gophercloud.ResponseCodeIs(err, 404) {
+		i.Errorf("delete %s: %v", i.ID, err)
+	}
+}
+
+// until waits for the instance's status.
+func (i *instance) until(status string, timeout time.Duration) {
+	require.Eventually(i, func() bool {
+		server, err := servers.Get(i.Context(), i.compute, i.ID).Extract()
+		return err == nil && server.Status == status
+	}, timeout, 200*time.Millisecond, "instance is not %s", status)
+}
+
+func (i *instance) reboot(kind servers.RebootMethod) {
+	require.NoError(i, servers.Reboot(i.Context(), i.compute, i.ID, servers.RebootOpts{Type: kind}).ExtractErr())
+}
+
+func (i *instance) attach(volume string) {
+	_, err := volumeattach.Create(i.Context(), i.compute, i.ID, volumeattach.CreateOpts{VolumeID: volume}).Extract()
+	require.NoError(i, err)
+	i.untilVolume(volume, "in-use")
+}
+
+func (i *instance) detach(volume string) {
+	require.NoError(i, volumeattach.Delete(i.Context(), i.compute, i.ID, volume).ExtractErr())
+	i.untilVolume(volume, "available")
+}
+
+// try runs a shell line in the instance; its output without the last line's end.
+func (i *instance) try(line string) (string, error) {
+	ctx, stop := context.WithTimeout(i.Context(), 30*time.Second)
+	defer stop()
+	enter := i.record.enter("/opt/devcloud/nova/nspawn-enter", "/var/lib/nova/instances/"+i.ID, "sh", "-c", line)
+	command := exec.CommandContext(ctx, enter.Path, enter.Args[1:]...)
+	var stderr bytes.Buffer
+	command.Stderr = &stderr
+	output, err := command.Output()
+	if err != nil {
+		err = fmt.Errorf("%s: %w: %s%s", line, err, output, stderr.Bytes())
+	}
+	return strings.Join(strings.Fields(string(output)), " "), err
+}
+
+// run is try for what must succeed.
+func (i *instance) run(line string) string {
+	output, err := i.try(line)
+	require.NoError(i, err)
+	return output
+}
+
+func (i *instance) succeeds(line string) bool {
+	_, err := i.try(line)
+	return err == nil
+}
+
+// pings says whether an answer to a ping from the address comes back.
+func (i *instance) pings(to *instance, from string) bool {
+	return i.succeeds(fmt.Sprintf("ping -c 1 -W 1 -I %s %s", from, to.address))
+}
+
+// leader is the PID, in the box, of the instance's init.
+func (i *instance) leader() (pid int) {
+	output, err := i.record.enter("sh", "-c", fmt.Sprintf(
+		`awk '/^NSpid:/ && NF == 3 && $3 == 1 { print $2 }' $(find /sys/fs/cgroup/systemd/nova-%s -name cgroup.procs -exec sed 's,.*,/proc/&/status,' {} +)`, i.ID)).Output()
+	require.NoError(i, err)
+	_, err = fmt.Sscan(string(output), &pid)
+	require.NoError(i, err)
+	return pid
+}

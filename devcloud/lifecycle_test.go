@@ -1,0 +1,293 @@
+//go:build e2e
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gophercloud/gophercloud/v2"
+	"github.com/gophercloud/gophercloud/v2/openstack"
+	"github.com/gophercloud/gophercloud/v2/openstack/blockstorage/v3/volumes"
+	"github.com/gophercloud/gophercloud/v2/openstack/compute/v2/flavors"
+	"github.com/gophercloud/gophercloud/v2/openstack/compute/v2/servers"
+	"github.com/gophercloud/gophercloud/v2/openstack/compute/v2/volumeattach"
+	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/extensions/layer3/routers"
+	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/networks"
+	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/subnets"
+
+	"kubernetes-openstack/internal/dirs"
+)
+
+// program is devcloud's own executable, built by TestLifecycle.
+var program string
+
+// devcloud runs a command to its end.
+func devcloud(t *testing.T, args ...string) string {
+	t.Helper()
+	command := exec.Command(program, args...)
+	command.Stderr = os.Stderr
+	output, err := command.Output()
+	if err != nil {
+		t.Fatalf("devcloud %s: %v\n%s", strings.Join(args, " "), err, output)
+	}
+	return string(output)
+}
+
+// inside runs a shell line in an instance.
+func inside(t *testing.T, instance, line string) string {
+	t.Helper()
+	return strings.TrimSpace(devcloud(t, "exec", instance, "--", line))
+}
+
+// killed starts `up` and kills it with SIGKILL when begun says so; the box, if there is one, lives on.
+func killed(t *testing.T, begun func() bool) {
+	t.Helper()
+	up := exec.Command(program, "up")
+	up.Stderr = os.Stderr
+	if err := up.Start(); err != nil {
+		t.Fatal(err)
+	}
+	for end := time.Now().Add(10 * time.Minute); !begun(); time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("up never came to the point where it was to be killed")
+		}
+	}
+	if err := up.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	if err := up.Wait(); err == nil {
+		t.Fatal("up ended before it was killed")
+	}
+}
+
+// TestLifecycle starts, kills and ends a devcloud of its own, from its first start to nothing left. It does so in a
+// network namespace of its own, where the ports are free even if a devcloud runs on the machine.
+func TestLifecycle(t *testing.T) {
+	const inside = "DEVCLOUD_TEST_INSIDE"
+	if os.Getenv(inside) == "" {
+		again := exec.Command("unshare", "--net", "sh", "-c", `ip link set lo up && exec "$@"`, "sh",
+			os.Args[0], "-test.run", "^TestLifecycle$", "-test.v", "-test.timeout", "40m")
+		again.Env = append(os.Environ(), inside+"=1", "XDG_STATE_HOME="+t.TempDir())
+		again.Stdout, again.Stderr = os.Stdout, os.Stderr
+		if err := again.Run(); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	program = filepath.Join(t.TempDir(), "devcloud")
+	if output, err := exec.Command("go", "build", "-o", program, ".").CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, output)
+	}
+	before := host(t)
+
+	t.Run("up after a first up that was killed in its migrations", func(t *testing.T) {
+		snapshots, err := filepath.Glob(dirs.Cache("devcloud", "snapshot-*"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, snapshot := range snapshots {
+			os.RemoveAll(snapshot)
+		}
+		killed(t, func() bool { return unitState("neutron-db") == starting })
+		devcloud(t, "up")
+		devcloud(t, "status")
+	})
+	ctx := context.Background()
+	client := tenantClient(t, ctx)
+	t.Run("an instance has its network, its volume and the mirror", func(t *testing.T) { createMachine(t, ctx, client) })
+
+	t.Run("up is idempotent", func(t *testing.T) { devcloud(t, "up") })
+	t.Run("a port that is taken is named", func(t *testing.T) {
+		devcloud(t, "down")
+		other := exec.Command("python3", "-m", "http.server", "--bind", "127.0.0.1", "9292")
+		if err := other.Start(); err != nil {
+			t.Fatal(err)
+		}
+		defer other.Wait()
+		defer other.Process.Kill()
+		for ask(ctx, "tcp://127.0.0.1:9292") != nil {
+			time.Sleep(50 * time.Millisecond)
+		}
+		if output, err := exec.Command(program, "up").CombinedOutput(); err == nil || !strings.Contains(string(output), "port 9292") {
+			t.Errorf("up with port 9292 taken: %v\n%s", err, output)
+		}
+	})
+	t.Run("the instance runs again after down and up", func(t *testing.T) {
+		devcloud(t, "up")
+		machineWorks(t)
+	})
+	t.Run("the instance runs again after kill -9 of the box, and of an up", func(t *testing.T) {
+		var record Record
+		if err := load("record.json", &record); err != nil {
+			t.Fatal(err)
+		}
+		if err := record.Init.kill(time.Minute); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := exec.Command(program, "status").Output(); err == nil {
+			t.Error("status of a killed devcloud ends well")
+		}
+		killed(t, func() bool { return unitState("neutron-server") == starting })
+		devcloud(t, "up")
+		machineWorks(t)
+	})
+
+	for range 2 { // the second has nothing to do
+		devcloud(t, "down", "--purge")
+	}
+	for what, was := range before {
+		is := was
+		for range 20 { // another devcloud on the machine may run a command just now
+			if is = host(t)[what]; is == was {
+				break
+			}
+			time.Sleep(time.Second)
+		}
+		if is != was {
+			t.Errorf("%s: before\n%s\nafter\n%s", what, was, is)
+		}
+	}
+}
+
+func unitState(name string) string {
+	var units []Unit
+	if load("run/units.json", &units) == nil {
+		for _, unit := range units {
+			if unit.Name == name {
+				return unit.State
+			}
+		}
+	}
+	return ""
+}
+
+func tenantClient(t *testing.T, ctx context.Context) *gophercloud.ProviderClient {
+	t.Helper()
+	client, err := openstack.AuthenticatedClient(ctx, gophercloud.AuthOptions{IdentityEndpoint: identityURL, AllowReauth: true,
+		Username: tenant, Password: password, TenantName: tenant, DomainName: "Default"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return client
+}
+
+const machineData = "#cloud-config\nwrite_files:\n- {path: /root/was-here, content: by cloud-init}\n"
+
+// createMachine creates, as the tenant, an instance m1 with a volume, in a network behind a router.
+func createMachine(t *testing.T, ctx context.Context, client *gophercloud.ProviderClient) {
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	neutron, err := openstack.NewNetworkV2(client, inRegion)
+	must(err)
+	nova, err := openstack.NewComputeV2(client, inRegion)
+	must(err)
+	cinder, err := openstack.NewBlockStorageV3(client, inRegion)
+	must(err)
+
+	network, err := networks.Create(ctx, neutron, networks.CreateOpts{Name: "m"}).Extract()
+	must(err)
+	subnet, err := subnets.Create(ctx, neutron, subnets.CreateOpts{NetworkID: network.ID, IPVersion: 4, CIDR: "10.77.0.0/24"}).Extract()
+	must(err)
+	router, err := routers.Create(ctx, neutron, routers.CreateOpts{Name: "m", GatewayInfo: &routers.GatewayInfo{NetworkID: networkID}}).Extract()
+	must(err)
+	_, err = routers.AddInterface(ctx, neutron, router.ID, routers.AddInterfaceOpts{SubnetID: subnet.ID}).Extract()
+	must(err)
+	volume, err := volumes.Create(ctx, cinder, volumes.CreateOpts{Size: 1, Name: "m1"}, nil).Extract()
+	must(err)
+
+	pages, err := flavors.ListDetail(nova, nil).AllPages(ctx)
+	must(err)
+	all, err := flavors.ExtractFlavors(pages)
+	must(err)
+	server := servers.CreateOpts{Name: "m1", ImageRef: imageID, Networks: []servers.Network{{UUID: network.ID}}, UserData: []byte(machineData)}
+	for _, flavor := range all {
+		if flavor.Name == "etcd" {
+			server.FlavorRef = flavor.ID
+		}
+	}
+	created, err := servers.Create(ctx, nova, server, nil).Extract()
+	must(err)
+	wait, cancel := context.WithTimeout(ctx, 3*time.Minute)
+	defer cancel()
+	for created.Status != "ACTIVE" {
+		time.Sleep(500 * time.Millisecond)
+		created, err = servers.Get(wait, nova, created.ID).Extract()
+		must(err)
+		if created.Status == "ERROR" {
+			t.Fatalf("instance: %+v", created.Fault)
+		}
+	}
+	must(volumes.WaitForStatus(wait, cinder, volume.ID, "available"))
+	_, err = volumeattach.Create(ctx, nova, created.ID, volumeattach.CreateOpts{VolumeID: volume.ID}).Extract()
+	must(err)
+	must(volumes.WaitForStatus(wait, cinder, volume.ID, "in-use"))
+
+	inside(t, "m1", "cloud-init status --wait")
+	inside(t, "m1", fmt.Sprintf("mkfs.ext4 -q /dev/disk/by-id/virtio-%.20s && echo kept > /root/kept && sync", volume.ID))
+	machineWorks(t)
+}
+
+// machineWorks looks at the instance m1 from inside.
+func machineWorks(t *testing.T) {
+	t.Helper()
+	inside(t, "m1", "for i in $(seq 60); do systemctl is-system-running | grep -qE 'running|degraded' && break; sleep 1; done")
+	if got := inside(t, "m1", "hostname; cat /root/was-here"); got != "m1\nby cloud-init" {
+		t.Errorf("instance says %q", got)
+	}
+	inside(t, "m1", "blkid -t TYPE=ext4 /dev/disk/by-id/virtio-*")
+
+	file := dirs.Mirror("devcloud-test")
+	if err := os.WriteFile(file, []byte("from the mirror"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	defer os.Remove(file)
+	if got := inside(t, "m1", "curl -sf --retry 10 --retry-all-errors http://"+externalGateway+"/devcloud-test"); got != "from the mirror" {
+		t.Errorf("the mirror gives %q", got)
+	}
+
+	var record Record
+	if err := load("record.json", &record); err != nil {
+		t.Fatal(err)
+	}
+	if routes, err := record.enter("ip", "route", "show", "default").Output(); err != nil || len(routes) > 0 {
+		t.Errorf("the box has a way out: %s %v", routes, err)
+	}
+}
+
+// host is what a devcloud might change of the machine.
+func host(t *testing.T) map[string]string {
+	t.Helper()
+	found := map[string]string{}
+	for what, line := range map[string]string{
+		"namespaces":   "lsns --noheadings --output TYPE,NS --type mnt --type pid --type uts --type ipc --type cgroup; lsns --noheadings --output NS --type net",
+		"processes":    "pgrep --full --list-full " + program + " || true",
+		"mounts":       "cat /proc/self/mounts; cat /proc/[0-9]*/mounts 2>/dev/null | grep -F " + state() + " || true",
+		"network":      "ip -oneline link; ip -oneline address; ip route; ip netns; ls /run/netns 2>/dev/null || true",
+		"firewall":     "iptables-save 2>/dev/null; ip6tables-save 2>/dev/null; nft list ruleset 2>/dev/null || true",
+		"loop devices": "losetup --list --noheadings --output NAME,BACK-FILE | sort",
+		"cgroups":      "find /sys/fs/cgroup -maxdepth 2 -type d | sort",
+		"sysctls":      "sysctl -a 2>/dev/null | grep -vE '^(fs.(dentry|inode|file-nr|quota)|kernel.(random|ns_last_pid|pty.nr|perf|sched)|vm.stat|net.netfilter.nf_conntrack_count|.*netdev_rss)'",
+		"modules":      "cut -d' ' -f1 /proc/modules 2>/dev/null | sort || true",
+		"packages":     "dpkg-query --show",
+		"files":        "find /etc /usr /var/lib /run /opt /srv -xdev -newer " + program + " -not -type d 2>/dev/null | grep -vE '^/(run/|var/lib/apt/)' | sort; ls /run",
+		"state folder": "ls -A " + state() + " 2>/dev/null || true",
+	} {
+		output, err := exec.Command("sh", "-c", line).Output()
+		if err != nil {
+			t.Fatalf("%s: %v", what, err)
+		}
+		found[what] = string(output)
+	}
+	return found
+}

@@ -1,0 +1,96 @@
+// Devcloud is a real OpenStack on one machine, in namespaces of its own: what it does ends with one process.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"kubernetes-openstack/internal/progress"
+)
+
+const usage = `usage: go run ./devcloud COMMAND
+
+  up [--compute nspawn|libvirt|fake] [--image FILE]
+                            start OpenStack: the first time it is built, later its kept data are used again
+  down [--purge]            end it and all that it made; its data stay for the next up, unless purged
+  status                    what runs; exit status 0 only if all is well
+  env                       shell exports that point OpenStack clients to it
+  logs [SERVICE]            the services' logs, or one of them
+  exec INSTANCE -- COMMAND  run a command as root in an instance's login shell (nspawn)
+  image                     build the instances' image, unless it is there, and print its path
+`
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	err := run(ctx, os.Args[1:])
+	var command *exec.ExitError
+	if errors.As(err, &command) && len(os.Args) > 1 && os.Args[1] == "exec" {
+		os.Exit(command.ExitCode())
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "devcloud:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, args []string) error {
+	if len(args) == 0 {
+		return errors.New("no command\n" + usage)
+	}
+	command, args := args[0], args[1:]
+	log := progress.New(os.Stderr, "devcloud")
+	flags := flag.NewFlagSet(command, flag.ExitOnError)
+	flags.Usage = func() { fmt.Fprint(os.Stderr, usage) }
+	switch command {
+	case "up":
+		compute := flags.String("compute", "nspawn", "")
+		image := flags.String("image", "", "")
+		if flags.Parse(args); flags.NArg() == 0 {
+			return up(ctx, log, *compute, *image)
+		}
+	case "down":
+		purge := flags.Bool("purge", false, "")
+		if flags.Parse(args); flags.NArg() == 0 {
+			return down(log, *purge)
+		}
+	case "status":
+		if len(args) == 0 {
+			return status(ctx)
+		}
+	case "env":
+		if len(args) == 0 {
+			fmt.Printf("export OS_CLIENT_CONFIG_FILE='%s' OS_CLOUD=devcloud\n", state("clouds.yaml"))
+			return nil
+		}
+	case "logs":
+		if len(args) < 2 {
+			return logs(args)
+		}
+	case "exec":
+		if len(args) > 2 && args[1] == "--" {
+			return execute(ctx, args[0], strings.Join(args[2:], " "))
+		}
+	case "image":
+		if len(args) == 0 {
+			path, err := Image(ctx, log)
+			fmt.Println(path)
+			return err
+		}
+	case "init":
+		return initialize()
+	case "init2":
+		return initialize2(args[0])
+	case "help", "-h", "--help":
+		fmt.Print(usage)
+		return nil
+	}
+	return fmt.Errorf("%q is no command that is understood\n%s", strings.Join(os.Args[1:], " "), usage)
+}

@@ -1,0 +1,53 @@
+"""Images: root filesystems as squashfs, fetched from Glance once and mounted once, as the machines' lower layer."""
+import os
+
+from nova import conf
+from nova import utils
+from nova.image import glance
+from nova.virt.nspawn import machine
+from nova.virt.nspawn.command import run
+
+CONF = conf.CONF
+
+
+@utils.synchronized('nspawn-images')
+def mounted(context, image_id):
+    """Fetch an image, unless it was, and mount it, unless it is; the folder where it is."""
+    # By its content: an image may be replaced by another with the same ID.
+    folder = os.path.join(_images(), glance.API().get(context, image_id)['checksum'])
+    if not os.path.exists(folder + '.squashfs'):
+        _remove_unused()
+        glance.API().download(context, image_id, dest_path=folder + '.part')
+        os.rename(folder + '.part', folder + '.squashfs')
+    _mount(folder)
+    return folder
+
+
+@utils.synchronized('nspawn-images')
+def mount_again(folder):
+    """Mount an image that mounted() gave, unless it still is."""
+    _mount(folder)
+
+
+def _mount(folder):
+    os.makedirs(folder, exist_ok=True)
+    if not os.path.ismount(folder):
+        run('mount', '-t', 'squashfs', '-o', 'loop,ro', folder + '.squashfs', folder)  # the loop device goes with it
+
+
+def _images():
+    return os.path.join(CONF.instances_path, CONF.image_cache.subdirectory_name)
+
+
+def _remove_unused():
+    os.makedirs(_images(), exist_ok=True)
+    used = {os.readlink(machine.Machine(uuid).path('image')) for uuid in machine.all_uuids()}
+    for entry in list(os.scandir(_images())):
+        if os.path.splitext(entry.path)[0] in used:
+            continue
+        if not entry.is_dir():
+            os.unlink(entry.path)
+            continue
+        if os.path.ismount(entry.path):
+            run('umount', entry.path)
+        os.rmdir(entry.path)

@@ -1,0 +1,138 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/gophercloud/gophercloud/v2"
+	"github.com/gophercloud/gophercloud/v2/openstack"
+	"github.com/gophercloud/gophercloud/v2/openstack/blockstorage/v3/schedulerstats"
+	volumeservices "github.com/gophercloud/gophercloud/v2/openstack/blockstorage/v3/services"
+	"github.com/gophercloud/gophercloud/v2/openstack/compute/v2/hypervisors"
+	computeservices "github.com/gophercloud/gophercloud/v2/openstack/compute/v2/services"
+	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/extensions/agents"
+)
+
+// reporting are the programs that tell OpenStack's databases that they live.
+var reporting = []string{
+	"nova-conductor", "nova-scheduler", "nova-compute", "cinder-scheduler", "cinder-volume",
+	"neutron-linuxbridge-agent", "neutron-dhcp-agent", "neutron-l3-agent", "neutron-metadata-agent",
+}
+
+// waitReady waits until every part has reported since the record's start, there is a hypervisor, and Cinder has a
+// pool; it fails after the timeout with what is missing.
+func waitReady(ctx context.Context, record Record, timeout time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	var missing error
+	for {
+		client, err := admin(ctx)
+		if err == nil {
+			err = missingParts(ctx, client, record.Started)
+		}
+		if record.Ready.IsZero() { // later, a service may well have been killed some times
+			if err := endless(); err != nil {
+				return err
+			}
+		}
+		if err == nil {
+			return nil
+		}
+		if ctx.Err() == nil { // else it is only that there was no time to ask
+			missing = err
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%w (%w)", missing, ctx.Err())
+		case <-time.After(500 * time.Millisecond):
+		}
+	}
+}
+
+// endless is an error if a service is started again and again.
+func endless() error {
+	var units []Unit
+	if err := load("run/units.json", &units); err != nil {
+		return err
+	}
+	for _, unit := range units {
+		if unit.Restarts > 2 {
+			return fmt.Errorf("%s ends whenever it is started\n%s", unit.Name, logTail(unit.Name))
+		}
+	}
+	return nil
+}
+
+// missingParts asks once; an up state from an old database counts for nothing.
+func missingParts(ctx context.Context, client *gophercloud.ProviderClient, since time.Time) error {
+	compute, err := openstack.NewComputeV2(client, inRegion)
+	if err != nil {
+		return err
+	}
+	network, err := openstack.NewNetworkV2(client, inRegion)
+	if err != nil {
+		return err
+	}
+	storage, err := openstack.NewBlockStorageV3(client, inRegion)
+	if err != nil {
+		return err
+	}
+	missing := slices.Clone(reporting)
+	lives := func(binary string, up bool, reported time.Time) {
+		if up && reported.After(since) {
+			missing = slices.DeleteFunc(missing, func(name string) bool { return name == binary })
+		}
+	}
+
+	pages, err := computeservices.List(compute, nil).AllPages(ctx)
+	if err != nil {
+		return fmt.Errorf("nova: %w", err)
+	}
+	nova, err := computeservices.ExtractServices(pages)
+	if err != nil {
+		return fmt.Errorf("nova: %w", err)
+	}
+	for _, service := range nova {
+		lives(service.Binary, service.State == "up", service.UpdatedAt)
+	}
+	if pages, err = agents.List(network, nil).AllPages(ctx); err != nil {
+		return fmt.Errorf("neutron: %w", err)
+	}
+	neutron, err := agents.ExtractAgents(pages)
+	if err != nil {
+		return fmt.Errorf("neutron: %w", err)
+	}
+	for _, agent := range neutron {
+		lives(agent.Binary, agent.Alive, agent.HeartbeatTimestamp)
+	}
+	if pages, err = volumeservices.List(storage, nil).AllPages(ctx); err != nil {
+		return fmt.Errorf("cinder: %w", err)
+	}
+	cinder, err := volumeservices.ExtractServices(pages)
+	if err != nil {
+		return fmt.Errorf("cinder: %w", err)
+	}
+	for _, service := range cinder {
+		lives(service.Binary, service.State == "up", service.UpdatedAt)
+	}
+	if len(missing) > 0 {
+		return fmt.Errorf("no sign of life from %v\n%s", missing, logTail(missing[0]))
+	}
+
+	if pages, err = hypervisors.List(compute, nil).AllPages(ctx); err != nil {
+		return fmt.Errorf("nova: %w", err)
+	}
+	if hosts, err := hypervisors.ExtractHypervisors(pages); err != nil || len(hosts) == 0 {
+		return errors.Join(fmt.Errorf("nova-compute has registered no hypervisor\n%s", logTail("nova-compute")), err)
+	}
+	if pages, err = schedulerstats.List(storage, nil).AllPages(ctx); err != nil {
+		return fmt.Errorf("cinder: %w", err)
+	}
+	if pools, err := schedulerstats.ExtractStoragePools(pages); err != nil || len(pools) == 0 {
+		return errors.Join(fmt.Errorf("cinder-volume has no pool of storage\n%s", logTail("cinder-volume")), err)
+	}
+	return nil
+}

@@ -1,0 +1,76 @@
+package main
+
+import (
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+)
+
+func TestKillsOnlyWhatWasRecorded(t *testing.T) {
+	sleep := exec.Command("sleep", "60")
+	if err := sleep.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer sleep.Wait()
+	defer sleep.Process.Kill()
+	recorded, err := findProcess(sleep.Process.Pid)
+	if err != nil || !recorded.alive() {
+		t.Fatalf("%+v %v", recorded, err)
+	}
+	another := Process{recorded.PID, "1"} // the same number, another process
+	if err := another.kill(time.Second); err != nil || another.alive() || !recorded.alive() {
+		t.Error("a process that was not recorded was killed", err)
+	}
+	if err := recorded.kill(time.Second); err != nil || recorded.alive() {
+		t.Error("the recorded process was not killed", err)
+	}
+	if err := (Process{}).kill(time.Second); err != nil {
+		t.Error("no process:", err)
+	}
+}
+
+func TestRecordIsKept(t *testing.T) {
+	t.Setenv("XDG_STATE_HOME", t.TempDir())
+	var none, loaded Record
+	if err := load("record.json", &none); err != nil || none.Cgroups != nil {
+		t.Error("a missing record is no error:", err)
+	}
+	group := filepath.Join(t.TempDir(), "devcloud-1")
+	if err := os.Mkdir(group, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	written := Record{Init: Process{1 << 22, "1"}, Cgroups: []string{group, group + "-never-made"}, Compute: "fake", Started: time.Now()}
+	if err := save("record.json", written); err != nil {
+		t.Fatal(err)
+	}
+	if err := load("record.json", &loaded); err != nil || loaded.Init != written.Init || !loaded.Started.Equal(written.Started) {
+		t.Errorf("%+v %v", loaded, err)
+	}
+	if err := loaded.remove(); err != nil {
+		t.Error(err)
+	}
+	for _, gone := range []string{group, state("record.json")} {
+		if _, err := os.Stat(gone); err == nil {
+			t.Error(gone, "is still there")
+		}
+	}
+}
+
+func TestReplaceFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "new", "file")
+	for _, mode := range []fs.FileMode{0o644, 0o600} {
+		if err := replaceFile(path, []byte(mode.String()), mode); err != nil {
+			t.Fatal(err)
+		}
+		info, err := os.Stat(path)
+		if err != nil || info.Mode() != mode {
+			t.Error(info.Mode(), err)
+		}
+		if err := os.WriteFile(path+".part", nil, 0o644); err != nil { // what a killed run leaves
+			t.Fatal(err)
+		}
+	}
+}

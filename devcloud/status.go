@@ -1,0 +1,73 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+)
+
+// status prints what runs; its error says why that is not well.
+func status(ctx context.Context) error {
+	var record Record
+	if err := load("record.json", &record); err != nil {
+		return err
+	}
+	if !record.Init.alive() {
+		return errors.New("devcloud does not run")
+	}
+	var units []Unit
+	if err := load("run/units.json", &units); err != nil {
+		return err
+	}
+	fmt.Printf("devcloud (%s) runs since %s in process %d, with %s of memory\n\n", record.Compute,
+		record.Started.Format(time.DateTime), record.Init.PID, memory(record.Cgroups))
+	table := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
+	for _, unit := range units {
+		if unit.State == done {
+			continue
+		}
+		fmt.Fprintf(table, "%s\t%s\tsince %s\trestarts %d\t%s\n", unit.Name, unit.State,
+			unit.Since.Format(time.TimeOnly), unit.Restarts, unit.Error)
+	}
+	fmt.Fprintf(table, "\nidentity\t%s\n", identityURL)
+	for _, service := range catalogue {
+		fmt.Fprintf(table, "%s\t%s\n", service.Type, service.URL)
+	}
+	fmt.Fprintf(table, "mirror\thttp://%s\t(from the instances)\n", mirrorAddress)
+	if err := table.Flush(); err != nil {
+		return err
+	}
+	if record.Ready.IsZero() {
+		return errors.New("up has not ended")
+	}
+	for _, unit := range units {
+		if unit.State != running && unit.State != done {
+			return fmt.Errorf("%s is %s, see %s", unit.Name, unit.State, logPath(unit.Name))
+		}
+	}
+	return waitReady(ctx, record, 10*time.Second)
+}
+
+// memory is what a box's processes have resident, its instances' too.
+func memory(cgroups []string) string {
+	for _, group := range cgroups {
+		stat, err := os.ReadFile(filepath.Join(group, "memory.stat"))
+		if err != nil {
+			continue
+		}
+		for _, line := range strings.Split(string(stat), "\n") {
+			name, value, _ := strings.Cut(line, " ")
+			if name == "total_rss" || name == "anon" { // cgroup v1's and v2's
+				bytes, _ := strconv.ParseFloat(value, 64)
+				return fmt.Sprintf("%.2f GiB", bytes/(1<<30))
+			}
+		}
+	}
+	return "an unknown amount"
+}
