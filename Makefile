@@ -1,0 +1,66 @@
+# The two commands are `make up` and `make test`; `make` alone lists all.
+STACK ?= dev
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+# what a shell needs to run `pulumi` against devcloud
+ENV = eval "$$(go run ./toolchain env)"; eval "$$(go run ./devcloud env)";
+
+.PHONY: help up pulumi-up health down destroy preview status test e2e host toolchain image cloud
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+up: host toolchain cloud pulumi-up health ## a fresh machine to a running cluster: OpenStack in a box, and the stack `dev` on it
+	@echo
+	@echo "The cluster's OpenStack side is up. Next:"
+	@echo "  eval \"\$$(go run ./toolchain env)\"; eval \"\$$(go run ./devcloud env)\"   # then pulumi is the real engine, on this OpenStack"
+	@echo "  pulumi stack output --stack $(STACK) machines"
+	@echo "  go run ./devcloud exec $(STACK)-etcd-0 -- etcdctl member list          # any command on any machine"
+	@echo "  make destroy; make down                                         # leaves nothing"
+
+test: host toolchain image ## everything that needs no running OpenStack
+	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo "gofmt -w the files above"; exit 1; }
+	go vet ./... && go vet -tags e2e ./...
+	go test ./...
+	cd toolchain/plugins && go test ./...
+
+e2e: host toolchain cloud ## the real engine on the real OpenStack, from up to nothing left; then devcloud itself
+	go test -tags e2e -count 1 -p 1 -timeout 40m -v ./tests ./devcloud
+
+preview: ## what `up` would change; needs no network
+	@$(ENV) pulumi preview --stack $(STACK) --diff
+
+status: ## what of devcloud runs
+	@go run ./devcloud status
+
+destroy: ## everything of the stack, out of OpenStack
+	@$(ENV) pulumi destroy --yes --skip-preview --stack $(STACK)
+
+down: ## end devcloud; it leaves no process, mount, interface or loop device, and keeps its state for the next up
+	@go run ./devcloud down
+
+# --- the steps of the above
+
+host: # what devcloud needs of the host, from Debian
+	@missing="$$(dpkg-query -W -f '$${Status} $${Package}\n' $$(cat devcloud/host-packages) 2>&1 | grep -v '^install ok installed' || true)"; \
+	if [ -n "$$missing" ]; then apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends $$(cat devcloud/host-packages); fi
+
+toolchain:
+	@go run ./toolchain
+
+image:
+	@go run ./devcloud image
+
+cloud:
+	@go run ./devcloud up
+
+pulumi-up:
+	@$(ENV) pulumi stack select --create $(STACK) && go run ./resume -s $(STACK) && pulumi up --yes --skip-preview --stack $(STACK)
+
+health: # etcd starts after its instance is ACTIVE: the volume is attached, the binaries are downloaded
+	@echo "etcd …"
+	@for i in $$(seq 60); do \
+	  if go run ./devcloud exec $(STACK)-etcd-0 -- etcdctl endpoint health --cluster 2>/dev/null; then exit 0; fi; sleep 2; done; \
+	  echo "etcd is not healthy; its log:"; go run ./devcloud exec $(STACK)-etcd-0 -- journalctl --no-pager -n 30 -u etcd -u etcd-volume -u artifacts; exit 1
