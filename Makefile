@@ -43,9 +43,9 @@ down: ## end devcloud; it leaves no process, mount, interface or loop device, an
 
 # --- the steps of the above
 
-host: # what devcloud needs of the host, from Debian
-	@missing="$$(dpkg-query -W -f '$${Status} $${Package}\n' $$(cat devcloud/host-packages) 2>&1 | grep -v '^install ok installed' || true)"; \
-	if [ -n "$$missing" ]; then apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends $$(cat devcloud/host-packages); fi
+host: # what devcloud and the tests need of the host, from Debian; and apt's lists, which tell devcloud the mirror
+	@install() { DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-upgrade --no-install-recommends $$(cat devcloud/host-packages) >/dev/null; }; \
+	[ -n "$$(apt-get indextargets)" ] && install 2>/dev/null || { apt-get update -qq; install; }
 
 toolchain:
 	@go run ./toolchain

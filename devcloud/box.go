@@ -115,8 +115,8 @@ func (r Record) remove() error {
 		err = errors.Join(err, removeCgroup(group))
 	}
 	err = errors.Join(err, detachLoops(state("data"), dirs.Cache("devcloud")))
-	for _, leftover := range []string{state("record.json"), state("run")} {
-		err = errors.Join(err, os.RemoveAll(leftover))
+	if err != nil {
+		return err // the record stays: the next run tries again
 	}
-	return err
+	return errors.Join(os.RemoveAll(state("run")), os.RemoveAll(state("record.json")))
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	_ "embed"
 	"fmt"
+	"net/http"
 	"os"
 	"strings"
 
@@ -107,10 +108,23 @@ func createVolumeType(ctx context.Context, client *gophercloud.ProviderClient) e
 	return nil
 }
 
-// rekey gives a network another ID, which Neutron's API cannot.
-//
-//go:embed network-id.sql
-var rekey string
+// What the APIs cannot do.
+var (
+	//go:embed sql/network-id.sql
+	changeNetworkID string
+	//go:embed sql/forget-image.sql
+	forgetImage string
+)
+
+// sql runs statements in one of the box's databases.
+func (r Record) sql(database, statements string) error {
+	client := r.enter("mariadb", "--defaults-file=/etc/mysql/devcloud.cnf", database)
+	client.Stdin = strings.NewReader(statements)
+	if output, err := client.CombinedOutput(); err != nil {
+		return fmt.Errorf("mariadb: %w: %s", err, output)
+	}
+	return nil
+}
 
 func createNetwork(ctx context.Context, client *gophercloud.ProviderClient, record Record) error {
 	network, err := openstack.NewNetworkV2(client, inRegion)
@@ -125,10 +139,8 @@ func createNetwork(ctx context.Context, client *gophercloud.ProviderClient, reco
 	if err != nil {
 		return err
 	}
-	sql := record.enter("mariadb", "--defaults-file=/etc/mysql/devcloud.cnf", "neutron")
-	sql.Stdin = strings.NewReader(fmt.Sprintf("SET @old = '%s', @new = '%s';\n%s", created.ID, networkID, rekey))
-	if output, err := sql.CombinedOutput(); err != nil {
-		return fmt.Errorf("change its ID: %w: %s", err, output)
+	if err := record.sql("neutron", fmt.Sprintf("SET @old = '%s', @new = '%s';\n%s", created.ID, networkID, changeNetworkID)); err != nil {
+		return fmt.Errorf("change its ID: %w", err)
 	}
 	_, err = subnets.Create(ctx, network, subnets.CreateOpts{Name: "public", NetworkID: networkID, IPVersion: 4,
 		CIDR: externalCIDR, GatewayIP: &gateway, EnableDHCP: &no}).Extract()
@@ -160,4 +172,24 @@ func createImage(ctx context.Context, client *gophercloud.ProviderClient, path s
 		return err
 	}
 	return imagedata.Upload(ctx, glance, imageID, file).ExtractErr()
+}
+
+// replaceImage gives a cloud that was kept another image under the same ID; instances keep what they have booted from.
+func replaceImage(ctx context.Context, record Record, path string) error {
+	client, err := admin(ctx)
+	if err != nil {
+		return err
+	}
+	glance, err := openstack.NewImageV2(client, inRegion)
+	if err != nil {
+		return err
+	}
+	err = images.Delete(ctx, glance, imageID).ExtractErr()
+	if err != nil && !gophercloud.ResponseCodeIs(err, http.StatusNotFound) { // an up that was killed here
+		return err
+	}
+	if err := record.sql("glance", fmt.Sprintf("SET @id = '%s';\n%s", imageID, forgetImage)); err != nil {
+		return err
+	}
+	return createImage(ctx, client, path)
 }

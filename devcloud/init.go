@@ -29,6 +29,14 @@ var configs embed.FS
 //go:embed nova
 var drivers embed.FS
 
+// The first process changes namespaces and executes itself again in its first thread. In another one, the first would
+// be a zombie for the moment of the exec, and the process would look as if it had ended.
+func init() {
+	if len(os.Args) > 1 && os.Args[1] == "init" {
+		runtime.LockOSThread()
+	}
+}
+
 // initialize is the box's first process: it makes a root of its own and becomes the supervisor. It begins in
 // namespaces that still see the host's mounts.
 func initialize() error {
@@ -39,7 +47,6 @@ func initialize() error {
 		return err
 	}
 	// Go cannot leave a cgroup namespace with all threads at once: this one leaves it, and becomes the only one.
-	runtime.LockOSThread()
 	for _, h := range box.Hierarchies {
 		if err := os.WriteFile(filepath.Join(h.Mount, box.Cgroup, "cgroup.procs"), []byte("0"), 0); err != nil {
 			return err

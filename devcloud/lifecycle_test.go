@@ -4,7 +4,9 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -18,6 +20,7 @@ import (
 	"github.com/gophercloud/gophercloud/v2/openstack/compute/v2/flavors"
 	"github.com/gophercloud/gophercloud/v2/openstack/compute/v2/servers"
 	"github.com/gophercloud/gophercloud/v2/openstack/compute/v2/volumeattach"
+	"github.com/gophercloud/gophercloud/v2/openstack/image/v2/images"
 	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/extensions/layer3/routers"
 	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/networks"
 	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/subnets"
@@ -106,22 +109,34 @@ func TestLifecycle(t *testing.T) {
 	t.Run("up is idempotent", func(t *testing.T) { devcloud(t, "up") })
 	t.Run("a port that is taken is named", func(t *testing.T) {
 		devcloud(t, "down")
-		other := exec.Command("python3", "-m", "http.server", "--bind", "127.0.0.1", "9292")
-		if err := other.Start(); err != nil {
+		other, err := net.Listen("tcp", "127.0.0.1:9292")
+		if err != nil {
 			t.Fatal(err)
 		}
-		defer other.Wait()
-		defer other.Process.Kill()
-		for ask(ctx, "tcp://127.0.0.1:9292") != nil {
-			time.Sleep(50 * time.Millisecond)
-		}
+		defer other.Close()
 		if output, err := exec.Command(program, "up").CombinedOutput(); err == nil || !strings.Contains(string(output), "port 9292") {
 			t.Errorf("up with port 9292 taken: %v\n%s", err, output)
 		}
 	})
-	t.Run("the instance runs again after down and up", func(t *testing.T) {
+	t.Run("the instance runs again after down and up, even if the image has changed", func(t *testing.T) {
+		var kept, replaced Kept
+		if err := errors.Join(load("kept.json", &kept), save("kept.json", Kept{kept.Compute, "image-older.sqfs"})); err != nil {
+			t.Fatal(err)
+		}
+		before := time.Now()
 		devcloud(t, "up")
 		machineWorks(t)
+		if err := load("kept.json", &replaced); err != nil || replaced != kept {
+			t.Errorf("%+v %v", replaced, err)
+		}
+		glance, err := openstack.NewImageV2(client, inRegion)
+		if err != nil {
+			t.Fatal(err)
+		}
+		image, err := images.Get(ctx, glance, imageID).Extract()
+		if err != nil || image.Status != images.ImageStatusActive || image.CreatedAt.Before(before.Truncate(time.Second)) {
+			t.Errorf("%+v %v", image, err)
+		}
 	})
 	t.Run("the instance runs again after kill -9 of the box, and of an up", func(t *testing.T) {
 		var record Record
@@ -270,9 +285,9 @@ func host(t *testing.T) map[string]string {
 	t.Helper()
 	found := map[string]string{}
 	for what, line := range map[string]string{
-		"namespaces":   "lsns --noheadings --output TYPE,NS --type mnt --type pid --type uts --type ipc --type cgroup; lsns --noheadings --output NS --type net",
-		"processes":    "pgrep --full --list-full " + program + " || true",
-		"mounts":       "cat /proc/self/mounts; cat /proc/[0-9]*/mounts 2>/dev/null | grep -F " + state() + " || true",
+		"processes":    "readlink /proc/[0-9]*/exe | grep --fixed-strings " + program + " || true",
+		"mounts":       "cat /proc/self/mounts",
+		"namespaces":   "grep --files-with-matches --fixed-strings " + state() + " /proc/[0-9]*/mountinfo 2>/dev/null || true",
 		"network":      "ip -oneline link; ip -oneline address; ip route; ip netns; ls /run/netns 2>/dev/null || true",
 		"firewall":     "iptables-save 2>/dev/null; ip6tables-save 2>/dev/null; nft list ruleset 2>/dev/null || true",
 		"loop devices": "losetup --list --noheadings --output NAME,BACK-FILE | sort",

@@ -46,7 +46,7 @@ func (p Process) alive() bool {
 
 // kill ends p and waits until it is gone.
 func (p Process) kill(timeout time.Duration) error {
-	if !p.alive() {
+	if _, start, err := processStat(p.PID); err != nil || start != p.Start {
 		return nil
 	}
 	if err := syscall.Kill(p.PID, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {

@@ -35,7 +35,7 @@ type Record struct {
 	Ready   time.Time `json:"ready"` // zero until up has ended well
 }
 
-// Kept says what the kept data was made with: a change of it needs new data.
+// Kept says what the kept data were made with.
 type Kept struct {
 	Compute string `json:"compute"`
 	Image   string `json:"image"`

@@ -52,10 +52,31 @@ func TestRecordIsKept(t *testing.T) {
 	if err := loaded.remove(); err != nil {
 		t.Error(err)
 	}
+	if err := (Record{}).remove(); err != nil {
+		t.Error("nothing to remove is an error:", err)
+	}
 	for _, gone := range []string{group, state("record.json")} {
 		if _, err := os.Stat(gone); err == nil {
 			t.Error(gone, "is still there")
 		}
+	}
+}
+
+func TestRecordStaysWhileSomethingIsLeft(t *testing.T) {
+	t.Setenv("XDG_STATE_HOME", t.TempDir())
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	record := Record{Cgroups: []string{filepath.Join(file, "group")}} // can neither be found nor be missing
+	if err := save("record.json", record); err != nil {
+		t.Fatal(err)
+	}
+	if err := record.remove(); err == nil {
+		t.Error("a group that cannot be removed is no error")
+	}
+	if _, err := os.Stat(state("record.json")); err != nil {
+		t.Error("nobody knows of the group any more:", err)
 	}
 }
 

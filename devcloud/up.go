@@ -77,7 +77,7 @@ func up(ctx context.Context, log *progress.Log, compute, image string) (err erro
 	if err != nil {
 		return err
 	}
-	box := Box{State: state(), Mirror: dirs.Mirror(), Cgroup: fmt.Sprintf("devcloud-%d", os.Getpid()), Ports: ports(),
+	box := Box{State: state(), Mirror: dirs.Mirror(), Cgroup: fmt.Sprintf("devcloud-%d-%d", time.Now().Unix(), os.Getpid()), Ports: ports(),
 		Compute: compute}
 	if box.Hierarchies, err = hierarchies(string(mounts)); err != nil {
 		return err
@@ -128,16 +128,15 @@ func up(ctx context.Context, log *progress.Log, compute, image string) (err erro
 		return built.err
 	}
 	if first {
-		err := log.Step("create project, flavors, networks, image", func() error { return createCloud(ctx, record, built.path) })
-		if err != nil {
-			return err
-		}
-		kept = Kept{Compute: compute, Image: filepath.Base(built.path)}
-		if err := save("kept.json", kept); err != nil {
-			return err
-		}
+		err = log.Step("create project, flavors, networks, image", func() error { return createCloud(ctx, record, built.path) })
 	} else if kept.Image != filepath.Base(built.path) {
-		log.Printf("instances boot from %s, which was kept; `down --purge` makes room for %s", kept.Image, filepath.Base(built.path))
+		err = log.Step("replace the image", func() error { return replaceImage(ctx, record, built.path) })
+	}
+	if err != nil {
+		return err
+	}
+	if err := save("kept.json", Kept{Compute: compute, Image: filepath.Base(built.path)}); err != nil {
+		return err
 	}
 	if err := writeClouds(); err != nil {
 		return err

@@ -157,10 +157,10 @@ class Machine:
         return not alive
 
     def enter(self, *command):
-        """Run a command of the machine's among its files; its output, or None when the machine is off or it fails."""
+        """Run a command of the machine's in it; its output, or None when the machine is off or it fails."""
         leader = self.leader()
         if leader:
-            return attempt('nsenter', '--target', str(leader), '--mount', '--root', *command)
+            return attempt('nsenter', '--target', str(leader), '--mount', '--pid', '--root', *command)
 
     def console(self, size):
         """The last bytes, at most size, that it wrote to its console."""

@@ -125,10 +125,10 @@ def _pull(machine, volume):
     for mount in mounts:
         mount = re.sub(r'\\([0-7]{3})', lambda octal: chr(int(octal.group(1), 8)), mount)
         folder = os.open(root + mount, os.O_RDONLY)
+        machine.enter('umount', '--lazy', mount)
         try:
             fcntl.ioctl(folder, SHUTDOWN, struct.pack('I', 0))
         except OSError as error:
             LOG.warning('%s: its filesystem cannot be shut down: %s', volume['loop'], error)
         finally:
             os.close(folder)
-        machine.enter('umount', '--lazy', mount)
