@@ -62,7 +62,7 @@ func TestLife(t *testing.T) {
 		assert.NotEqual(t, machine, e.on(t, "e2e-etcd-1", "cat /var/lib/cloud/data/instance-id"), "another instance")
 		e.on(t, "e2e-etcd-1", "test -e /var/lib/etcd/marker")
 		assert.Equal(t, members, e.on(t, "e2e-etcd-0", "etcdctl member list"))
-		assert.Contains(t, e.on(t, "e2e-etcd-1", "etcdctl get answer --endpoints https://127.0.0.1:2379"), "42")
+		assert.Contains(t, e.on(t, "e2e-etcd-1", "ETCDCTL_ENDPOINTS=https://127.0.0.1:2379 etcdctl get answer"), "42")
 		e.must("preview", "--expect-no-changes")
 	})
 	step(t, "destroy leaves nothing", func(t *testing.T) {
