@@ -17,8 +17,7 @@ type Infra struct {
 	Endpoint *Endpoint
 	PKI      *PKI
 	SSHKey   *SSHKey
-	// Machines by ID.
-	Machines map[string]*Machine
+	Machines *Machines
 }
 
 // New declares all of it.
@@ -43,7 +42,7 @@ func New(ctx *pulumi.Context, plan cluster.Plan) (*Infra, error) {
 	if err != nil {
 		return nil, err
 	}
-	machines, err := newMachines(ctx, plan, &site{network, security, pki, key})
+	machines, err := NewMachines(ctx, plan, network, security, pki, key)
 	if err != nil {
 		return nil, err
 	}
@@ -51,8 +50,8 @@ func New(ctx *pulumi.Context, plan cluster.Plan) (*Infra, error) {
 }
 
 // component registers a component of this package, and gives its children's options.
-func component(ctx *pulumi.Context, kind, name string, c pulumi.ComponentResource) (pulumi.ResourceOption, error) {
-	if err := ctx.RegisterComponentResource("kubernetes-openstack:infra:"+kind, name, c); err != nil {
+func component(ctx *pulumi.Context, kind, name string, c pulumi.ComponentResource, opts ...pulumi.ResourceOption) (pulumi.ResourceOption, error) {
+	if err := ctx.RegisterComponentResource("kubernetes-openstack:infra:"+kind, name, c, opts...); err != nil {
 		return nil, err
 	}
 	return pulumi.Parent(c), nil

@@ -22,28 +22,36 @@ type Machine struct {
 	ready pulumi.Resource
 }
 
-// site is what all machines share.
-type site struct {
+// Machines are all of them, in a server group for each group.
+type Machines struct {
+	pulumi.ResourceState
+	// ByID has every machine of the Plan.
+	ByID map[string]*Machine
+
 	network  *Network
 	security *Security
 	pki      *PKI
 	key      *SSHKey
 }
 
-func newMachines(ctx *pulumi.Context, plan cluster.Plan, s *site) (map[string]*Machine, error) {
+// NewMachines declares them.
+func NewMachines(ctx *pulumi.Context, plan cluster.Plan, network *Network, security *Security, pki *PKI, key *SSHKey) (*Machines, error) {
+	s := &Machines{ByID: map[string]*Machine{}, network: network, security: security, pki: pki, key: key}
+	child, err := component(ctx, "Machines", plan.Name, s)
+	if err != nil {
+		return nil, err
+	}
 	groups := map[string]*compute.ServerGroup{}
 	for _, group := range plan.Groups() {
 		name := plan.Name + "-" + group
-		var err error
 		groups[group], err = compute.NewServerGroup(ctx, name, &compute.ServerGroupArgs{
 			Name:     pulumi.String(name),
 			Policies: pulumi.ToStringArray([]string{plan.ServerGroupPolicy}),
-		})
+		}, child)
 		if err != nil {
 			return nil, err
 		}
 	}
-	machines := map[string]*Machine{}
 	previous := map[cluster.Role]pulumi.Resource{}
 	for _, m := range plan.Machines {
 		// workers come and go side by side; of the others never two at a time, or a change would take the quorum
@@ -51,18 +59,18 @@ func newMachines(ctx *pulumi.Context, plan cluster.Plan, s *site) (map[string]*M
 		if p := previous[m.Role]; p != nil && m.Role != cluster.RoleWorker {
 			after = append(after, p)
 		}
-		machine, err := s.newMachine(ctx, plan, m, groups[m.Group], after)
+		machine, err := s.newMachine(ctx, plan, m, groups[m.Group], after, child)
 		if err != nil {
 			return nil, err
 		}
-		machines[m.ID], previous[m.Role] = machine, machine.ready
+		s.ByID[m.ID], previous[m.Role] = machine, machine.ready
 	}
-	return machines, nil
+	return s, ctx.RegisterResourceOutputs(s, pulumi.Map{})
 }
 
-func (s *site) newMachine(ctx *pulumi.Context, plan cluster.Plan, m cluster.Machine, group *compute.ServerGroup, after []pulumi.Resource) (*Machine, error) {
+func (s *Machines) newMachine(ctx *pulumi.Context, plan cluster.Plan, m cluster.Machine, group *compute.ServerGroup, after []pulumi.Resource, parent pulumi.ResourceOption) (*Machine, error) {
 	machine := &Machine{}
-	child, err := component(ctx, "Machine", m.ID, machine)
+	child, err := component(ctx, "Machine", m.ID, machine, parent)
 	if err != nil {
 		return nil, err
 	}
@@ -138,7 +146,7 @@ func addressPairs(plan cluster.Plan, role cluster.Role) networking.PortAllowedAd
 }
 
 // userData is the machine's user-data, a secret on every role.
-func (s *site) userData(plan cluster.Plan, m cluster.Machine, volumeID pulumi.StringOutput) pulumi.StringOutput {
+func (s *Machines) userData(plan cluster.Plan, m cluster.Machine, volumeID pulumi.StringOutput) pulumi.StringOutput {
 	inputs := []any{volumeID}
 	for _, f := range m.PKI {
 		inputs = append(inputs, s.pki.Part(f.Of, f.Part))

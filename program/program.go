@@ -65,7 +65,7 @@ func export(ctx *pulumi.Context, plan cluster.Plan, in *infra.Infra) {
 		machines[m.ID] = pulumi.Map{
 			"role":    pulumi.String(string(m.Role)),
 			"address": pulumi.String(m.Address.String()),
-			"id":      in.Machines[m.ID].Instance.ID(),
+			"id":      in.Machines.ByID[m.ID].Instance.ID(),
 		}
 		if m.Role == cluster.RoleEtcd {
 			etcd = append(etcd, pulumi.Sprintf("https://%s:%d", m.Address, cluster.EtcdClientPort))

@@ -95,7 +95,7 @@ func (e *engine) getenv(name string) string {
 }
 
 func (e *engine) urn(token, name string) string {
-	return fmt.Sprintf("urn:pulumi:%s::kubernetes-openstack::kubernetes-openstack:infra:Machine$%s::%s", e.stack, token, name)
+	return fmt.Sprintf("urn:pulumi:%s::kubernetes-openstack::kubernetes-openstack:infra:Machines$kubernetes-openstack:infra:Machine$%s::%s", e.stack, token, name)
 }
 
 // run runs a line of shell.
