@@ -48,6 +48,13 @@ func TestLife(t *testing.T) {
 		assert.Contains(t, out, "~ 1 updated")
 		e.must("preview", "--expect-no-changes")
 	})
+	step(t, "the state tells no secret", func(t *testing.T) {
+		state := e.must("stack", "export")
+		assert.Contains(t, state, "BEGIN CERTIFICATE")
+		assert.NotContains(t, state, "PRIVATE KEY")
+		assert.NotContains(t, state, "H4sI", "what gzipped user-data begins with")
+		assert.Contains(t, e.must("stack", "export", "--show-secrets"), "H4sI")
+	})
 	step(t, "workers hold no private key", func(t *testing.T) {
 		assert.Contains(t, e.on(t, "e2e-etcd-0", "cloud-init query userdata"), "PRIVATE KEY")
 		assert.NotContains(t, e.on(t, "e2e-worker-0", "cloud-init query userdata"), "PRIVATE KEY")
