@@ -3,7 +3,6 @@ package infra
 import (
 	"encoding/base64"
 	"errors"
-	"fmt"
 	"math/rand/v2"
 
 	"kubernetes-openstack/cluster"
@@ -27,7 +26,7 @@ func CheckUserData(plan cluster.Plan) error {
 			contents = append(contents, base64.StdEncoding.EncodeToString(pem))
 		}
 		if _, err := render(plan, m, "00000000-0000-0000-0000-000000000000", contents); err != nil {
-			errs = append(errs, fmt.Errorf("%s: %w", m.ID, err))
+			errs = append(errs, err)
 		}
 	}
 	return errors.Join(errs...)

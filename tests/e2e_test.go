@@ -4,6 +4,7 @@ package tests
 
 import (
 	"bufio"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -47,6 +48,19 @@ func TestLife(t *testing.T) {
 		out := e.must("up", "--yes", "--skip-preview", "--refresh")
 		assert.Contains(t, out, "~ 1 updated")
 		e.must("preview", "--expect-no-changes")
+	})
+	step(t, "outputs", func(t *testing.T) {
+		var outputs struct {
+			Machines                                 map[string]struct{ Address, ID, Role string }
+			Endpoints                                struct{ API string }
+			Kubeconfig, SSHPrivateKey, CACertificate string
+		}
+		require.NoError(t, json.Unmarshal([]byte(e.must("stack", "output", "--json")), &outputs))
+		assert.Len(t, outputs.Machines, 7)
+		assert.Equal(t, "10.0.0.17", outputs.Machines["e2e-etcd-1"].Address)
+		assert.Regexp(t, `^https://172\.31\.250\.\d+:6443$`, outputs.Endpoints.API)
+		assert.Contains(t, outputs.CACertificate, "BEGIN CERTIFICATE")
+		assert.Equal(t, "[secret] [secret]", outputs.Kubeconfig+" "+outputs.SSHPrivateKey)
 	})
 	step(t, "the state tells no secret", func(t *testing.T) {
 		state := e.must("stack", "export")
