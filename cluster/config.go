@@ -30,8 +30,8 @@ type Config struct {
 	Protect bool `mapstructure:"protect"`
 }
 
-// Image is a Glance image, by exactly one of its ID and its name. A name is looked up at each preview; an ID needs no
-// network, and never changes by itself.
+// Image is a Glance image, by exactly one of its ID and its name. A name is looked up when a machine is created, and may
+// by then be another image's; an ID never changes by itself.
 type Image struct {
 	ID   string `mapstructure:"id"`
 	Name string `mapstructure:"name"`
