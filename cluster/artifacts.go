@@ -1,59 +1,141 @@
 package cluster
 
 import (
-	"fmt"
-	"maps"
 	"slices"
 	"strings"
 
 	"golang.org/x/mod/semver"
 )
 
-// Artifact is something that machines download, verify and install.
+// Artifact is something that machines download, verify and install: a binary, or an archive of binaries.
 type Artifact struct {
 	Name, Version string
 	URL           string
-	// SHA256 of the file in hex.
+	// SHA256 of the download in hex.
 	SHA256 string
-	// Install lists the files of the archive that go to /usr/local/bin.
-	Install []string
+	// Directory that it is installed in.
+	Directory string
+	// Members of the archive to install, by their base names. Without any, the download is the binary Name.
+	Members []string
 }
 
-// release is where upstream publishes an artifact: %[1]s stands for its version. Machines are linux/amd64.
+// release is where upstream publishes an artifact. In texts, {version} stands for its version. Machines are linux/amd64.
 type release struct {
-	url     string
-	install []string
-	// sums are upstream's sha256 by version: from etcd's SHA256SUMS.
-	sums map[string]string
+	name      string
+	url       string
+	directory string
+	members   []string
+	version   func(Config) string
+	// roles of the machines that it is for.
+	roles []Role
 }
 
-var releases = map[string]release{
-	"etcd": {
-		url: "https://github.com/etcd-io/etcd/releases/download/v%[1]s/etcd-v%[1]s-linux-amd64.tar.gz",
-		install: []string{
-			"etcd-v%[1]s-linux-amd64/etcd",
-			"etcd-v%[1]s-linux-amd64/etcdctl",
-			"etcd-v%[1]s-linux-amd64/etcdutl",
+// Versions of what every node runs whatever its Kubernetes version.
+const (
+	containerdVersion = "2.3.4"
+	runcVersion       = "1.4.3"
+	cniVersion        = "1.9.1"
+)
+
+const binaries = "/usr/local/bin"
+
+var nodes = []Role{RoleControlPlane, RoleWorker}
+
+// releases in the order in which a machine installs them.
+var releases = []release{
+	{
+		name:      "etcd", // on nodes for the gateway to it
+		url:       "https://github.com/etcd-io/etcd/releases/download/v{version}/etcd-v{version}-linux-amd64.tar.gz",
+		directory: binaries,
+		members: []string{
+			"etcd-v{version}-linux-amd64/etcd",
+			"etcd-v{version}-linux-amd64/etcdctl",
+			"etcd-v{version}-linux-amd64/etcdutl",
 		},
-		sums: map[string]string{"3.6.14": "ffe840ff9295808e88cce2794a18a5ac87f12a5203c8314d0bf6aa119b41bac5"},
+		version: func(c Config) string { return c.Etcd.Version },
+		roles:   Roles,
 	},
+	{
+		name:      "containerd",
+		url:       "https://github.com/containerd/containerd/releases/download/v{version}/containerd-{version}-linux-amd64.tar.gz",
+		directory: binaries,
+		members:   []string{"bin/containerd", "bin/containerd-shim-runc-v2", "bin/ctr"},
+		version:   func(Config) string { return containerdVersion },
+		roles:     nodes,
+	},
+	{
+		name:      "runc",
+		url:       "https://github.com/opencontainers/runc/releases/download/v{version}/runc.amd64",
+		directory: binaries,
+		version:   func(Config) string { return runcVersion },
+		roles:     nodes,
+	},
+	{
+		name:      "cni-plugins",
+		url:       "https://github.com/containernetworking/plugins/releases/download/v{version}/cni-plugins-linux-amd64-v{version}.tgz",
+		directory: "/opt/cni/bin",
+		members: []string{
+			"./bandwidth", "./bridge", "./firewall", "./host-local", "./loopback", "./portmap", "./ptp", "./tuning",
+		},
+		version: func(Config) string { return cniVersion },
+		roles:   nodes,
+	},
+	kubernetesRelease("kubelet", nodes),
+	kubernetesRelease("kube-proxy", nodes),
+	kubernetesRelease("kubectl", nodes),
+	kubernetesRelease("kube-apiserver", []Role{RoleControlPlane}),
+	kubernetesRelease("kube-controller-manager", []Role{RoleControlPlane}),
+	kubernetesRelease("kube-scheduler", []Role{RoleControlPlane}),
+}
+
+func kubernetesRelease(name string, roles []Role) release {
+	return release{
+		name:      name,
+		url:       "https://dl.k8s.io/release/v{version}/bin/linux/amd64/" + name,
+		directory: binaries,
+		version:   func(c Config) string { return c.Kubernetes.Version },
+		roles:     roles,
+	}
 }
 
 // ArtifactNames are the artifacts there are, sorted.
-func ArtifactNames() []string { return slices.Sorted(maps.Keys(releases)) }
+func ArtifactNames() []string {
+	var out []string
+	for _, r := range releases {
+		out = append(out, r.name)
+	}
+	slices.Sort(out)
+	return out
+}
 
-// artifact is one artifact in one version, as this configuration gets it.
-func (a Artifacts) artifact(name, version string) Artifact {
-	r := releases[name]
-	out := Artifact{Name: name, Version: version, URL: fmt.Sprintf(r.url, version), SHA256: r.sums[version]}
-	if sum := a.Checksums[name]; sum != "" {
+// artifacts are what machines of a role install. One whose sha256 nobody knows has none.
+func (c Config) artifacts(role Role) []Artifact {
+	var out []Artifact
+	for _, r := range releases {
+		if slices.Contains(r.roles, role) {
+			out = append(out, c.artifact(r))
+		}
+	}
+	return out
+}
+
+func (c Config) artifact(r release) Artifact {
+	version := r.version(c)
+	out := Artifact{
+		Name:      r.name,
+		Version:   version,
+		URL:       strings.ReplaceAll(r.url, "{version}", version),
+		SHA256:    checksums[r.name][version],
+		Directory: r.directory,
+	}
+	if sum := c.Artifacts.Checksums[r.name]; sum != "" {
 		out.SHA256 = sum
 	}
-	if a.Mirror != "" {
-		out.URL = strings.TrimSuffix(a.Mirror, "/") + "/" + strings.TrimPrefix(out.URL, "https://")
+	if mirror := c.Artifacts.Mirror; mirror != "" {
+		out.URL = strings.TrimSuffix(mirror, "/") + "/" + strings.TrimPrefix(out.URL, "https://")
 	}
-	for _, file := range r.install {
-		out.Install = append(out.Install, fmt.Sprintf(file, version))
+	for _, member := range r.members {
+		out.Members = append(out.Members, strings.ReplaceAll(member, "{version}", version))
 	}
 	return out
 }

@@ -6,10 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
+	"regexp"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -55,40 +59,48 @@ func (b build) make(source, dir string, log *progress.Log) error {
 	}
 	defer logFile.Close()
 	for _, p := range b.programs {
-		compile := func() error { return p.compile(source, partial, logFile) }
-		if err := log.Step("build "+filepath.Base(p.path), compile); err != nil {
-			return err
-		}
-	}
-	if b.pack != "" {
-		folder, err := b.programs[0].expand(source, b.pack)
+		names, err := p.expand(source, strings.Join(slices.Sorted(maps.Keys(p.packages)), ", "))
 		if err != nil {
 			return err
 		}
-		if err := pack(filepath.Join(partial, folder)); err != nil {
+		if err := log.Step("build "+names, func() error { return p.compile(source, partial, logFile) }); err != nil {
 			return err
 		}
+	}
+	expand := func(text string) (string, error) { return b.programs[0].expand(source, text) }
+	for _, i := range b.images {
+		if err := i.write(partial, expand); err != nil {
+			return fmt.Errorf("image %s: %w", i.name, err)
+		}
+	}
+	if b.archive.path != "" {
+		if err := b.archive.write(partial, expand); err != nil {
+			return err
+		}
+	}
+	if err := os.RemoveAll(filepath.Join(partial, parts)); err != nil {
+		return err
 	}
 	return os.Rename(partial, dir)
 }
 
-// compile builds p below dir. What it makes depends on p and its module alone: not on the machine's folders, its Go or
-// the user's settings for Go.
-func (p program) compile(source, dir string, log *os.File) error {
+// compile builds p below dir. What it makes depends on p and its module alone (with cgo, on the host's compiler too):
+// not on the machine's folders, its Go or the user's settings for Go.
+func (p programs) compile(source, dir string, log *os.File) error {
 	mod, err := p.goMod(source)
 	if err != nil {
 		return err
 	}
-	path, err := p.expand(source, p.path)
-	if err != nil {
+	flags := "-s -w"
+	for _, stamp := range p.stamps {
+		flags += " -X " + stamp
+	}
+	if flags, err = p.expand(source, flags); err != nil {
 		return err
 	}
-	stamp, err := p.expand(source, p.stamp)
-	if err != nil {
-		return err
-	}
-	cmd := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w -X "+stamp,
-		"-o", filepath.Join(dir, path), p.pkg)
+	made := filepath.Join(dir, "made") + "/"
+	cmd := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-tags", p.tags, "-ldflags", flags, "-o", made)
+	cmd.Args = append(cmd.Args, slices.Sorted(maps.Values(p.packages))...)
 	cmd.Dir = filepath.Join(source, p.module)
 	cmd.Env = append(os.Environ(),
 		"GOTOOLCHAIN="+mod.Toolchain.Name,
@@ -101,15 +113,43 @@ func (p program) compile(source, dir string, log *os.File) error {
 		"GOARCH="+runtime.GOARCH,
 		"GOAMD64=v1",
 	)
+	if p.cgo {
+		cmd.Env = append(cmd.Env, "CGO_ENABLED=1", "CC=gcc", "CGO_CFLAGS=-O2", "CGO_LDFLAGS=-O2", "PKG_CONFIG=pkg-config")
+	}
 	cmd.Stdout, cmd.Stderr = log, log
 	if err := cmd.Run(); err != nil {
-		return fmt.Errorf("go build %s in %s: %w: see %s", p.pkg, cmd.Dir, err, log.Name())
+		return fmt.Errorf("%s in %s: %w: see %s", strings.Join(cmd.Args[:2], " "), cmd.Dir, err, log.Name())
 	}
-	return nil
+	folder, err := p.expand(source, p.folder)
+	if err != nil {
+		return err
+	}
+	for name, pkg := range p.packages {
+		path, err := p.expand(source, filepath.Join(dir, folder, name))
+		if err != nil {
+			return err
+		}
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			return err
+		}
+		if err := os.Rename(filepath.Join(made, binary(pkg)), path); err != nil {
+			return err
+		}
+	}
+	return os.Remove(made)
 }
 
-// expand fills in the version and the architecture.
-func (p program) expand(source, text string) (string, error) {
+var majorVersion = regexp.MustCompile(`/v[0-9]+$`)
+
+// binary is the name that `go build` gives the program of a package.
+func binary(pkg string) string { return path.Base(majorVersion.ReplaceAllString(pkg, "")) }
+
+// expand fills in the version, its parts and the architecture.
+func (p programs) expand(source, text string) (string, error) {
+	text = strings.ReplaceAll(text, "{arch}", runtime.GOARCH)
+	if p.versionOf == "" {
+		return text, nil
+	}
 	mod, err := p.goMod(source)
 	if err != nil {
 		return "", err
@@ -117,14 +157,15 @@ func (p program) expand(source, text string) (string, error) {
 	for _, require := range mod.Require {
 		if require.Mod.Path == p.versionOf {
 			version := strings.TrimPrefix(require.Mod.Version, "v")
-			return strings.NewReplacer("{version}", version, "{arch}", runtime.GOARCH).Replace(text), nil
+			part := strings.SplitN(version, ".", 3)
+			return strings.NewReplacer("{version}", version, "{major}", part[0], "{minor}", part[1]).Replace(text), nil
 		}
 	}
 	return "", fmt.Errorf("%s requires no %s", mod.Syntax.Name, p.versionOf)
 }
 
-// goMod is the go.mod of the program's module.
-func (p program) goMod(source string) (*modfile.File, error) {
+// goMod is the go.mod of the programs' module.
+func (p programs) goMod(source string) (*modfile.File, error) {
 	path := filepath.Join(source, p.module, "go.mod")
 	text, err := os.ReadFile(path)
 	if err != nil {
@@ -139,14 +180,15 @@ func (p program) goMod(source string) (*modfile.File, error) {
 
 // The files here that decide what a build becomes.
 //
-//go:embed build.go builds.go pack.go
+//go:embed build.go image.go pack.go
 var recipe embed.FS
 
-// key is a short hash of all that b is built from.
+// key is a short hash of all that b is built from. Other builds do not change it.
 func (b build) key(source string) (string, error) {
 	hash := sha256.New()
-	add := func(files fs.FS) error {
-		return fs.WalkDir(files, ".", func(path string, entry fs.DirEntry, err error) error {
+	fmt.Fprintf(hash, "%s %+v %+v %+v", runtime.GOARCH, b.programs, b.images, b.archive)
+	add := func(files fs.FS, root string) error {
+		return fs.WalkDir(files, root, func(path string, entry fs.DirEntry, err error) error {
 			if err != nil || entry.IsDir() || strings.HasSuffix(path, "_test.go") {
 				return err
 			}
@@ -155,17 +197,39 @@ func (b build) key(source string) (string, error) {
 			return err
 		})
 	}
-	fmt.Fprintln(hash, runtime.GOARCH)
-	if err := add(recipe); err != nil {
-		return "", err
+	code := []string{"build.go"}
+	if b.archive.path != "" {
+		code = append(code, "pack.go")
+	}
+	if len(b.images) > 0 {
+		code = append(code, "image.go", "pack.go")
+	}
+	for _, file := range code {
+		if err := add(recipe, file); err != nil {
+			return "", err
+		}
+	}
+	for _, i := range b.images {
+		for _, file := range i.hostFiles() {
+			if err := add(os.DirFS("/"), strings.TrimPrefix(file, "/")); err != nil {
+				return "", fmt.Errorf("the host's files (devcloud/host-packages): %w", err)
+			}
+		}
 	}
 	seen := map[string]bool{}
 	for _, p := range b.programs {
+		if p.cgo {
+			compiler, err := exec.Command("gcc", "--version").Output()
+			if err != nil {
+				return "", fmt.Errorf("the host's C compiler (devcloud/host-packages): %w", err)
+			}
+			hash.Write(compiler)
+		}
 		if seen[p.module] {
 			continue
 		}
 		seen[p.module] = true
-		if err := add(os.DirFS(filepath.Join(source, p.module))); err != nil {
+		if err := add(os.DirFS(filepath.Join(source, p.module)), "."); err != nil {
 			return "", err
 		}
 	}

@@ -25,9 +25,15 @@ func tiny(t *testing.T) (source string, b build, placed *string) {
 	write(t, filepath.Join(source, "tiny", "go.mod"), "module tiny\n\ngo 1.26\n\ntoolchain go1.26.8\n\nrequire example.com/of v1.2.3\n")
 	write(t, filepath.Join(source, "tiny", "main.go"), "package main\n\nvar version string\n\nfunc main() { println(version) }\n")
 	b = build{
-		name:     "tiny",
-		programs: []program{{module: "tiny", pkg: ".", path: "bin-v{version}/tiny", versionOf: "example.com/of", stamp: "main.version={version}"}},
-		place:    func(dir string) error { *placed = dir; return nil },
+		name: "tiny",
+		programs: []programs{{
+			module:    "tiny",
+			packages:  map[string]string{"tiny": "tiny"},
+			folder:    "bin-v{version}",
+			versionOf: "example.com/of",
+			stamps:    []string{"main.version={version}"},
+		}},
+		place: func(dir string) error { *placed = dir; return nil },
 	}
 	return source, b, placed
 }

@@ -1,43 +1,52 @@
 package main
 
+import "strings"
+
 // A build is one folder of the cache, made of programs.
 type build struct {
 	name     string
-	programs []program
-	pack     string                 // the folder in it that becomes a tarball, "" for none
+	programs []programs
+	images   []image
+	archive  archive                // of the folder parts; the zero archive for none
 	place    func(dir string) error // puts the built folder to use
+	// artifacts are the files of the built folder that machines download, by their names in package cluster.
+	artifacts map[string]string
 }
 
-// A program is one Go binary. In texts, {version} is the version of versionOf in the module's go.mod, {arch} is GOARCH.
-type program struct {
-	module    string // folder beside this file
-	pkg       string
-	path      string // in the build's folder
-	versionOf string // Go module, of which the program is a part or the counterpart
-	stamp     string // variable=value for the linker
+// programs are the Go binaries that one `go build` makes of one module. In texts, {version} is the version of versionOf
+// in the module's go.mod, {major} and {minor} are its parts, {arch} is GOARCH.
+type programs struct {
+	module    string            // folder beside this file
+	packages  map[string]string // by the program's name
+	folder    string            // in the build's folder
+	versionOf string            // Go module, of which the programs are a part or the counterpart; "" for none
+	stamps    []string          // variable=value for the linker
+	tags      string
+	cgo       bool
 }
 
-var builds = []build{pulumi, plugins, etcd}
+// parts is the folder, in a build's, of what is only a part of its archive or images. It goes when they are made.
+const parts = "parts"
+
+var builds = []build{pulumi, plugins, etcd, kubernetes, containerd, runc, cni, images}
 
 const pulumiVersion = "github.com/pulumi/pulumi/sdk/v3/go/common/version.Version={version}"
 
 var pulumi = build{
 	name:  "pulumi",
 	place: linkHome("bin"),
-	programs: []program{
+	programs: []programs{
 		{
 			module:    "pulumi",
-			pkg:       "github.com/pulumi/pulumi/pkg/v3/cmd/pulumi",
-			path:      "pulumi",
+			packages:  map[string]string{"pulumi": "github.com/pulumi/pulumi/pkg/v3/cmd/pulumi"},
 			versionOf: "github.com/pulumi/pulumi/pkg/v3",
-			stamp:     pulumiVersion,
+			stamps:    []string{pulumiVersion},
 		},
 		{ // beside pulumi, which finds it there even where it ignores PATH
 			module:    "language-go",
-			pkg:       "github.com/pulumi/pulumi/sdk/v3/go/pulumi-language-go",
-			path:      "pulumi-language-go",
+			packages:  map[string]string{"pulumi-language-go": "github.com/pulumi/pulumi/sdk/v3/go/pulumi-language-go"},
 			versionOf: "github.com/pulumi/pulumi/sdk/v3",
-			stamp:     pulumiVersion,
+			stamps:    []string{pulumiVersion},
 		},
 	},
 }
@@ -46,42 +55,202 @@ var pulumi = build{
 var plugins = build{
 	name:  "plugins",
 	place: linkHome("plugins"),
-	programs: []program{
+	programs: []programs{
 		{
 			module:    "plugins",
-			pkg:       "./pulumi-resource-openstack",
-			path:      "resource-openstack-v{version}/pulumi-resource-openstack",
+			packages:  map[string]string{"pulumi-resource-openstack": "./pulumi-resource-openstack"},
+			folder:    "resource-openstack-v{version}",
 			versionOf: "github.com/pulumi/pulumi-openstack/sdk/v3",
-			stamp:     "main.version={version}",
+			stamps:    []string{"main.version={version}"},
 		},
 		{
 			module:    "plugins",
-			pkg:       "./pulumi-resource-tls",
-			path:      "resource-tls-v{version}/pulumi-resource-tls",
+			packages:  map[string]string{"pulumi-resource-tls": "./pulumi-resource-tls"},
+			folder:    "resource-tls-v{version}",
 			versionOf: "github.com/pulumi/pulumi-tls/sdk/v5",
-			stamp:     "main.version={version}",
+			stamps:    []string{"main.version={version}"},
 		},
 	},
 }
 
-const (
-	// The address of upstream's tarball, which is also its place in the mirror.
-	etcdRelease = "github.com/etcd-io/etcd/releases/download/v{version}/etcd-v{version}-linux-{arch}"
-	// The binaries tell a Git revision: the tag is one that stays true when go.mod moves.
-	etcdRevision = "go.etcd.io/etcd/api/v3/version.GitSHA=v{version}"
-)
+// What machines download has upstream's address as its path, here and in the mirror. The binaries tell a Git revision:
+// the tag is one that stays true when go.mod moves.
+
+const etcdArchive = "github.com/etcd-io/etcd/releases/download/v{version}/etcd-v{version}-linux-{arch}.tar.gz"
 
 var etcd = build{
 	name:  "etcd",
-	pack:  etcdRelease,
 	place: linkMirror,
-	programs: []program{
-		etcdProgram("go.etcd.io/etcd/server/v3", "etcd"),
-		etcdProgram("go.etcd.io/etcd/etcdctl/v3", "etcdctl"),
-		etcdProgram("go.etcd.io/etcd/etcdutl/v3", "etcdutl"),
+	programs: []programs{{
+		module: "etcd",
+		packages: map[string]string{
+			"etcd":    "go.etcd.io/etcd/server/v3",
+			"etcdctl": "go.etcd.io/etcd/etcdctl/v3",
+			"etcdutl": "go.etcd.io/etcd/etcdutl/v3",
+		},
+		folder:    parts,
+		versionOf: "go.etcd.io/etcd/server/v3",
+		stamps:    []string{"go.etcd.io/etcd/api/v3/version.GitSHA=v{version}"},
+	}},
+	images: []image{{ // by the name that kubeadm asks for, whose etcd is another patch release
+		name:   "registry.k8s.io/etcd:3.6.8-0",
+		folder: "usr/local/bin",
+		files:  []string{parts + "/etcd", parts + "/etcdctl", parts + "/etcdutl"},
+	}},
+	archive:   archive{path: etcdArchive, members: "etcd-v{version}-linux-{arch}/"},
+	artifacts: map[string]string{"etcd": etcdArchive},
+}
+
+const kubernetesBinaries = "dl.k8s.io/release/v{version}/bin/linux/{arch}"
+
+var kubernetes = build{
+	name:  "kubernetes",
+	place: linkKubernetes,
+	programs: []programs{{
+		module: "kubernetes",
+		packages: map[string]string{
+			"kube-apiserver":          "k8s.io/kubernetes/cmd/kube-apiserver",
+			"kube-controller-manager": "k8s.io/kubernetes/cmd/kube-controller-manager",
+			"kube-scheduler":          "k8s.io/kubernetes/cmd/kube-scheduler",
+			"kubelet":                 "k8s.io/kubernetes/cmd/kubelet",
+			"kube-proxy":              "k8s.io/kubernetes/cmd/kube-proxy",
+			"kubectl":                 "k8s.io/kubernetes/cmd/kubectl",
+			"kubeadm":                 "k8s.io/kubernetes/cmd/kubeadm",
+		},
+		folder:    kubernetesBinaries,
+		versionOf: "k8s.io/kubernetes",
+		stamps: append(
+			kubernetesVersion("k8s.io/client-go/pkg/version"),
+			kubernetesVersion("k8s.io/component-base/version")...,
+		),
+	}},
+	images: []image{
+		kubernetesImage("kube-apiserver"),
+		kubernetesImage("kube-controller-manager"),
+		kubernetesImage("kube-scheduler"),
+	},
+	artifacts: map[string]string{
+		"kube-apiserver":          kubernetesBinaries + "/kube-apiserver",
+		"kube-controller-manager": kubernetesBinaries + "/kube-controller-manager",
+		"kube-scheduler":          kubernetesBinaries + "/kube-scheduler",
+		"kubelet":                 kubernetesBinaries + "/kubelet",
+		"kube-proxy":              kubernetesBinaries + "/kube-proxy",
+		"kubectl":                 kubernetesBinaries + "/kubectl",
 	},
 }
 
-func etcdProgram(pkg, name string) program {
-	return program{module: "etcd", pkg: pkg, path: etcdRelease + "/" + name, versionOf: pkg, stamp: etcdRevision}
+// kubernetesVersion stamps one of the two packages that tell Kubernetes' version. Unstamped, the build date is 1970.
+func kubernetesVersion(pkg string) []string {
+	return []string{
+		pkg + ".gitVersion=v{version}",
+		pkg + ".gitMajor={major}",
+		pkg + ".gitMinor={minor}",
+		pkg + ".gitCommit=v{version}",
+		pkg + ".gitTreeState=clean",
+	}
+}
+
+// kubernetesImage is an image that kubeadm runs as a static pod.
+func kubernetesImage(name string) image {
+	return image{
+		name:   "registry.k8s.io/" + name + ":v{version}",
+		folder: "usr/local/bin",
+		files:  []string{kubernetesBinaries + "/" + name},
+	}
+}
+
+const containerdArchive = "github.com/containerd/containerd/releases/download/v{version}/" +
+	"containerd-{version}-linux-{arch}.tar.gz"
+
+var containerd = build{
+	name:  "containerd",
+	place: linkMirror,
+	programs: []programs{{
+		module: "containers",
+		packages: map[string]string{
+			"containerd":              "github.com/containerd/containerd/v2/cmd/containerd",
+			"containerd-shim-runc-v2": "github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2",
+			"ctr":                     "github.com/containerd/containerd/v2/cmd/ctr",
+		},
+		folder:    parts,
+		versionOf: "github.com/containerd/containerd/v2",
+		stamps: []string{
+			"github.com/containerd/containerd/v2/version.Version=v{version}",
+			"github.com/containerd/containerd/v2/version.Revision=v{version}",
+		},
+	}},
+	archive:   archive{path: containerdArchive, members: "bin/"},
+	artifacts: map[string]string{"containerd": containerdArchive},
+}
+
+const runcBinary = "github.com/opencontainers/runc/releases/download/v{version}"
+
+// runc is a dynamic binary, unlike upstream's: a static one would change with each update of the host's libc.
+var runc = build{
+	name:  "runc",
+	place: linkMirror,
+	programs: []programs{{
+		module:    "containers",
+		packages:  map[string]string{"runc.{arch}": "github.com/opencontainers/runc"},
+		folder:    runcBinary,
+		versionOf: "github.com/opencontainers/runc",
+		stamps:    []string{"main.gitCommit=v{version}"},
+		tags:      "seccomp",
+		cgo:       true,
+	}},
+	artifacts: map[string]string{"runc": runcBinary + "/runc.{arch}"},
+}
+
+const cniArchive = "github.com/containernetworking/plugins/releases/download/v{version}/" +
+	"cni-plugins-linux-{arch}-v{version}.tgz"
+
+var cni = build{
+	name:  "cni-plugins",
+	place: linkMirror,
+	programs: []programs{{
+		module: "containers",
+		packages: map[string]string{
+			"bandwidth":  "github.com/containernetworking/plugins/plugins/meta/bandwidth",
+			"bridge":     "github.com/containernetworking/plugins/plugins/main/bridge",
+			"firewall":   "github.com/containernetworking/plugins/plugins/meta/firewall",
+			"host-local": "github.com/containernetworking/plugins/plugins/ipam/host-local",
+			"loopback":   "github.com/containernetworking/plugins/plugins/main/loopback",
+			"portmap":    "github.com/containernetworking/plugins/plugins/meta/portmap",
+			"ptp":        "github.com/containernetworking/plugins/plugins/main/ptp",
+			"tuning":     "github.com/containernetworking/plugins/plugins/meta/tuning",
+		},
+		folder:    parts,
+		versionOf: "github.com/containernetworking/plugins",
+		stamps:    []string{"github.com/containernetworking/plugins/pkg/utils/buildversion.BuildVersion=v{version}"},
+	}},
+	archive:   archive{path: cniArchive, members: "./"},
+	artifacts: map[string]string{"cni-plugins": cniArchive},
+}
+
+// images are those that are not made of what machines download.
+var images = build{
+	name:  "images",
+	place: linkMirror,
+	programs: []programs{{
+		module:   "images",
+		packages: map[string]string{"pause": "./pause"},
+		folder:   parts,
+	}},
+	images: []image{
+		{
+			name:    "registry.k8s.io/pause:3.10.2",
+			files:   []string{parts + "/pause"},
+			command: []string{"/pause"},
+		},
+		{ // a workload for tests: no upstream has this name
+			name:   "devcloud.test/busybox:1.35",
+			folder: "bin",
+			files:  []string{"/bin/busybox"}, // Debian's busybox-static
+			links: strings.Fields("awk base64 basename cat chmod chown cp cut date dd df dirname du echo env expr false find " +
+				"grep gzip head hostname httpd id ip kill ln ls md5sum mkdir mount mv nc netstat nslookup ping printf ps pwd " +
+				"readlink rm sed seq sh sha256sum sleep sort stat sync tail tar tee test time timeout top touch tr true " +
+				"uname uniq wc wget which xargs yes"),
+			command: []string{"sh"},
+		},
+	},
 }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"kubernetes-openstack/internal/dirs"
@@ -24,8 +25,20 @@ func linkHome(name string) func(dir string) error {
 	}
 }
 
-// printEnv prints the exports with which a shell's `pulumi` is the built one and finds all it needs without network,
-// its state in a folder. The passphrase protects nothing: development only.
+// linkKubernetes gives the mirror its files, and a shell kubectl.
+func linkKubernetes(dir string) error {
+	if err := linkMirror(dir); err != nil {
+		return err
+	}
+	built, err := filepath.Glob(filepath.Join(dir, "dl.k8s.io/release/*/bin/linux/*/kubectl"))
+	if err != nil || len(built) != 1 {
+		return fmt.Errorf("find kubectl in %s: %v: %w", dir, built, err)
+	}
+	return replace(home("kubectl", "kubectl"), func(link string) error { return os.Symlink(built[0], link) })
+}
+
+// printEnv prints the exports with which a shell's `pulumi` and `kubectl` are the built ones, and pulumi finds all it needs
+// without network, its state in a folder. The passphrase protects nothing: development only.
 func printEnv(out io.Writer) error {
 	if _, err := os.Stat(home("bin", "pulumi")); errors.Is(err, fs.ErrNotExist) {
 		return errors.New("pulumi is not built yet: go run ./toolchain")
@@ -34,7 +47,7 @@ func printEnv(out io.Writer) error {
 	if err := os.MkdirAll(backend, 0o700); err != nil {
 		return err
 	}
-	fmt.Fprintf(out, "export PATH=%s:\"$PATH\"\n", quote(home("bin")))
+	fmt.Fprintf(out, "export PATH=%s:%s:\"$PATH\"\n", quote(home("bin")), quote(home("kubectl")))
 	for _, export := range [][2]string{
 		{"PULUMI_HOME", home()},
 		// else an engine that is killed may leave half of a file beside the state, which then cannot be read

@@ -1,11 +1,11 @@
 // Command toolchain builds, from Go modules whose versions and checksums are committed here, what the development
-// cluster runs and is made with: pulumi with its Go language host, the OpenStack and TLS plugins, and the binaries that
-// the machines download.
+// cluster runs and is made with: pulumi with its Go language host, the OpenStack and TLS plugins, the binaries that the
+// machines download, and the images that they pull.
 //
 //	go run ./toolchain                 builds what is missing
 //	go run ./toolchain pulumi plugins  builds these only
 //	go run ./toolchain env             prints the shell's exports for the built pulumi: eval "$(go run ./toolchain env)"
-//	go run ./toolchain checksums       prints name, version and sha256 of each tarball that machines download
+//	go run ./toolchain checksums       prints name, version and sha256 of each artifact that machines download
 //
 // It exists for machines that reach a Go module proxy and nothing else. Where pulumi is installed and can fetch its
 // plugins, plain `pulumi up` works and nothing here is needed.

@@ -5,8 +5,11 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"kubernetes-openstack/internal/dirs"
 	"kubernetes-openstack/internal/progress"
@@ -46,28 +49,27 @@ func replace(path string, create func(path string) error) error {
 	return os.RemoveAll(next)
 }
 
-// printChecksums prints a line for each tarball in the mirror, "etcd 3.6.14 <sha256 in hex>"; it builds what is missing.
+// printChecksums prints a line for each artifact in the mirror, "etcd 3.6.14 <sha256 in hex>"; it builds what is missing.
 func printChecksums(out io.Writer, source string, log *progress.Log) error {
 	for _, b := range builds {
-		if b.pack == "" {
+		if len(b.artifacts) == 0 {
 			continue
 		}
 		if err := b.ensure(source, log); err != nil {
 			return err
 		}
-		version, err := b.programs[0].expand(source, "{version}")
-		if err != nil {
-			return err
+		for _, name := range slices.Sorted(maps.Keys(b.artifacts)) {
+			text, err := b.programs[0].expand(source, "{version} "+b.artifacts[name])
+			if err != nil {
+				return err
+			}
+			version, path, _ := strings.Cut(text, " ")
+			sum, err := checksum(dirs.Mirror(path))
+			if err != nil {
+				return err
+			}
+			fmt.Fprintln(out, name, version, sum)
 		}
-		path, err := b.programs[0].expand(source, b.pack+".tar.gz")
-		if err != nil {
-			return err
-		}
-		sum, err := checksum(dirs.Mirror(path))
-		if err != nil {
-			return err
-		}
-		fmt.Fprintln(out, b.name, version, sum)
 	}
 	return nil
 }

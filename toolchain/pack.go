@@ -5,17 +5,34 @@ import (
 	"compress/gzip"
 	"errors"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
 )
 
-// pack puts folder into a tarball of its name beside it, and removes it. The tarball depends on nothing but the names
-// and contents of the files, so that its checksum can be pinned: no times, no owners, one mode, and gzip that stores
-// rather than compresses, as compressors change with Go's version.
-func pack(folder string) (err error) {
-	file, err := os.Create(folder + ".tar.gz")
+// An archive is a tarball of the folder parts.
+type archive struct {
+	path    string // in the build's folder
+	members string // what precedes the files' names in it: "bin/"
+}
+
+// write makes the tarball in dir. It depends on nothing but the names and contents of the files, so that its checksum can
+// be pinned: no times, no owners, one mode, and gzip that stores rather than compresses, as compressors change with Go's
+// version.
+func (a archive) write(dir string, expand func(string) (string, error)) (err error) {
+	name, err := expand(a.path)
+	if err != nil {
+		return err
+	}
+	members, err := expand(a.members)
+	if err != nil {
+		return err
+	}
+	target := filepath.Join(dir, name)
+	if err := os.MkdirAll(filepath.Dir(target), 0o755); err != nil {
+		return err
+	}
+	file, err := os.Create(target)
 	if err != nil {
 		return err
 	}
@@ -24,32 +41,28 @@ func pack(folder string) (err error) {
 	if err != nil {
 		return err
 	}
-	archive := tar.NewWriter(zip)
-	add := func(path string, entry fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		name, err := filepath.Rel(filepath.Dir(folder), path)
-		if err != nil {
-			return err
-		}
-		header := &tar.Header{Name: name, Mode: 0o755, ModTime: time.Unix(0, 0), Format: tar.FormatUSTAR}
-		if entry.IsDir() {
-			header.Typeflag, header.Name = tar.TypeDir, name+"/"
-			return archive.WriteHeader(header)
-		}
-		return addFile(archive, header, path)
-	}
-	if err := filepath.WalkDir(folder, add); err != nil { // in lexical order
+	tarball := tar.NewWriter(zip)
+	if err := tarball.WriteHeader(header(tar.TypeDir, members)); err != nil {
 		return err
 	}
-	if err := errors.Join(archive.Close(), zip.Close()); err != nil {
+	files, err := os.ReadDir(filepath.Join(dir, parts)) // in lexical order
+	if err != nil {
 		return err
 	}
-	return os.RemoveAll(folder)
+	for _, entry := range files {
+		if err := addFile(tarball, members+entry.Name(), filepath.Join(dir, parts, entry.Name())); err != nil {
+			return err
+		}
+	}
+	return errors.Join(tarball.Close(), zip.Close())
 }
 
-func addFile(archive *tar.Writer, header *tar.Header, path string) error {
+// header is the tar header of a program, of its folder or of a link to it.
+func header(kind byte, name string) *tar.Header {
+	return &tar.Header{Typeflag: kind, Name: name, Mode: 0o755, ModTime: time.Unix(0, 0), Format: tar.FormatUSTAR}
+}
+
+func addFile(tarball *tar.Writer, name, path string) error {
 	file, err := os.Open(path)
 	if err != nil {
 		return err
@@ -59,10 +72,11 @@ func addFile(archive *tar.Writer, header *tar.Header, path string) error {
 	if err != nil {
 		return err
 	}
-	header.Typeflag, header.Size = tar.TypeReg, info.Size()
-	if err := archive.WriteHeader(header); err != nil {
+	h := header(tar.TypeReg, name)
+	h.Size = info.Size()
+	if err := tarball.WriteHeader(h); err != nil {
 		return err
 	}
-	_, err = io.Copy(archive, file)
+	_, err = io.Copy(tarball, file)
 	return err
 }

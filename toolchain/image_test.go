@@ -1,0 +1,118 @@
+package main
+
+import (
+	"archive/tar"
+	"debug/elf"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/go-containerregistry/pkg/v1/layout"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/stretchr/testify/require"
+
+	"kubernetes-openstack/internal/dirs"
+	"kubernetes-openstack/internal/progress"
+)
+
+func TestImageIsReproducible(t *testing.T) {
+	digest := func(written time.Time) string {
+		dir := t.TempDir()
+		write(t, filepath.Join(dir, parts, "tool"), "tool")
+		require.NoError(t, os.Chtimes(filepath.Join(dir, parts, "tool"), written, written))
+		i := image{name: "example.com/a/tool:v{version}", folder: "usr/bin", files: []string{parts + "/tool"}, links: []string{"other"}}
+		require.NoError(t, i.write(dir, func(text string) (string, error) { return strings.ReplaceAll(text, "{version}", "1"), nil }))
+		index, err := layout.ImageIndexFromPath(filepath.Join(dir, "oci", "example.com/a/tool@v1"))
+		require.NoError(t, err)
+		hash, err := index.Digest()
+		require.NoError(t, err)
+		return hash.String()
+	}
+	require.Equal(t, digest(time.Now()), digest(time.Unix(0, 0)))
+}
+
+// unpack writes the files of an image in the mirror to the folder that it returns.
+func unpack(t *testing.T, name string) string {
+	t.Helper()
+	index, err := layout.ImageIndexFromPath(dirs.Mirror("oci", name))
+	require.NoError(t, err)
+	manifest, err := index.IndexManifest()
+	require.NoError(t, err)
+	require.Len(t, manifest.Manifests, 1)
+	image, err := index.Image(manifest.Manifests[0].Digest)
+	require.NoError(t, err)
+
+	dir, content := t.TempDir(), mutate.Extract(image)
+	defer content.Close()
+	for tarball := tar.NewReader(content); ; {
+		header, err := tarball.Next()
+		if err == io.EOF {
+			return dir
+		}
+		require.NoError(t, err)
+		path := filepath.Join(dir, header.Name)
+		switch header.Typeflag {
+		case tar.TypeDir:
+			require.NoError(t, os.Mkdir(path, 0o755))
+		case tar.TypeSymlink:
+			require.NoError(t, os.Symlink(header.Linkname, path))
+		default:
+			text, err := io.ReadAll(tarball)
+			require.NoError(t, err)
+			require.NoError(t, os.WriteFile(path, text, header.FileInfo().Mode()))
+		}
+	}
+}
+
+// The images have nothing but their binaries: each must be static.
+func TestImages(t *testing.T) {
+	require.NoError(t, images.ensure(".", progress.New(os.Stderr, "toolchain")))
+	for name, binary := range map[string]string{"registry.k8s.io/pause@3.10.2": "pause", "devcloud.test/busybox@1.35": "bin/sh"} {
+		file, err := elf.Open(filepath.Join(unpack(t, name), binary))
+		require.NoError(t, err)
+		for _, p := range file.Progs {
+			require.NotEqual(t, elf.PT_INTERP, p.Type, "%s: %s is dynamic", name, binary)
+		}
+	}
+	out, err := exec.Command(filepath.Join(unpack(t, "devcloud.test/busybox@1.35"), "bin/echo"), "it works").Output()
+	require.NoError(t, err)
+	require.Equal(t, "it works\n", string(out))
+}
+
+// TestPause runs pause as the first process of a PID namespace that has an orphan.
+func TestPause(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root: it makes a PID namespace")
+	}
+	require.NoError(t, images.ensure(".", progress.New(os.Stderr, "toolchain")))
+	pause := filepath.Join(unpack(t, "registry.k8s.io/pause@3.10.2"), "pause")
+	cmd := exec.Command("sh", "-c", `(sleep 0.5 &); exec "$0"`, pause)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWPID, Pdeathsig: syscall.SIGKILL}
+	require.NoError(t, cmd.Start())
+	proc := filepath.Join("/proc", fmt.Sprint(cmd.Process.Pid))
+	children := func() string {
+		lists, err := filepath.Glob(proc + "/task/*/children")
+		require.NoError(t, err)
+		var all strings.Builder
+		for _, list := range lists {
+			text, _ := os.ReadFile(list) // a thread may have ended
+			all.Write(text)
+		}
+		return strings.TrimSpace(all.String())
+	}
+	isPause := func() bool {
+		exe, _ := os.Readlink(proc + "/exe")
+		return filepath.Base(exe) == "pause" && children() != ""
+	}
+	require.Eventually(t, isPause, 5*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return children() == "" }, 5*time.Second, 10*time.Millisecond, "the orphan is a zombie")
+
+	require.NoError(t, cmd.Process.Signal(syscall.SIGTERM))
+	require.NoError(t, cmd.Wait())
+}

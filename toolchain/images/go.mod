@@ -1,0 +1,5 @@
+module kubernetes-openstack/toolchain/images
+
+go 1.26
+
+toolchain go1.26.8

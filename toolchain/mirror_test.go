@@ -1,0 +1,69 @@
+package main
+
+import (
+	"archive/tar"
+	"compress/gzip"
+	"encoding/json"
+	"io"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"sigs.k8s.io/yaml"
+
+	"kubernetes-openstack/cluster"
+	"kubernetes-openstack/internal/dirs"
+	"kubernetes-openstack/internal/progress"
+)
+
+// What the development cluster's machines download is in the mirror, with the checksums that Pulumi.dev.yaml has: run
+// `go run ./toolchain checksums` for new ones.
+func TestMirrorHasWhatMachinesDownload(t *testing.T) {
+	log := progress.New(os.Stderr, "toolchain")
+	for _, b := range builds {
+		if len(b.artifacts) > 0 {
+			require.NoError(t, b.ensure(".", log))
+		}
+	}
+	text, err := os.ReadFile("../Pulumi.dev.yaml")
+	require.NoError(t, err)
+	var stack struct{ Config map[string]json.RawMessage }
+	require.NoError(t, yaml.Unmarshal(text, &stack))
+	config, err := cluster.Decode("dev", string(stack.Config["kubernetes-openstack:cluster"]))
+	require.NoError(t, err)
+
+	seen := map[string]bool{}
+	for _, m := range cluster.NewPlan(config).Machines {
+		for _, a := range m.Artifacts {
+			if seen[a.Name] {
+				continue
+			}
+			seen[a.Name] = true
+			path := dirs.Mirror(strings.TrimPrefix(a.URL, config.Artifacts.Mirror))
+			sum, err := checksum(path)
+			require.NoError(t, err)
+			require.Equal(t, sum, a.SHA256, a.Name)
+			if len(a.Members) > 0 {
+				require.Subset(t, members(t, path), a.Members)
+			}
+		}
+	}
+	require.Len(t, seen, len(cluster.ArtifactNames()))
+}
+
+func members(t *testing.T, path string) (names []string) {
+	file, err := os.Open(path)
+	require.NoError(t, err)
+	defer file.Close()
+	zip, err := gzip.NewReader(file)
+	require.NoError(t, err)
+	for tarball := tar.NewReader(zip); ; {
+		header, err := tarball.Next()
+		if err == io.EOF {
+			return names
+		}
+		require.NoError(t, err)
+		names = append(names, header.Name)
+	}
+}
