@@ -2,8 +2,10 @@
 // machine; and renders a machine's user-data from them. It is pure: plain values in, text out.
 //
 // The path in the tree is the path on the machine. A file that ends in .tmpl is a text/template of the Machine and lands
-// without that suffix; every other file is copied byte for byte. Files under bin and sbin are executable. Every unit in a
-// tree is enabled and started.
+// without that suffix; every other file is copied byte for byte. A template in a folder {registry} is one of a
+// RegistryMirror, and lands once for each in a folder of the registry's name. Files under bin and sbin are executable, and
+// those under /etc/kubernetes are root's alone, but for certificates and public keys. Every unit in a tree is enabled and
+// started.
 package templates
 
 import (
@@ -18,16 +20,19 @@ import (
 	"text/template"
 )
 
-//go:embed base artifacts etcd
+//go:embed base os-packages artifacts etcd etcd-proxy api-proxy containerd kubelet kube-proxy
+//go:embed kube-apiserver kube-controller-manager kube-scheduler cluster-resources kubelet-csr-approver api-vip
 var systems embed.FS
 
 // Machine is what one machine's user-data is rendered from. The tags let a template that uses an empty value fail.
 type Machine struct {
-	Hostname  string     `json:",omitempty"` // as Kubernetes will know it: dev-etcd-0
-	Role      string     `json:",omitempty"` // etcd, control-plane or worker
-	Secrets   []File     `json:"-"`          // certificates and keys
-	Artifacts []Artifact `json:",omitempty"` // downloaded, verified and installed before the machine's services start
-	Etcd      *Etcd      `json:",omitempty"` // set on etcd machines only
+	Hostname     string        `json:",omitempty"` // as Kubernetes will know it: dev-etcd-0
+	Role         string        `json:",omitempty"` // etcd, control-plane or worker
+	Secrets      []File        `json:"-"`          // certificates and keys
+	Artifacts    []Artifact    `json:",omitempty"` // downloaded, verified and installed before the machine's services start
+	Etcd         *Etcd         `json:",omitempty"` // set on etcd machines only
+	Node         *Node         `json:",omitempty"` // set on control planes and workers
+	ControlPlane *ControlPlane `json:",omitempty"` // set on control planes only
 }
 
 // File is a file as it lands on the machine, owned by root.
@@ -37,12 +42,13 @@ type File struct {
 	Mode    fs.FileMode // permission bits only
 }
 
-// Artifact is an archive (anything that tar unpacks) of binaries.
+// Artifact is a binary, or an archive (anything that tar unpacks) of binaries.
 type Artifact struct {
-	Name    string   `json:",omitempty"` // etcd
-	URL     string   `json:",omitempty"` // http or https
-	SHA256  string   `json:",omitempty"` // of the archive, 64 hexadecimal digits
-	Install []string `json:",omitempty"` // members, as the archive names them, that go into /usr/local/bin by their base name
+	Name      string   `json:",omitempty"` // etcd
+	URL       string   `json:",omitempty"` // http or https
+	SHA256    string   `json:",omitempty"` // of what is downloaded, 64 hexadecimal digits
+	Directory string   `json:",omitempty"` // where it is installed: /usr/local/bin
+	Members   []string `json:""`           // of the archive, installed by their base name; none: the download itself is the binary Name
 }
 
 // Etcd is one member of the etcd cluster.
@@ -55,20 +61,75 @@ type Etcd struct {
 	Endpoints      string `json:",omitempty"` // https://ip:2379,…
 }
 
+// Node is a Kubernetes node: kubelet, containerd, kube-proxy and the two proxies on 127.0.0.1, to etcd and to the API.
+type Node struct {
+	Address         string           `json:",omitempty"` // the machine's own IPv4 address
+	Etcd            string           `json:",omitempty"` // ip:2379,…
+	APIServers      []Server         `json:",omitempty"` // all of them
+	PodCIDR         string           `json:",omitempty"`
+	DNSService      string           `json:",omitempty"` // cluster DNS's Service address
+	Labels          string           `json:",omitempty"` // key=value,… that kubelet may give to its own Node
+	Taints          []Taint          `json:""`           // that the Node is registered with
+	ProxyMode       string           `json:",omitempty"` // of kube-proxy: nftables or iptables
+	PauseImage      string           `json:",omitempty"` // registry.k8s.io/pause:3.10.2
+	RegistryMirrors []RegistryMirror `json:""`
+	BootstrapToken  string           `json:",omitempty"` // id.secret: buys kubelet its first certificate
+	Devcloud        bool             `json:""`           // devcloud's machines: containers on cgroup v1, who may not raise oom scores
+}
+
+// Server is a control plane.
+type Server struct {
+	Name    string `json:",omitempty"` // dev-control-plane-0
+	Address string `json:",omitempty"` // IPv4
+}
+
+// Taint of a Node.
+type Taint struct {
+	Key    string `json:",omitempty"`
+	Value  string `json:""`
+	Effect string `json:",omitempty"` // NoSchedule, PreferNoSchedule or NoExecute
+}
+
+// RegistryMirror is where the images of a registry are pulled from instead.
+type RegistryMirror struct {
+	Registry string `json:",omitempty"` // registry.k8s.io
+	URL      string `json:",omitempty"` // http or https, before /v2
+}
+
+// ControlPlane is kube-apiserver, kube-controller-manager, kube-scheduler and their part of the API's virtual address.
+type ControlPlane struct {
+	Etcd              string         `json:",omitempty"` // https://ip:2379,…
+	ServiceCIDR       string         `json:",omitempty"`
+	EncryptionKey     string         `json:",omitempty"` // 32 bytes in base64: Secrets in etcd are encrypted with it
+	NodePrefix        string         `json:",omitempty"` // control planes' hostnames begin with it: dev-control-plane-
+	NodeCIDR          string         `json:",omitempty"` // the machines' network: kubelets' addresses are in it
+	Reserved          string         `json:",omitempty"` // IPv4 addresses of it, blank-separated, that no worker can have: control planes', etcd's, the API's
+	WorkerToken       BootstrapToken `json:",omitempty"`
+	ControlPlaneToken BootstrapToken `json:",omitempty"`
+	VirtualIP         *VirtualIP     `json:",omitempty"` // nil where a load balancer has the API's address
+}
+
+// BootstrapToken is one that kubelets of a role join with: https://kubernetes.io/docs/reference/access-authn-authz/bootstrap-tokens/
+type BootstrapToken struct {
+	ID     string `json:",omitempty"` // 6 of a-z0-9
+	Secret string `json:",omitempty"` // 16 of a-z0-9
+}
+
+// VirtualIP is the API's address, which the control planes hold in turn by VRRP.
+type VirtualIP struct {
+	Address  string   `json:",omitempty"` // IPv4
+	RouterID int      `json:",omitempty"` // VRRP's, 1–255
+	Priority int      `json:",omitempty"` // 1–254, different on each
+	Peers    []string `json:""`           // addresses of the other control planes
+}
+
 // files is everything that the machine gets: its systems' trees, in order, and its secrets. An error names the file.
 func (m Machine) files() ([]File, error) {
 	if err := m.check(); err != nil {
 		return nil, err
 	}
-	names := []string{"base"}
-	if len(m.Artifacts) > 0 {
-		names = append(names, "artifacts")
-	}
-	if m.Etcd != nil {
-		names = append(names, "etcd")
-	}
 	var files []File
-	for _, name := range names {
+	for _, name := range m.systems() {
 		tree, err := render(systems, name, m)
 		if err != nil {
 			return nil, err
@@ -90,9 +151,30 @@ func (m Machine) files() ([]File, error) {
 	return files, nil
 }
 
+// systems are the trees that m gets, in order.
+func (m Machine) systems() []string {
+	names := []string{"base", "os-packages"}
+	if len(m.Artifacts) > 0 {
+		names = append(names, "artifacts")
+	}
+	if m.Etcd != nil {
+		names = append(names, "etcd")
+	}
+	if m.Node != nil {
+		names = append(names, "etcd-proxy", "api-proxy", "containerd", "kubelet", "kube-proxy")
+	}
+	if m.ControlPlane != nil {
+		names = append(names, "kube-apiserver", "kube-controller-manager", "kube-scheduler", "cluster-resources", "kubelet-csr-approver")
+		if m.ControlPlane.VirtualIP != nil {
+			names = append(names, "api-vip")
+		}
+	}
+	return names
+}
+
 var sha256Hex = regexp.MustCompile(`^[0-9a-f]{64}$`)
 
-// check refuses what would be torn apart in artifacts.list, whose fields are separated by blanks.
+// check refuses what would be torn apart in artifacts.list: its fields are separated by blanks, and xargs reads quotes.
 func (m Machine) check() error {
 	if m.Hostname == "" {
 		return fmt.Errorf("machine without a hostname")
@@ -101,10 +183,13 @@ func (m Machine) check() error {
 		if !sha256Hex.MatchString(a.SHA256) {
 			return fmt.Errorf("artifact %s: %q is not a sha256 in hexadecimal", a.Name, a.SHA256)
 		}
-		for _, field := range append([]string{a.Name, a.URL}, a.Install...) {
-			if len(strings.Fields(field)) != 1 || strings.ContainsAny(field, " \t\n") {
+		for _, field := range append([]string{a.Name, a.URL, a.Directory}, a.Members...) {
+			if len(strings.Fields(field)) != 1 || strings.ContainsAny(field, " \t\n'\"\\") {
 				return fmt.Errorf("artifact %s: %q is not one word", a.Name, field)
 			}
+		}
+		if !path.IsAbs(a.Directory) {
+			return fmt.Errorf("artifact %s: %q is not an absolute path", a.Name, a.Directory)
 		}
 	}
 	return nil
@@ -126,18 +211,30 @@ func render(from fs.FS, system string, m Machine) ([]File, error) {
 			return err
 		}
 		target, isTemplate := strings.CutSuffix(strings.TrimPrefix(name, system), ".tmpl")
-		if isTemplate {
-			if content, err = execute(name, content, values); err != nil {
+		land := func(target string, values any) error {
+			text := content
+			if isTemplate {
+				if text, err = execute(name, content, values); err != nil {
+					return err
+				}
+			}
+			files = append(files, File{Path: target, Content: string(text), Mode: mode(target)})
+			return nil
+		}
+		if !strings.Contains(target, "{registry}") {
+			return land(target, values)
+		}
+		for _, mirror := range m.Node.RegistryMirrors {
+			if err := land(strings.ReplaceAll(target, "{registry}", mirror.Registry), mirror); err != nil {
 				return err
 			}
 		}
-		files = append(files, File{Path: target, Content: string(content), Mode: mode(target)})
 		return nil
 	})
 	return files, err
 }
 
-func execute(name string, content []byte, values map[string]any) ([]byte, error) {
+func execute(name string, content []byte, values any) ([]byte, error) {
 	t, err := template.New(name).Option("missingkey=error").Parse(string(content))
 	if err != nil {
 		return nil, err
@@ -161,6 +258,9 @@ func mode(target string) fs.FileMode {
 	switch path.Base(path.Dir(target)) {
 	case "bin", "sbin":
 		return 0o755
+	}
+	if strings.HasPrefix(target, "/etc/kubernetes/") && path.Ext(target) != ".crt" && path.Ext(target) != ".pub" {
+		return 0o600
 	}
 	return 0o644
 }

@@ -4,9 +4,9 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"fmt"
-	"io/fs"
 	"math/rand/v2"
 	"os"
+	"path"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -16,20 +16,26 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// machines is one machine of each role, complete but with placeholders for keys.
+// machines is one machine of each role, complete but with placeholders for keys; and a worker as devcloud has them.
 func machines() map[string]Machine {
-	secret := func(path string, mode fs.FileMode) File {
-		return File{Path: path, Content: "-----BEGIN placeholder-----\n" + filepath.Base(path) + "\n-----END placeholder-----\n", Mode: mode}
+	devcloud := workerMachine()
+	devcloud.Node.Devcloud = true
+	return map[string]Machine{
+		"etcd": etcdMachine(), "control-plane": controlPlaneMachine(), "worker": workerMachine(), "devcloud": devcloud,
 	}
-	etcd := Machine{
-		Hostname: "dev-etcd-0",
-		Role:     "etcd",
-		Artifacts: []Artifact{{
-			Name:    "etcd",
-			URL:     "http://192.0.2.1/github.com/etcd-io/etcd/releases/download/v3.6.14/etcd-v3.6.14-linux-amd64.tar.gz",
-			SHA256:  "ffe840ff9295808e88cce2794a18a5ac87f12a5203c8314d0bf6aa119b41bac5",
-			Install: []string{"etcd-v3.6.14-linux-amd64/etcd", "etcd-v3.6.14-linux-amd64/etcdctl"},
-		}},
+}
+
+// placeholder is a secret as it lands on a machine, without the secret.
+func placeholder(path string) File {
+	content := "-----BEGIN placeholder-----\n" + filepath.Base(path) + "\n-----END placeholder-----\n"
+	return File{Path: path, Content: content, Mode: mode(path)}
+}
+
+func etcdMachine() Machine {
+	m := Machine{
+		Hostname:  "dev-etcd-0",
+		Role:      "etcd",
+		Artifacts: artifacts("etcd"),
 		Etcd: &Etcd{
 			Name:           "dev-etcd-0",
 			Address:        "10.0.0.10",
@@ -39,21 +45,101 @@ func machines() map[string]Machine {
 			Endpoints:      "https://10.0.0.10:2379,https://10.0.0.11:2379,https://10.0.0.12:2379",
 		},
 	}
-	for _, name := range []string{"ca", "server", "peer", "client"} {
-		etcd.Secrets = append(etcd.Secrets, secret("/etc/etcd/pki/"+name+".crt", 0o644))
-		if name != "ca" {
-			etcd.Secrets = append(etcd.Secrets, secret("/etc/etcd/pki/"+name+".key", 0o600))
+	for _, name := range []string{"ca.crt", "server.crt", "server.key", "peer.crt", "peer.key", "client.crt", "client.key"} {
+		f := placeholder("/etc/etcd/pki/" + name)
+		if filepath.Ext(name) == ".key" {
+			f.Mode = 0o600
 		}
+		m.Secrets = append(m.Secrets, f)
 	}
-	return map[string]Machine{
-		"etcd": etcd,
-		"control-plane": {
-			Hostname: "dev-control-plane-0",
-			Role:     "control-plane",
-			Secrets:  []File{secret("/etc/kubernetes/pki/ca.crt", 0o644), secret("/etc/kubernetes/pki/apiserver.key", 0o600)},
+	return m
+}
+
+func controlPlaneMachine() Machine {
+	m := Machine{
+		Hostname:  "dev-control-plane-0",
+		Role:      "control-plane",
+		Artifacts: artifacts("containerd", "runc", "cni-plugins", "etcd", "kubelet", "kube-proxy", "kubectl", "kube-apiserver", "kube-controller-manager", "kube-scheduler"),
+		Node:      node("10.0.0.20", "cptokn.0123456789abcdef"),
+		ControlPlane: &ControlPlane{
+			Etcd:              "https://10.0.0.10:2379,https://10.0.0.11:2379,https://10.0.0.12:2379",
+			ServiceCIDR:       "10.96.0.0/16",
+			EncryptionKey:     "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=",
+			NodePrefix:        "dev-control-plane-",
+			NodeCIDR:          "10.0.0.0/24",
+			Reserved:          "10.0.0.10 10.0.0.11 10.0.0.12 10.0.0.20 10.0.0.21 10.0.0.5",
+			WorkerToken:       BootstrapToken{ID: "worker", Secret: "0123456789abcdef"},
+			ControlPlaneToken: BootstrapToken{ID: "cptokn", Secret: "0123456789abcdef"},
+			VirtualIP:         &VirtualIP{Address: "10.0.0.5", RouterID: 51, Priority: 100, Peers: []string{"10.0.0.21"}},
 		},
-		"worker": {Hostname: "dev-worker-0", Role: "worker", Secrets: []File{secret("/etc/kubernetes/pki/ca.crt", 0o644)}},
 	}
+	m.Node.Labels = "topology.kubernetes.io/region=RegionOne,topology.kubernetes.io/zone=nova"
+	m.Node.Taints = []Taint{{Key: "node-role.kubernetes.io/control-plane", Effect: "NoSchedule"}}
+	for _, name := range []string{
+		"ca.crt", "client-ca.crt", "node-ca.crt", "node-ca.key", "admin.crt", "admin.key", "apiserver.crt", "apiserver.key",
+		"apiserver-etcd-client.crt", "apiserver-etcd-client.key", "apiserver-kubelet-client.crt", "apiserver-kubelet-client.key",
+		"controller-manager.crt", "controller-manager.key", "etcd/ca.crt", "front-proxy-ca.crt", "front-proxy-client.crt",
+		"front-proxy-client.key", "kubelet-csr-approver.crt", "kubelet-csr-approver.key", "sa.key", "sa.pub", "scheduler.crt",
+		"scheduler.key",
+	} {
+		m.Secrets = append(m.Secrets, placeholder("/etc/kubernetes/pki/"+name))
+	}
+	return m
+}
+
+func workerMachine() Machine {
+	m := Machine{
+		Hostname:  "dev-worker-0",
+		Role:      "worker",
+		Artifacts: artifacts("containerd", "runc", "cni-plugins", "etcd", "kubelet", "kube-proxy", "kubectl"),
+		Node:      node("10.0.0.64", "worker.0123456789abcdef"),
+		Secrets:   []File{placeholder("/etc/kubernetes/pki/ca.crt")},
+	}
+	m.Node.Labels = "kubernetes-openstack/pool=worker,topology.kubernetes.io/region=RegionOne,topology.kubernetes.io/zone=nova"
+	return m
+}
+
+// node is what control planes and workers have in common.
+func node(address, token string) *Node {
+	return &Node{
+		Address:         address,
+		Etcd:            "10.0.0.10:2379,10.0.0.11:2379,10.0.0.12:2379",
+		APIServers:      []Server{{Name: "dev-control-plane-0", Address: "10.0.0.20"}, {Name: "dev-control-plane-1", Address: "10.0.0.21"}},
+		PodCIDR:         "10.244.0.0/16",
+		DNSService:      "10.96.0.10",
+		ProxyMode:       "nftables",
+		PauseImage:      "registry.k8s.io/pause:3.10.2",
+		RegistryMirrors: []RegistryMirror{{Registry: "registry.k8s.io", URL: "http://192.0.2.1/registry.k8s.io"}},
+		BootstrapToken:  token,
+	}
+}
+
+// artifacts are these, with upstream's checksums where they matter to no test.
+func artifacts(names ...string) []Artifact {
+	const github, kubernetes = "http://192.0.2.1/github.com/", "http://192.0.2.1/dl.k8s.io/release/v1.36.3/bin/linux/amd64/"
+	all := map[string]Artifact{
+		"containerd": {URL: github + "containerd/containerd/releases/download/v2.3.4/containerd-2.3.4-linux-amd64.tar.gz",
+			Members: []string{"bin/containerd", "bin/containerd-shim-runc-v2", "bin/ctr"}},
+		"runc": {URL: github + "opencontainers/runc/releases/download/v1.4.3/runc.amd64"},
+		"cni-plugins": {URL: github + "containernetworking/plugins/releases/download/v1.9.1/cni-plugins-linux-amd64-v1.9.1.tgz",
+			Directory: "/opt/cni/bin", Members: []string{"./host-local", "./loopback", "./portmap", "./ptp"}},
+		"etcd": {URL: github + "etcd-io/etcd/releases/download/v3.6.14/etcd-v3.6.14-linux-amd64.tar.gz",
+			Members: []string{"etcd-v3.6.14-linux-amd64/etcd", "etcd-v3.6.14-linux-amd64/etcdctl"}},
+	}
+	var list []Artifact
+	for _, name := range names {
+		a, packed := all[name]
+		if !packed {
+			a.URL = kubernetes + name
+		}
+		a.Name = name
+		a.SHA256 = fmt.Sprintf("%x", sha256.Sum256([]byte(name)))
+		if a.Directory == "" {
+			a.Directory = "/usr/local/bin"
+		}
+		list = append(list, a)
+	}
+	return list
 }
 
 // TestGolden compares what each role's machine gets with testdata/<role>.yaml; UPDATE_GOLDEN=1 rewrites them.
@@ -102,6 +188,11 @@ func TestCloudConfigKeysAndFiles(t *testing.T) {
 			}
 			require.Equal(t, "0755", modes["/usr/local/sbin/first-boot"])
 			require.Equal(t, "0644", modes["/etc/sysctl.d/90-kubernetes.conf"])
+			for name, mode := range modes {
+				if strings.HasPrefix(name, "/etc/kubernetes/") && path.Ext(name) != ".crt" && path.Ext(name) != ".pub" {
+					require.Equal(t, "0600", mode, name)
+				}
+			}
 			for _, secret := range m.Secrets {
 				require.Equal(t, fmt.Sprintf("%04o", secret.Mode), modes[secret.Path])
 			}
@@ -114,14 +205,17 @@ func TestWrongMachineIsAnError(t *testing.T) {
 		breakIt func(*Machine)
 		want    string
 	}{
-		"no hostname":       {func(m *Machine) { m.Hostname = "" }, "without a hostname"},
-		"value missing":     {func(m *Machine) { m.Etcd.Token = "" }, `etcd/etc/etcd/etcd.env.tmpl:6:34: executing "etcd/etc/etcd/etcd.env.tmpl" at <.Etcd.Token>: map has no entry for key "Token"`},
-		"file twice":        {func(m *Machine) { m.Secrets = append(m.Secrets, m.Secrets[0]) }, "/etc/etcd/pki/ca.crt is written twice"},
-		"secret over unit":  {func(m *Machine) { m.Secrets[0].Path = "/etc/systemd/system/etcd.service" }, "/etc/systemd/system/etcd.service is written twice"},
-		"relative path":     {func(m *Machine) { m.Secrets[0].Path = "etc/ca.crt" }, `"etc/ca.crt" is not an absolute, clean path`},
-		"checksum":          {func(m *Machine) { m.Artifacts[0].SHA256 = "ffe8" }, `artifact etcd: "ffe8" is not a sha256`},
-		"blank in URL":      {func(m *Machine) { m.Artifacts[0].URL = "http://mirror/a b" }, `artifact etcd: "http://mirror/a b" is not one word`},
-		"newline in member": {func(m *Machine) { m.Artifacts[0].Install[0] = "etcd\nevil" }, `artifact etcd: "etcd\nevil" is not one word`},
+		"no hostname":        {func(m *Machine) { m.Hostname = "" }, "without a hostname"},
+		"value missing":      {func(m *Machine) { m.Etcd.Token = "" }, `etcd/etc/etcd/etcd.env.tmpl:6:34: executing "etcd/etc/etcd/etcd.env.tmpl" at <.Etcd.Token>: map has no entry for key "Token"`},
+		"file twice":         {func(m *Machine) { m.Secrets = append(m.Secrets, m.Secrets[0]) }, "/etc/etcd/pki/ca.crt is written twice"},
+		"secret over unit":   {func(m *Machine) { m.Secrets[0].Path = "/etc/systemd/system/etcd.service" }, "/etc/systemd/system/etcd.service is written twice"},
+		"relative path":      {func(m *Machine) { m.Secrets[0].Path = "etc/ca.crt" }, `"etc/ca.crt" is not an absolute, clean path`},
+		"checksum":           {func(m *Machine) { m.Artifacts[0].SHA256 = "ffe8" }, `artifact etcd: "ffe8" is not a sha256`},
+		"blank in URL":       {func(m *Machine) { m.Artifacts[0].URL = "http://mirror/a b" }, `artifact etcd: "http://mirror/a b" is not one word`},
+		"quote in URL":       {func(m *Machine) { m.Artifacts[0].URL = "http://mirror/a'b" }, `artifact etcd: "http://mirror/a'b" is not one word`},
+		"no directory":       {func(m *Machine) { m.Artifacts[0].Directory = "" }, `artifact etcd: "" is not one word`},
+		"relative directory": {func(m *Machine) { m.Artifacts[0].Directory = "bin" }, `artifact etcd: "bin" is not an absolute path`},
+		"newline in member":  {func(m *Machine) { m.Artifacts[0].Members[0] = "etcd\nevil" }, `artifact etcd: "etcd\nevil" is not one word`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			m := machines()["etcd"]
@@ -130,6 +224,25 @@ func TestWrongMachineIsAnError(t *testing.T) {
 			require.ErrorContains(t, err, test.want)
 		})
 	}
+}
+
+func TestRegistryIsAPath(t *testing.T) {
+	m := workerMachine()
+	m.Node.RegistryMirrors = []RegistryMirror{
+		{Registry: "registry.k8s.io", URL: "http://192.0.2.1/registry.k8s.io"},
+		{Registry: "registry.example:5000", URL: "https://mirror.example"},
+	}
+	files := landed(t, m)
+	require.Contains(t, files["/etc/containerd/certs.d/registry.k8s.io/hosts.toml"], `server = "http://192.0.2.1/registry.k8s.io"`)
+	require.Contains(t, files["/etc/containerd/certs.d/registry.example:5000/hosts.toml"], `server = "https://mirror.example"`)
+
+	m.Node.RegistryMirrors = nil
+	for name := range landed(t, m) {
+		require.NotContains(t, name, "hosts.toml")
+	}
+	m.Node.RegistryMirrors = []RegistryMirror{{Registry: "../../../etc", URL: "https://mirror.example"}}
+	_, err := UserData(m)
+	require.ErrorContains(t, err, `"/etc/containerd/certs.d/../../../etc/hosts.toml" is not an absolute, clean path`)
 }
 
 func TestRenderNamesTheBrokenTemplate(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"compress/gzip"
 	"crypto/sha256"
 	"fmt"
+	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"path"
@@ -48,7 +49,11 @@ func TestSystemdAcceptsTheUnits(t *testing.T) {
 					units = append(units, strings.TrimSuffix(path.Base(path.Dir(name)), ".d"))
 				}
 			}
-			files["/usr/local/bin/etcd"] = "#!/bin/sh\n" // downloaded later
+			for _, a := range m.Artifacts { // downloaded later
+				for _, binary := range append(a.Members, a.Name) {
+					files[path.Join(a.Directory, path.Base(binary))] = "#!/bin/sh\n"
+				}
+			}
 			out, err := guest.Run(t, files, append([]string{"systemd-analyze", "verify", "--man=no"}, units...)...)
 			require.NoError(t, err, out)
 			require.Empty(t, out)
@@ -74,9 +79,12 @@ func archive(t *testing.T) (tarball []byte, sum string) {
 	var out bytes.Buffer
 	zipped := gzip.NewWriter(&out)
 	packed := tar.NewWriter(zipped)
-	content := "#!/bin/sh\necho tool runs\n"
+	noise := make([]byte, 100_000) // more than the full disks of these tests hold
+	_, err := rand.NewChaCha8([32]byte{}).Read(noise)
+	require.NoError(t, err)
+	content := fmt.Sprintf("#!/bin/sh\necho tool runs\nexit\n%x", noise)
 	require.NoError(t, packed.WriteHeader(&tar.Header{Name: member, Mode: 0o644, Size: int64(len(content))}))
-	_, err := packed.Write([]byte(content))
+	_, err = packed.Write([]byte(content))
 	require.NoError(t, err)
 	require.NoError(t, packed.Close())
 	require.NoError(t, zipped.Close())
@@ -85,9 +93,15 @@ func archive(t *testing.T) (tarball []byte, sum string) {
 
 func TestInstallArtifacts(t *testing.T) {
 	tarball, sum := archive(t)
+	binary := []byte("#!/bin/sh\necho tool runs\n" + strings.Repeat("# long\n", 20_000))
+	binarySum := fmt.Sprintf("%x", sha256.Sum256(binary))
 	const again = "; echo again; install-artifacts && tool"
+	// a network on which nobody answers
+	const offline = "unshare --net sh -c 'ip link add nowhere type veth peer name nobody; ip link set nobody up; ip link set nowhere up arp off; ip route add default dev nowhere; install-artifacts'"
 	for name, test := range map[string]struct {
-		statuses []int  // of the mirror's first answers; then it serves
+		statuses []int // of the mirror's first answers; then it serves
+		binary   bool  // what is downloaded is the binary itself
+		url      string
 		sha256   string // expected by the list; the right one if empty
 		member   string // the right one if empty
 		script   string
@@ -95,8 +109,12 @@ func TestInstallArtifacts(t *testing.T) {
 		requests int32
 		want     []string
 	}{
-		"first try, then from the cache": {
+		"first try, and not again": {
 			script: "install-artifacts && tool" + again, requests: 1,
+			want: []string{"tool: installed /usr/local/bin/tool\ntool runs\nagain\ntool runs\n"},
+		},
+		"binary, first try, and not again": {
+			binary: true, script: "install-artifacts && tool; ls /var/cache/artifacts" + again, requests: 1,
 			want: []string{"tool: installed /usr/local/bin/tool\ntool runs\nagain\ntool runs\n"},
 		},
 		"mirror down twice": {
@@ -105,7 +123,11 @@ func TestInstallArtifacts(t *testing.T) {
 		},
 		"not there": {
 			statuses: []int{404}, script: "install-artifacts", fails: true, requests: 1,
-			want: []string{"tool: cannot download http://127.0.0.1:", "404"},
+			want: []string{"tool: cannot download http://127.0.0.1:", "tool.tar.gz to /var/cache/artifacts/tool-" + sum, "returned error: 404\n"},
+		},
+		"binary not there": {
+			binary: true, statuses: []int{404}, script: "install-artifacts", fails: true, requests: 1,
+			want: []string{"tool: cannot download http://127.0.0.1:", "/tool to /usr/local/bin/tool.part: ", "returned error: 404\n"},
 		},
 		"not there, and then it is": {
 			statuses: []int{404}, script: "install-artifacts" + again, requests: 2,
@@ -115,17 +137,49 @@ func TestInstallArtifacts(t *testing.T) {
 			sha256: strings.Repeat("0", 64), script: "install-artifacts || { ls /usr/local/bin; exit 1; }", fails: true, requests: 1,
 			want: []string{"tool: http://127.0.0.1:", "/tool.tar.gz has sha256 " + sum + ", expected " + strings.Repeat("0", 64) + "\n"},
 		},
+		"binary with the wrong checksum": {
+			binary: true, sha256: strings.Repeat("0", 64), script: "install-artifacts || { ls /usr/local/bin; exit 1; }", fails: true, requests: 1,
+			want: []string{"/tool has sha256 " + binarySum + ", expected " + strings.Repeat("0", 64) + "\n"},
+		},
 		"no such member": {
 			member: "tool-v1-linux-amd64/other", script: "install-artifacts", fails: true, requests: 1,
-			want: []string{"lacks a member of: tool-v1-linux-amd64/other"},
+			want: []string{"tool: cannot unpack tool-v1-linux-amd64/other from /var/cache/artifacts/tool-" + sum, "Not found in archive\n"},
 		},
 		"cache damaged": {
-			script: "install-artifacts; echo x >/var/cache/artifacts/" + sum + again, requests: 2,
+			script: "install-artifacts; echo x >/var/cache/artifacts/tool-" + sum + again, requests: 1,
 			want: []string{"tool runs"},
 		},
-		"binary damaged": {
+		"cache and installed damaged": {
+			script: "install-artifacts; echo x >/var/cache/artifacts/tool-" + sum + "; : >/usr/local/bin/tool" + again, requests: 2,
+			want: []string{"again\ntool: downloading", "tool: installed /usr/local/bin/tool\ntool runs\n"},
+		},
+		"installed damaged": {
 			script: "install-artifacts; : >/usr/local/bin/tool" + again, requests: 1,
 			want: []string{"again\ntool: installed /usr/local/bin/tool\ntool runs\n"},
+		},
+		"binary damaged": {
+			binary: true, script: "install-artifacts; : >/usr/local/bin/tool" + again, requests: 2,
+			want: []string{"again\ntool: downloading", "tool: installed /usr/local/bin/tool\ntool runs\n"},
+		},
+		"full disk under the cache": {
+			script: "mkdir /var/cache/artifacts; mount -t tmpfs -o size=64k tmpfs /var/cache/artifacts; install-artifacts", fails: true, requests: 1,
+			want: []string{"tool: cannot ", "no space left on device: /var/cache/artifacts\n"},
+		},
+		"room for the archive alone": {
+			script: "mkdir /var/cache/artifacts; mount -t tmpfs -o size=160k tmpfs /var/cache/artifacts; install-artifacts", fails: true, requests: 1,
+			want: []string{"tool: cannot unpack tool-v1-linux-amd64/tool from ", "no space left on device: /var/cache/artifacts\n"},
+		},
+		"full disk under the target": {
+			binary: true, script: "mount -t tmpfs -o size=64k tmpfs /usr/local/bin; install-artifacts || { ls -A /usr/local/bin; exit 1; }", fails: true, requests: 1,
+			want: []string{"/tool to /usr/local/bin/tool.part: curl: (23) ", "no space left on device: /usr/local/bin\n"},
+		},
+		"mirror unreachable": {
+			url: "http://192.0.2.1/tool.tar.gz", script: offline, fails: true,
+			want: []string{"tool: cannot download http://192.0.2.1/tool.tar.gz to /var/cache/artifacts/", "curl: (28) ", "Timeout was reached\n"},
+		},
+		"mirror not running": {
+			url: "http://127.0.0.1:9/tool.tar.gz", script: "install-artifacts", fails: true,
+			want: []string{"tool: cannot download http://127.0.0.1:9/tool.tar.gz to ", "curl: (7) Failed to connect to 127.0.0.1 port 9 "},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -136,13 +190,20 @@ func TestInstallArtifacts(t *testing.T) {
 					w.WriteHeader(test.statuses[n-1])
 					return
 				}
-				_, _ = w.Write(tarball)
+				if r.URL.Path == "/tool" {
+					_, _ = w.Write(binary)
+				} else {
+					_, _ = w.Write(tarball)
+				}
 			}))
 			defer mirror.Close()
 
-			m := Machine{Hostname: "test", Artifacts: []Artifact{{Name: "tool", URL: mirror.URL + "/tool.tar.gz",
-				SHA256: or(test.sha256, sum), Install: []string{or(test.member, member)}}}}
-			out, err := guest.Run(t, landed(t, m), "sh", "-c", test.script)
+			a := Artifact{Name: "tool", URL: or(test.url, mirror.URL+"/tool.tar.gz"), SHA256: or(test.sha256, sum),
+				Directory: "/usr/local/bin", Members: []string{or(test.member, member)}}
+			if test.binary {
+				a.URL, a.SHA256, a.Members = mirror.URL+"/tool", or(test.sha256, binarySum), nil
+			}
+			out, err := guest.Run(t, landed(t, Machine{Hostname: "test", Role: "test", Artifacts: []Artifact{a}}), "sh", "-c", test.script)
 			require.Equal(t, test.fails, err != nil, out)
 			for _, want := range test.want {
 				require.Contains(t, out, want)
@@ -153,6 +214,27 @@ func TestInstallArtifacts(t *testing.T) {
 			require.Equal(t, test.requests, requests.Load(), out)
 		})
 	}
+}
+
+// TestInstallArtifactsNamesAllThatFail: one that fails keeps no other from being installed.
+func TestInstallArtifactsNamesAllThatFail(t *testing.T) {
+	tarball, sum := archive(t)
+	mirror := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/tool" {
+			w.WriteHeader(http.StatusNotFound)
+		}
+		_, _ = w.Write(tarball)
+	}))
+	defer mirror.Close()
+	m := Machine{Hostname: "test", Role: "test"}
+	for _, name := range []string{"first", "tool", "last"} {
+		m.Artifacts = append(m.Artifacts, Artifact{Name: name, URL: mirror.URL + "/" + name, SHA256: sum, Directory: "/opt/bin", Members: []string{member}})
+	}
+	out, err := guest.Run(t, landed(t, m), "install-artifacts")
+	require.Error(t, err, out)
+	require.Contains(t, out, "tool: installed /opt/bin/tool\n")
+	require.Regexp(t, `(?m)^first: cannot download http://127.0.0.1:\d+/first .* 404$`, out)
+	require.Regexp(t, `(?m)^last: cannot download http://127.0.0.1:\d+/last .* 404$`, out)
 }
 
 func or(s, fallback string) string {

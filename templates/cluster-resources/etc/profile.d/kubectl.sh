@@ -1,0 +1,2 @@
+# kubectl as root: kubectl get nodes
+if [ "$(id -u)" = 0 ]; then export KUBECONFIG=/etc/kubernetes/admin.conf; fi

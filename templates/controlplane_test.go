@@ -1,0 +1,565 @@
+package templates
+
+import (
+	"archive/tar"
+	"bytes"
+	"compress/gzip"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/base64"
+	"encoding/pem"
+	"fmt"
+	"io"
+	"math/big"
+	"net"
+	"net/url"
+	"os"
+	"path"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"sigs.k8s.io/yaml"
+
+	"kubernetes-openstack/internal/dirs"
+	"kubernetes-openstack/tests/guest"
+)
+
+// These tests run a control plane with the flags and files that we render, on etcd, in a network of its own.
+
+// authority signs the certificates of a test.
+type authority struct {
+	certificate *x509.Certificate
+	key         *ecdsa.PrivateKey
+}
+
+func newKey(t *testing.T) *ecdsa.PrivateKey {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	require.NoError(t, err)
+	return key
+}
+
+func newAuthority(t *testing.T, name string) authority {
+	a := authority{key: newKey(t)}
+	a.certificate = &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name}, NotAfter: time.Now().Add(time.Hour),
+		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageDigitalSignature,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, a.certificate, a.certificate, a.key.Public(), a.key)
+	require.NoError(t, err)
+	a.certificate, err = x509.ParseCertificate(der)
+	require.NoError(t, err)
+	return a
+}
+
+func (a authority) text() string { return encode("CERTIFICATE", a.certificate.Raw) }
+
+// issue is a leaf and its key, good for servers and clients.
+func (a authority) issue(t *testing.T, name, organization string, addresses ...string) (certificate, key string) {
+	leaf := &x509.Certificate{
+		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: name},
+		NotAfter: time.Now().Add(time.Hour), KeyUsage: x509.KeyUsageDigitalSignature,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
+	}
+	if organization != "" {
+		leaf.Subject.Organization = []string{organization}
+	}
+	for _, address := range addresses {
+		leaf.IPAddresses = append(leaf.IPAddresses, net.ParseIP(address))
+	}
+	private := newKey(t)
+	der, err := x509.CreateCertificate(rand.Reader, leaf, a.certificate, private.Public(), a.key)
+	require.NoError(t, err)
+	return encode("CERTIFICATE", der), encodeKey(t, private)
+}
+
+func encode(kind string, der []byte) string {
+	return string(pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}))
+}
+
+func encodeKey(t *testing.T, key crypto.PrivateKey) string {
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	require.NoError(t, err)
+	return encode("PRIVATE KEY", der)
+}
+
+// pki is path → content of a control plane's certificates and keys, and etcd's as /etcd/….
+func pki(t *testing.T) map[string]string {
+	ca, node := newAuthority(t, "kubernetes"), newAuthority(t, "kubernetes-node-ca")
+	etcd, proxy := newAuthority(t, "etcd"), newAuthority(t, "front-proxy")
+	account := newKey(t)
+	public, err := x509.MarshalPKIXPublicKey(account.Public())
+	require.NoError(t, err)
+	const dir = "/etc/kubernetes/pki/"
+	files := map[string]string{
+		dir + "ca.crt":             ca.text(),
+		dir + "client-ca.crt":      ca.text() + node.text(),
+		dir + "etcd/ca.crt":        etcd.text(),
+		dir + "front-proxy-ca.crt": proxy.text(),
+		dir + "node-ca.crt":        node.text(),
+		dir + "node-ca.key":        encodeKey(t, node.key),
+		dir + "sa.key":             encodeKey(t, account),
+		dir + "sa.pub":             encode("PUBLIC KEY", public),
+		"/etcd/ca.crt":             etcd.text(),
+	}
+	for _, leaf := range []struct {
+		path               string
+		by                 authority
+		name, organization string
+	}{
+		{"/etcd/server", etcd, "etcd", ""},
+		{dir + "admin", ca, "kubernetes-admin", "system:masters"},
+		{dir + "apiserver", ca, "kube-apiserver", ""},
+		{dir + "apiserver-etcd-client", etcd, "kube-apiserver", ""},
+		{dir + "apiserver-kubelet-client", ca, "kube-apiserver-kubelet-client", ""},
+		{dir + "controller-manager", ca, "system:kube-controller-manager", ""},
+		{dir + "front-proxy-client", proxy, "front-proxy-client", ""},
+		{dir + "kubelet-csr-approver", ca, "kubelet-csr-approver", ""},
+		{dir + "scheduler", ca, "system:kube-scheduler", ""},
+	} {
+		files[leaf.path+".crt"], files[leaf.path+".key"] = leaf.by.issue(t, leaf.name, leaf.organization,
+			"10.0.0.10", "10.0.0.20", "127.0.0.1")
+	}
+	return files
+}
+
+// kubernetes is a binary that devcloud's machines download.
+func kubernetes(t *testing.T, name string) string {
+	content, err := os.ReadFile(dirs.Mirror("dl.k8s.io/release/v1.36.3/bin/linux/amd64", name))
+	require.NoError(t, err, "run make test")
+	return string(content)
+}
+
+// etcdBinaries are path → content of the machines' etcd and etcdctl.
+func etcdBinaries(t *testing.T) map[string]string {
+	file, err := os.Open(dirs.Mirror("github.com/etcd-io/etcd/releases/download/v3.6.14/etcd-v3.6.14-linux-amd64.tar.gz"))
+	require.NoError(t, err, "run make test")
+	defer func() { _ = file.Close() }()
+	unzipped, err := gzip.NewReader(file)
+	require.NoError(t, err)
+	files := map[string]string{}
+	for archive := tar.NewReader(unzipped); ; {
+		header, err := archive.Next()
+		if err == io.EOF {
+			return files
+		}
+		require.NoError(t, err)
+		if name := path.Base(header.Name); name == "etcd" || name == "etcdctl" {
+			var content bytes.Buffer
+			_, err := content.ReadFrom(archive)
+			require.NoError(t, err)
+			files["/usr/local/bin/"+name] = content.String()
+		}
+	}
+}
+
+// execStart is what a unit starts, as a shell reads it.
+func execStart(t *testing.T, unit string) string {
+	_, command, found := strings.Cut(strings.ReplaceAll(unit, "\\\n", ""), "\nExecStart=")
+	require.True(t, found)
+	command, _, _ = strings.Cut(command, "\n")
+	return command
+}
+
+// controlPlane is path → content of a control plane with keys that work, its programs, and run-<unit> for its units.
+func controlPlane(t *testing.T) map[string]string {
+	m := controlPlaneMachine()
+	m.Secrets = nil
+	for name, content := range pki(t) {
+		m.Secrets = append(m.Secrets, File{Path: name, Content: content})
+	}
+	m.ControlPlane.Etcd = "https://10.0.0.10:2379"
+	files := landed(t, m)
+	for name, content := range etcdBinaries(t) {
+		files[name] = content
+	}
+	for _, name := range []string{"kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubectl"} {
+		files["/usr/local/bin/"+name] = kubernetes(t, name)
+	}
+	for _, name := range []string{
+		"kube-apiserver", "kube-controller-manager", "kube-scheduler", "cluster-resources", "kubelet-csr-approver", "node-role",
+	} {
+		unit := files["/etc/systemd/system/"+name+".service"]
+		command := execStart(t, unit)
+		if strings.Contains(unit, "\nCapabilityBoundingSet=\n") {
+			command = "setpriv --bounding-set=-all --no-new-privs " + command
+		}
+		files["/usr/local/sbin/run-"+name] = "#!/bin/sh\nexec " + command + "\n"
+	}
+	return files
+}
+
+// startControlPlane is the beginning of a script that runs in controlPlane's files.
+const startControlPlane = `
+set -eu
+ip link set lo up
+for address in 10.0.0.10 10.0.0.20; do ip address add $address/24 dev lo; done
+export KUBECONFIG=/etc/kubernetes/admin.conf
+mkdir -p /var/log/kubernetes/audit /log
+etcd --data-dir=/run/etcd --listen-peer-urls=http://127.0.0.1:2380 --unsafe-no-fsync \
+	--listen-client-urls=https://10.0.0.10:2379 --advertise-client-urls=https://10.0.0.10:2379 \
+	--client-cert-auth --trusted-ca-file=/etcd/ca.crt --cert-file=/etcd/server.crt --key-file=/etcd/server.key >/log/etcd 2>&1 &
+start() { while :; do "run-$1" || sleep 1; done >"/log/$1" 2>&1 & }
+# eventually SECONDS COMMAND...: until it succeeds; shows the logs if it never does
+eventually() {
+	left=$1
+	shift
+	until "$@" >/log/eventually 2>&1; do
+		[ "$left" -gt 0 ] || { echo "never: $*"; cat /log/eventually; tail -n 15 /log/*; exit 1; }
+		left=$((left - 1))
+		sleep 1
+	done
+}
+start kube-apiserver
+start kube-controller-manager
+start kube-scheduler
+eventually 60 check-kube-apiserver
+run-cluster-resources
+`
+
+// TestControlPlaneRuns proves that the real programs take every flag and file, and what the files promise.
+func TestControlPlaneRuns(t *testing.T) {
+	t.Parallel()
+	out, err := guest.Run(t, controlPlane(t), "unshare", "--net", "sh", "-c", startControlPlane+`
+		echo again; run-cluster-resources
+		eventually 30 check-kube-controller-manager
+		eventually 30 check-kube-scheduler
+		eventually 30 kubectl get lease --namespace kube-system kube-controller-manager kube-scheduler
+		eventually 30 kubectl get serviceaccount default
+
+		echo '{"apiVersion": "v1", "kind": "Node", "metadata": {"name": "dev-control-plane-0"}}' | kubectl create -f -
+		run-node-role
+		kubectl get nodes
+		eventually 30 sh -c 'kubectl get nodes --output=jsonpath={.items[*].spec.podCIDR} | tee /log/pod-cidr | grep /26'
+		echo "pod CIDR: $(cat /log/pod-cidr)"
+
+		echo 'anonymous:'
+		ask() { curl --silent --output /dev/null --write-out "$* %{http_code}\n" --cacert /etc/kubernetes/pki/ca.crt "$@" || true; }
+		for path in /livez /readyz /healthz /version /api /metrics; do ask https://127.0.0.1:6443$path; done
+		ask --tls-max 1.2 https://127.0.0.1:6443/readyz
+		ask --cert /etc/kubernetes/pki/admin.crt --key /etc/kubernetes/pki/admin.key https://127.0.0.1:6443/debug/pprof/
+
+		# may USER VERB RESOURCE [SUBRESOURCE [GROUP]]
+		may() { echo "$*: $(kubectl auth can-i "$2" "$3" --subresource="${4-}" --as="$1" ${5:+--as-group="$5"} 2>/dev/null || true)"; }
+		may kube-apiserver-kubelet-client create nodes proxy
+		may kube-apiserver-kubelet-client list secrets
+		may system:node:dev-worker-0 list endpointslices.discovery.k8s.io '' system:nodes
+		may kubelet-csr-approver update certificatesigningrequests approval
+		may kubelet-csr-approver list secrets
+
+		kubectl run privileged --image=pause --dry-run=server \
+			--overrides='{"spec": {"containers": [{"name": "pause", "image": "pause", "securityContext": {"privileged": true}}]}}' || true
+		kubectl create service clusterip external --tcp=80 --dry-run=client --output=yaml |
+			sed 's/^spec:/&\n  externalIPs: [192.0.2.1]/' | kubectl create -f - || true
+
+		export ETCDCTL_ENDPOINTS=https://10.0.0.10:2379 ETCDCTL_CACERT=/etcd/ca.crt ETCDCTL_CERT=/etcd/server.crt ETCDCTL_KEY=/etcd/server.key
+		etcdctl get --print-value-only /registry/secrets/kube-system/bootstrap-token-worker | head -c 30; echo
+		echo "audited: $(grep -c bootstrap-token-worker /var/log/kubernetes/audit/audit.log)"
+		! grep 0123456789abcdef /var/log/kubernetes/audit/audit.log
+		kubectl create token default --duration=10m >/dev/null
+		! grep -E 'unknown field|strict decoding|deprecated' /log/kube-*
+	`)
+	t.Log(out)
+	require.NoError(t, err)
+	_, again, _ := strings.Cut(out, "again\n")
+	for _, want := range []string{
+		"secret/bootstrap-token-worker serverside-applied\n", "secret/bootstrap-token-cptokn serverside-applied\n",
+		"node/dev-control-plane-0 labeled\n", "control-plane", "pod CIDR: 10.244.0.0/26\n",
+		"6443/livez 200\n", "6443/readyz 200\n", "6443/healthz 200\n", "6443/version 401\n", "6443/api 401\n", "6443/metrics 401\n",
+		"--tls-max 1.2 https://127.0.0.1:6443/readyz 000\n", "/debug/pprof/ 404\n",
+		"kube-apiserver-kubelet-client create nodes proxy: yes\n", "kube-apiserver-kubelet-client list secrets: no\n",
+		"system:node:dev-worker-0 list endpointslices.discovery.k8s.io  system:nodes: yes\n",
+		"kubelet-csr-approver update certificatesigningrequests approval: yes\n", "kubelet-csr-approver list secrets: no\n",
+		`violates PodSecurity "baseline:latest"`, "Use of external IPs is denied by admission control", "\nk8s:enc:secretbox:v1:key1:",
+	} {
+		require.Contains(t, again, want)
+	}
+	require.NotContains(t, again, "audited: 0\n")
+}
+
+// signingRequest is a CertificateSigningRequest, and who makes it.
+type signingRequest struct {
+	as           string // a node, else token
+	outsider     bool   // not in system:nodes
+	token        string
+	name         string   // the subject's common name
+	organization []string // the subject's; system:nodes
+	dns          []string
+	addresses    []string
+	emails       []string
+	uris         []*url.URL
+	usages       []string
+	mangle       func(pem string) string
+	refused      string // part of the reason that is logged; approved if empty
+}
+
+func (r signingRequest) manifest(t *testing.T, name, signer string) string {
+	template := &x509.CertificateRequest{
+		Subject:  pkix.Name{CommonName: r.name, Organization: r.organization},
+		DNSNames: r.dns, EmailAddresses: r.emails, URIs: r.uris,
+	}
+	for _, address := range r.addresses {
+		template.IPAddresses = append(template.IPAddresses, net.ParseIP(address))
+	}
+	der, err := x509.CreateCertificateRequest(rand.Reader, template, newKey(t))
+	require.NoError(t, err)
+	text := encode("CERTIFICATE REQUEST", der)
+	if r.mangle != nil {
+		text = r.mangle(text)
+	}
+	manifest, err := yaml.Marshal(map[string]any{
+		"apiVersion": "certificates.k8s.io/v1", "kind": "CertificateSigningRequest", "metadata": map[string]any{"name": name},
+		"spec": map[string]any{"signerName": signer, "request": base64.StdEncoding.EncodeToString([]byte(text)), "usages": r.usages},
+	})
+	require.NoError(t, err)
+	return string(manifest)
+}
+
+// TestKubeletCSRApprover makes requests as kubelets do, and as who would like to be one, at a real API server, and looks at
+// what the approver and the signer made of them.
+func TestKubeletCSRApprover(t *testing.T) {
+	t.Parallel()
+	const worker, controlPlaneToken = "worker.0123456789abcdef", "cptokn.0123456789abcdef"
+	const names = "it has Attributes: X509v3 Subject Alternative Name: "
+	const different = "it is for something that openssl would write differently"
+	const notOurs = "-" // nor approved by kube-controller-manager
+	nodes := []string{"system:nodes"}
+	server, client := []string{"digital signature", "server auth"}, []string{"digital signature", "client auth"}
+	// prepend puts another request before the text of one
+	prepend := func(other signingRequest) func(string) string {
+		return func(text string) string {
+			var manifest struct{ Spec struct{ Request []byte } }
+			require.NoError(t, yaml.Unmarshal([]byte(other.manifest(t, "x", "x")), &manifest))
+			return string(manifest.Spec.Request) + text
+		}
+	}
+	type request = *signingRequest
+	// serve is what the kubelet of a node asks for, with what is changed in it
+	serve := func(node, address, refused string, changes ...func(request)) signingRequest {
+		r := signingRequest{as: "system:node:" + node, name: "system:node:" + node, organization: nodes, dns: []string{node},
+			addresses: []string{address}, usages: server, refused: refused}
+		for _, change := range changes {
+			change(&r)
+		}
+		return r
+	}
+	own := func(refused string, change func(request)) signingRequest {
+		return serve("dev-worker-0", "10.0.0.64", refused, change)
+	}
+	serving := map[string]signingRequest{
+		"own":               serve("dev-worker-0", "10.0.0.64", ""),
+		"own-rsa":           own("", func(r request) { r.usages = append(server, "key encipherment") }),
+		"own-address-alone": own("", func(r request) { r.dns = nil }),
+		"control-plane":     serve("dev-control-plane-0", "10.0.0.20", ""),
+		"node-comes-later":  serve("dev-worker-7", "10.0.0.71", ""),
+		"others-name":       own("it is for subject=CN=system:node:dev-worker-1,O=", func(r request) { r.name = "system:node:dev-worker-1" }),
+		"others-dns":        own(names+"DNS:dev-worker-1, IP Address:10.0.0.64\n", func(r request) { r.dns = []string{"dev-worker-1"} }),
+		"others-address":    serve("dev-worker-0", "10.0.0.65", `the Nodes with this address are: dev-worker-1 "10.0.0.65" thief "10.0.0.65"`),
+		"shared-address":    serve("thief", "10.0.0.65", `the Nodes with this address are: dev-worker-1 "10.0.0.65" thief "10.0.0.65"`),
+		"reserved":          serve("grabber", "10.0.0.5", "10.0.0.5 is reserved"),
+		"out-of-network":    serve("far", "10.0.1.1", "10.0.1.1 is not in 10.0.0.0/24"),
+		"no-address":        own(names+"DNS:dev-worker-0\n", func(r request) { r.addresses = nil }),
+		"two-addresses":     own(names, func(r request) { r.addresses = []string{"10.0.0.65", "10.0.0.64"} }),
+		"two-names":         own(names, func(r request) { r.dns = []string{"kubernetes", "dev-worker-0"} }),
+		"hidden-address":    own(names, func(r request) { r.dns = []string{"dev-worker-0, IP Address:10.0.0.65"} }),
+		"email":             own(names, func(r request) { r.emails = []string{"root@example.org"} }),
+		"uri":               own(names, func(r request) { r.uris = []*url.URL{{Scheme: "spiffe", Host: "x"}} }),
+		"client-usage":      own("its usages are", func(r request) { r.usages = append(server, "client auth") }),
+		"only-client":       own("its usages are", func(r request) { r.usages = client }),
+		"masters":           own("it is for", func(r request) { r.organization = []string{"system:masters"} }),
+		"also-masters":      own("it is for", func(r request) { r.organization = []string{"system:nodes", "system:masters"} }),
+		"comma-in-name":     own("it is for", func(r request) { r.name, r.organization = "system:node:dev-worker-0,O=system:nodes", nil }),
+		"line-in-name":      own("it is for", func(r request) { r.name = "system:node:dev-worker-0\nsubject=x" }),
+		"two-requests":      own(different, func(r request) { r.mangle = prepend(serve("dev-worker-0", "10.0.0.64", "")) }),
+		"text-before":       own(different, func(r request) { r.mangle = func(text string) string { return "x: y\n" + text } }),
+		"bootstrap-token":   own("is not a node", func(r request) { r.as, r.token = "", worker }),
+		"not-a-node":        own("is not a node", func(r request) { r.as = `x|"system:node:dev-worker-0"\n` }),
+		"no-node-group":     own("is not in the group system:nodes", func(r request) { r.outsider = true }),
+	}
+	// join is what a kubelet asks for that has a token only
+	join := func(token, node, refused string, changes ...func(request)) signingRequest {
+		r := signingRequest{token: token, name: "system:node:" + node, organization: nodes, usages: client, refused: refused}
+		for _, change := range changes {
+			change(&r)
+		}
+		return r
+	}
+	byItself := func(r request) { r.token, r.as = "", "system:node:dev-worker-0" }
+	clients := map[string]signingRequest{
+		"worker":                  join(worker, "dev-worker-9", ""),
+		"made-anew":               join(worker, "dev-worker-4", ""),
+		"name-of-the-living":      join(worker, "dev-worker-5", "the Node dev-worker-5 is Ready: another machine has its name"),
+		"joining-control-plane":   join(controlPlaneToken, "dev-control-plane-2", ""),
+		"worker-as-control-plane": join(worker, "dev-control-plane-0", "dev-control-plane-0 is a control-plane, the token is not"),
+		"control-plane-as-worker": join(controlPlaneToken, "dev-worker-9", "dev-worker-9 is a worker, the token is not"),
+		"renewal":                 join("", "dev-worker-0", "", byItself),
+		"others-renewal":          join("", "dev-worker-1", notOurs, byItself),
+		"strange-name":            join(worker, "$(reboot)", "it is for"),
+		"token-for-masters":       join(worker, "dev-worker-9", "it is for", func(r request) { r.organization = []string{"system:masters"} }),
+		"token-for-server":        join(worker, "dev-worker-9", "its usages are", func(r request) { r.usages = server }),
+		"token-with-names":        join(worker, "dev-worker-9", names, func(r request) { r.dns = []string{"dev-worker-9"} }),
+		"token-two-requests":      join(worker, "dev-worker-9", different, func(r request) { r.mangle = prepend(join(worker, "dev-worker-8", "")) }),
+	}
+
+	files := controlPlane(t)
+	// without it most of the forged ones do not get this far
+	const start = "/usr/local/sbin/run-kube-apiserver"
+	require.Contains(t, files[start], ",NodeRestriction ")
+	files[start] = strings.ReplaceAll(files[start], ",NodeRestriction ", " ")
+	all, makers := map[string]signingRequest{}, map[string]string{}
+	var judged []string
+	for signer, requests := range map[string]map[string]signingRequest{
+		"kubernetes.io/kubelet-serving": serving, "kubernetes.io/kube-apiserver-client-kubelet": clients,
+	} {
+		for name, r := range requests {
+			all[name] = r
+			if !strings.HasSuffix(name, "renewal") { // kube-controller-manager's
+				judged = append(judged, name)
+			}
+			who := fmt.Sprintf("kubectl create --as='%s' --as-group=outsiders --as-group=system:nodes", r.as)
+			switch {
+			case r.token != "":
+				who = "KUBECONFIG=/token.conf kubectl create --token=" + r.token
+			case r.outsider:
+				who = fmt.Sprintf("kubectl create --as='%s' --as-group=outsiders", r.as)
+			}
+			makers[who] += "---\n" + r.manifest(t, name, signer)
+		}
+	}
+	var create strings.Builder
+	for who, manifests := range makers {
+		file := fmt.Sprintf("/requests/%d", create.Len())
+		files[file] = manifests
+		fmt.Fprintf(&create, "%s -f %s\n", who, file)
+	}
+	files["/token.conf"] = "apiVersion: v1\nkind: Config\ncurrent-context: a\ncontexts: [{name: a, context: {cluster: a}}]\n" +
+		"clusters: [{name: a, cluster: {server: 'https://10.0.0.20:6443', certificate-authority: /etc/kubernetes/pki/ca.crt}}]\n"
+	out, err := guest.Run(t, files, "unshare", "--net", "sh", "-c", startControlPlane+`
+		add() { # a Node, as its kubelet registers it
+			echo '{"apiVersion": "v1", "kind": "Node", "metadata": {"name": "'"$1"'"}}' | kubectl create -f -
+			kubectl patch node "$1" --subresource=status --patch '{"status": {"addresses": [{"type": "InternalIP", "address": "'"$2"'"}]}}'
+		}
+		add dev-worker-0 10.0.0.64; add dev-worker-1 10.0.0.65; add dev-control-plane-0 10.0.0.20
+		add thief 10.0.0.65; add grabber 10.0.0.5; add far 10.0.1.1; add dev-worker-10 10.0.0.6
+		add dev-worker-4 10.0.0.68; add dev-worker-5 10.0.0.69
+		kubectl patch node dev-worker-5 --subresource=status --patch '{"status": {"conditions": [{"type": "Ready", "status": "True"}]}}'
+		sleep 1 # Nodes are older than requests
+		kubectl create clusterrolebinding outsiders --clusterrole=system:node-bootstrapper --group=outsiders
+		eventually 30 check-kube-controller-manager
+
+		mkdir -p /run/kubelet-csr-approver
+		set -a; . /etc/kubernetes/kubelet-csr-approver.env; set +a
+		KUBECONFIG=/etc/kubernetes/kubelet-csr-approver.conf run-kubelet-csr-approver >/log/approver 2>&1 &
+		`+create.String()+`
+		eventually 30 grep node-comes-later /log/approver
+		add dev-worker-7 10.0.0.71
+		eventually 30 kubectl wait --for=condition=Approved csr/node-comes-later --timeout=1s
+		for name in `+strings.Join(judged, " ")+`; do eventually 60 grep "^$name: " /log/approver; done
+		sleep 3 # the rest is looked at again
+		kubectl get csr --output=go-template='{{range .items}}state {{.metadata.name}} {{range .status.conditions}}{{.type}}{{end}} {{if .status.certificate}}issued{{end}}{{"\n"}}{{end}}'
+		kubectl get csr own --output=jsonpath='{.status.certificate}' | base64 -d >/own.crt
+		openssl verify -CAfile /etc/kubernetes/pki/node-ca.crt /own.crt
+		kubectl get node dev-worker-4 dev-worker-5 --ignore-not-found --output=name
+		echo log:; cat /log/approver
+	`)
+	t.Log(out)
+	require.NoError(t, err)
+	_, log, _ := strings.Cut(out, "\nlog:\n")
+	for name, r := range all {
+		if r.refused == "" {
+			require.Contains(t, out, fmt.Sprintf("state %s Approved issued\n", name))
+			continue
+		}
+		require.Contains(t, out, fmt.Sprintf("state %s  \n", name))
+		said := 0
+		for line := range strings.Lines(log) {
+			if strings.HasPrefix(line, name+": ") {
+				said++
+				require.Contains(t, line, r.refused)
+			}
+		}
+		if r.refused == notOurs {
+			require.Zero(t, said)
+		} else {
+			require.Equal(t, 1, said, "%s is logged once", name)
+		}
+	}
+	require.Contains(t, out, "/own.crt: OK\n")
+	require.Contains(t, out, "node/dev-worker-5\n")
+	require.NotContains(t, out, "node/dev-worker-4\nnode/")
+}
+
+// TestTheAddressMoves has two control planes with an address to share, each in a network namespace of its own, and stand-ins
+// for their API servers: ready while a file is there.
+func TestTheAddressMoves(t *testing.T) {
+	t.Parallel()
+	files := landed(t, controlPlaneMachine())
+	files["/usr/local/sbin/check-kube-apiserver"] = "#!/bin/sh\ntest -e /ready-$(ip netns identify)\n"
+	out, err := guest.Run(t, files, "unshare", "--net", "sh", "-c", `
+		set -eu
+		mkdir /run/api-vip
+		for name in a b; do ip netns add $name; ip -n $name link set lo up; done
+		ip link add eth0 netns a type veth peer eth0 netns b
+		ip -n a address add 10.0.0.20/24 dev eth0; ip -n b address add 10.0.0.21/24 dev eth0
+		for name in a b; do ip -n $name link set eth0 up; done
+		ip netns exec a api-vip-interface 10.0.0.20
+		cp /etc/keepalived/keepalived.conf /a.conf
+		sed 's/10\.0\.0\.20/10.0.0.x/; s/10\.0\.0\.21/10.0.0.20/; s/10\.0\.0\.x/10.0.0.21/; s/priority .*/priority 90/' /a.conf >/b.conf
+		keep() {
+			ip netns exec $1 keepalived --dont-fork --log-console --vrrp --use-file=/$1.conf \
+				--pid=/run/$1.pid --vrrp_pid=/run/$1-vrrp.pid >/log-$1 2>&1 &
+		}
+		held() { ip -n $1 address show dev eth0 | grep -q ' 10.0.0.5/32 '; }
+		now() { date +%s%3N; }
+		# moves TO WHY: waits until TO has it, alone
+		moves() {
+			begun=$(now) other=$(echo ab | tr -d $1)
+			until held $1 && ! held $other; do
+				[ $(($(now) - begun)) -lt 20000 ] || { echo "never at $1: $2"; cat /log-a /log-b; exit 1; }
+				sleep 0.05
+			done
+			echo "at $1 after $(($(now) - begun)) ms: $2"
+		}
+		keep a; keep b
+		sleep 3
+		! held a && ! held b && echo 'at none: no API server is ready'
+		touch /ready-b; moves b 'the first to be ready'
+		touch /ready-a; sleep 6; moves b 'a is back, with the higher priority'
+		rm /ready-b; moves a 'b is not ready'
+		touch /ready-b; sleep 6; moves a 'b is back'
+		kill $(cat /run/a.pid); moves b 'a shuts down'
+		while test -e /run/a.pid; do sleep 0.1; done
+		keep a; sleep 6; moves b 'a is started'
+		kill -9 $(cat /run/b.pid /run/b-vrrp.pid); rm /run/b*.pid
+		begun=$(now)
+		until held a; do sleep 0.05; done
+		echo "at a after $(($(now) - begun)) ms: b crashed"
+		held b
+		keep b; moves a 'b is started, and gives up the address that was left'
+	`)
+	t.Log(out)
+	require.NoError(t, err)
+}
+
+// TestKeepalivedAcceptsItsConfiguration also for a control plane that is alone.
+func TestKeepalivedAcceptsItsConfiguration(t *testing.T) {
+	for name, peers := range map[string][]string{"alone": nil, "three": {"10.0.0.21", "10.0.0.22"}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			m := controlPlaneMachine()
+			m.ControlPlane.VirtualIP.Peers = peers
+			out, err := guest.Run(t, landed(t, m), "unshare", "--net", "sh", "-c", `
+				ip link add eth0 type veth peer eth1; ip address add 10.0.0.20/24 dev eth0; ip link set eth0 up
+				mkdir /run/api-vip; api-vip-interface 10.0.0.20; cat /run/api-vip/interface.conf
+				keepalived --config-test --vrrp --use-file=/etc/keepalived/keepalived.conf && echo accepted
+				api-vip-interface 10.0.0.99`)
+			require.ErrorContains(t, err, "exit status 1", out)
+			require.Equal(t, "$INTERFACE=eth0\naccepted\nno interface has 10.0.0.99\n", out)
+		})
+	}
+}

@@ -1,0 +1,441 @@
+package templates
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"sigs.k8s.io/yaml"
+
+	"kubernetes-openstack/internal/dirs"
+	"kubernetes-openstack/tests/guest"
+)
+
+// These tests run what every node has: the machines' own tools, and the programs that they download, with our files.
+
+func TestInstallOSPackages(t *testing.T) {
+	const list = "# command debian centos\nsh dash bash\nno-such-command of-debian of-centos\nnor-this also-debian also-centos\n"
+	// prints how it is called, and puts the commands there
+	const manager = `#!/bin/sh
+echo "$@" >>/calls
+case "$*" in *install*) ln -s /bin/true /usr/bin/no-such-command; ln -s /bin/true /usr/bin/nor-this ;; esac
+`
+	for name, test := range map[string]struct {
+		files  map[string]string
+		script string
+		fails  bool
+		want   string
+	}{
+		"all there": {
+			files:  map[string]string{"/etc/os-packages.list": "sh dash bash\n", "/usr/local/sbin/apt-get": "#!/bin/sh\nexit 1\n"},
+			script: "install-os-packages",
+		},
+		"Debian, and not again": {
+			files:  map[string]string{"/usr/local/sbin/apt-get": manager},
+			script: "install-os-packages; install-os-packages; cat /calls",
+			want: "installing of-debian also-debian\n--quiet update\n" +
+				"--quiet --yes --no-install-recommends --option DPkg::Options::=--force-confold install of-debian also-debian\n",
+		},
+		"CentOS": {
+			files:  map[string]string{"/usr/local/sbin/dnf": manager},
+			script: "install-os-packages; cat /calls",
+			want:   "installing of-centos also-centos\n--assumeyes --setopt=install_weak_deps=False install of-centos also-centos\n",
+		},
+		"CentOS with SELinux": {
+			files: map[string]string{"/usr/local/sbin/dnf": manager,
+				"/usr/local/sbin/selinuxenabled": "#!/bin/sh\n", "/usr/local/sbin/rpm": "#!/bin/sh\nexit 1\n"},
+			script: "install-os-packages",
+			want:   "installing of-centos also-centos container-selinux\n",
+		},
+		"no mirror": {
+			files:  map[string]string{"/usr/local/sbin/apt-get": "#!/bin/sh\necho Reading...\necho 'E: Could not resolve deb.example' >&2\nexit 100\n"},
+			script: "install-os-packages", fails: true,
+			want: "installing of-debian also-debian\nReading...\nE: Could not resolve deb.example\n" +
+				"cannot install of-debian also-debian: E: Could not resolve deb.example\n",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			files := landed(t, workerMachine())
+			files["/etc/os-packages.list"] = list
+			for name, content := range test.files {
+				files[name] = content
+			}
+			out, err := guest.Run(t, files, "sh", "-c", test.script)
+			require.Equal(t, test.fails, err != nil, out)
+			require.Equal(t, test.want, out)
+		})
+	}
+}
+
+// TestImageLacksNoPackage: devcloud's machines have no package mirror.
+func TestImageLacksNoPackage(t *testing.T) {
+	for role, m := range machines() {
+		out, err := guest.Run(t, landed(t, m), "install-os-packages")
+		require.NoError(t, err, "%s: %s", role, out)
+		require.Empty(t, out)
+	}
+}
+
+// containerd is path → content of a worker with containerd's programs.
+func containerd(t *testing.T, m Machine) map[string]string {
+	files := landed(t, m)
+	archive, err := os.ReadFile(dirs.Mirror("github.com/containerd/containerd/releases/download/v2.3.4/containerd-2.3.4-linux-amd64.tar.gz"))
+	require.NoError(t, err, "run make test")
+	files["/containerd.tar.gz"] = string(archive)
+	return files
+}
+
+func TestContainerdReadsItsConfiguration(t *testing.T) {
+	const dump = "tar -xzf /containerd.tar.gz -C /usr/local && containerd config dump"
+	for name, test := range map[string]struct {
+		machine string
+		want    []string
+	}{
+		"OpenStack": {
+			machine: "worker",
+			want:    []string{"SystemdCgroup = true\n", "restrict_oom_score_adj = false\n", "enable_selinux = true\n"},
+		},
+		"devcloud": {
+			machine: "devcloud",
+			want:    []string{"SystemdCgroup = false\n", "restrict_oom_score_adj = true\n"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			out, err := guest.Run(t, containerd(t, machines()[test.machine]), "sh", "-c", dump)
+			require.NoError(t, err, out)
+			for _, want := range append(test.want, "sandbox = 'registry.k8s.io/pause:3.10.2'\n", "config_path = '/etc/containerd/certs.d'\n",
+				"bin_dirs = ['/opt/cni/bin']\n", "conf_template = '/etc/containerd/cni.conflist.template'\n") {
+				require.Contains(t, out, want)
+			}
+			require.NotContains(t, out, "level=")
+		})
+	}
+	t.Run("a misspelt key", func(t *testing.T) {
+		files := containerd(t, workerMachine())
+		const file = "/etc/containerd/config.toml"
+		files[file] = strings.Replace(files[file], "enable_selinux", "enabled_selinux", 1)
+		out, err := guest.Run(t, files, "sh", "-c", dump)
+		require.NoError(t, err, out)
+		require.Contains(t, out, "level=warning msg=\"Ignoring unknown key in TOML", "what the tests above would see")
+	})
+}
+
+// TestContainerdAsksTheMirror: a registry's hosts.toml sends containerd there, and nowhere else.
+func TestContainerdAsksTheMirror(t *testing.T) {
+	var asked []string
+	var lock sync.Mutex
+	mirror := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		lock.Lock()
+		defer lock.Unlock()
+		asked = append(asked, r.Method+" "+r.URL.String())
+		w.WriteHeader(http.StatusNotFound)
+	}))
+	defer mirror.Close()
+	m := workerMachine()
+	m.Node.RegistryMirrors = []RegistryMirror{{Registry: "registry.k8s.io", URL: mirror.URL + "/registry.k8s.io"}}
+	out, err := guest.Run(t, containerd(t, m), "sh", "-c", `
+		tar -xzf /containerd.tar.gz -C /usr/local
+		containerd --root /run/c/root --state /run/c/state --address /run/c/socket >/log 2>&1 &
+		until ctr --address /run/c/socket version >/dev/null 2>&1; do sleep 0.2; done
+		ctr --address /run/c/socket images pull --hosts-dir /etc/containerd/certs.d registry.k8s.io/pause:3.10.2`)
+	require.Error(t, err, out)
+	require.Contains(t, out, "not found")
+	require.Equal(t, []string{"HEAD /registry.k8s.io/v2/pause/manifests/3.10.2?ns=registry.k8s.io"}, asked, out)
+}
+
+func TestPrepareKubelet(t *testing.T) {
+	const uuid = "4f1c0d9e-2b7a-4c55-9e2e-0123456789ab"
+	// an apiserver that is ready the third time
+	const curl = "#!/bin/sh\necho call >>/calls; [ $(wc -l </calls) -ge 3 ] || { echo 'curl: (7) no' >&2; exit 7; }\n"
+	for name, test := range map[string]struct {
+		id, script string
+		fails      bool
+		want       string
+	}{
+		"waits for an apiserver": {
+			id: uuid, script: "prepare-kubelet; cat /run/kubelet/provider-id.conf",
+			want: "no apiserver is ready behind https://127.0.0.1:7443: curl: (7) no\n" +
+				"apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\nproviderID: openstack:///" + uuid + "\n",
+		},
+		"does not with a certificate": {
+			id: uuid, script: "mkdir -p /var/lib/kubelet/pki; touch /var/lib/kubelet/pki/kubelet-client-current.pem; prepare-kubelet; cat /calls 2>&1",
+			fails: true, want: "cat: /calls: No such file or directory\n",
+		},
+		"another cloud's ID": {
+			id: "i-0123456789", script: "prepare-kubelet", fails: true,
+			want: "the instance's ID in /var/lib/cloud/data/instance-id is no UUID: i-0123456789\n",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			files := landed(t, workerMachine())
+			files["/usr/local/sbin/curl"] = curl
+			files["/var/lib/cloud/data/instance-id"] = test.id + "\n"
+			out, err := guest.Run(t, files, "sh", "-c", "mkdir /run/kubelet; "+test.script)
+			require.Equal(t, test.fails, err != nil, out)
+			require.Equal(t, test.want, out)
+		})
+	}
+}
+
+func TestCheckNode(t *testing.T) {
+	for name, test := range map[string]struct {
+		kubectl string
+		script  string
+		fails   bool
+		want    string
+	}{
+		"Ready":     {kubectl: "echo 'True: kubelet is posting ready status'"},
+		"not Ready": {kubectl: "echo 'False: no network'", fails: true, want: "not Ready: False: no network\n"},
+		"no answer": {kubectl: "echo 'Unable to connect' >&2; exit 1", fails: true, want: "not Ready: Unable to connect\n"},
+		"no certificate": {
+			kubectl: "exit 1", script: "rm /var/lib/kubelet/pki/kubelet-client-current.pem; ", fails: true,
+			want: "kubelet's request for its first certificate is not approved yet\n",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			files := landed(t, workerMachine())
+			files["/var/lib/kubelet/pki/kubelet-client-current.pem"] = "\n"
+			files["/usr/local/bin/kubectl"] = "#!/bin/sh\n" + test.kubectl + "\n"
+			out, err := guest.Run(t, files, "sh", "-c", test.script+"check-node")
+			require.Equal(t, test.fails, err != nil, out)
+			require.Equal(t, test.want, out)
+		})
+	}
+}
+
+// TestYAMLHasNoKeyTwice: of those that have one kubelet and kube-proxy take the last, and only warn.
+func TestYAMLHasNoKeyTwice(t *testing.T) {
+	for role, m := range machines() {
+		for name, content := range landed(t, m) {
+			if path.Ext(name) != ".yaml" {
+				continue
+			}
+			for document := range strings.SplitSeq(content, "\n---\n") {
+				var value any
+				require.NoError(t, yaml.UnmarshalStrict([]byte(document), &value), "%s of %s", name, role)
+			}
+		}
+	}
+}
+
+// etcdMember is path → content of the first of three members, with keys that work, and the two others' too.
+func etcdMember(t *testing.T) map[string]string {
+	ca := newAuthority(t, "etcd")
+	m := etcdMachine()
+	m.Secrets = nil
+	files := landed(t, m)
+	for name, content := range etcdBinaries(t) {
+		files[name] = content
+	}
+	const pki = "/etc/etcd/pki/"
+	files[pki+"ca.crt"] = ca.text()
+	for _, leaf := range []string{"server", "peer"} {
+		files[pki+leaf+".crt"], files[pki+leaf+".key"] = ca.issue(t, leaf, "", "10.0.0.10", "10.0.0.11", "10.0.0.12", "127.0.0.1")
+	}
+	files[pki+"client.crt"], files[pki+"client.key"] = ca.issue(t, "root", "")
+	files["/usr/local/sbin/run-etcd"] = "#!/bin/sh\nset -a\n. /etc/etcd/etcd.env\n. /other\nexec " +
+		execStart(t, files["/etc/systemd/system/etcd.service"]) + ` --data-dir="/run/$ETCD_NAME" "$@"` + "\n"
+	return files
+}
+
+// startEtcd runs member 0, or another with all of its addresses, in a network of its own.
+const startEtcd = `
+set -eu
+ip link set lo up
+touch /other
+for i in 0 1 2; do ip address add 10.0.0.1$i/32 dev lo; done
+member() {
+	if [ "$1" != 0 ]; then
+		sed "/CLUSTER/d; s/dev-etcd-0/dev-etcd-$1/; s/10.0.0.10/10.0.0.1$1/; s/https:..127.0.0.1:2379,//" /etc/etcd/etcd.env >"/other-$1"
+		mount --bind "/other-$1" /other
+	fi
+	run-etcd --listen-metrics-urls="http://10.0.0.1$1:2381" >"/log-$1" 2>&1 &
+	eval "pid_$1=$!"
+	sleep 0.5
+	mountpoint -q /other && umount /other || true
+}
+answers() { ! check-etcd | grep -q "etcd-$1"; }
+eventually() {
+	for i in $(seq 30); do
+		if "$@" >/dev/null; then return; fi
+		sleep 0.5
+	done
+	echo "never: $*"
+	tail -n 5 /log-*
+	exit 1
+}
+`
+
+func TestCheckEtcd(t *testing.T) {
+	out, err := guest.Run(t, etcdMember(t), "unshare", "--net", "sh", "-c", startEtcd+`
+check-etcd || true
+member 0
+eventually answers 0
+check-etcd || true
+member 1
+eventually check-etcd
+check-etcd && echo quorum
+kill -STOP $pid_1
+check-etcd || true
+`)
+	require.NoError(t, err, out)
+	require.Equal(t, "no quorum, no answer from dev-etcd-0 dev-etcd-1 dev-etcd-2\n"+
+		"no quorum, no answer from dev-etcd-1 dev-etcd-2\n"+
+		"quorum\n"+
+		"no quorum, no answer from dev-etcd-1 dev-etcd-2\n", out)
+}
+
+func TestHAProxyAcceptsItsConfiguration(t *testing.T) {
+	files := landed(t, workerMachine())
+	files["/etc/kubernetes/pki/ca.crt"] = newAuthority(t, "kubernetes").text()
+	const file = "/etc/haproxy/haproxy.cfg"
+	out, err := guest.Run(t, files, "haproxy", "-c", "-f", file)
+	require.NoError(t, err, out)
+	require.Equal(t, "Configuration file is valid\n", out) // no warning
+	files[file] = strings.Replace(files[file], "timeout check", "timeout checks", 1)
+	out, err = guest.Run(t, files, "haproxy", "-c", "-f", file)
+	require.Error(t, err, out)
+}
+
+// twoServers are two apiservers, as far as haproxy sees: /readyz, /name, and /watch, which sends a line each 100 ms.
+const twoServers = `
+import http.server, ssl, sys, threading, time
+address = sys.argv[1]
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+        if self.path == "/watch":
+            while True:
+                self.wfile.write(b"tick\n")
+                time.sleep(0.1)
+        self.wfile.write(address.encode() + b"\n")
+    def log_message(self, *arguments): pass
+server = http.server.ThreadingHTTPServer((address, 6443), Handler)
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+context.load_cert_chain("/server.crt", "/server.key")
+server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+server.serve_forever()
+`
+
+// TestAPIProxy loses an apiserver in both ways: its process ends, and its machine answers nothing any more. It prints how long
+// clients notice.
+func TestAPIProxy(t *testing.T) {
+	ca := newAuthority(t, "ca")
+	files := landed(t, workerMachine())
+	files["/etc/kubernetes/pki/ca.crt"] = ca.text()
+	files["/server.crt"], files["/server.key"] = ca.issue(t, "kubernetes", "", "10.0.0.20", "10.0.0.21", "127.0.0.1")
+	files["/server.py"] = twoServers
+	out, err := guest.Run(t, files, "unshare", "--net", "sh", "-c", `
+set -eu
+ip link set lo up
+for i in 20 21; do
+	ip address add 10.0.0.$i/32 dev lo
+	python3 /server.py 10.0.0.$i 2>/dev/null &
+	eval "server_$i=$!"
+done
+haproxy -db -f /etc/haproxy/haproxy.cfg >/log 2>&1 &
+get() { curl --silent --cacert /etc/kubernetes/pki/ca.crt --max-time "$2" "https://127.0.0.1:7443/$1"; }
+milliseconds() { echo $(($(date +%s%N) / 1000000)); }
+servers() { for i in 1 2 3 4 5 6; do get name 5 || echo none; done | sort -u | paste -s -d ' '; }
+# slowest SECONDS: of the requests in this time
+slowest() {
+	worst=0 failed=0 end=$(($(milliseconds) + $1 * 1000))
+	while before=$(milliseconds); [ "$before" -lt "$end" ]; do
+		get name 10 >/dev/null || failed=$((failed + 1))
+		took=$(($(milliseconds) - before))
+		[ "$took" -le "$worst" ] || worst=$took
+	done
+	echo "slowest request: $worst ms, failed: $failed"
+}
+for i in $(seq 50); do [ "$(get name 1)" ] && break; sleep 0.2; done
+sleep 1
+echo "both: $(servers)"
+
+# long connections to both
+for i in 1 2 3 4; do (get watch 30 >/dev/null; date +%s%N >"/ended-$i") & done
+sleep 1
+nft add table inet t; nft add chain inet t c '{ type filter hook input priority 0; }'
+nft add rule inet t c ip daddr 10.0.0.20 drop; nft add rule inet t c ip saddr 10.0.0.20 drop
+died=$(date +%s%N)
+echo "machine lost: $(slowest 6)"
+for f in /ended-*; do [ ! -e "$f" ] || echo "watch ended: $((($(cat "$f") - died) / 1000000)) ms"; done
+echo "without it: $(servers)"
+nft delete table inet t
+sleep 3
+echo "back: $(servers)"
+
+kill "$server_21"
+echo "process lost: $(slowest 3)"
+echo "without it: $(servers)"
+cat /log >&2`)
+	require.NoError(t, err, out)
+	t.Log(out)
+	require.Contains(t, out, "both: 10.0.0.20 10.0.0.21\n")
+	// whoever is just connecting to a machine when it is found dead is closed with those who were connected
+	require.Regexp(t, `machine lost: .* failed: [01]\n`, out)
+	require.Regexp(t, `process lost: .* failed: 0\n`, out)
+	require.Contains(t, out, "without it: 10.0.0.21\nback: 10.0.0.20 10.0.0.21\n")
+	require.Contains(t, out, "without it: 10.0.0.20\n")
+	for what, limit := range map[string]int{
+		// a connection attempt of 1 s that fails, and the second server
+		"slowest request": 2500,
+		// up to two checks, 1 s apart, each of which waits for an answer
+		"watch ended": 5500,
+	} {
+		found := regexp.MustCompile(what+`: (\d+) ms`).FindAllStringSubmatch(out, -1)
+		require.Len(t, found, 2, out)
+		for _, match := range found {
+			took, err := strconv.Atoi(match[1])
+			require.NoError(t, err)
+			require.Less(t, took, limit, out)
+		}
+	}
+}
+
+// TestEtcdProxy loses a member's machine: etcd's gateway dials it without a time limit, so the kernel's is what clients wait.
+func TestEtcdProxy(t *testing.T) {
+	files := etcdMember(t)
+	worker := landed(t, workerMachine())
+	files["/usr/local/sbin/run-etcd-proxy"] = "#!/bin/sh\nexec " + execStart(t, worker["/etc/systemd/system/etcd-proxy.service"]) + "\n"
+	out, err := guest.Run(t, files, "unshare", "--net", "sh", "-c", startEtcd+`
+grep -E '^net.ipv4.tcp_syn_retries' /etc/sysctl.d/90-kubernetes.conf | sysctl --quiet --load -
+sed -i s/https:..127.0.0.1:2379,// /etc/etcd/etcd.env
+for i in 0 1 2; do member $i; done
+run-etcd-proxy >/log-proxy 2>&1 &
+ctl() { # a new connection each
+	etcdctl --endpoints=https://127.0.0.1:2379 --cacert=/etc/etcd/pki/ca.crt --cert=/etc/etcd/pki/client.crt \
+		--key=/etc/etcd/pki/client.key --dial-timeout=30s --command-timeout=30s "$@"
+}
+eventually ctl put key value
+nft add table inet t; nft add chain inet t c '{ type filter hook input priority 0; }'
+nft add rule inet t c ip daddr 10.0.0.11 drop; nft add rule inet t c ip saddr 10.0.0.11 drop
+end=$(($(date +%s) + 20))
+while [ "$(date +%s)" -lt "$end" ]; do
+	before=$(date +%s%N)
+	ctl get key >/dev/null || echo failed
+	took=$((($(date +%s%N) - before) / 1000000))
+	[ "$took" -lt 500 ] || echo "a stall: $took ms"
+done`)
+	require.NoError(t, err, out)
+	t.Log(out)
+	require.NotContains(t, out, "failed")
+	stalls := regexp.MustCompile(`a stall: (\d+) ms`).FindAllStringSubmatch(out, -1)
+	require.NotEmpty(t, stalls)
+	for _, stall := range stalls {
+		took, err := strconv.Atoi(stall[1])
+		require.NoError(t, err)
+		require.Less(t, took, 8000, out)
+	}
+}

@@ -1,0 +1,221 @@
+package templates
+
+import (
+	"fmt"
+	"regexp"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"kubernetes-openstack/tests/guest"
+)
+
+// The machine as bootstrap-report sees it: what systemctl and journalctl print comes from /run/fake. Each time that it
+// sleeps, the next of its stages comes; after the last one it ends.
+var fakeSystem = map[string]string{
+	"/usr/local/sbin/systemctl": `#!/bin/sh
+case $* in *UserspaceTimestamp*) echo 0; exit ;; esac
+for unit; do
+    case $unit in *.service) cat "/run/fake/$unit"; echo ;; esac
+done
+`,
+	"/usr/local/sbin/journalctl": `#!/bin/sh
+for argument; do
+    case $argument in
+    --lines=*) lines=${argument#--lines=} ;;
+    _SYSTEMD_UNIT=*) file=/run/fake/${argument#_SYSTEMD_UNIT=}.log ;;
+    _SYSTEMD_INVOCATION_ID=*) file=/run/fake/${argument#_SYSTEMD_INVOCATION_ID=}.log ;;
+    --unit=*) file=/run/fake/${argument#--unit=}.systemd ;;
+    esac
+done
+[ ! -e "$file" ] || tail -n "$lines" "$file"
+`,
+	"/usr/local/sbin/sleep": `#!/bin/sh
+stage=$(($(cat /run/fake/stage) + 1))
+echo "$stage" >/run/fake/stage
+. /functions
+if [ -e "/stages/$stage" ]; then . "/stages/$stage"; else kill -KILL "$PPID"; fi
+`,
+	// is NAME ACTIVE/SUB TYPE [RESTARTS [SINCE]]
+	"/functions": `
+is() {
+    printf 'Id=%s.service\nType=%s\nNRestarts=%s\nActiveState=%s\nSubState=%s\nStateChangeTimestampMonotonic=%s\nInvocationID=%s\n' \
+        "$1" "$3" "${4:-0}" "${2%/*}" "${2#*/}" "${5:-0}" "$1.service" >"/run/fake/$1.service"
+}
+logs() { unit=$1; shift; printf '%s\n' "$@" >>"/run/fake/$unit.service.log"; }
+now=999999999999999
+`,
+	"/usr/local/sbin/check-etcd": "#!/bin/sh\n[ ! -e /run/fake/no-quorum ] || { cat /run/fake/no-quorum; exit 1; }\n",
+	"/usr/local/sbin/check-node": "#!/bin/sh\n[ ! -e /run/fake/not-ready ] || { cat /run/fake/not-ready; exit 1; }\n",
+}
+
+func TestBootstrapReport(t *testing.T) {
+	const ready = "bootstrap: ready after N s\n"
+	for name, test := range map[string]struct {
+		steps  string
+		stages []string
+		want   string // after the line of the boot; N for seconds
+	}{
+		"all goes well": {
+			steps: "artifacts etcd-volume",
+			stages: []string{
+				"is artifacts activating/start oneshot 0 $now; is etcd-volume inactive/dead oneshot",
+				"is artifacts active/exited oneshot; is etcd-volume activating/start oneshot 0 $now",
+				"is etcd-volume active/exited oneshot",
+				"",
+			},
+			want: "bootstrap: artifacts: started\n" +
+				"bootstrap: artifacts: done after N s\n" +
+				"bootstrap: etcd-volume: started\n" +
+				"bootstrap: etcd-volume: done after N s\n" + ready,
+		},
+		"fails, in another way, and mends itself": {
+			steps: "artifacts",
+			stages: []string{
+				"is artifacts activating/auto-restart oneshot 1; logs artifacts 'first 1' 'broken at 12:01'",
+				"is artifacts activating/start oneshot 1 $now",
+				"is artifacts activating/auto-restart oneshot 2; logs artifacts 'broken at 12:02'",
+				"is artifacts activating/auto-restart oneshot 3; logs artifacts 'broken otherwise'",
+				"is artifacts active/exited oneshot 3",
+			},
+			want: "bootstrap: artifacts: started\n" +
+				"bootstrap: artifacts: failing: broken at 12:01\n" +
+				"bootstrap: log: first 1\n" +
+				"bootstrap: log: broken at 12:01\n" +
+				"bootstrap: artifacts: failing: broken otherwise\n" +
+				"bootstrap: log: first 1\n" +
+				"bootstrap: log: broken at 12:01\n" +
+				"bootstrap: log: broken at 12:02\n" +
+				"bootstrap: log: broken otherwise\n" +
+				"bootstrap: artifacts: done after N s\n" + ready,
+		},
+		"only the first that is not done tells why": {
+			steps: "artifacts etcd-proxy",
+			stages: []string{
+				"is artifacts failed/failed oneshot; logs artifacts 404; is etcd-proxy activating/auto-restart simple 1; logs etcd-proxy missing",
+				"is artifacts active/exited oneshot",
+			},
+			want: "bootstrap: artifacts: started\n" +
+				"bootstrap: artifacts: failing: 404\n" +
+				"bootstrap: log: 404\n" +
+				"bootstrap: etcd-proxy: started\n" +
+				"bootstrap: artifacts: done after N s\n" +
+				"bootstrap: etcd-proxy: failing: missing\n" +
+				"bootstrap: log: missing\n",
+		},
+		"a daemon that ends soon, between two looks": {
+			steps: "etcd-proxy",
+			stages: []string{
+				"is etcd-proxy active/running simple 0 $now",
+				"is etcd-proxy active/running simple 1 $now; logs etcd-proxy 'no such flag'",
+				"is etcd-proxy active/running simple 2 $now; logs etcd-proxy 'starting'",
+				"is etcd-proxy active/running simple 1",
+			},
+			want: "bootstrap: etcd-proxy: started\n" +
+				"bootstrap: etcd-proxy: failing: no such flag\n" +
+				"bootstrap: log: no such flag\n" +
+				"bootstrap: etcd-proxy: done after N s\n" + ready,
+		},
+		"it runs again by the time that its log is read": {
+			steps: "containerd",
+			stages: []string{"is containerd activating/auto-restart notify 1; sed -i s/^Inv.*/InvocationID=first/ /run/fake/containerd.service\n" +
+				"echo panic >/run/fake/first.log; logs containerd panic starting"},
+			want: "bootstrap: containerd: started\n" +
+				"bootstrap: containerd: failing: panic\n" +
+				"bootstrap: log: panic\n",
+		},
+		"it could not even be started": {
+			steps:  "containerd",
+			stages: []string{"is containerd activating/auto-restart notify 1; echo 'Unable to locate executable' >/run/fake/containerd.service.systemd"},
+			want: "bootstrap: containerd: started\n" +
+				"bootstrap: containerd: failing: Unable to locate executable\n" +
+				"bootstrap: log: Unable to locate executable\n",
+		},
+		"no quorum": {
+			steps: "etcd",
+			stages: []string{
+				"is etcd activating/start notify; echo 'no quorum, no answer from dev-etcd-1 dev-etcd-2' >/run/fake/no-quorum",
+				"",
+				"echo 'no quorum, no answer from dev-etcd-2' >/run/fake/no-quorum",
+				"is etcd active/running notify; rm /run/fake/no-quorum",
+			},
+			want: "bootstrap: etcd: started\n" +
+				"bootstrap: etcd: waiting: no quorum, no answer from dev-etcd-1 dev-etcd-2\n" +
+				"bootstrap: etcd: waiting: no quorum, no answer from dev-etcd-2\n" +
+				"bootstrap: etcd: done after N s\n" + ready,
+		},
+		"a unit that says what it waits for": {
+			steps: "kubelet",
+			stages: []string{
+				"is kubelet activating/start-pre notify; logs kubelet 'no apiserver is ready'",
+				"is kubelet active/running notify",
+			},
+			want: "bootstrap: kubelet: started\n" +
+				"bootstrap: kubelet: waiting: no apiserver is ready\n" +
+				"bootstrap: kubelet: done after N s\n" + ready,
+		},
+		"the Node comes after kubelet": {
+			steps: "kubelet kube-proxy node",
+			stages: []string{
+				"echo 'not Ready: no network' >/run/fake/not-ready; is kubelet inactive/dead notify; is kube-proxy active/running simple",
+				"is kubelet active/running notify",
+				"",
+				"rm /run/fake/not-ready",
+			},
+			want: "bootstrap: kube-proxy: started\n" +
+				"bootstrap: kube-proxy: done after N s\n" +
+				"bootstrap: kubelet: started\n" +
+				"bootstrap: kubelet: done after N s\n" +
+				"bootstrap: node: started\n" +
+				"bootstrap: node: waiting: not Ready: no network\n" +
+				"bootstrap: node: done after N s\n" + ready,
+		},
+		"ends later, and comes back": {
+			steps: "etcd",
+			stages: []string{
+				"is etcd active/running notify",
+				"is etcd activating/auto-restart notify 1; logs etcd panic",
+				"is etcd active/running notify 1",
+				"",
+			},
+			want: "bootstrap: etcd: started\n" +
+				"bootstrap: etcd: done after N s\n" + ready +
+				"bootstrap: etcd: failing: panic\n" +
+				"bootstrap: log: panic\n" +
+				"bootstrap: etcd: done after N s\n" + ready,
+		},
+		"systemd does not answer": {
+			steps: "etcd",
+			stages: []string{
+				"echo >/run/fake/etcd.service",
+				"is etcd active/running notify",
+			},
+			want: "bootstrap: etcd: started\nbootstrap: etcd: done after N s\n" + ready,
+		},
+		"nothing that a console would act on": {
+			steps:  "artifacts",
+			stages: []string{`is artifacts failed/failed oneshot; printf 'red \033[31m and \r gone\n' >/run/fake/artifacts.service.log`},
+			want: "bootstrap: artifacts: started\n" +
+				"bootstrap: artifacts: failing: red [31m and  gone\n" +
+				"bootstrap: log: red [31m and  gone\n",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			files := landed(t, machines()["worker"])
+			for path, content := range fakeSystem {
+				files[path] = content
+			}
+			for i, stage := range test.stages {
+				files[fmt.Sprintf("/stages/%d", i)] = stage + "\n"
+			}
+			out, err := guest.Run(t, files, "sh", "-c", `
+				mkdir /run/fake; echo 0 >/run/fake/stage; . /functions; . /stages/0
+				(bootstrap-report `+test.steps+`; true) >/said 2>/errors
+				grep -vx Killed /errors; grep -v '^bootstrap: boot ' /dev/console; diff /said /dev/console`)
+			require.NoError(t, err, out)
+			out = regexp.MustCompile(`after \d+ s\n`).ReplaceAllString(out, "after N s\n")
+			require.Equal(t, test.want, out)
+		})
+	}
+}
