@@ -4,12 +4,17 @@
 // A stack's life through it: Decode (defaults, strict keys, all errors at once) → NewPlan → package infra.
 package cluster
 
-import "net/netip"
+import (
+	"net/netip"
+	"time"
+)
 
 // Config is the stack's `kubernetes-openstack:cluster`, after Decode: complete and valid.
 type Config struct {
 	// Name begins the name of everything created; the stack's name by default.
 	Name string `mapstructure:"name"`
+	// Region is a label of every Node, for what looks at topology; none where empty.
+	Region string `mapstructure:"region"`
 	// Image that every machine boots.
 	Image Image `mapstructure:"image"`
 	SSH   SSH   `mapstructure:"ssh"`
@@ -20,7 +25,7 @@ type Config struct {
 	Kubernetes Kubernetes `mapstructure:"kubernetes"`
 	Etcd       Etcd       `mapstructure:"etcd"`
 	// ControlPlane machines run apiserver, controller-manager and scheduler.
-	ControlPlane Group `mapstructure:"controlPlane"`
+	ControlPlane NodeGroup `mapstructure:"controlPlane"`
 	// Pools are the workers.
 	Pools     []Pool    `mapstructure:"pools"`
 	Artifacts Artifacts `mapstructure:"artifacts"`
@@ -28,6 +33,11 @@ type Config struct {
 	ServerGroupPolicy string `mapstructure:"serverGroupPolicy"`
 	// Protect keeps `pulumi destroy` and replacements from deleting the etcd volumes.
 	Protect bool `mapstructure:"protect"`
+	// BootstrapTimeout bounds each machine's way from its creation to a working part of the cluster, and then the
+	// cluster's.
+	BootstrapTimeout time.Duration `mapstructure:"bootstrapTimeout"`
+	// Devcloud is true on devcloud alone: its machines are containers, which may not do all that a machine may.
+	Devcloud bool `mapstructure:"devcloud"`
 }
 
 // Image is a Glance image, by exactly one of its ID and its name. A name is looked up when a machine is created, and may
@@ -75,6 +85,14 @@ type External struct {
 	Name string `mapstructure:"name"`
 }
 
+// Load balancers of the API.
+const (
+	// Keepalived has the control planes hold the address in turn.
+	Keepalived = "keepalived"
+	// Octavia is OpenStack's own load balancer.
+	Octavia = "octavia"
+)
+
 // API is the address of the Kubernetes API.
 type API struct {
 	// Address is the virtual address, one of Network.CIDR.
@@ -83,11 +101,23 @@ type API struct {
 	FloatingIP bool `mapstructure:"floatingIP"`
 	// Allow lists the networks outside of the cluster that may connect.
 	Allow []netip.Prefix `mapstructure:"allow"`
+	// LoadBalancer that has Address: keepalived or octavia.
+	LoadBalancer string `mapstructure:"loadBalancer"`
+	// Proxy that the kubeconfig names, for clients that reach the API through one only: http, https or socks5.
+	Proxy string `mapstructure:"proxy"`
 }
+
+// Proxy modes.
+const (
+	ProxyNFTables = "nftables"
+	ProxyIPTables = "iptables"
+)
 
 // Kubernetes is what the control plane and the workers run.
 type Kubernetes struct {
 	Version string `mapstructure:"version"`
+	// ProxyMode of kube-proxy: nftables or iptables.
+	ProxyMode string `mapstructure:"proxyMode"`
 }
 
 // Group is a number of equal machines.
@@ -99,6 +129,22 @@ type Group struct {
 	Addresses netip.Prefix `mapstructure:"addresses"`
 	// Zones are Nova availability zones, taken in turn; Nova chooses where there are none.
 	Zones []string `mapstructure:"zones"`
+}
+
+// NodeGroup is a number of equal machines that are Kubernetes nodes.
+type NodeGroup struct {
+	Group `mapstructure:",squash"`
+	// Labels and Taints that kubelet registers its Node with: later changes replace the machine.
+	Labels map[string]string `mapstructure:"labels"`
+	Taints []Taint           `mapstructure:"taints"`
+}
+
+// Taint keeps Pods away that do not tolerate it.
+type Taint struct {
+	Key   string `mapstructure:"key"`
+	Value string `mapstructure:"value"`
+	// Effect is NoSchedule, PreferNoSchedule or NoExecute.
+	Effect string `mapstructure:"effect"`
 }
 
 // Etcd machines hold the state of Kubernetes and of Calico.
@@ -118,8 +164,8 @@ type Volume struct {
 
 // Pool is a named group of workers.
 type Pool struct {
-	Name  string `mapstructure:"name"`
-	Group `mapstructure:",squash"`
+	Name      string `mapstructure:"name"`
+	NodeGroup `mapstructure:",squash"`
 }
 
 // Artifacts is where the machines download what they run.
@@ -128,6 +174,8 @@ type Artifacts struct {
 	Mirror string `mapstructure:"mirror"`
 	// Checksums are the sha256 of artifacts by name, where they are not the pinned upstream ones.
 	Checksums map[string]string `mapstructure:"checksums"`
+	// RegistryMirrors are where images are pulled from instead, by registry.
+	RegistryMirrors map[string]string `mapstructure:"registryMirrors"`
 }
 
 // Defaults is the configuration before the user's is read over it. Addresses, flavors and the image have none: they
@@ -140,10 +188,12 @@ func Defaults(stack string) Config {
 			PodCIDR:     netip.MustParsePrefix("10.244.0.0/16"),
 			ServiceCIDR: netip.MustParsePrefix("10.96.0.0/16"),
 		},
-		Kubernetes:        Kubernetes{Version: "1.36.4"},
+		API:               API{LoadBalancer: Keepalived},
+		Kubernetes:        Kubernetes{Version: "1.36.3", ProxyMode: ProxyNFTables},
 		Etcd:              Etcd{Group: Group{Count: 3}, Version: "3.6.14", Volume: Volume{Size: 20}},
-		ControlPlane:      Group{Count: 3},
+		ControlPlane:      NodeGroup{Group: Group{Count: 3}},
 		ServerGroupPolicy: "soft-anti-affinity",
 		Protect:           true,
+		BootstrapTimeout:  15 * time.Minute,
 	}
 }

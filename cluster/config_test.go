@@ -5,6 +5,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -66,6 +67,9 @@ func TestDefaultsAndOverrides(t *testing.T) {
 	assert.True(t, c.Protect)
 	assert.Equal(t, 20, c.Etcd.Volume.Size)
 	assert.Equal(t, 2, c.Pools[0].Count)
+	assert.Equal(t, 15*time.Minute, c.BootstrapTimeout)
+	assert.Equal(t, "keepalived nftables", c.API.LoadBalancer+" "+c.Kubernetes.ProxyMode)
+	assert.False(t, c.Devcloud)
 }
 
 // Each row breaks the small configuration in one way, and expects exactly that error.
@@ -117,13 +121,35 @@ func TestErrors(t *testing.T) {
 		{"VIP outside", "api.address", "10.1.0.1", "api.address: 10.1.0.1 is not in network.cidr 10.0.0.0/24"},
 		{"VIP on a machine", "api.address", "10.0.0.17", "api.address: 10.0.0.17 is in etcd.addresses 10.0.0.16/28"},
 		{"VIP on DHCP", "api.address", "10.0.0.2", "api.address: 10.0.0.2 is the gateway's or Neutron's own: 10.0.0.1–10.0.0.9 are taken"},
-		{"kubernetes", "kubernetes.version", "1.20.0", `kubernetes.version: must be a version of 1.34, 1.35, 1.36, such as 1.36.4, not "1.20.0"`},
-		{"kubernetes with v", "kubernetes.version", "v1.36.4", `kubernetes.version: must be a version of 1.34, 1.35, 1.36, such as 1.36.4, not "v1.36.4"`},
+		{"kubernetes", "kubernetes.version", "1.20.0", `kubernetes.version: must be a version of 1.34, 1.35, 1.36, such as 1.36.3, not "1.20.0"`},
+		{"kubernetes with v", "kubernetes.version", "v1.36.3", `kubernetes.version: must be a version of 1.34, 1.35, 1.36, such as 1.36.3, not "v1.36.3"`},
 		{"etcd", "etcd.version", "3.5.1", `etcd.version: must be a version of 3.6, 3.7, such as 3.6.14, not "3.5.1"`},
 		{"etcd with a hole", "etcd.version", "3.6.9", "etcd.version: 3.6.9 has a known security hole: use 3.6.14 or later"},
 		{"no sum", "etcd.version", "3.6.16", "artifacts.checksums.etcd: must be set: no sha256 of etcd 3.6.16 is pinned"},
+		{"load balancer", "api.loadBalancer", "haproxy", `api.loadBalancer: must be keepalived or octavia, not "haproxy"`},
+		{"proxy", "api.proxy", "127.0.0.1:3128", `api.proxy: must be a URL such as http://proxy.example.com:3128, not "127.0.0.1:3128"`},
+		{"proxy mode", "kubernetes.proxyMode", "ipvs", `kubernetes.proxyMode: must be nftables or iptables, not "ipvs"`},
+		{"region", "region", "a b", `region: must be a label's value: up to 63 letters, digits, '-', '_' and '.', not "a b"`},
+		{"zone of a node", "pools.0.zones", []any{"az:1"}, `pools[0].zones[0]: must be a label's value: up to 63 letters, digits, '-', '_' and '.', not "az:1"`},
+		{"timeout", "bootstrapTimeout", "15", "bootstrapTimeout: must be a duration such as 15m, not 15"},
+		{"no timeout", "bootstrapTimeout", "0s", "bootstrapTimeout: must be longer than nothing, such as 15m"},
+		{"devcloud", "devcloud", "yes", "devcloud: must be true or false, not yes"},
+		{"pool like a control plane", "pools.0.name", "control-plane-b", "pools[0].name: must not begin with control-plane-, as only control planes' hostnames do"},
+		{"role as label", "pools.0.labels", map[string]any{"node-role.kubernetes.io/worker": ""}, "pools[0].labels[node-role.kubernetes.io/worker]: kubelet may not give it to its own Node: node.kubernetes.io/worker would be right"},
+		{"restricted label", "pools.0.labels", map[string]any{"x.node-restriction.kubernetes.io/a": ""}, "pools[0].labels[x.node-restriction.kubernetes.io/a]: kubelet may not give it to its own Node: node.kubernetes.io/a would be right"},
+		{"our label", "controlPlane.labels", map[string]any{"topology.kubernetes.io/zone": "a"}, "controlPlane.labels[topology.kubernetes.io/zone]: is set by us: kubernetes-openstack/pool, topology.kubernetes.io/zone, topology.kubernetes.io/region follow from the pool's name, its zones and region"},
+		{"label's key", "pools.0.labels", map[string]any{"a b": ""}, `pools[0].labels[a b]: must be a label's key such as example.com/disk, not "a b"`},
+		{"label's value", "pools.0.labels", map[string]any{"a": "b="}, `pools[0].labels[a]: must be a label's value: up to 63 letters, digits, '-', '_' and '.', not "b="`},
+		{"label is no text", "pools.0.labels", map[string]any{"gpu": true}, `pools[0].labels[gpu]: must be text, not true`},
+		{"taint's key", "pools.0.taints", []any{map[string]any{"effect": "NoExecute"}}, `pools[0].taints[0].key: must be a label's key such as example.com/disk, not ""`},
+		{"taint's effect", "pools.0.taints", []any{map[string]any{"key": "a", "effect": "no"}}, `pools[0].taints[0].effect: must be NoSchedule or PreferNoSchedule or NoExecute, not "no"`},
+		{"taint twice", "pools.0.taints", []any{map[string]any{"key": "a", "value": "b", "effect": "NoExecute"}, map[string]any{"key": "a", "effect": "NoExecute"}}, "pools[0].taints[1]: has the key and the effect of pools[0].taints[0] too: a Node has one value for both"},
+		{"taint of all", "controlPlane.taints", []any{map[string]any{"key": "node-role.kubernetes.io/control-plane", "effect": "NoSchedule"}}, "controlPlane.taints[0]: every control plane has this one anyway: leave it out"},
+		{"labels of etcd", "etcd.labels", map[string]any{"a": "b"}, "etcd.labels: unknown key"},
+		{"registry", "artifacts.registryMirrors", map[string]any{"https://registry.k8s.io": "http://10.1.1.1"}, "artifacts.registryMirrors[https://registry.k8s.io]: is no registry: write it as images' names begin, such as registry.k8s.io"},
+		{"registry's mirror", "artifacts.registryMirrors", map[string]any{"registry.k8s.io": "10.1.1.1"}, `artifacts.registryMirrors[registry.k8s.io]: must be a URL such as https://mirror.example.com/registry.k8s.io, not "10.1.1.1"`},
 		{"bad sum", "artifacts.checksums.etcd", "abc", "artifacts.checksums.etcd: must be a sha256 of 64 hexadecimal digits"},
-		{"unknown artifact", "artifacts.checksums.etdc", strings.Repeat("0", 64), "artifacts.checksums.etdc: is no artifact: there are etcd"},
+		{"unknown artifact", "artifacts.checksums.etdc", strings.Repeat("0", 64), "artifacts.checksums.etdc: is no artifact: there are cni-plugins, containerd, etcd, kube-apiserver, kube-controller-manager, kube-proxy, kube-scheduler, kubectl, kubelet, runc"},
 		{"mirror", "artifacts.mirror", "mirror.example.com", `artifacts.mirror: must be a URL such as https://mirror.example.com/releases, not "mirror.example.com"`},
 		{"policy", "serverGroupPolicy", "affinity", `serverGroupPolicy: must be one of soft-anti-affinity, anti-affinity, not "affinity"`},
 		{"volume", "etcd.volume.size", 0, "etcd.volume.size: must be at least 1 (GiB), not 0"},
@@ -142,6 +168,24 @@ func TestErrors(t *testing.T) {
 	}
 }
 
+// A version that nobody pinned needs a checksum of each of its binaries, and of each once.
+func TestChecksumsOfAnotherVersion(t *testing.T) {
+	object := valid(t)
+	set(object, "kubernetes.version", "1.36.99")
+	text, _ := json.Marshal(object)
+	_, err := Decode("test", string(text))
+	var errs Errors
+	require.ErrorAs(t, err, &errs)
+	assert.Len(t, errs, 6)
+	assert.Contains(t, errs, Error{"artifacts.checksums.kubelet", "must be set: no sha256 of kubelet 1.36.99 is pinned"})
+	for _, e := range errs {
+		set(object, e.Path, strings.Repeat("0", 64))
+	}
+	text, _ = json.Marshal(object)
+	_, err = Decode("test", string(text))
+	assert.NoError(t, err)
+}
+
 func TestVersionsThatDoNotGoTogether(t *testing.T) {
 	object := valid(t)
 	set(object, "kubernetes.version", "1.34.2")
@@ -150,6 +194,28 @@ func TestVersionsThatDoNotGoTogether(t *testing.T) {
 	_, err := Decode("test", string(text))
 	assert.EqualError(t, err, "kubernetes-openstack:cluster has 1 error:\n"+
 		"  etcd.version: 3.7.3 does not go with Kubernetes 1.34.2: use 3.6")
+}
+
+func TestDevcloudHasNoOctavia(t *testing.T) {
+	object := valid(t)
+	set(object, "api.loadBalancer", "octavia")
+	set(object, "devcloud", true)
+	text, _ := json.Marshal(object)
+	_, err := Decode("test", string(text))
+	assert.EqualError(t, err, "kubernetes-openstack:cluster has 1 error:\n"+
+		"  api.loadBalancer: cannot be octavia: devcloud has none")
+}
+
+// What a kubelet may give to its own Node, by the rules of the NodeRestriction admission plugin.
+func TestSelfLabel(t *testing.T) {
+	for key, want := range map[string]string{
+		"disk": "disk", "example.com/disk": "example.com/disk", "notkubernetes.io/a": "notkubernetes.io/a",
+		"node.kubernetes.io/a": "node.kubernetes.io/a", "x.kubelet.kubernetes.io/a": "x.kubelet.kubernetes.io/a",
+		"kubernetes.io/a": "node.kubernetes.io/a", "x.k8s.io/a": "node.kubernetes.io/a",
+		"node-restriction.kubernetes.io/a": "node.kubernetes.io/a",
+	} {
+		assert.Equal(t, want, selfLabel(key), key)
+	}
 }
 
 func TestProviderNetwork(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"reflect"
 	"strings"
+	"time"
 
 	"github.com/go-viper/mapstructure/v2"
 )
@@ -44,7 +45,7 @@ func Decode(stack, config string) (Config, error) {
 	return c, nil
 }
 
-// value reads CIDRs, addresses and whole numbers, and says in the user's terms what is wrong with one.
+// value reads CIDRs, addresses, durations and whole numbers, and says in the user's terms what is wrong with one.
 func value(from, to reflect.Type, data any) (any, error) {
 	text, ok := data.(string)
 	switch {
@@ -63,6 +64,12 @@ func value(from, to reflect.Type, data any) (any, error) {
 			return nil, fmt.Errorf("must be an IPv4 address such as 10.0.0.10, not %v", data)
 		}
 		return addr, nil
+	case to == reflect.TypeFor[time.Duration]():
+		duration, err := time.ParseDuration(text)
+		if !ok || err != nil {
+			return nil, fmt.Errorf("must be a duration such as 15m, not %v", data)
+		}
+		return duration, nil
 	case to.Kind() == reflect.Int:
 		if number, ok := data.(float64); ok && number != math.Trunc(number) {
 			return nil, fmt.Errorf("must be a whole number, not %v", number)

@@ -2,10 +2,10 @@ package cluster
 
 import "net/netip"
 
-// Authority is a certificate authority. Its key never leaves the stack's state.
+// Authority is a certificate authority. No key but NodeCA's leaves the stack's state.
 type Authority struct{ Name, CommonName string }
 
-// Key is a key pair that signs without a certificate.
+// Key is a key pair without a certificate: it signs, or other secrets are derived from it.
 type Key struct{ Name string }
 
 // Certificate is a leaf, with a key of its own.
@@ -25,27 +25,38 @@ type Certificate struct {
 // Part of an Authority, a Key or a Certificate.
 type Part string
 
-// The parts; an Authority's private part is in no PKIFile.
+// The parts.
 const (
 	PartCertificate Part = "certificate"
 	PartPrivateKey  Part = "private key"
 	PartPublicKey   Part = "public key"
 )
 
-// PKIFile is one part, by the name of what it belongs to, as a file on a machine.
+// PKIFile is one part, by the names of what it belongs to, as a file on a machine: several are one after the other.
 type PKIFile struct {
 	Path string
-	Of   string
+	Of   []string
 	Part Part
 }
 
-// Names of the authorities, the key, and the one leaf that no machine holds.
+// Names of the authorities and of the administrators' certificate.
 const (
-	KubernetesCA      = "kubernetes-ca"
-	EtcdCA            = "etcd-ca"
-	FrontProxyCA      = "front-proxy-ca"
+	KubernetesCA = "kubernetes-ca"
+	// NodeCA signs kubelets' certificates and nothing else. Its key is on the control planes, whose controller-manager
+	// is what signs.
+	NodeCA           = "kubernetes-node-ca"
+	EtcdCA           = "etcd-ca"
+	FrontProxyCA     = "front-proxy-ca"
+	AdminCertificate = "admin"
+)
+
+// Names of the keys. All but the first are no machine's: what machines get is a digest, as secret as the key and as
+// lasting.
+const (
 	ServiceAccountKey = "service-account"
-	AdminCertificate  = "admin"
+	EncryptionKey     = "encryption"
+	WorkerToken       = "worker-token"
+	ControlPlaneToken = "control-plane-token"
 )
 
 // planPKI plans kubeadm's certificates, with etcd's on machines of their own.
@@ -53,13 +64,16 @@ const (
 // Names that have a meaning: etcd maps a client's common name to its own user (root may do all); the API server takes
 // a common name as the user, and an organization as a group of it, which the built-in roles name.
 func (p *Plan) planPKI() {
-	p.Authorities = []Authority{{KubernetesCA, "kubernetes"}, {EtcdCA, "etcd"}, {FrontProxyCA, "kubernetes-front-proxy"}}
-	p.Keys = []Key{{ServiceAccountKey}}
+	p.Authorities = []Authority{
+		{KubernetesCA, "kubernetes"}, {NodeCA, "kubernetes-node-ca"}, {EtcdCA, "etcd"}, {FrontProxyCA, "kubernetes-front-proxy"},
+	}
+	p.Keys = []Key{{ServiceAccountKey}, {EncryptionKey}, {WorkerToken}, {ControlPlaneToken}}
 	p.Certificates = []Certificate{
 		{Name: AdminCertificate, Authority: KubernetesCA, CommonName: "kubernetes-admin", Organization: "system:masters", Client: true},
-		{Name: "apiserver-kubelet-client", Authority: KubernetesCA, CommonName: "kube-apiserver-kubelet-client", Organization: "system:masters", Client: true},
+		{Name: "apiserver-kubelet-client", Authority: KubernetesCA, CommonName: "kube-apiserver-kubelet-client", Client: true},
 		{Name: "controller-manager", Authority: KubernetesCA, CommonName: "system:kube-controller-manager", Client: true},
 		{Name: "scheduler", Authority: KubernetesCA, CommonName: "system:kube-scheduler", Client: true},
+		{Name: "kubelet-csr-approver", Authority: KubernetesCA, CommonName: "kubelet-csr-approver", Client: true},
 		{Name: "front-proxy-client", Authority: FrontProxyCA, CommonName: "front-proxy-client", Client: true},
 		{Name: "etcd-root", Authority: EtcdCA, CommonName: "root", Client: true},
 		{Name: "etcd-apiserver", Authority: EtcdCA, CommonName: "kube-apiserver", Client: true},
@@ -100,16 +114,20 @@ func (p *Plan) planPKI() {
 			const dir = "/etc/kubernetes/pki/"
 			m.PKI = append(m.PKI,
 				certificate(dir+"ca", KubernetesCA),
+				certificate(dir+"client-ca", KubernetesCA, NodeCA),
 				certificate(dir+"front-proxy-ca", FrontProxyCA),
 				certificate(dir+"etcd/ca", EtcdCA),
-				PKIFile{dir + "sa.key", ServiceAccountKey, PartPrivateKey},
-				PKIFile{dir + "sa.pub", ServiceAccountKey, PartPublicKey})
+				PKIFile{dir + "sa.key", []string{ServiceAccountKey}, PartPrivateKey},
+				PKIFile{dir + "sa.pub", []string{ServiceAccountKey}, PartPublicKey})
+			m.PKI = append(m.PKI, pair(dir+"node-ca", NodeCA)...)
 			m.PKI = append(m.PKI, pair(dir+"apiserver", server.Name)...)
 			m.PKI = append(m.PKI, pair(dir+"apiserver-kubelet-client", "apiserver-kubelet-client")...)
 			m.PKI = append(m.PKI, pair(dir+"apiserver-etcd-client", "etcd-apiserver")...)
 			m.PKI = append(m.PKI, pair(dir+"front-proxy-client", "front-proxy-client")...)
 			m.PKI = append(m.PKI, pair(dir+"controller-manager", "controller-manager")...)
 			m.PKI = append(m.PKI, pair(dir+"scheduler", "scheduler")...)
+			m.PKI = append(m.PKI, pair(dir+"kubelet-csr-approver", "kubelet-csr-approver")...)
+			m.PKI = append(m.PKI, pair(dir+"admin", AdminCertificate)...)
 		case RoleWorker:
 			// no private key: kubelets get their certificates from the cluster itself
 			m.PKI = append(m.PKI, certificate("/etc/kubernetes/pki/ca", KubernetesCA))
@@ -117,8 +135,10 @@ func (p *Plan) planPKI() {
 	}
 }
 
-func certificate(path, of string) PKIFile { return PKIFile{path + ".crt", of, PartCertificate} }
+func certificate(path string, of ...string) PKIFile {
+	return PKIFile{path + ".crt", of, PartCertificate}
+}
 
 func pair(path, of string) []PKIFile {
-	return []PKIFile{certificate(path, of), {path + ".key", of, PartPrivateKey}}
+	return []PKIFile{certificate(path, of), {path + ".key", []string{of}, PartPrivateKey}}
 }

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"fmt"
+	"maps"
 	"net/netip"
 )
 
@@ -49,6 +50,9 @@ type Machine struct {
 	// Zone is empty where Nova chooses.
 	Zone   string
 	Flavor string
+	// Labels and Taints of its Node; none on etcd machines, which are no nodes.
+	Labels map[string]string
+	Taints []Taint
 	// Artifacts to install, and the files of the PKI to hold.
 	Artifacts []Artifact
 	PKI       []PKIFile
@@ -66,6 +70,19 @@ const (
 	BGPPort        = 179
 	SSHPort        = 22
 )
+
+// PauseImage holds the namespaces of each Pod.
+const PauseImage = "registry.k8s.io/pause:3.10.2"
+
+// Labels of Nodes.
+const (
+	zoneLabel   = "topology.kubernetes.io/zone"
+	regionLabel = "topology.kubernetes.io/region"
+	poolLabel   = "kubernetes-openstack/pool"
+)
+
+// controlPlaneTaint keeps Pods off control planes that do not ask for one.
+var controlPlaneTaint = Taint{Key: "node-role.kubernetes.io/control-plane", Effect: "NoSchedule"}
 
 // NewPlan plans a valid Config.
 func NewPlan(c Config) Plan {
@@ -88,12 +105,14 @@ func NewPlan(c Config) Plan {
 				Index:   i,
 				Address: address(g.Addresses, i),
 				Flavor:  g.Flavor,
+
+				Artifacts: c.artifacts(g.role),
 			}
 			if len(g.Zones) > 0 {
 				m.Zone = g.Zones[i%len(g.Zones)]
 			}
-			if g.role == RoleEtcd {
-				m.Artifacts = append(m.Artifacts, c.Artifacts.artifact("etcd", c.Etcd.Version))
+			if g.role != RoleEtcd {
+				m.Labels, m.Taints = c.labels(g, m.Zone), g.taints
 			}
 			p.Machines = append(p.Machines, m)
 		}
@@ -102,6 +121,57 @@ func NewPlan(c Config) Plan {
 	p.Rules = c.rules()
 	return p
 }
+
+// labels of the Nodes of a group in one zone.
+func (c Config) labels(g namedGroup, zone string) map[string]string {
+	labels := map[string]string{poolLabel: g.name}
+	for key, value := range map[string]string{zoneLabel: zone, regionLabel: c.Region} {
+		if value != "" {
+			labels[key] = value
+		}
+	}
+	maps.Copy(labels, g.labels)
+	return labels
+}
+
+// NodePrefix is what the hostnames of control planes begin with, and no other machine's.
+func (p Plan) NodePrefix() string { return p.Name + "-" + string(RoleControlPlane) + "-" }
+
+// Reserved are the addresses of the machines' network that no worker can have.
+func (p Plan) Reserved() []netip.Addr {
+	reserved := []netip.Addr{p.API.Address}
+	for _, m := range p.Machines {
+		if m.Role != RoleWorker {
+			reserved = append(reserved, m.Address)
+		}
+	}
+	return reserved
+}
+
+// VirtualIP is a control plane's part in holding the API's address.
+type VirtualIP struct {
+	// RouterID is VRRP's, 1–255, and Priority 1–254: the lowest index wins an election.
+	RouterID, Priority int
+	// Peers are the addresses of the other control planes.
+	Peers []netip.Addr
+}
+
+// VirtualIP is m's part, or nil where a load balancer has the address.
+func (p Plan) VirtualIP(m Machine) *VirtualIP {
+	if p.API.LoadBalancer != Keepalived {
+		return nil
+	}
+	v := &VirtualIP{RouterID: max(1, int(p.API.Address.As4()[3])), Priority: maxControlPlanes - m.Index}
+	for _, other := range p.WithRole(RoleControlPlane) {
+		if other.ID != m.ID {
+			v.Peers = append(v.Peers, other.Address)
+		}
+	}
+	return v
+}
+
+// maxControlPlanes is the number of VRRP's priorities.
+const maxControlPlanes = 254
 
 // WithRole are the machines of one role.
 func (p Plan) WithRole(role Role) []Machine {
@@ -126,6 +196,8 @@ func (p Plan) Groups() []string {
 // namedGroup is a group of machines with its place in the Config.
 type namedGroup struct {
 	Group
+	labels map[string]string
+	taints []Taint
 	// name in machine IDs, and path into the user's YAML.
 	name, path string
 	role       Role
@@ -133,11 +205,18 @@ type namedGroup struct {
 
 func (c Config) groups() []namedGroup {
 	groups := []namedGroup{
-		{c.Etcd.Group, string(RoleEtcd), "etcd", RoleEtcd},
-		{c.ControlPlane, string(RoleControlPlane), "controlPlane", RoleControlPlane},
+		{Group: c.Etcd.Group, name: string(RoleEtcd), path: "etcd", role: RoleEtcd},
+		{
+			Group: c.ControlPlane.Group, labels: c.ControlPlane.Labels,
+			taints: append([]Taint{controlPlaneTaint}, c.ControlPlane.Taints...),
+			name:   string(RoleControlPlane), path: "controlPlane", role: RoleControlPlane,
+		},
 	}
 	for i, pool := range c.Pools {
-		groups = append(groups, namedGroup{pool.Group, pool.Name, fmt.Sprintf("pools[%d]", i), RoleWorker})
+		groups = append(groups, namedGroup{
+			Group: pool.Group, labels: pool.Labels, taints: pool.Taints,
+			name: pool.Name, path: fmt.Sprintf("pools[%d]", i), role: RoleWorker,
+		})
 	}
 	return groups
 }

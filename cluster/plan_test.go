@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"fmt"
 	"net/netip"
 	"os"
 	"strings"
@@ -45,7 +46,7 @@ func TestMachinesAreStable(t *testing.T) {
 		before[m.ID] = m
 	}
 	c.Etcd.Count, c.ControlPlane.Count = 5, 1
-	b := Pool{Name: "b", Group: Group{Count: 1, Flavor: "large", Addresses: netip.MustParsePrefix("10.0.0.128/26")}}
+	b := Pool{Name: "b", NodeGroup: NodeGroup{Group: Group{Count: 1, Flavor: "large", Addresses: netip.MustParsePrefix("10.0.0.128/26")}}}
 	c.Pools = []Pool{b, c.Pools[0]}
 	require.Empty(t, c.Validate())
 	kept := 0
@@ -60,27 +61,91 @@ func TestMachinesAreStable(t *testing.T) {
 
 func TestPKIFiles(t *testing.T) {
 	p := NewPlan(small(t))
-	known := map[string]bool{ServiceAccountKey: true}
+	known := map[string]bool{}
+	add := func(name string) {
+		assert.False(t, known[name], "%s is there twice", name)
+		known[name] = true
+	}
 	for _, a := range p.Authorities {
-		known[a.Name] = true
+		add(a.Name)
+	}
+	for _, k := range p.Keys {
+		add(k.Name)
 	}
 	for _, c := range p.Certificates {
-		assert.False(t, known[c.Name], "%s is there twice", c.Name)
-		known[c.Name] = true
+		add(c.Name)
 	}
 	for _, m := range p.Machines {
 		paths := map[string]bool{}
 		for _, f := range m.PKI {
-			assert.True(t, known[f.Of], "%s: no %s", m.ID, f.Of)
 			assert.False(t, paths[f.Path], "%s: %s twice", m.ID, f.Path)
 			paths[f.Path] = true
-			if f.Part == PartPrivateKey {
+			for _, of := range f.Of {
+				assert.True(t, known[of], "%s: no %s", m.ID, of)
+				if f.Part != PartPrivateKey {
+					continue
+				}
 				assert.NotEqual(t, RoleWorker, m.Role, "%s holds the key %s", m.ID, f.Path)
 				for _, a := range p.Authorities {
-					assert.NotEqual(t, a.Name, f.Of, "%s holds an authority's key", m.ID)
+					if a.Name != NodeCA || m.Role != RoleControlPlane {
+						assert.NotEqual(t, a.Name, of, "%s holds an authority's key", m.ID)
+					}
 				}
 			}
 		}
+		if m.Role == RoleWorker {
+			assert.Equal(t, map[string]bool{"/etc/kubernetes/pki/ca.crt": true}, paths)
+		}
+	}
+}
+
+// The API server believes whatever name a certificate has: none may be a node's but those that nodes asked for.
+func TestNoPlannedCertificateIsANodes(t *testing.T) {
+	for _, c := range NewPlan(small(t)).Certificates {
+		assert.NotEqual(t, NodeCA, c.Authority, c.Name)
+		assert.NotContains(t, c.CommonName, "system:node:", c.Name)
+		if c.Organization != "" {
+			assert.Equal(t, AdminCertificate, c.Name, "is in %s", c.Organization)
+		}
+	}
+}
+
+func TestNodes(t *testing.T) {
+	c := small(t)
+	c.Region = "east"
+	c.Pools[0].Zones = []string{"az1"}
+	c.Pools[0].Labels = map[string]string{"disk": "ssd"}
+	c.Pools[0].Taints = []Taint{{"gpu", "yes", "NoExecute"}}
+	p := NewPlan(c)
+	worker, controlPlane := p.WithRole(RoleWorker)[0], p.WithRole(RoleControlPlane)[0]
+	assert.Equal(t, map[string]string{
+		"disk": "ssd", "kubernetes-openstack/pool": "a",
+		"topology.kubernetes.io/region": "east", "topology.kubernetes.io/zone": "az1",
+	}, worker.Labels)
+	assert.Equal(t, []Taint{{"gpu", "yes", "NoExecute"}}, worker.Taints)
+	assert.Equal(t, map[string]string{"kubernetes-openstack/pool": "control-plane", "topology.kubernetes.io/region": "east"}, controlPlane.Labels)
+	assert.Equal(t, []Taint{{Key: "node-role.kubernetes.io/control-plane", Effect: "NoSchedule"}}, controlPlane.Taints)
+	assert.Empty(t, p.WithRole(RoleEtcd)[0].Labels)
+	assert.True(t, strings.HasPrefix(controlPlane.ID, p.NodePrefix()))
+	assert.False(t, strings.HasPrefix(worker.ID, p.NodePrefix()))
+	assert.Equal(t, "[10.0.0.10 10.0.0.16 10.0.0.17 10.0.0.18 10.0.0.32 10.0.0.33]", fmt.Sprint(p.Reserved()))
+}
+
+func TestVirtualIP(t *testing.T) {
+	c := small(t)
+	c.ControlPlane.Count = 3
+	p := NewPlan(c)
+	var got []string
+	for _, m := range p.WithRole(RoleControlPlane) {
+		got = append(got, fmt.Sprint(*p.VirtualIP(m)))
+	}
+	assert.Equal(t, []string{"{10 254 [10.0.0.33 10.0.0.34]}", "{10 253 [10.0.0.32 10.0.0.34]}", "{10 252 [10.0.0.32 10.0.0.33]}"}, got)
+
+	c.API.LoadBalancer = Octavia
+	p = NewPlan(c)
+	assert.Nil(t, p.VirtualIP(p.WithRole(RoleControlPlane)[0]))
+	for _, r := range p.Rules {
+		assert.NotEqual(t, "vrrp", r.Protocol)
 	}
 }
 
@@ -124,15 +189,4 @@ func TestAddresses(t *testing.T) {
 		p.Gateway.String(), p.NeutronFirst.String(), p.NeutronLast.String(), p.API.Address.String(),
 		p.APIService.String(), p.DNSService.String(),
 	}, " "))
-}
-
-func TestArtifacts(t *testing.T) {
-	c := small(t)
-	assert.Equal(t, "https://github.com/etcd-io/etcd/releases/download/v3.6.14/etcd-v3.6.14-linux-amd64.tar.gz",
-		NewPlan(c).Machines[0].Artifacts[0].URL)
-	c.Artifacts = Artifacts{Mirror: "http://10.1.1.1/releases/", Checksums: map[string]string{"etcd": strings.Repeat("a", 64)}}
-	a := NewPlan(c).Machines[0].Artifacts[0]
-	assert.Equal(t, "http://10.1.1.1/releases/github.com/etcd-io/etcd/releases/download/v3.6.14/etcd-v3.6.14-linux-amd64.tar.gz", a.URL)
-	assert.Equal(t, strings.Repeat("a", 64), a.SHA256)
-	assert.Equal(t, "etcd-v3.6.14-linux-amd64/etcd", a.Install[0])
 }

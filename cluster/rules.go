@@ -64,7 +64,9 @@ func (c Config) rules() []Rule {
 	open([]Role{RoleEtcd}, "tcp", EtcdPeerPort, "etcd members among themselves", etcd)
 	open([]Role{RoleControlPlane}, "tcp", APIPort, "Kubernetes API for the machines", machines)
 	open([]Role{RoleControlPlane}, "tcp", APIPort, "Kubernetes API for clients outside of the cluster", clients)
-	open([]Role{RoleControlPlane}, "vrrp", 0, "keepalived: who holds the API's address", controlPlane)
+	if c.API.LoadBalancer == Keepalived {
+		open([]Role{RoleControlPlane}, "vrrp", 0, "keepalived: who holds the API's address", controlPlane)
+	}
 	open([]Role{RoleControlPlane, RoleWorker}, "tcp", KubeletPort, "kubelet API: logs, exec and metrics", controlPlane)
 	open([]Role{RoleControlPlane, RoleWorker}, "tcp", BGPPort, "BGP between the nodes' BIRDs", nodes)
 	open([]Role{RoleControlPlane, RoleWorker}, "", 0, "pods of other nodes, whose packets are not encapsulated", pods)

@@ -25,18 +25,24 @@ const blockSize = 26
 func (c Config) Validate() Errors {
 	var e Errors
 	c.validateName(&e)
+	if c.Region != "" {
+		labelValue(&e, "region", c.Region)
+	}
 	c.validateImage(&e)
 	c.SSH.validate(&e)
 	c.validateNetwork(&e)
 	c.validateAPI(&e)
 	c.validateVersions(&e)
 	c.validateEtcd(&e)
-	c.ControlPlane.validate(&e, "controlPlane")
+	c.validateControlPlane(&e)
 	c.validatePools(&e)
 	c.validateAddresses(&e)
 	c.Artifacts.validate(&e)
 	if policies := []string{"soft-anti-affinity", "anti-affinity"}; !slices.Contains(policies, c.ServerGroupPolicy) {
 		e.add("serverGroupPolicy", "must be one of %s, not %q", strings.Join(policies, ", "), c.ServerGroupPolicy)
+	}
+	if c.BootstrapTimeout <= 0 {
+		e.add("bootstrapTimeout", "must be longer than nothing, such as 15m")
 	}
 	return e
 }
@@ -92,7 +98,7 @@ func (c Config) validateNetwork(e *Errors) {
 			e.add("api.floatingIP", "cannot be true: network.mode is provider, and floating IPs need a router")
 		}
 	default:
-		e.add("network.mode", "must be %s or %s, not %q", TenantNetwork, ProviderNetwork, n.Mode)
+		oneOf(e, "network.mode", n.Mode, TenantNetwork, ProviderNetwork)
 	}
 
 	named := []struct {
@@ -129,6 +135,13 @@ func (c Config) validateNetwork(e *Errors) {
 }
 
 func (c Config) validateAPI(e *Errors) {
+	oneOf(e, "api.loadBalancer", c.API.LoadBalancer, Keepalived, Octavia)
+	if c.API.LoadBalancer == Octavia && c.Devcloud {
+		e.add("api.loadBalancer", "cannot be octavia: devcloud has none")
+	}
+	if proxy := c.API.Proxy; proxy != "" && !isURL(proxy, "http", "https", "socks5") {
+		e.add("api.proxy", "must be a URL such as http://proxy.example.com:3128, not %q", proxy)
+	}
 	if !c.API.Address.IsValid() {
 		if c.Network.Mode == ProviderNetwork {
 			e.add("api.address", "must be set to a free address of network.cidr")
@@ -153,6 +166,8 @@ func (c Config) validateAPI(e *Errors) {
 }
 
 func (c Config) validateVersions(e *Errors) {
+	oneOf(e, "kubernetes.proxyMode", c.Kubernetes.ProxyMode, ProxyNFTables, ProxyIPTables)
+	before := len(*e)
 	kubernetes, etcd := minor(c.Kubernetes.Version), minor(c.Etcd.Version)
 	known := etcdFor[kubernetes]
 	if known == nil {
@@ -167,8 +182,30 @@ func (c Config) validateVersions(e *Errors) {
 		e.add("etcd.version", "%s does not go with Kubernetes %s: use %s", c.Etcd.Version, c.Kubernetes.Version, strings.Join(known, " or "))
 	case older(c.Etcd.Version, floor):
 		e.add("etcd.version", "%s has a known security hole: use %s or later", c.Etcd.Version, floor)
-	case c.Artifacts.artifact("etcd", c.Etcd.Version).SHA256 == "":
-		e.add("artifacts.checksums.etcd", "must be set: no sha256 of etcd %s is pinned", c.Etcd.Version)
+	}
+	if len(*e) > before {
+		return // nobody pins what is no version
+	}
+	seen := map[string]bool{}
+	for _, role := range Roles {
+		for _, a := range c.artifacts(role) {
+			if a.SHA256 == "" && !seen[a.Name] {
+				e.add("artifacts.checksums."+a.Name, "must be set: no sha256 of %s %s is pinned", a.Name, a.Version)
+			}
+			seen[a.Name] = true
+		}
+	}
+}
+
+func (c Config) validateControlPlane(e *Errors) {
+	c.ControlPlane.validate(e, "controlPlane")
+	if c.ControlPlane.Count > maxControlPlanes {
+		e.add("controlPlane.count", "must be at most %d, not %d", maxControlPlanes, c.ControlPlane.Count)
+	}
+	for i, taint := range c.ControlPlane.Taints {
+		if taint.Key == controlPlaneTaint.Key && taint.Effect == controlPlaneTaint.Effect {
+			e.add(fmt.Sprintf("controlPlane.taints[%d]", i), "every control plane has this one anyway: leave it out")
+		}
 	}
 }
 
@@ -198,12 +235,15 @@ func (c Config) validatePools(e *Errors) {
 			e.add(path+".name", notANodeName, p.Name)
 		case p.Name == string(RoleEtcd) || p.Name == string(RoleControlPlane):
 			e.add(path+".name", "%q is the name of another group of machines", p.Name)
+		case strings.HasPrefix(p.Name, string(RoleControlPlane)+"-"):
+			// by their names the cluster tells whose certificate a control plane's token may ask for
+			e.add(path+".name", "must not begin with %s-, as only control planes' hostnames do", RoleControlPlane)
 		case taken:
 			e.add(path+".name", "%q is the name of pools[%d] too", p.Name, first)
 		default:
 			seen[p.Name] = i
 		}
-		p.Group.validate(e, path)
+		p.validate(e, path)
 	}
 }
 
@@ -223,6 +263,60 @@ func (g Group) validate(e *Errors, path string) {
 			e.add(fmt.Sprintf("%s.zones[%d]", path, i), "must not be empty")
 		}
 	}
+}
+
+// validate checks what a group of Kubernetes nodes has by itself.
+func (g NodeGroup) validate(e *Errors, path string) {
+	g.Group.validate(e, path)
+	for i, zone := range g.Zones {
+		if zone != "" {
+			labelValue(e, fmt.Sprintf("%s.zones[%d]", path, i), zone)
+		}
+	}
+	for _, key := range slices.Sorted(maps.Keys(g.Labels)) {
+		path := fmt.Sprintf("%s.labels[%s]", path, key)
+		if !isLabelKey(key) {
+			e.add(path, notALabelKey, key)
+		} else if key == poolLabel || key == zoneLabel || key == regionLabel {
+			e.add(path, "is set by us: %s, %s, %s follow from the pool's name, its zones and region", poolLabel, zoneLabel, regionLabel)
+		} else if right := selfLabel(key); right != key {
+			e.add(path, "kubelet may not give it to its own Node: %s would be right", right)
+		}
+		labelValue(e, path, g.Labels[key])
+	}
+	seen := map[Taint]string{}
+	for i, taint := range g.Taints {
+		path := fmt.Sprintf("%s.taints[%d]", path, i)
+		if !isLabelKey(taint.Key) {
+			e.add(path+".key", notALabelKey, taint.Key)
+		}
+		labelValue(e, path+".value", taint.Value)
+		oneOf(e, path+".effect", taint.Effect, "NoSchedule", "PreferNoSchedule", "NoExecute")
+		same := Taint{Key: taint.Key, Effect: taint.Effect}
+		if first, taken := seen[same]; taken {
+			e.add(path, "has the key and the effect of %s too: a Node has one value for both", first)
+		} else {
+			seen[same] = path
+		}
+	}
+}
+
+// selfLabel is key where NodeRestriction lets a kubelet give it to its own Node, and what would be right where not: all
+// of Kubernetes' own domains but two are closed to it, so that no node makes itself one that more is entrusted to.
+func selfLabel(key string) string {
+	domain, name, found := strings.Cut(key, "/")
+	if !found {
+		return key
+	}
+	inside := func(parent string) bool { return domain == parent || strings.HasSuffix(domain, "."+parent) }
+	switch {
+	case inside("node-restriction.kubernetes.io"):
+	case inside("kubelet.kubernetes.io"), inside("node.kubernetes.io"):
+		return key
+	case !inside("kubernetes.io") && !inside("k8s.io"):
+		return key
+	}
+	return "node.kubernetes.io/" + name
 }
 
 // validateAddresses checks the groups' blocks against the network and each other.
@@ -256,10 +350,13 @@ func (c Config) validateAddresses(e *Errors) {
 	}
 }
 
-var sha256Hex = regexp.MustCompile(`^[0-9a-f]{64}$`)
+var (
+	sha256Hex    = regexp.MustCompile(`^[0-9a-f]{64}$`)
+	registryName = regexp.MustCompile(`^[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]+)?$`)
+)
 
 func (a Artifacts) validate(e *Errors) {
-	if u, err := url.Parse(a.Mirror); a.Mirror != "" && (err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "") {
+	if a.Mirror != "" && !isURL(a.Mirror, "http", "https") {
 		e.add("artifacts.mirror", "must be a URL such as https://mirror.example.com/releases, not %q", a.Mirror)
 	}
 	for _, name := range slices.Sorted(maps.Keys(a.Checksums)) {
@@ -269,6 +366,38 @@ func (a Artifacts) validate(e *Errors) {
 		} else if !sha256Hex.MatchString(a.Checksums[name]) {
 			e.add(path, "must be a sha256 of 64 hexadecimal digits")
 		}
+	}
+	for _, registry := range slices.Sorted(maps.Keys(a.RegistryMirrors)) {
+		path := fmt.Sprintf("artifacts.registryMirrors[%s]", registry)
+		if !registryName.MatchString(registry) {
+			e.add(path, "is no registry: write it as images' names begin, such as registry.k8s.io")
+		}
+		if mirror := a.RegistryMirrors[registry]; !isURL(mirror, "http", "https") {
+			e.add(path, "must be a URL such as https://mirror.example.com/registry.k8s.io, not %q", mirror)
+		}
+	}
+}
+
+const notALabelKey = "must be a label's key such as example.com/disk, not %q"
+
+func isLabelKey(key string) bool { return len(validation.IsQualifiedName(key)) == 0 }
+
+func labelValue(e *Errors, path, value string) {
+	if len(validation.IsValidLabelValue(value)) > 0 {
+		e.add(path, "must be a label's value: up to %d letters, digits, '-', '_' and '.', not %q",
+			validation.LabelValueMaxLength, value)
+	}
+}
+
+// isURL is for URLs that are written into files as one word.
+func isURL(text string, schemes ...string) bool {
+	u, err := url.Parse(text)
+	return err == nil && slices.Contains(schemes, u.Scheme) && u.Host != "" && !strings.ContainsAny(text, " \t\n\"'")
+}
+
+func oneOf(e *Errors, path, value string, right ...string) {
+	if !slices.Contains(right, value) {
+		e.add(path, "must be %s, not %q", strings.Join(right, " or "), value)
 	}
 }
 
