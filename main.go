@@ -4,7 +4,8 @@ package main
 import (
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 
+	"kubernetes-openstack/bootstrap"
 	"kubernetes-openstack/program"
 )
 
-func main() { pulumi.Run(program.Run) }
+func main() { pulumi.Run(program.Run(bootstrap.NewCloud())) }

@@ -2,7 +2,9 @@ package infra
 
 import (
 	"fmt"
+	"net/netip"
 
+	"github.com/pulumi/pulumi-openstack/sdk/v3/go/openstack/loadbalancer"
 	"github.com/pulumi/pulumi-openstack/sdk/v3/go/openstack/networking"
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 
@@ -10,7 +12,7 @@ import (
 )
 
 // Endpoint is where the Kubernetes API is reached: an address of the machines' network that no machine has for good,
-// held by a port that is bound to none, and a floating IP before it if wanted.
+// and a floating IP before it if wanted.
 type Endpoint struct {
 	pulumi.ResourceState
 	// Host is the floating IP, else the address.
@@ -25,6 +27,34 @@ func NewEndpoint(ctx *pulumi.Context, plan cluster.Plan, network *Network, secur
 		return nil, err
 	}
 	name := plan.Name + "-api"
+	var port pulumi.StringInput
+	if plan.API.LoadBalancer == cluster.Octavia {
+		port, err = newLoadBalancer(ctx, name, plan, network, child)
+	} else {
+		port, err = newAddress(ctx, name, plan, network, security, child)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if plan.API.FloatingIP {
+		ip, err := networking.NewFloatingIp(ctx, name, &networking.FloatingIpArgs{
+			Pool:   pulumi.String(plan.Network.External.Name),
+			PortId: port,
+			Tags:   tags(plan, "api"),
+		}, child, pulumi.DependsOn(network.Routed)) // Neutron wants a way from the port to the pool first
+		if err != nil {
+			return nil, err
+		}
+		e.Host = ip.Address
+	}
+	return e, ctx.RegisterResourceOutputs(e, pulumi.Map{"host": e.Host})
+}
+
+// newAddress declares a port that is bound to no machine, so that nobody else gets the address: the control planes hold
+// it in turn. The port's ID is what floating IPs want.
+func newAddress(
+	ctx *pulumi.Context, name string, plan cluster.Plan, network *Network, security *Security, child pulumi.ResourceOption,
+) (pulumi.StringInput, error) {
 	port, err := networking.NewPort(ctx, name, &networking.PortArgs{
 		Name:             pulumi.String(name),
 		NetworkId:        network.NetworkID,
@@ -36,18 +66,75 @@ func NewEndpoint(ctx *pulumi.Context, plan cluster.Plan, network *Network, secur
 	if err != nil {
 		return nil, err
 	}
-	if plan.API.FloatingIP {
-		ip, err := networking.NewFloatingIp(ctx, name, &networking.FloatingIpArgs{
-			Pool:   pulumi.String(plan.Network.External.Name),
-			PortId: port.ID(),
-			Tags:   tags(plan, "api"),
-		}, child, pulumi.DependsOn(network.Routed)) // Neutron wants a way from the port to the pool first
+	return port.ID(), nil
+}
+
+// idle is how long in milliseconds Octavia keeps a connection that is silent: watches and `kubectl exec` are for long.
+const idle = 60 * 60 * 1000
+
+// newLoadBalancer declares Octavia's, with every control plane behind it. Its port's ID is what floating IPs want.
+func newLoadBalancer(
+	ctx *pulumi.Context, name string, plan cluster.Plan, network *Network, child pulumi.ResourceOption,
+) (pulumi.StringInput, error) {
+	balancer, err := loadbalancer.NewLoadBalancer(ctx, name, &loadbalancer.LoadBalancerArgs{
+		Name:        pulumi.String(name),
+		VipSubnetId: network.SubnetID,
+		VipAddress:  pulumi.String(plan.API.Address.String()),
+		Tags:        tags(plan, "api"),
+	}, child)
+	if err != nil {
+		return nil, err
+	}
+	listener, err := loadbalancer.NewListener(ctx, name, &loadbalancer.ListenerArgs{
+		Name:           pulumi.String(name),
+		LoadbalancerId: balancer.ID(),
+		Protocol:       pulumi.String("TCP"),
+		ProtocolPort:   pulumi.Int(cluster.APIPort),
+		// behind it every client has the balancer's address: who may connect is decided here, not by the machines' rules
+		AllowedCidrs:      stringArray(append([]netip.Prefix{plan.Network.CIDR}, plan.API.Allow...)),
+		TimeoutClientData: pulumi.Int(idle),
+		TimeoutMemberData: pulumi.Int(idle),
+		Tags:              tags(plan, "api"),
+	}, child)
+	if err != nil {
+		return nil, err
+	}
+	pool, err := loadbalancer.NewPool(ctx, name, &loadbalancer.PoolArgs{
+		Name:       pulumi.String(name),
+		ListenerId: listener.ID(),
+		Protocol:   pulumi.String("TCP"),
+		LbMethod:   pulumi.String("LEAST_CONNECTIONS"),
+	}, child)
+	if err != nil {
+		return nil, err
+	}
+	_, err = loadbalancer.NewMonitor(ctx, name, &loadbalancer.MonitorArgs{
+		Name:          pulumi.String(name),
+		PoolId:        pool.ID(),
+		Type:          pulumi.String("HTTPS"),
+		HttpMethod:    pulumi.String("GET"),
+		UrlPath:       pulumi.String("/readyz"),
+		ExpectedCodes: pulumi.String("200"),
+		Delay:         pulumi.Int(5),
+		Timeout:       pulumi.Int(4),
+		MaxRetries:    pulumi.Int(2),
+	}, child)
+	if err != nil {
+		return nil, err
+	}
+	for _, m := range plan.WithRole(cluster.RoleControlPlane) {
+		_, err := loadbalancer.NewMember(ctx, m.ID, &loadbalancer.MemberArgs{
+			Name:         pulumi.String(m.ID),
+			PoolId:       pool.ID(),
+			Address:      pulumi.String(m.Address.String()),
+			ProtocolPort: pulumi.Int(cluster.APIPort),
+			SubnetId:     network.SubnetID,
+		}, child)
 		if err != nil {
 			return nil, err
 		}
-		e.Host = ip.Address
 	}
-	return e, ctx.RegisterResourceOutputs(e, pulumi.Map{"host": e.Host})
+	return balancer.VipPortId, nil
 }
 
 // URL of the Kubernetes API.

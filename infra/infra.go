@@ -20,8 +20,8 @@ type Infra struct {
 	Machines *Machines
 }
 
-// New declares all of it.
-func New(ctx *pulumi.Context, plan cluster.Plan) (*Infra, error) {
+// New declares all of it, and has an `up` wait by watcher until all of it works.
+func New(ctx *pulumi.Context, plan cluster.Plan, watcher Watcher) (*Infra, error) {
 	network, err := NewNetwork(ctx, plan)
 	if err != nil {
 		return nil, err
@@ -42,11 +42,12 @@ func New(ctx *pulumi.Context, plan cluster.Plan) (*Infra, error) {
 	if err != nil {
 		return nil, err
 	}
-	machines, err := NewMachines(ctx, plan, network, security, pki, key)
+	machines, err := NewMachines(ctx, plan, network, security, pki, key, watcher)
 	if err != nil {
 		return nil, err
 	}
-	return &Infra{network, endpoint, pki, key, machines}, nil
+	in := &Infra{network, endpoint, pki, key, machines}
+	return in, in.wait(ctx, plan, watcher)
 }
 
 // component registers a component of this package, and gives its children's options.

@@ -15,18 +15,23 @@ func (in *Infra) Kubeconfig(plan cluster.Plan) pulumi.StringOutput {
 		in.PKI.Part(cluster.AdminCertificate, cluster.PartCertificate),
 		in.PKI.Part(cluster.AdminCertificate, cluster.PartPrivateKey),
 	).ApplyT(func(values []any) (string, error) {
-		return kubeconfig(plan.Name, values[0].(string), []byte(values[1].(string)), []byte(values[2].(string)), []byte(values[3].(string)))
+		return kubeconfig(plan.Name, values[0].(string), plan.API.Proxy,
+			[]byte(values[1].(string)), []byte(values[2].(string)), []byte(values[3].(string)))
 	})).(pulumi.StringOutput)
 }
 
 // kubeconfig in kubectl's format; []byte becomes base64, as its *-data fields want.
-func kubeconfig(name, server string, ca, certificate, key []byte) (string, error) {
+func kubeconfig(name, server, proxy string, ca, certificate, key []byte) (string, error) {
 	type object = map[string]any
 	user := name + "-admin"
+	cluster := object{"server": server, "certificate-authority-data": ca}
+	if proxy != "" {
+		cluster["proxy-url"] = proxy
+	}
 	text, err := yaml.Marshal(object{
 		"apiVersion":      "v1",
 		"kind":            "Config",
-		"clusters":        []object{{"name": name, "cluster": object{"server": server, "certificate-authority-data": ca}}},
+		"clusters":        []object{{"name": name, "cluster": cluster}},
 		"users":           []object{{"name": user, "user": object{"client-certificate-data": certificate, "client-key-data": key}}},
 		"contexts":        []object{{"name": name, "context": object{"cluster": name, "user": user}}},
 		"current-context": name,

@@ -2,7 +2,7 @@ package infra
 
 import (
 	"fmt"
-	"io/fs"
+	"slices"
 	"strings"
 
 	"github.com/pulumi/pulumi-openstack/sdk/v3/go/openstack/blockstorage"
@@ -11,15 +11,14 @@ import (
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 
 	"kubernetes-openstack/cluster"
-	"kubernetes-openstack/templates"
 )
 
 // Machine is one machine: its port, its instance and, for etcd, its volume.
 type Machine struct {
 	pulumi.ResourceState
 	Instance *compute.Instance
-	// ready is the last of its resources.
-	ready pulumi.Resource
+	// Ready is the instance's ID; in an `up`, once the machine works.
+	Ready pulumi.StringOutput
 }
 
 // Machines are all of them, in a server group for each group.
@@ -32,11 +31,16 @@ type Machines struct {
 	security *Security
 	pki      *PKI
 	key      *SSHKey
+	watcher  Watcher
 }
 
 // NewMachines declares them.
-func NewMachines(ctx *pulumi.Context, plan cluster.Plan, network *Network, security *Security, pki *PKI, key *SSHKey) (*Machines, error) {
-	s := &Machines{ByID: map[string]*Machine{}, network: network, security: security, pki: pki, key: key}
+func NewMachines(
+	ctx *pulumi.Context, plan cluster.Plan, network *Network, security *Security, pki *PKI, key *SSHKey, watcher Watcher,
+) (*Machines, error) {
+	s := &Machines{
+		ByID: map[string]*Machine{}, network: network, security: security, pki: pki, key: key, watcher: watcher,
+	}
 	child, err := component(ctx, "Machines", plan.Name, s)
 	if err != nil {
 		return nil, err
@@ -52,23 +56,54 @@ func NewMachines(ctx *pulumi.Context, plan cluster.Plan, network *Network, secur
 			return nil, err
 		}
 	}
-	previous := map[cluster.Role]pulumi.Resource{}
-	for _, m := range plan.Machines {
-		// workers come and go side by side; of the others never two at a time, or a change would take the quorum
-		var after []pulumi.Resource
-		if p := previous[m.Role]; p != nil && m.Role != cluster.RoleWorker {
-			after = append(after, p)
+	working, err := s.working(ctx, plan)
+	if err != nil {
+		return nil, err
+	}
+	// Workers come and go side by side. Of the others those that do not work, or do not exist, come first, side by side
+	// too: nothing is lost with them, and the first etcd member works only with the others. One that works waits for all
+	// before it: never two of them are away at a time, or a change would take the quorum.
+	before := map[cluster.Role][]pulumi.StringOutput{}
+	for _, works := range []bool{false, true} {
+		for _, m := range plan.Machines {
+			if working[m.ID] != works {
+				continue
+			}
+			var others []pulumi.StringOutput
+			if works {
+				others = slices.Clone(before[m.Role])
+			}
+			machine, err := s.newMachine(ctx, plan, m, groups[m.Group], others, child)
+			if err != nil {
+				return nil, err
+			}
+			s.ByID[m.ID] = machine
+			before[m.Role] = append(before[m.Role], machine.Ready)
 		}
-		machine, err := s.newMachine(ctx, plan, m, groups[m.Group], after, child)
-		if err != nil {
-			return nil, err
-		}
-		s.ByID[m.ID], previous[m.Role] = machine, machine.ready
 	}
 	return s, ctx.RegisterResourceOutputs(s, pulumi.Map{})
 }
 
-func (s *Machines) newMachine(ctx *pulumi.Context, plan cluster.Plan, m cluster.Machine, group *compute.ServerGroup, after []pulumi.Resource, parent pulumi.ResourceOption) (*Machine, error) {
+// working are the machines to be careful with: those of etcd and of the control plane that work now. In a preview there
+// are none.
+func (s *Machines) working(ctx *pulumi.Context, plan cluster.Plan) (map[string]bool, error) {
+	if ctx.DryRun() {
+		return nil, nil
+	}
+	var names []string
+	for _, m := range plan.Machines {
+		if m.Role != cluster.RoleWorker {
+			names = append(names, m.ID)
+		}
+	}
+	return s.watcher.Working(ctx.Context(), names)
+}
+
+// newMachine declares one machine, whose instance stays as it is until all others are ready.
+func (s *Machines) newMachine(
+	ctx *pulumi.Context, plan cluster.Plan, m cluster.Machine, group *compute.ServerGroup,
+	others []pulumi.StringOutput, parent pulumi.ResourceOption,
+) (*Machine, error) {
 	machine := &Machine{}
 	child, err := component(ctx, "Machine", m.ID, machine, parent)
 	if err != nil {
@@ -107,25 +142,25 @@ func (s *Machines) newMachine(ctx *pulumi.Context, plan cluster.Plan, m cluster.
 		// the metadata service is a network away, and will be closed to pods
 		ConfigDrive: pulumi.Bool(true),
 		Metadata:    metadata(plan, m.Role),
-		UserData:    s.userData(plan, m, volumeID),
+		UserData:    behind(ctx, others, s.userData(plan, m, volumeID)),
 		// said, not left to the provider's default: else a refresh takes what a machine happens to be for what is wanted
 		PowerState: pulumi.String("active"),
 		// etcd closes its files before its volume goes
 		StopBeforeDestroy: pulumi.Bool(m.Role == cluster.RoleEtcd),
 	}, child,
-		pulumi.DependsOn(append(after, s.network.Routed...)), // its first act is a download
-		pulumi.DeleteBeforeReplace(true),                     // the port and the volume are one instance's at a time
+		pulumi.DependsOn(s.network.Routed), // its first act is a download
+		pulumi.DeleteBeforeReplace(true),   // the port and the volume are one instance's at a time
 	)
 	if err != nil {
 		return nil, err
 	}
-	machine.ready = machine.Instance
 	if volume != nil {
-		if machine.ready, err = attach(ctx, m, machine.Instance, volume, child); err != nil {
+		if _, err = attach(ctx, m, machine.Instance, volume, child); err != nil {
 			return nil, err
 		}
 	}
-	return machine, ctx.RegisterResourceOutputs(machine, pulumi.Map{})
+	machine.Ready = s.whenReady(ctx, plan, m.ID, machine)
+	return machine, ctx.RegisterResourceOutputs(machine, pulumi.Map{"ready": machine.Ready})
 }
 
 // addressPairs let pods' and Services' addresses through the port's anti-spoofing, and the API's on the machines that
@@ -135,7 +170,7 @@ func addressPairs(plan cluster.Plan, role cluster.Role) networking.PortAllowedAd
 	allow := func(address fmt.Stringer) {
 		out = append(out, networking.PortAllowedAddressPairArgs{IpAddress: pulumi.String(address.String())})
 	}
-	if role == cluster.RoleControlPlane {
+	if role == cluster.RoleControlPlane && plan.API.LoadBalancer == cluster.Keepalived {
 		allow(plan.API.Address)
 	}
 	if role != cluster.RoleEtcd {
@@ -147,46 +182,21 @@ func addressPairs(plan cluster.Plan, role cluster.Role) networking.PortAllowedAd
 
 // userData is the machine's user-data, a secret on every role.
 func (s *Machines) userData(plan cluster.Plan, m cluster.Machine, volumeID pulumi.StringOutput) pulumi.StringOutput {
-	inputs := []any{volumeID}
+	var files pulumi.StringArray
 	for _, f := range m.PKI {
-		inputs = append(inputs, s.pki.Part(f.Of, f.Part))
-	}
-	return pulumi.ToSecret(pulumi.All(inputs...).ApplyT(func(values []any) (string, error) {
-		var contents []string
-		for _, v := range values[1:] {
-			contents = append(contents, v.(string))
+		var parts []any
+		for _, of := range f.Of {
+			parts = append(parts, s.pki.Part(of, f.Part))
 		}
-		return render(plan, m, values[0].(string), contents)
+		files = append(files, pulumi.Sprintf(strings.Repeat("%s", len(parts)), parts...))
+	}
+	return pulumi.ToSecret(pulumi.All(volumeID, files,
+		s.pki.Derived(cluster.WorkerToken), s.pki.Derived(cluster.ControlPlaneToken), s.pki.Derived(cluster.EncryptionKey),
+	).ApplyT(func(values []any) (string, error) {
+		return render(plan, m, inputs{
+			volumeID:    values[0].(string),
+			files:       values[1].([]string),
+			workerToken: values[2].(string), controlPlaneToken: values[3].(string), encryptionKey: values[4].(string),
+		})
 	})).(pulumi.StringOutput)
-}
-
-// render is the user-data with the contents of the machine's PKI files, in their order.
-func render(plan cluster.Plan, m cluster.Machine, volumeID string, contents []string) (string, error) {
-	in := templates.Machine{Hostname: m.ID, Role: string(m.Role)}
-	for i, f := range m.PKI {
-		mode := fs.FileMode(0o644)
-		if f.Part == cluster.PartPrivateKey {
-			mode = 0o600
-		}
-		in.Secrets = append(in.Secrets, templates.File{Path: f.Path, Content: contents[i], Mode: mode})
-	}
-	for _, a := range m.Artifacts {
-		in.Artifacts = append(in.Artifacts, templates.Artifact{Name: a.Name, URL: a.URL, SHA256: a.SHA256, Install: a.Install})
-	}
-	if m.Role == cluster.RoleEtcd {
-		var members, endpoints []string
-		for _, member := range plan.WithRole(cluster.RoleEtcd) {
-			members = append(members, fmt.Sprintf("%s=https://%s:%d", member.ID, member.Address, cluster.EtcdPeerPort))
-			endpoints = append(endpoints, fmt.Sprintf("https://%s:%d", member.Address, cluster.EtcdClientPort))
-		}
-		in.Etcd = &templates.Etcd{
-			Name:           m.ID,
-			Address:        m.Address.String(),
-			VolumeID:       volumeID,
-			InitialCluster: strings.Join(members, ","),
-			Token:          plan.Name,
-			Endpoints:      strings.Join(endpoints, ","),
-		}
-	}
-	return templates.UserData(in)
 }

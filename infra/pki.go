@@ -1,6 +1,9 @@
 package infra
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
+
 	"github.com/pulumi/pulumi-tls/sdk/v5/go/tls"
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 
@@ -54,6 +57,14 @@ func NewPKI(ctx *pulumi.Context, plan cluster.Plan, endpoint *Endpoint) (*PKI, e
 
 // Part of an authority, key or certificate, in PEM.
 func (p *PKI) Part(of string, part cluster.Part) pulumi.StringOutput { return p.parts[of][part] }
+
+// Derived is a secret of 64 hexadecimal digits that stays the same as long as the key does.
+func (p *PKI) Derived(key string) pulumi.StringOutput {
+	return p.Part(key, cluster.PartPrivateKey).ApplyT(func(pem string) string {
+		sum := sha256.Sum256([]byte(pem))
+		return hex.EncodeToString(sum[:])
+	}).(pulumi.StringOutput)
+}
 
 func (p *PKI) authority(ctx *pulumi.Context, name string, a cluster.Authority, child pulumi.ResourceOption) error {
 	key, err := newKey(ctx, name, child)

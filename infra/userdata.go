@@ -2,11 +2,150 @@ package infra
 
 import (
 	"encoding/base64"
+	"encoding/hex"
 	"errors"
+	"fmt"
+	"maps"
 	"math/rand/v2"
+	"slices"
+	"strings"
 
 	"kubernetes-openstack/cluster"
+	"kubernetes-openstack/templates"
 )
+
+// inputs of a machine's user-data are what is known only once other resources exist.
+type inputs struct {
+	volumeID string
+	// files are the contents of the machine's PKI files, in their order.
+	files []string
+	// secrets of 64 hexadecimal digits.
+	workerToken, controlPlaneToken, encryptionKey string
+}
+
+// render is the machine's user-data.
+func render(plan cluster.Plan, m cluster.Machine, in inputs) (string, error) {
+	out := templates.Machine{Hostname: m.ID, Role: string(m.Role)}
+	for i, f := range m.PKI {
+		file := templates.File{Path: f.Path, Content: in.files[i], Mode: 0o644}
+		if f.Part == cluster.PartPrivateKey {
+			file.Mode = 0o600
+		}
+		out.Secrets = append(out.Secrets, file)
+	}
+	for _, a := range m.Artifacts {
+		out.Artifacts = append(out.Artifacts, templates.Artifact{
+			Name: a.Name, URL: a.URL, SHA256: a.SHA256, Directory: a.Directory, Members: a.Members,
+		})
+	}
+	var err error
+	switch m.Role {
+	case cluster.RoleEtcd:
+		out.Etcd = etcd(plan, m, in)
+	case cluster.RoleControlPlane:
+		out.Node = node(plan, m, bootstrapToken(in.controlPlaneToken))
+		out.ControlPlane, err = controlPlane(plan, m, in)
+	case cluster.RoleWorker:
+		out.Node = node(plan, m, bootstrapToken(in.workerToken))
+	}
+	if err != nil {
+		return "", err
+	}
+	return templates.UserData(out)
+}
+
+func etcd(plan cluster.Plan, m cluster.Machine, in inputs) *templates.Etcd {
+	return &templates.Etcd{
+		Name:           m.ID,
+		Address:        m.Address.String(),
+		VolumeID:       in.volumeID,
+		InitialCluster: join(plan.WithRole(cluster.RoleEtcd), "%[1]s=https://%[2]s:%[3]d", cluster.EtcdPeerPort),
+		Token:          plan.Name,
+		Endpoints:      etcdURLs(plan),
+	}
+}
+
+func etcdURLs(plan cluster.Plan) string {
+	return join(plan.WithRole(cluster.RoleEtcd), "https://%[2]s:%[3]d", cluster.EtcdClientPort)
+}
+
+// join lists machines separated by commas, each in a format of ID, address and port.
+func join(machines []cluster.Machine, format string, port int) string {
+	var list []string
+	for _, m := range machines {
+		list = append(list, fmt.Sprintf(format, m.ID, m.Address, port))
+	}
+	return strings.Join(list, ",")
+}
+
+func node(plan cluster.Plan, m cluster.Machine, token templates.BootstrapToken) *templates.Node {
+	n := &templates.Node{
+		Address:        m.Address.String(),
+		Etcd:           join(plan.WithRole(cluster.RoleEtcd), "%[2]s:%[3]d", cluster.EtcdClientPort),
+		PodCIDR:        plan.Network.PodCIDR.String(),
+		DNSService:     plan.DNSService.String(),
+		ProxyMode:      plan.Kubernetes.ProxyMode,
+		PauseImage:     cluster.PauseImage,
+		BootstrapToken: token.ID + "." + token.Secret,
+		Devcloud:       plan.Devcloud,
+	}
+	for _, server := range plan.WithRole(cluster.RoleControlPlane) {
+		n.APIServers = append(n.APIServers, templates.Server{Name: server.ID, Address: server.Address.String()})
+	}
+	var labels []string
+	for _, key := range slices.Sorted(maps.Keys(m.Labels)) {
+		labels = append(labels, key+"="+m.Labels[key])
+	}
+	n.Labels = strings.Join(labels, ",")
+	for _, t := range m.Taints {
+		n.Taints = append(n.Taints, templates.Taint{Key: t.Key, Value: t.Value, Effect: t.Effect})
+	}
+	for _, registry := range slices.Sorted(maps.Keys(plan.Artifacts.RegistryMirrors)) {
+		n.RegistryMirrors = append(n.RegistryMirrors, templates.RegistryMirror{
+			Registry: registry, URL: strings.TrimSuffix(plan.Artifacts.RegistryMirrors[registry], "/"),
+		})
+	}
+	return n
+}
+
+func controlPlane(plan cluster.Plan, m cluster.Machine, in inputs) (*templates.ControlPlane, error) {
+	key, err := hex.DecodeString(in.encryptionKey)
+	if err != nil {
+		return nil, err
+	}
+	c := &templates.ControlPlane{
+		Etcd:              etcdURLs(plan),
+		ServiceCIDR:       plan.Network.ServiceCIDR.String(),
+		EncryptionKey:     base64.StdEncoding.EncodeToString(key),
+		NodePrefix:        plan.NodePrefix(),
+		NodeCIDR:          plan.Network.CIDR.String(),
+		Reserved:          words(plan.Reserved()),
+		WorkerToken:       bootstrapToken(in.workerToken),
+		ControlPlaneToken: bootstrapToken(in.controlPlaneToken),
+	}
+	if v := plan.VirtualIP(m); v != nil {
+		c.VirtualIP = &templates.VirtualIP{
+			Address: plan.API.Address.String(), RouterID: v.RouterID, Priority: v.Priority,
+		}
+		for _, peer := range v.Peers {
+			c.VirtualIP.Peers = append(c.VirtualIP.Peers, peer.String())
+		}
+	}
+	return c, nil
+}
+
+// bootstrapToken is made of a derived secret: 22 of its digits.
+func bootstrapToken(derived string) templates.BootstrapToken {
+	return templates.BootstrapToken{ID: derived[:6], Secret: derived[6:22]}
+}
+
+func words[T fmt.Stringer](list []T) string {
+	var out []string
+	for _, s := range list {
+		out = append(out, s.String())
+	}
+	return strings.Join(out, " ")
+}
 
 // pemSize in bytes is that of our largest PEM, an API server's certificate: at preview none exists yet.
 const pemSize = 1500
@@ -15,17 +154,24 @@ const pemSize = 1500
 // that is too large for Nova fails at preview.
 func CheckUserData(plan cluster.Plan) error {
 	random := rand.New(rand.NewPCG(0, 0)) // keys do not compress, so neither must their stand-ins
+	bytes := func(n int) []byte {
+		out := make([]byte, n)
+		for i := range out {
+			out[i] = byte(random.Uint32())
+		}
+		return out
+	}
+	derived := func() string { return hex.EncodeToString(bytes(32)) }
 	var errs []error
 	for _, m := range plan.Machines {
-		var contents []string
-		for range m.PKI {
-			pem := make([]byte, pemSize*3/4)
-			for i := range pem {
-				pem[i] = byte(random.Uint32())
-			}
-			contents = append(contents, base64.StdEncoding.EncodeToString(pem))
+		in := inputs{
+			volumeID:    "00000000-0000-0000-0000-000000000000",
+			workerToken: derived(), controlPlaneToken: derived(), encryptionKey: derived(),
 		}
-		if _, err := render(plan, m, "00000000-0000-0000-0000-000000000000", contents); err != nil {
+		for _, f := range m.PKI {
+			in.files = append(in.files, base64.StdEncoding.EncodeToString(bytes(len(f.Of)*pemSize*3/4)))
+		}
+		if _, err := render(plan, m, in); err != nil {
 			errs = append(errs, err)
 		}
 	}

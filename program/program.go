@@ -15,8 +15,13 @@ import (
 
 const configKey = "kubernetes-openstack:cluster"
 
-// Run declares the stack. Whatever is wrong with the configuration is its error, before anything is declared.
-func Run(ctx *pulumi.Context) error {
+// Run is the program: it declares the stack, and has an `up` wait by watcher until the cluster works. Whatever is wrong
+// with the configuration is its error, before anything is declared.
+func Run(watcher infra.Watcher) pulumi.RunFunc {
+	return func(ctx *pulumi.Context) error { return run(ctx, watcher) }
+}
+
+func run(ctx *pulumi.Context, watcher infra.Watcher) error {
 	if err := onlyOurKeys(); err != nil {
 		return err
 	}
@@ -32,7 +37,7 @@ func Run(ctx *pulumi.Context) error {
 	if err := infra.CheckUserData(plan); err != nil {
 		return err
 	}
-	in, err := infra.New(ctx, plan)
+	in, err := infra.New(ctx, plan, watcher)
 	if err != nil {
 		return err
 	}

@@ -2,6 +2,9 @@
 package tests
 
 import (
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
 	"os"
 	"strings"
@@ -35,13 +38,27 @@ func stackConfig(t *testing.T, file string) map[string]string {
 	return config
 }
 
-// run runs the program under mocks and returns what it declared and exported.
+// edited is a stack's file with a text in it replaced.
+func edited(t *testing.T, file, old, new string) map[string]string {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	require.NoError(t, err)
+	require.Equal(t, 1, strings.Count(string(text), old), old)
+	copied := t.TempDir() + "/stack.yaml"
+	require.NoError(t, os.WriteFile(copied, []byte(strings.Replace(string(text), old, new, 1)), 0o600))
+	return stackConfig(t, copied)
+}
+
+// run runs the program under mocks, as an `up` whose machines are ready at once, and returns what it declared.
 func run(t *testing.T, stack string, config map[string]string) (*recorder, error) {
 	t.Helper()
 	r := &recorder{}
-	err := pulumi.RunErr(program.Run, pulumi.WithMocks("kubernetes-openstack", stack, r),
-		func(info *pulumi.RunInfo) { info.Config = config })
-	return r, err
+	return r, runWith(r, stack, config, &watcher{}, false)
+}
+
+func runWith(r *recorder, stack string, config map[string]string, w *watcher, preview bool) error {
+	return pulumi.RunErr(program.Run(w), pulumi.WithMocks("kubernetes-openstack", stack, r),
+		func(info *pulumi.RunInfo) { info.Config, info.DryRun = config, preview })
 }
 
 // recorder is the mocked cloud: it records what is declared, and answers with IDs and keys that tell what they are.
@@ -68,6 +85,8 @@ func (r *recorder) NewResource(args pulumi.MockResourceArgs) (string, resource.P
 		out["certPem"] = resource.NewStringProperty("certificate " + args.Name)
 	case "CertRequest":
 		out["certRequestPem"] = resource.NewStringProperty("request " + args.Name)
+	case "LoadBalancer":
+		out["vipPortId"] = resource.NewStringProperty("Port/" + args.Name)
 	case "FloatingIp":
 		out["address"] = resource.NewStringProperty("203.0.113.10")
 	}
@@ -88,14 +107,38 @@ func (r *recorder) named(token, name string) pulumi.MockResourceArgs {
 	return pulumi.MockResourceArgs{}
 }
 
-// The whole resource graph, for the development cluster and for the documented production stack.
+// The whole resource graph, for the development cluster and for the documented production stack. It is the same in a
+// preview, which asks no cloud.
 func TestResourceGraph(t *testing.T) {
 	for stack, file := range map[string]string{"dev": "../Pulumi.dev.yaml", "prod": "../Pulumi.prod.yaml.example"} {
 		t.Run(stack, func(t *testing.T) {
 			r, err := run(t, stack, stackConfig(t, file))
 			require.NoError(t, err)
 			golden(t, "testdata/"+stack+".golden", graph(r.resources))
+
+			preview, w := &recorder{}, &watcher{}
+			require.NoError(t, runWith(preview, stack, stackConfig(t, file), w, true))
+			assert.Equal(t, graph(r.resources), graph(preview.resources))
+			assert.Empty(t, w.calls)
 		})
+	}
+}
+
+// Octavia has the API's address, and no machine may.
+func TestOctavia(t *testing.T) {
+	r, err := run(t, "prod", edited(t, "../Pulumi.prod.yaml.example", "loadBalancer: keepalived", "loadBalancer: octavia"))
+	require.NoError(t, err)
+	var endpoint []pulumi.MockResourceArgs
+	for _, res := range r.resources {
+		if strings.Contains(res.RegisterRPC.GetParent(), "infra:Endpoint::") || strings.HasSuffix(res.TypeToken, ":Endpoint") {
+			endpoint = append(endpoint, res)
+		}
+		assert.NotContains(t, plain(res.Inputs["allowedAddressPairs"]), "10.20.0.10", res.Name)
+		assert.NotContains(t, plain(res.Inputs["protocol"]), "vrrp", res.Name)
+	}
+	golden(t, "testdata/octavia.golden", graph(endpoint))
+	for _, f := range writtenFiles(t, r.named("openstack:compute/instance:Instance", "prod-control-plane-0")) {
+		assert.NotContains(t, f.Path, "keepalived")
 	}
 }
 
@@ -127,8 +170,9 @@ func TestUserDataHoldsWhatTheRoleHas(t *testing.T) {
 		"dev-worker-0": nil,
 		"dev-etcd-0":   {"dev-etcd-0-server", "dev-etcd-0-peer", "dev-etcd-root"},
 		"dev-control-plane-1": {
-			"dev-service-account", "dev-control-plane-1-apiserver", "dev-apiserver-kubelet-client", "dev-etcd-apiserver",
-			"dev-front-proxy-client", "dev-controller-manager", "dev-scheduler",
+			"dev-service-account", "dev-kubernetes-node-ca", "dev-control-plane-1-apiserver", "dev-apiserver-kubelet-client",
+			"dev-etcd-apiserver", "dev-front-proxy-client", "dev-controller-manager", "dev-scheduler",
+			"dev-kubelet-csr-approver", "dev-admin",
 		},
 	} {
 		files := writtenFiles(t, r.named(instance, name))
@@ -138,9 +182,38 @@ func TestUserDataHoldsWhatTheRoleHas(t *testing.T) {
 				keys = append(keys, strings.TrimSpace(key))
 				assert.Equal(t, "0600", f.Permissions, f.Path)
 			}
+			if f.Path == "/etc/kubernetes/pki/client-ca.crt" {
+				assert.Equal(t, "certificate dev-kubernetes-cacertificate dev-kubernetes-node-ca", f.Content)
+			}
 		}
 		assert.ElementsMatch(t, want, keys, name)
 	}
+}
+
+// What a worker can join with makes nobody a control plane: it has its own token and nothing of the others' secrets.
+func TestDerivedSecrets(t *testing.T) {
+	r, err := run(t, "dev", stackConfig(t, "../Pulumi.dev.yaml"))
+	require.NoError(t, err)
+	digest := func(key string) string {
+		sum := sha256.Sum256([]byte("PRIVATE KEY " + key))
+		return hex.EncodeToString(sum[:])
+	}
+	worker, controlPlane := digest("dev-worker-token"), digest("dev-control-plane-token")
+	encryption, err := hex.DecodeString(digest("dev-encryption"))
+	require.NoError(t, err)
+	all := map[string]string{}
+	for _, name := range []string{"dev-worker-0", "dev-control-plane-0", "dev-etcd-0"} {
+		for _, f := range writtenFiles(t, r.named("openstack:compute/instance:Instance", name)) {
+			all[name] += f.Content
+		}
+	}
+	assert.Contains(t, all["dev-worker-0"], worker[:6]+"."+worker[6:22])
+	assert.Contains(t, all["dev-control-plane-0"], controlPlane[:6]+"."+controlPlane[6:22])
+	assert.Contains(t, all["dev-control-plane-0"], base64.StdEncoding.EncodeToString(encryption))
+	for _, secret := range []string{controlPlane[6:22], base64.StdEncoding.EncodeToString(encryption)} {
+		assert.NotContains(t, all["dev-worker-0"], secret)
+	}
+	assert.NotContains(t, all["dev-etcd-0"], worker[6:22])
 }
 
 // Whatever is wrong with a configuration is said at once, before anything is declared.

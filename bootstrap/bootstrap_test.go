@@ -1,0 +1,271 @@
+package bootstrap
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/gophercloud/gophercloud/v2"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// nova is Nova with one instance in it.
+type nova struct {
+	mu       sync.Mutex
+	name     string
+	status   string
+	fault    string
+	consoles []string // one for each look; the last one stays
+	looks    int
+}
+
+func (n *nova) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	fault := map[string]any{"message": n.fault}
+	server := map[string]any{"id": "uuid", "name": n.name, "status": n.status, "fault": fault}
+	answer := map[string]any{}
+	switch {
+	case n.status == "":
+		http.NotFound(w, r)
+		return
+	case r.Method == http.MethodPost:
+		if len(n.consoles) == 0 {
+			http.Error(w, "no compute", http.StatusServiceUnavailable)
+			return
+		}
+		answer["output"] = n.consoles[min(n.looks, len(n.consoles)-1)]
+		n.looks++
+	case r.URL.Path == "/servers/detail":
+		answer["servers"] = []any{server}
+	default:
+		answer["server"] = server
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(answer)
+}
+
+// cloudOf is a Cloud on that Nova.
+func cloudOf(t *testing.T, n *nova) *Cloud {
+	server := httptest.NewServer(n)
+	t.Cleanup(server.Close)
+	client := &gophercloud.ServiceClient{ProviderClient: &gophercloud.ProviderClient{}, Endpoint: server.URL + "/"}
+	return newCloud(func() (*gophercloud.ServiceClient, error) { return client, nil }, time.Millisecond)
+}
+
+func console(lines ...string) string { return strings.Join(lines, "\r\n") + "\r\n" }
+
+// wait waits for the instance and gives what was logged.
+func wait(t *testing.T, n *nova, timeout time.Duration) ([]string, error) {
+	t.Helper()
+	var logged []string
+	machine := Machine{Name: "dev-worker-0", ID: "uuid", Timeout: timeout}
+	err := cloudOf(t, n).Machine(t.Context(), machine, func(line string) error {
+		logged = append(logged, line)
+		return nil
+	})
+	return logged, err
+}
+
+func TestMachineBecomesReady(t *testing.T) {
+	n := &nova{status: "ACTIVE", consoles: []string{
+		"",
+		console("Booting", "bootstrap: boot 1", "bootstrap: artifacts: started"),
+		console("Booting", "bootstrap: boot 1", "bootstrap: artifacts: started",
+			"dev-worker-0 login: bootstrap: artifacts: done after 3 s"),
+		console("\x1b[0;32mbootstrap: boot 1\x1b[0m", "bootstrap: artifacts: started",
+			"bootstrap: artifacts: done after 3 s", "noise", "bootstrap: ready after 9 s"),
+	}}
+	logged, err := wait(t, n, time.Minute)
+	require.NoError(t, err)
+	assert.Equal(t, []string{"boot 1", "artifacts: started", "artifacts: done after 3 s", "ready after 9 s"}, logged)
+}
+
+// An `up` that changes nothing looks once, and is quiet.
+func TestMachineThatIsReady(t *testing.T) {
+	n := &nova{status: "ACTIVE", consoles: []string{console("bootstrap: boot 1", "bootstrap: node: started", "bootstrap: ready after 9 s")}}
+	logged, err := wait(t, n, time.Minute)
+	require.NoError(t, err)
+	assert.Empty(t, logged)
+	assert.Equal(t, 1, n.looks)
+}
+
+// What a machine said before its last boot, or before something broke, counts no more.
+func TestMachineThatWasReady(t *testing.T) {
+	for name, text := range map[string]string{
+		"rebooted": console("bootstrap: ready after 9 s", "bootstrap: boot 2", "bootstrap: etcd: started"),
+		"broken":   console("bootstrap: boot 1", "bootstrap: ready after 9 s", "bootstrap: etcd: waiting: no quorum"),
+	} {
+		_, err := wait(t, &nova{status: "ACTIVE", consoles: []string{text}}, 20*time.Millisecond)
+		assert.ErrorContains(t, err, "etcd is ", name)
+	}
+	_, err := wait(t, &nova{status: "SHUTOFF", consoles: []string{console("bootstrap: ready after 9 s")}}, 20*time.Millisecond)
+	assert.ErrorContains(t, err, "it said so, but its instance is not ACTIVE")
+}
+
+func TestFailures(t *testing.T) {
+	for _, row := range []struct {
+		name string
+		nova *nova
+		want string
+	}{
+		{"a step fails", &nova{status: "ACTIVE", consoles: []string{console(
+			"bootstrap: boot 1", "bootstrap: artifacts: started",
+			"bootstrap: artifacts: failing: curl: (22) 404", "bootstrap: log: old",
+			"bootstrap: kubelet: waiting: artifacts", "bootstrap: containerd: failing: no such file", "bootstrap: log: other",
+			"bootstrap: artifacts: failing: kubelet: wrong sha256", "bootstrap: log: get https://dl.k8s.io/kubelet",
+			"kernel: noise", "bootstrap: log: kubelet: wrong sha256",
+		)}}, `dev-worker-0 is not ready after 50ms: artifacts is failing: kubelet: wrong sha256
+    get https://dl.k8s.io/kubelet
+    kubelet: wrong sha256
+  containerd is failing: no such file too
+  more: openstack console log show uuid; on the machine: journalctl -u artifacts`},
+		{"a step waits", &nova{status: "ACTIVE", consoles: []string{console("bootstrap: kubelet: started", "bootstrap: etcd: waiting: dev-etcd-1 does not answer")}},
+			`dev-worker-0 is not ready after 50ms: etcd is waiting: dev-etcd-1 does not answer
+  more: openstack console log show uuid; on the machine: journalctl -u etcd`},
+		{"a step takes long", &nova{status: "ACTIVE", consoles: []string{console("bootstrap: node: started")}},
+			`dev-worker-0 is not ready after 50ms: node is not done
+  more: openstack console log show uuid; on the machine: journalctl -u kubelet`},
+		{"between two steps", &nova{status: "ACTIVE", consoles: []string{console("bootstrap: etcd: started", "bootstrap: etcd: done after 2 s")}},
+			`dev-worker-0 is not ready after 50ms: the last it said is "etcd: done after 2 s"
+  more: openstack console log show uuid; on the machine: journalctl -u cloud-final`},
+		{"silence", &nova{status: "ACTIVE", consoles: []string{console("GRUB", "No bootable device")}},
+			`dev-worker-0 is not ready after 50ms: it never said anything; its console ends:
+    GRUB
+    No bootable device
+  more: openstack console log show uuid; on the machine: journalctl -u cloud-final`},
+		{"an instance in ERROR", &nova{status: "ERROR", fault: "No valid host"},
+			"dev-worker-0: its instance uuid is in ERROR: No valid host\n  `pulumi up` replaces it once the cause is gone; more: openstack server show uuid"},
+		{"an instance that somebody deleted", &nova{}, "dev-worker-0: its instance uuid is gone"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			_, err := wait(t, row.nova, 50*time.Millisecond)
+			assert.EqualError(t, err, row.want)
+		})
+	}
+	_, err := wait(t, &nova{status: "ACTIVE"}, 50*time.Millisecond)
+	assert.ErrorContains(t, err, "its console cannot be read")
+	assert.ErrorContains(t, err, "no compute")
+}
+
+// An engine that gave up takes its machines' waiting with it.
+func TestNobodyListens(t *testing.T) {
+	n := &nova{status: "ACTIVE", consoles: []string{console("bootstrap: boot 1")}}
+	err := cloudOf(t, n).Machine(t.Context(), Machine{Name: "m", ID: "uuid", Timeout: time.Minute}, func(string) error {
+		return errors.New("EOF")
+	})
+	assert.EqualError(t, err, "m: the engine is gone: EOF")
+}
+
+func TestWorking(t *testing.T) {
+	ready := console("bootstrap: ready after 1 s")
+	for _, row := range []struct {
+		nova *nova
+		want map[string]bool
+	}{
+		{&nova{name: "dev-etcd-0", status: "ACTIVE", consoles: []string{ready}}, map[string]bool{"dev-etcd-0": true}},
+		{&nova{name: "dev-etcd-0", status: "ACTIVE", consoles: []string{""}}, map[string]bool{}},
+		{&nova{name: "dev-etcd-0", status: "SHUTOFF", consoles: []string{ready}}, map[string]bool{}},
+		{&nova{name: "dev-etcd-0", status: "ACTIVE"}, map[string]bool{"dev-etcd-0": true}},
+		{&nova{name: "dev-etcd-00", status: "ACTIVE", consoles: []string{ready}}, map[string]bool{}},
+	} {
+		got, err := cloudOf(t, row.nova).Working(t.Context(), []string{"dev-etcd-0", "dev-etcd-1"})
+		require.NoError(t, err)
+		assert.Equal(t, row.want, got, "%+v", row.nova)
+	}
+	_, err := cloudOf(t, &nova{}).Working(t.Context(), []string{"dev-etcd-0"})
+	assert.Error(t, err)
+}
+
+func TestNews(t *testing.T) {
+	for _, row := range [][3]string{
+		{"", "a b", "a b"}, {"a b", "a b c", "c"}, {"a b c", "b c d", "d"}, {"a b", "c", "c"}, {"a b", "a b", ""},
+	} {
+		assert.Equal(t, strings.Fields(row[2]), append([]string{}, news(strings.Fields(row[0]), strings.Fields(row[1]))...), row)
+	}
+}
+
+// kubeAPI is an API server that answers /readyz and nodes with what is set.
+func kubeAPI(t *testing.T, readyz func() (int, string), nodes func() string) string {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/readyz" {
+			code, text := readyz()
+			w.WriteHeader(code)
+			fmt.Fprint(w, text)
+			return
+		}
+		assert.Equal(t, "/api/v1/nodes", r.URL.Path)
+		fmt.Fprint(w, nodes())
+	}))
+	t.Cleanup(server.Close)
+	return kubeconfigOf(server.URL)
+}
+
+func kubeconfigOf(server string) string {
+	return fmt.Sprintf(`{apiVersion: v1, kind: Config, current-context: a, clusters: [{name: a, cluster: {server: %q}}],
+		contexts: [{name: a, context: {cluster: a}}]}`, server)
+}
+
+func nodeJSON(name, providerID, ready string) string {
+	return fmt.Sprintf(`{"metadata": {"name": %q}, "spec": {"providerID": %q}, "status": {"conditions": [
+		{"type": "MemoryPressure", "status": "False"},
+		{"type": "Ready", "status": %q, "reason": "KubeletNotReady", "message": "no CNI"}]}}`, name, providerID, ready)
+}
+
+func nodesJSON(nodes ...string) func() string {
+	return func() string { return `{"items": [` + strings.Join(nodes, ",") + `]}` }
+}
+
+func ok() (int, string) { return http.StatusOK, "ok" }
+
+func TestCluster(t *testing.T) {
+	looks := 0
+	kubeconfig := kubeAPI(t, func() (int, string) {
+		if looks++; looks == 1 {
+			return http.StatusInternalServerError, "[+]ping ok\n[-]etcd failed: reason withheld\nreadyz check failed"
+		}
+		return ok()
+	}, func() string {
+		switch looks {
+		case 2:
+			return nodesJSON(nodeJSON("a", "openstack:///1", "False"))()
+		case 3:
+			return nodesJSON(nodeJSON("a", "openstack:///1", "True"), nodeJSON("b", "openstack:///old", "True"))()
+		}
+		return nodesJSON(nodeJSON("a", "openstack:///1", "True"), nodeJSON("b", "openstack:///2", "True"), nodeJSON("other", "", "False"))()
+	})
+	var logged []string
+	err := newCloud(nil, time.Millisecond).Cluster(t.Context(),
+		Cluster{kubeconfig, map[string]string{"a": "1", "b": "2"}, time.Minute},
+		func(line string) error { logged = append(logged, line); return nil })
+	require.NoError(t, err)
+	assert.Equal(t, []string{
+		"the Kubernetes API is not ready: /readyz: 500 Internal Server Error: [-]etcd failed: reason withheld",
+		"2 of 2 nodes are not Ready: a (KubeletNotReady: no CNI), b (no such node)",
+		`1 of 2 nodes are not Ready: b (is "openstack:///old", not openstack:///2)`,
+	}, logged)
+}
+
+func TestClusterFailures(t *testing.T) {
+	silent := func(string) error { return nil }
+	cluster := Cluster{kubeAPI(t, ok, nodesJSON(nodeJSON("a", "openstack:///1", "Unknown"))), map[string]string{"a": "1"}, 100 * time.Millisecond}
+	assert.EqualError(t, newCloud(nil, time.Millisecond).Cluster(context.Background(), cluster, silent),
+		"after 100ms: 1 of 1 nodes are not Ready: a (KubeletNotReady: no CNI)\n  more: kubectl get nodes, with the output kubeconfig")
+
+	cluster.Kubeconfig = kubeconfigOf("http://127.0.0.1:1")
+	err := newCloud(nil, time.Millisecond).Cluster(context.Background(), cluster, silent)
+	assert.ErrorContains(t, err, "after 100ms: the Kubernetes API is not ready: ")
+	assert.ErrorContains(t, err, "connection refused")
+	assert.ErrorContains(t, err, "do api.allow, api.floatingIP and api.proxy let this host reach it?")
+
+	cluster.Kubeconfig = "no YAML"
+	assert.Error(t, newCloud(nil, time.Millisecond).Cluster(context.Background(), cluster, silent))
+}

@@ -1,0 +1,97 @@
+// Package bootstrap watches machines on their way from an instance that Nova calls ACTIVE to a working part of a
+// cluster: each says on its console, which Nova keeps, what it does and what fails (bootstrap-report.service). So no
+// machine needs to be reachable. Then it asks the cluster's own API.
+package bootstrap
+
+import (
+	"context"
+	"net/http"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/gophercloud/gophercloud/v2"
+	"github.com/gophercloud/gophercloud/v2/openstack/compute/v2/servers"
+	"github.com/gophercloud/utils/v2/openstack/clientconfig"
+)
+
+// Cloud is the OpenStack project that the machines are in.
+type Cloud struct {
+	compute func() (*gophercloud.ServiceClient, error)
+	// interval between two looks at one machine.
+	interval time.Duration
+	// slots limit how many consoles are read at once.
+	slots chan struct{}
+}
+
+// NewCloud is the project that OS_CLOUD or OS_* name. It connects when it is first asked: a preview asks nothing.
+func NewCloud() *Cloud {
+	return newCloud(sync.OnceValues(func() (*gophercloud.ServiceClient, error) {
+		return clientconfig.NewServiceClient(context.Background(), "compute", nil)
+	}), 3*time.Second)
+}
+
+func newCloud(compute func() (*gophercloud.ServiceClient, error), interval time.Duration) *Cloud {
+	return &Cloud{compute: compute, interval: interval, slots: make(chan struct{}, 8)}
+}
+
+// Working tells which of the machines of these names work now: an instance is there, and ready is the last it said. One
+// whose console cannot be read may work, so it is taken to.
+func (c *Cloud) Working(ctx context.Context, names []string) (map[string]bool, error) {
+	working := map[string]bool{}
+	compute, err := c.compute()
+	if err != nil || len(names) == 0 {
+		return working, err
+	}
+	var quoted []string
+	for _, name := range names {
+		quoted = append(quoted, regexp.QuoteMeta(name))
+	}
+	pages, err := servers.List(compute, servers.ListOpts{Name: "^(" + strings.Join(quoted, "|") + ")$"}).AllPages(ctx)
+	if err != nil {
+		return nil, err
+	}
+	list, err := servers.ExtractServers(pages)
+	if err != nil {
+		return nil, err
+	}
+	for _, server := range list {
+		if server.Status != "ACTIVE" || !slices.Contains(names, server.Name) {
+			continue
+		}
+		console, err := c.console(ctx, server.ID)
+		if r := parse(console); err != nil || r.ready {
+			working[server.Name] = true
+		}
+	}
+	return working, nil
+}
+
+func (c *Cloud) console(ctx context.Context, id string) (string, error) {
+	compute, err := c.compute()
+	if err != nil {
+		return "", err
+	}
+	select {
+	case c.slots <- struct{}{}:
+		defer func() { <-c.slots }()
+	case <-ctx.Done():
+		return "", ctx.Err()
+	}
+	return servers.ShowConsoleOutput(ctx, compute, id, servers.ShowConsoleOutputOpts{}).Extract()
+}
+
+// server is the instance, or nil where there is none.
+func (c *Cloud) server(ctx context.Context, id string) (*servers.Server, error) {
+	compute, err := c.compute()
+	if err != nil {
+		return nil, err
+	}
+	server, err := servers.Get(ctx, compute, id).Extract()
+	if gophercloud.ResponseCodeIs(err, http.StatusNotFound) {
+		return nil, nil
+	}
+	return server, err
+}

@@ -1,0 +1,180 @@
+package bootstrap
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+)
+
+// Cluster to wait for.
+type Cluster struct {
+	Kubeconfig string
+	// Nodes are the instances' IDs by the nodes' names.
+	Nodes map[string]string
+	// Timeout from now.
+	Timeout time.Duration
+}
+
+// Cluster waits until the API is ready and every node is: Ready, and the instance that is meant. log is as Machine's.
+func (c *Cloud) Cluster(ctx context.Context, cluster Cluster, log func(line string) error) error {
+	api, err := newAPI(cluster.Kubeconfig)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, cluster.Timeout)
+	defer cancel()
+	var last error
+	for {
+		err := api.ready(ctx, cluster.Nodes)
+		if err == nil {
+			return nil
+		}
+		if ctx.Err() == nil && (last == nil || err.Error() != last.Error()) {
+			if err := log(err.Error()); err != nil {
+				return fmt.Errorf("the engine is gone: %w", err)
+			}
+			last = err
+		}
+		select {
+		case <-ctx.Done():
+			if last == nil || !errors.Is(ctx.Err(), context.DeadlineExceeded) {
+				return err
+			}
+			const more = "more: kubectl get nodes, with the output kubeconfig"
+			return fmt.Errorf("after %s: %w\n  %s%s", cluster.Timeout, last, more, hint(last))
+		case <-time.After(c.interval):
+		}
+	}
+}
+
+// unreachable is an API that does not answer at all.
+type unreachable struct{ error }
+
+// hint is for what an unreachable API most often is.
+func hint(err error) string {
+	var u unreachable
+	if !errors.As(err, &u) {
+		return ""
+	}
+	return "; do api.allow, api.floatingIP and api.proxy let this host reach it?"
+}
+
+// api is a cluster's, as its kubeconfig has it.
+type api struct {
+	client *http.Client
+	url    string
+}
+
+func newAPI(kubeconfig string) (*api, error) {
+	config, err := clientcmd.RESTConfigFromKubeConfig([]byte(kubeconfig))
+	if err != nil {
+		return nil, err
+	}
+	config.Timeout = 10 * time.Second
+	client, err := rest.HTTPClientFor(config)
+	return &api{client, strings.TrimSuffix(config.Host, "/")}, err
+}
+
+// ready is nil, or what is not.
+func (a *api) ready(ctx context.Context, instances map[string]string) error {
+	if _, err := a.get(ctx, "/readyz"); err != nil {
+		return fmt.Errorf("the Kubernetes API is not ready: %w", err)
+	}
+	body, err := a.get(ctx, "/api/v1/nodes")
+	if err != nil {
+		return fmt.Errorf("the Kubernetes API does not list its nodes: %w", err)
+	}
+	var list struct{ Items []node }
+	if err := json.Unmarshal(body, &list); err != nil {
+		return fmt.Errorf("the Kubernetes API's nodes: %w", err)
+	}
+	byName := map[string]node{}
+	for _, n := range list.Items {
+		byName[n.Metadata.Name] = n
+	}
+	var missing []string
+	for _, name := range slices.Sorted(maps.Keys(instances)) {
+		n, registered := byName[name]
+		want := "openstack:///" + instances[name]
+		switch reason := n.notReady(); {
+		case !registered:
+			missing = append(missing, name+" (no such node)")
+		case n.Spec.ProviderID != want:
+			missing = append(missing, fmt.Sprintf("%s (is %q, not %s)", name, n.Spec.ProviderID, want))
+		case reason != "":
+			missing = append(missing, fmt.Sprintf("%s (%s)", name, reason))
+		}
+	}
+	if len(missing) > 0 {
+		return fmt.Errorf("%d of %d nodes are not Ready: %s", len(missing), len(instances), strings.Join(missing, ", "))
+	}
+	return nil
+}
+
+func (a *api) get(ctx context.Context, path string) ([]byte, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, a.url+path, nil)
+	if err != nil {
+		return nil, err
+	}
+	response, err := a.client.Do(request)
+	if err != nil {
+		return nil, unreachable{err}
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	if err != nil {
+		return nil, unreachable{err}
+	}
+	if response.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("%s: %s: %s", path, response.Status, strings.Join(failingChecks(string(body)), "; "))
+	}
+	return body, nil
+}
+
+// failingChecks are the lines of a /readyz that say what fails, else the first line.
+func failingChecks(body string) []string {
+	var failing []string
+	lines := strings.Split(strings.TrimSpace(body), "\n")
+	for _, line := range lines {
+		if strings.HasPrefix(line, "[-]") {
+			failing = append(failing, line)
+		}
+	}
+	if failing == nil {
+		return lines[:1]
+	}
+	return failing
+}
+
+// node is what is asked of a Node.
+type node struct {
+	Metadata struct{ Name string }
+	Spec     struct{ ProviderID string }
+	Status   struct {
+		Conditions []struct{ Type, Status, Reason, Message string }
+	}
+}
+
+// notReady is why n is not Ready, or "".
+func (n node) notReady() string {
+	for _, c := range n.Status.Conditions {
+		if c.Type != "Ready" {
+			continue
+		}
+		if c.Status == "True" {
+			return ""
+		}
+		return c.Reason + ": " + c.Message
+	}
+	return "without a Ready condition"
+}

@@ -1,0 +1,115 @@
+package bootstrap
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// Machine to wait for.
+type Machine struct {
+	// Name is its hostname, ID its instance's.
+	Name, ID string
+	// Timeout from now.
+	Timeout time.Duration
+}
+
+// statusEvery is how many looks at a console go with one at the instance's status.
+const statusEvery = 10
+
+// Machine waits until a machine is ready. log gets each line it says, and tells by an error that nobody listens any
+// more; a machine that is ready already says nothing. The error is a report: machine, step, log, where to look.
+func (c *Cloud) Machine(ctx context.Context, m Machine, log func(line string) error) error {
+	ctx, cancel := context.WithTimeout(ctx, m.Timeout)
+	defer cancel()
+	var last report
+	var console string
+	var consoleErr error
+	for look := 0; ; look++ {
+		text, err := c.console(ctx, m.ID)
+		if err == nil {
+			now := parse(text)
+			lines := news(last.lines, now.lines)
+			if look == 0 && now.ready {
+				lines = nil // an old story
+			}
+			for _, line := range lines {
+				if err := log(line); err != nil {
+					return fmt.Errorf("%s: the engine is gone: %w", m.Name, err)
+				}
+			}
+			last, console = now, text
+		}
+		if ctx.Err() == nil {
+			consoleErr = err
+		}
+		if last.ready || look%statusEvery == 0 {
+			if active, err := c.active(ctx, m); err != nil || last.ready && active {
+				return err
+			}
+		}
+		select {
+		case <-ctx.Done():
+			if !errors.Is(ctx.Err(), context.DeadlineExceeded) {
+				return ctx.Err()
+			}
+			return last.failure(m, console, consoleErr)
+		case <-time.After(c.interval):
+		}
+	}
+}
+
+// active tells whether the instance runs. The error is one where no waiting helps: that Nova does not answer is none.
+func (c *Cloud) active(ctx context.Context, m Machine) (bool, error) {
+	server, err := c.server(ctx, m.ID)
+	switch {
+	case err != nil:
+		return false, nil
+	case server == nil:
+		return false, fmt.Errorf("%s: its instance %s is gone", m.Name, m.ID)
+	case server.Status == "ERROR":
+		return false, fmt.Errorf("%s: its instance %s is in ERROR: %s\n"+
+			"  `pulumi up` replaces it once the cause is gone; more: openstack server show %[2]s", m.Name, m.ID, server.Fault.Message)
+	}
+	return server.Status == "ACTIVE", nil
+}
+
+// failure says why m is not ready.
+func (r *report) failure(m Machine, console string, consoleErr error) error {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s is not ready after %s: ", m.Name, m.Timeout)
+	indented := func(lines []string) {
+		for _, line := range lines {
+			b.WriteString("\n    " + line)
+		}
+	}
+	unit := "cloud-final"
+	switch step := r.cause(); {
+	case step != nil:
+		unit = step.name
+		fmt.Fprintf(&b, "%s is %s", step.name, strings.Replace(step.state, "started", "not done", 1))
+		indented(step.log)
+	case consoleErr != nil:
+		fmt.Fprintf(&b, "its console cannot be read: %s", consoleErr)
+	case r.ready:
+		b.WriteString("it said so, but its instance is not ACTIVE")
+	case len(r.lines) > 0:
+		fmt.Fprintf(&b, "the last it said is %q", r.lines[len(r.lines)-1])
+	default:
+		b.WriteString("it never said anything; its console ends:")
+		lines := consoleLines(console)
+		indented(lines[max(0, len(lines)-10):])
+	}
+	for _, other := range r.steps {
+		if strings.HasPrefix(other.state, "failing: ") && other.name != unit {
+			fmt.Fprintf(&b, "\n  %s is %s too", other.name, other.state)
+		}
+	}
+	if unit == "node" {
+		unit = "kubelet"
+	}
+	fmt.Fprintf(&b, "\n  more: openstack console log show %s; on the machine: journalctl -u %s", m.ID, unit)
+	return errors.New(b.String())
+}

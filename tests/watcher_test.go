@@ -1,0 +1,157 @@
+package tests
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"kubernetes-openstack/bootstrap"
+)
+
+// watcher is machines that are ready as soon as they exist, but for those that are said to be broken.
+type watcher struct {
+	// working are those that work when the program begins; broken those that never will.
+	working, broken []string
+
+	mu      sync.Mutex
+	calls   []string
+	cluster bootstrap.Cluster
+	// meanwhile is called where a machine is being waited for.
+	meanwhile func(name string)
+}
+
+func (w *watcher) called(name string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.calls = append(w.calls, name)
+}
+
+func (w *watcher) Working(_ context.Context, names []string) (map[string]bool, error) {
+	w.called("working " + strings.Join(names, " "))
+	working := map[string]bool{}
+	for _, name := range w.working {
+		working[name] = true
+	}
+	return working, nil
+}
+
+func (w *watcher) Machine(_ context.Context, m bootstrap.Machine, log func(string) error) error {
+	w.called("machine " + m.Name)
+	if m.ID != "Instance/"+m.Name || m.Timeout == 0 {
+		return fmt.Errorf("asked for %+v", m)
+	}
+	if w.meanwhile != nil {
+		w.meanwhile(m.Name)
+	}
+	if slices.Contains(w.broken, m.Name) {
+		return errors.New(m.Name + " is not ready after 15m0s: artifacts is failing: no route to host")
+	}
+	return log("ready after 9 s")
+}
+
+func (w *watcher) Cluster(_ context.Context, c bootstrap.Cluster, log func(string) error) error {
+	w.called("cluster")
+	w.cluster = c
+	return log("all nodes are Ready")
+}
+
+func (r *recorder) instances() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var names []string
+	for _, res := range r.resources {
+		if res.TypeToken == "openstack:compute/instance:Instance" {
+			names = append(names, res.Name)
+		}
+	}
+	return names
+}
+
+// The cluster is asked for when every machine is ready, and for each node's own instance.
+func TestUpWaits(t *testing.T) {
+	r, w := &recorder{}, &watcher{}
+	require.NoError(t, runWith(r, "dev", stackConfig(t, "../Pulumi.dev.yaml"), w, false))
+	assert.Equal(t, "working dev-etcd-0 dev-etcd-1 dev-etcd-2 dev-control-plane-0 dev-control-plane-1", w.calls[0])
+	assert.ElementsMatch(t, []string{
+		"machine dev-etcd-0", "machine dev-etcd-1", "machine dev-etcd-2", "machine dev-control-plane-0",
+		"machine dev-control-plane-1", "machine dev-worker-0", "machine dev-worker-1",
+	}, w.calls[1:8])
+	assert.Equal(t, []string{"cluster"}, w.calls[8:])
+	assert.Equal(t, map[string]string{
+		"dev-control-plane-0": "Instance/dev-control-plane-0", "dev-control-plane-1": "Instance/dev-control-plane-1",
+		"dev-worker-0": "Instance/dev-worker-0", "dev-worker-1": "Instance/dev-worker-1",
+	}, w.cluster.Nodes)
+	assert.Contains(t, w.cluster.Kubeconfig, "server: https://203.0.113.10:6443")
+	assert.Contains(t, w.cluster.Kubeconfig, "proxy-url: http://127.0.0.1:3128")
+}
+
+// A first etcd member is not ready before the others: no machine of a new cluster waits for another.
+func TestNewMachinesComeSideBySide(t *testing.T) {
+	r := &recorder{}
+	var all sync.WaitGroup
+	all.Add(7)
+	w := &watcher{meanwhile: func(string) { all.Done(); all.Wait() }} // each is ready only when all exist
+	require.NoError(t, runWith(r, "dev", stackConfig(t, "../Pulumi.dev.yaml"), w, false))
+}
+
+// Of the machines that work, one is left alone until all before it work: those that don't, whatever their index, and
+// then the ones of a lower index.
+func TestWorkingMachinesGoOneByOne(t *testing.T) {
+	r := &recorder{}
+	var mu sync.Mutex
+	seen := map[string][]string{}
+	w := &watcher{
+		working: []string{"dev-etcd-0", "dev-etcd-1", "dev-control-plane-0", "dev-control-plane-1"},
+		meanwhile: func(name string) {
+			mu.Lock()
+			defer mu.Unlock()
+			seen[name] = r.instances()
+		},
+	}
+	require.NoError(t, runWith(r, "dev", stackConfig(t, "../Pulumi.dev.yaml"), w, false))
+	for name, later := range map[string][]string{
+		"dev-etcd-2":          {"dev-etcd-0", "dev-etcd-1"},
+		"dev-etcd-0":          {"dev-etcd-1"},
+		"dev-control-plane-0": {"dev-control-plane-1"},
+	} {
+		for _, other := range later {
+			assert.NotContains(t, seen[name], other, "was touched before %s was ready", name)
+		}
+	}
+	assert.Len(t, r.instances(), 7)
+}
+
+// The order is the program's alone: the engine would replace a machine because another one is.
+func TestNoInstanceDependsOnAnother(t *testing.T) {
+	r := &recorder{}
+	w := &watcher{working: []string{"dev-etcd-0", "dev-etcd-1", "dev-etcd-2"}}
+	require.NoError(t, runWith(r, "dev", stackConfig(t, "../Pulumi.dev.yaml"), w, false))
+	for _, res := range r.resources {
+		if res.TypeToken != "openstack:compute/instance:Instance" {
+			continue
+		}
+		for _, urn := range res.RegisterRPC.GetDependencies() {
+			assert.NotContains(t, urn, "compute/instance:Instance", res.Name)
+		}
+		assert.True(t, res.Inputs["userData"].IsSecret(), res.Name)
+	}
+}
+
+// A machine that does not become ready fails the `up`, and no machine after it is touched; the others go on.
+func TestMachineThatIsNotReady(t *testing.T) {
+	r := &recorder{}
+	w := &watcher{working: []string{"dev-etcd-0", "dev-etcd-1", "dev-etcd-2"}, broken: []string{"dev-etcd-1"}}
+	err := runWith(r, "dev", stackConfig(t, "../Pulumi.dev.yaml"), w, false)
+	assert.ErrorContains(t, err, "dev-etcd-1 is not ready")
+	assert.NotContains(t, w.calls, "cluster")
+	assert.ElementsMatch(t, []string{
+		"dev-etcd-0", "dev-etcd-1", "dev-control-plane-0", "dev-control-plane-1", "dev-worker-0", "dev-worker-1",
+	}, r.instances())
+}
