@@ -164,7 +164,8 @@ func (m Machine) systems() []string {
 		names = append(names, "etcd-proxy", "api-proxy", "containerd", "kubelet", "kube-proxy")
 	}
 	if m.ControlPlane != nil {
-		names = append(names, "kube-apiserver", "kube-controller-manager", "kube-scheduler", "cluster-resources", "kubelet-csr-approver")
+		names = append(names, "kube-apiserver", "kube-controller-manager", "kube-scheduler",
+			"cluster-resources", "kubelet-csr-approver")
 		if m.ControlPlane.VirtualIP != nil {
 			names = append(names, "api-vip")
 		}
