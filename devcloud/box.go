@@ -33,7 +33,7 @@ func listen(ports []int) (files []*os.File, err error) {
 	for _, port := range ports {
 		listener, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
 		if errors.Is(err, syscall.EADDRINUSE) {
-			return nil, fmt.Errorf("port %d of 127.0.0.1 is in use: devcloud's APIs need the ports %v for themselves", port, ports)
+			return nil, fmt.Errorf("port %d of 127.0.0.1 is in use: devcloud needs the ports %v for itself", port, ports)
 		}
 		if err != nil {
 			return nil, err
@@ -53,7 +53,15 @@ func (b Box) start(record *Record, listeners []*os.File) error {
 	for _, h := range b.Hierarchies {
 		record.Cgroups = append(record.Cgroups, filepath.Join(h.Mount, b.Cgroup))
 	}
+	boot, err := bootID()
+	if err != nil {
+		return err
+	}
+	record.Raised = boot
 	if err := save("record.json", record); err != nil {
+		return err
+	}
+	if err := raise(inotifyLimit, inotifyShare); err != nil {
 		return err
 	}
 	for _, group := range record.Cgroups {
@@ -114,9 +122,17 @@ func (r Record) remove() error {
 	for _, group := range r.Cgroups {
 		err = errors.Join(err, removeCgroup(group))
 	}
-	err = errors.Join(err, detachLoops(state("data"), dirs.Cache("devcloud")))
+	err = errors.Join(err, detachLoops(30*time.Second, state("data")))
+	err = errors.Join(err, detachLoops(0, dirs.Cache("devcloud"))) // another devcloud may use the same
 	if err != nil {
 		return err // the record stays: the next run tries again
+	}
+	if boot, err := bootID(); err != nil {
+		return err
+	} else if r.Raised == boot {
+		if err := raise(inotifyLimit, -inotifyShare); err != nil {
+			return err
+		}
 	}
 	return errors.Join(os.RemoveAll(state("run")), os.RemoveAll(state("record.json")))
 }

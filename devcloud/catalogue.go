@@ -35,8 +35,9 @@ var catalogue = []struct{ Name, Type, URL string }{
 // serviceUsers are those that the services act as.
 var serviceUsers = []string{"glance", "placement", "nova", "neutron", "cinder"}
 
-// ports are the APIs', in order.
+// ports are those that the box has of 127.0.0.1, in order: the APIs', and the proxy's.
 func ports() (found []int) {
+	found = append(found, proxyPort)
 	urls := []string{identityURL}
 	for _, service := range catalogue {
 		urls = append(urls, service.URL)

@@ -42,6 +42,7 @@ var machineTypes = []struct {
 	Name            string
 	CPUs, RAM, Disk int
 }{
+	{"tiny", 1, 1024, 1},
 	{"etcd", 1, 1024, 10},
 	{"control-plane", 2, 4096, 20},
 	{"worker", 2, 4096, 20},

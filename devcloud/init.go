@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -84,13 +85,17 @@ func initialize2(argument string) error {
 			return err
 		}
 		file.Close()
-		go forward(listener, net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+		if port == proxyPort {
+			go http.Serve(listener, proxy(netip.MustParsePrefix(externalCIDR)))
+		} else {
+			go forward(listener, net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+		}
 	}
 	mirror, err := net.Listen("tcp", mirrorAddress)
 	if err != nil {
 		return err
 	}
-	go http.Serve(mirror, http.FileServer(http.Dir("/srv/mirror")))
+	go http.Serve(mirror, mirrorHandler(os.DirFS("/srv/mirror")))
 
 	s := supervisor{logs: "/var/log/devcloud", report: func(units []Unit) {
 		if err := saveJSON("/run/devcloud/units.json", units); err != nil {
@@ -286,17 +291,12 @@ func forward(listener net.Listener, address string) {
 			return
 		}
 		go func() {
-			defer client.Close()
 			server, err := net.Dial("tcp", address)
 			if err != nil {
+				client.Close()
 				return
 			}
-			defer server.Close()
-			go func() {
-				io.Copy(server, client)
-				server.(*net.TCPConn).CloseWrite()
-			}()
-			io.Copy(client, server)
+			splice(client, client, server)
 		}()
 	}
 }

@@ -174,6 +174,35 @@ func TestInstances(t *testing.T) {
 		})
 	}
 
+	c.step("kernel settings", func() {
+		names := "kernel/panic vm/overcommit_memory kernel/keys/root_maxkeys net/netfilter/nf_conntrack_max"
+		read := "cd /proc/sys && cat " + names
+		before := b.run(read)
+		require.Equal(t, "12345 12345 12345 12345",
+			a.run("cd /proc/sys && for name in "+names+"; do sysctl -qw $name=12345; done && cat "+names))
+		require.Equal(t, before, b.run(read), "they are the host's")
+	})
+
+	c.step("console", func() {
+		a.run("yes | head -c 4M > /dev/console && echo the end > /dev/console")
+		log := "/var/lib/nova/instances/" + a.ID + "/console.log"
+		require.Eventually(t, func() bool {
+			output, err := c.record.enter("sh", "-c", "du -k "+log+" && tail -c 30 "+log).Output()
+			require.NoError(t, err)
+			var kept int
+			_, err = fmt.Sscan(string(output), &kept)
+			require.NoError(t, err)
+			return strings.Contains(string(output), "the end") && kept > 1000 && kept < 2000
+		}, 30*time.Second, 500*time.Millisecond)
+	})
+
+	c.step("full disk", func() {
+		require.Equal(t, fmt.Sprintf("1G-blocks %dG", c.flavor.Disk), a.run("df --output=size -BG /"))
+		a.run("fallocate -l 11G /full || true")
+		require.False(t, a.succeeds("head -c 1M /dev/zero > /root/more"))
+		require.False(t, a.succeeds("head -c 1M /dev/zero > /var/lib/containerd/more"))
+	})
+
 	c.step("nova-compute killed", func() {
 		boot := a.run("cat /proc/sys/kernel/random/boot_id")
 		killed := c.unit("nova-compute")
@@ -188,6 +217,7 @@ func TestInstances(t *testing.T) {
 			return err == nil && now != boot
 		}, 60*time.Second, 200*time.Millisecond)
 		a.until("ACTIVE", 30*time.Second)
+		require.True(t, a.succeeds("test -e /full"), "its disk is full, it boots all the same")
 		require.Equal(t, "kept", b.run("cat /mnt/file"), "it was not touched")
 	})
 
@@ -435,7 +465,8 @@ func (c *cloud) boot(name string) *instance {
 			return i
 		}
 	}
-	c.Errorf("%s: its user-data have not run", name)
+	inside, err := i.try("systemctl list-jobs; ip address; journalctl --no-pager -n 200")
+	c.Errorf("%s: its user-data have not run: %v\n%s", name, err, inside)
 	return nil
 }
 

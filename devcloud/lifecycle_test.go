@@ -3,13 +3,16 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -21,8 +24,11 @@ import (
 	"github.com/gophercloud/gophercloud/v2/openstack/compute/v2/servers"
 	"github.com/gophercloud/gophercloud/v2/openstack/compute/v2/volumeattach"
 	"github.com/gophercloud/gophercloud/v2/openstack/image/v2/images"
+	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/extensions/layer3/floatingips"
 	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/extensions/layer3/routers"
+	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/extensions/security/rules"
 	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/networks"
+	neutronports "github.com/gophercloud/gophercloud/v2/openstack/networking/v2/ports"
 	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/subnets"
 
 	"kubernetes-openstack/internal/dirs"
@@ -30,6 +36,9 @@ import (
 
 // program is devcloud's own executable, built by TestLifecycle.
 var program string
+
+// floatingIP is the instance m1's.
+var floatingIP string
 
 // devcloud runs a command to its end.
 func devcloud(t *testing.T, args ...string) string {
@@ -248,6 +257,18 @@ func createMachine(t *testing.T, ctx context.Context, client *gophercloud.Provid
 	must(err)
 	must(volumes.WaitForStatus(wait, cinder, volume.ID, "in-use"))
 
+	found, err := neutronports.List(neutron, neutronports.ListOpts{DeviceID: created.ID}).AllPages(ctx)
+	must(err)
+	port, err := neutronports.ExtractPorts(found)
+	must(err)
+	_, err = rules.Create(ctx, neutron, rules.CreateOpts{SecGroupID: port[0].SecurityGroups[0], Direction: rules.DirIngress,
+		EtherType: rules.EtherType4, Protocol: rules.ProtocolTCP, PortRangeMin: 22, PortRangeMax: 22}).Extract()
+	must(err)
+	ip, err := floatingips.Create(ctx, neutron,
+		floatingips.CreateOpts{FloatingNetworkID: networkID, PortID: port[0].ID}).Extract()
+	must(err)
+	floatingIP = ip.FloatingIP
+
 	inside(t, "m1", "cloud-init status --wait")
 	inside(t, "m1", fmt.Sprintf("mkfs.ext4 -q /dev/disk/by-id/virtio-%.20s && echo kept > /root/kept && sync", volume.ID))
 	machineWorks(t)
@@ -270,6 +291,17 @@ func machineWorks(t *testing.T) {
 	if got := inside(t, "m1", "curl -sf --retry 10 --retry-all-errors http://"+externalGateway+"/devcloud-test"); got != "from the mirror" {
 		t.Errorf("the mirror gives %q", got)
 	}
+	inside(t, "m1", "curl -sf http://"+externalGateway+"/registry.example/v2/") // it is a registry, too
+	for begin := time.Now(); ; time.Sleep(500 * time.Millisecond) {
+		greeting, err := throughProxy(net.JoinHostPort(floatingIP, "22"))
+		if strings.HasPrefix(greeting, "SSH-2.0") {
+			break
+		}
+		if time.Since(begin) > time.Minute {
+			t.Errorf("the floating IP gives %q through the proxy: %v", greeting, err)
+			break
+		}
+	}
 
 	var record Record
 	if err := load("record.json", &record); err != nil {
@@ -278,6 +310,27 @@ func machineWorks(t *testing.T) {
 	if routes, err := record.enter("ip", "route", "show", "default").Output(); err != nil || len(routes) > 0 {
 		t.Errorf("the box has a way out: %s %v", routes, err)
 	}
+}
+
+// throughProxy is the first line of what the address sends to who connects with it through the proxy.
+func throughProxy(address string) (line string, err error) {
+	connection, err := net.Dial("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(proxyPort)))
+	if err != nil {
+		return "", err
+	}
+	defer connection.Close()
+	if _, err := fmt.Fprintf(connection, "CONNECT %[1]s HTTP/1.1\r\nHost: %[1]s\r\n\r\n", address); err != nil {
+		return "", err
+	}
+	receives := bufio.NewReader(connection)
+	response, err := http.ReadResponse(receives, &http.Request{Method: http.MethodConnect})
+	if err != nil {
+		return "", err
+	}
+	if response.StatusCode != http.StatusOK {
+		return "", errors.New(response.Status)
+	}
+	return receives.ReadString('\n')
 }
 
 // host is what a devcloud might change of the machine.

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -15,8 +16,9 @@ import (
 type inode struct{ device, number uint64 }
 
 // detachLoops detaches each loop device whose file lies below one of the folders. Loop devices are the one thing
-// that may outlive the box: they belong to no namespace.
-func detachLoops(folders ...string) error {
+// that may outlive the box: they belong to no namespace. It waits at most so long until they are free: who mounts a
+// file once more while its old mount is still being written back destroys what is on it.
+func detachLoops(wait time.Duration, folders ...string) error {
 	devices, err := filepath.Glob("/sys/block/loop*/loop")
 	if err != nil || len(devices) == 0 {
 		return err
@@ -38,28 +40,39 @@ func detachLoops(folders ...string) error {
 		}
 	}
 	for _, device := range devices {
-		if err := detachLoop("/dev/"+filepath.Base(filepath.Dir(device)), ours); err != nil {
-			return err
+		device = "/dev/" + filepath.Base(filepath.Dir(device))
+		for end := time.Now().Add(wait); ; time.Sleep(20 * time.Millisecond) {
+			attached, err := detachLoop(device, ours)
+			if err != nil {
+				return err
+			}
+			if !attached || wait == 0 {
+				break
+			}
+			if time.Now().After(end) {
+				return fmt.Errorf("%s is still in use after %s: something has its filesystem mounted", device, wait)
+			}
 		}
 	}
 	return nil
 }
 
-func detachLoop(path string, ours map[inode]bool) error {
+// detachLoop detaches the device, at once or when the last who has it open is gone; it says whether it was attached.
+func detachLoop(path string, ours map[inode]bool) (attached bool, err error) {
 	device, err := os.OpenFile(path, os.O_RDWR, 0)
 	if err != nil {
-		return nil // no node for it here: the host's own devices have one
+		return false, nil // no node for it here: the host's own devices have one
 	}
 	defer device.Close()
 	status, err := unix.IoctlLoopGetStatus64(int(device.Fd()))
 	if err != nil {
-		return nil // detached meanwhile
+		return false, nil // detached meanwhile
 	}
 	if !ours[inode{status.Device, status.Inode}] {
-		return nil
+		return false, nil
 	}
 	if err := unix.IoctlSetInt(int(device.Fd()), unix.LOOP_CLR_FD, 0); err != nil && err != unix.ENXIO {
-		return fmt.Errorf("detach %s: %w", path, err)
+		return true, fmt.Errorf("detach %s: %w", path, err)
 	}
-	return nil
+	return true, nil
 }

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestDetachLoops(t *testing.T) {
@@ -36,7 +37,19 @@ func TestDetachLoops(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer os.RemoveAll(ours + "-moved")
-	if err := detachLoops(ours + "-moved"); err != nil {
+	busy, err := os.Open("/dev/" + our)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = detachLoops(100*time.Millisecond, ours+"-moved")
+	if err == nil || !strings.Contains(err.Error(), "still in use") {
+		t.Error(err)
+	}
+	if !attached(our) {
+		t.Error("our device was detached although somebody has it open")
+	}
+	time.AfterFunc(100*time.Millisecond, func() { busy.Close() })
+	if err := detachLoops(time.Minute, ours+"-moved"); err != nil {
 		t.Fatal(err)
 	}
 	if attached(our) {

@@ -25,7 +25,7 @@ func findProcess(pid int) (Process, error) {
 
 // processStat is the letter of a process's state, and its start.
 func processStat(pid int) (state, start string, err error) {
-	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	boot, err := bootID()
 	if err != nil {
 		return "", "", err
 	}
@@ -35,7 +35,13 @@ func processStat(pid int) (state, start string, err error) {
 	}
 	// The second field is the command in parentheses and may hold anything.
 	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
-	return fields[0], strings.TrimSpace(string(boot)) + "/" + fields[19], nil
+	return fields[0], boot + "/" + fields[19], nil
+}
+
+// bootID is the same until the kernel starts anew.
+func bootID() (string, error) {
+	id, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	return strings.TrimSpace(string(id)), err
 }
 
 // alive says whether p runs; one that has ended but was not waited for does not.

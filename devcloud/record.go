@@ -30,6 +30,7 @@ func state(elem ...string) string { return dirs.State(append([]string{"devcloud"
 type Record struct {
 	Init    Process   `json:"init"`
 	Cgroups []string  `json:"cgroups"`
+	Raised  string    `json:"raised"` // the boot in which inotifyLimit was raised; "": it was not
 	Compute string    `json:"compute"`
 	Started time.Time `json:"started"`
 	Ready   time.Time `json:"ready"` // zero until up has ended well

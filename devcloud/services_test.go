@@ -147,7 +147,7 @@ func TestConfigurationsAgree(t *testing.T) {
 }
 
 func TestPorts(t *testing.T) {
-	if got := ports(); !slices.Equal(got, []int{5000, 8774, 8776, 8778, 9292, 9696}) {
+	if got := ports(); !slices.Equal(got, []int{3128, 5000, 8774, 8776, 8778, 9292, 9696}) {
 		t.Error(got)
 	}
 }

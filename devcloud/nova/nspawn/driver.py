@@ -6,7 +6,7 @@ real Cinder's volumes (volume.py) and a config drive. It needs root, and a host 
 It is no isolation boundary: root of an instance has all capabilities on the host's kernel. It is made to try out what
 one would do on a cloud, by whoever may do anything on the machine anyway.
 
-There is no resize, migration, snapshot, rescue or pause. A flavor's disk size is not enforced.
+There is no resize, migration, snapshot, rescue or pause.
 """
 import os
 import re
@@ -46,6 +46,7 @@ class NspawnDriver(driver.ComputeDriver):
         os.makedirs(CONF.instances_path, exist_ok=True)
         self._running = set()
         loopingcall.FixedIntervalLoopingCall(self._tell_who_stopped).start(interval=1)
+        loopingcall.FixedIntervalLoopingCall(self._trim_consoles).start(interval=10)
 
     def _tell_who_stopped(self):
         """An instance that shuts itself down is then SHUTOFF for Nova at once, not when it next looks."""
@@ -54,13 +55,17 @@ class NspawnDriver(driver.ComputeDriver):
             self.emit_event(event.LifecycleEvent(uuid, event.EVENT_LIFECYCLE_STOPPED))
         self._running = running
 
+    def _trim_consoles(self):
+        for uuid in all_uuids():
+            Machine(uuid).trim_console()
+
     # An instance's life
 
     def spawn(self, context, instance, image_meta, injected_files, admin_password, allocations, network_info=None,
               block_device_info=None, power_on=True, accel_info=None):
         machine = Machine(instance.uuid)
         try:
-            machine.create(image.mounted(context, instance.image_ref))
+            machine.create(image.mounted(context, instance.image_ref), instance.flavor.root_gb)
             machine.mount_root()
             self._write_config_drive(machine, instance, injected_files, admin_password, network_info)
             self._plug_and_wait(instance, network_info)

@@ -14,16 +14,21 @@ from nova.virt.nspawn.command import attempt, run
 CONF = conf.CONF
 
 CGROUPS = '/sys/fs/cgroup'
-LAUNCHER = os.path.join(os.path.dirname(__file__), '..', 'nspawn-launch')
+HERE = os.path.dirname(os.path.abspath(__file__))
+LAUNCHER = os.path.join(HERE, '..', 'nspawn-launch')
 
 # What systemd-nspawn refuses by default and a Kubernetes node needs.
 SYSTEM_CALLS = '@keyring @module @mount bpf'
 
 # containerd's and the kubelet's own overlays: an overlay, as the machine's root is one, cannot be the upper layer of
-# another. They are plain folders of the host, bound over the root.
+# another. They are plain folders of the machine's disk, bound over the root.
 PLAIN_FOLDERS = ('/var/lib/containerd', '/var/lib/kubelet')
 
-CGROUP_UNIT = 'nspawn-cgroups.service'
+# What the driver gives a machine is below its /run: its disk may be full.
+KERNEL_UNIT = 'nspawn-kernel.service'
+TMPFILES = '/run/tmpfiles.d'
+
+CONSOLE_BYTES = 1 << 20  # of the console's output, so much is kept at least
 
 
 class Machine:
@@ -31,9 +36,12 @@ class Machine:
 
     Its folder, <instances_path>/<uuid>, has
         image         link to the folder where the image is mounted
-        upper/ work/  its own layer over the image
-        root/         both, mounted
-        plain/        what is bound over root (PLAIN_FOLDERS)
+        disk.ext4     its disk: as large as its flavor says, though its holes take no space
+        disk/         it, mounted, with
+            upper/ work/  the machine's own layer over the image
+            plain/        what is bound over root (PLAIN_FOLDERS)
+        root/         image and upper, mounted
+        tmpfiles.d/   what its systemd-tmpfiles makes at each boot (volume.py)
         volumes.json  attached volumes (volume.py)
         console.log   what it wrote to its console
     """
@@ -54,20 +62,30 @@ class Machine:
 
     # The root filesystem
 
-    def create(self, image):
+    def create(self, image, disk_gb):
         """Make the machine's folder over an image, a mounted root filesystem; mount_root is next."""
-        for name in ('upper', 'work', 'root'):
+        for name in ('disk', 'root', 'tmpfiles.d'):
             os.makedirs(self.path(name))
         os.symlink(image, self.path('image'))
-        for folder in PLAIN_FOLDERS:
-            os.makedirs(self._plain(folder))
+        with open(self.path('disk.ext4'), 'wb') as file:
+            file.truncate(max(disk_gb, 1) << 30)
+        # Nothing is written that is not used.
+        run('mkfs.ext4', '-q', '-m', '0', '-E', 'lazy_itable_init=1,lazy_journal_init=1,nodiscard', file.name)
+        self._mount_disk()
+        for path in ('upper', 'work', *map(_plain, PLAIN_FOLDERS)):
+            os.makedirs(self.path('disk', path))
+
+    def _mount_disk(self):
+        # The loop device goes with the mount. What the machine deletes takes no space any more (discard).
+        run('mount', '-t', 'ext4', '-o', 'loop,noinit_itable,discard', self.path('disk.ext4'), self.path('disk'))
 
     def mount_root(self):
         """Mount the root filesystem, unless it is."""
-        if os.path.ismount(self.root):
-            return
-        run('mount', '-t', 'overlay', 'nova-' + self.uuid, self.root, '-o', 'lowerdir=%s,upperdir=%s,workdir=%s' % (
-            os.path.realpath(self.path('image')), self.path('upper'), self.path('work')))
+        if not os.path.ismount(self.path('disk')):
+            self._mount_disk()
+        if not os.path.ismount(self.root):
+            run('mount', '-t', 'overlay', 'nova-' + self.uuid, self.root, '-o', 'lowerdir=%s,upperdir=%s,workdir=%s' % (
+                os.path.realpath(self.path('image')), self.path('disk', 'upper'), self.path('disk', 'work')))
 
     def write(self, path, content, mode=0o644):
         """Write a file of the root filesystem; content is str or bytes."""
@@ -79,12 +97,10 @@ class Machine:
 
     def remove(self):
         """Remove all that is left of a machine that is off, but for its network and its volumes."""
-        if os.path.ismount(self.root):
-            run('umount', self.root)
+        for mount in (self.root, self.path('disk')):
+            if os.path.ismount(mount):
+                run('umount', mount)
         run('rm', '--recursive', '--force', '--one-file-system', self.folder)
-
-    def _plain(self, folder):
-        return self.path('plain', folder.strip('/').replace('/', '-'))
 
     # The processes
 
@@ -121,8 +137,6 @@ class Machine:
         self._make_cgroups({
             'cpu.cfs_quota_us': vcpus * 100000, 'cpu.max': '%d 100000' % (vcpus * 100000),
             'memory.limit_in_bytes': memory_mb << 20, 'memory.max': memory_mb << 20})
-        # For this driver only, so the image knows nothing of it.
-        self.write('/etc/systemd/system/' + CGROUP_UNIT, _file(CGROUP_UNIT))
         run('setsid', '--fork',
             # /proc/sys and /sys are the host's: only what belongs to the machine's own network may be written. That
             # /sys is read-only also keeps udev away.
@@ -134,8 +148,10 @@ class Machine:
             '--capability=all', '--system-call-filter=' + SYSTEM_CALLS,
             '--console=read-only', '--link-journal=no', '--resolv-conf=off', '--timezone=off',
             '--bind=/dev/kmsg',  # the kubelet learns there of processes that were out of memory
-            *('--bind=%s:%s' % (self._plain(folder), folder) for folder in PLAIN_FOLDERS),
-            'systemd.wants=' + CGROUP_UNIT)
+            *('--bind=%s:%s' % (self.path('disk', _plain(folder)), folder) for folder in PLAIN_FOLDERS),
+            '--bind=%s:%s' % (self.path('tmpfiles.d'), TMPFILES),
+            '--bind-ro=%s:/run/systemd/system/%s' % (os.path.join(HERE, KERNEL_UNIT), KERNEL_UNIT),
+            'systemd.wants=' + KERNEL_UNIT)
         return wait(lambda: self.leader() or not self.is_running(), 30) and self.is_running()
 
     def stop(self, timeout):
@@ -171,6 +187,16 @@ class Machine:
         except FileNotFoundError:
             return b''
 
+    def trim_console(self):
+        """Give back what the disk holds of the console's old output, once that is much; the file's length stays."""
+        try:
+            file = os.stat(self.path('console.log'))
+        except FileNotFoundError:
+            return
+        if file.st_blocks * 512 > 2 * CONSOLE_BYTES:
+            old = str(file.st_size - CONSOLE_BYTES)
+            attempt('fallocate', '--punch-hole', '--length', old, self.path('console.log'))
+
     def _make_cgroups(self, limits):
         """:param limits: what to write to which file, where the hierarchy has it: cgroup v1's and v2's"""
         for cgroup in self.cgroups:
@@ -202,6 +228,10 @@ def wait(condition, timeout):
     return True
 
 
+def _plain(folder):
+    return os.path.join('plain', folder.strip('/').replace('/', '-'))
+
+
 def _cgroup_hierarchies():
     if os.path.exists(os.path.join(CGROUPS, 'cgroup.procs')):
         return [CGROUPS]  # cgroup v2
@@ -224,8 +254,3 @@ def _kill(pid, number):
         os.kill(pid, number)
     except ProcessLookupError:
         pass
-
-
-def _file(name):
-    with open(os.path.join(os.path.dirname(__file__), name)) as file:
-        return file.read()

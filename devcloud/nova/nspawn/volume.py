@@ -23,7 +23,7 @@ from oslo_log import log
 CONF = conf.CONF
 LOG = log.getLogger(__name__)
 
-TMPFILES = '/etc/tmpfiles.d/nova-volumes.conf'
+TMPFILES = 'nova-volumes.conf'
 SHUTDOWN = 0x8004587d  # EXT4_IOC_SHUTDOWN, XFS_IOC_GOINGDOWN: write what is dirty, then fail
 
 # Prints its PID, so that the device is held and marked to be detached when this returns.
@@ -31,7 +31,7 @@ HOLDER = 'exec 9<>"$1" && losetup --detach "$1" && echo $$ && exec sleep infinit
 
 
 def attach(machine, connection_info, device):
-    """Attach a volume, unless it is; device is the name that Nova chose, /dev/vdX. The root must be mounted."""
+    """Attach a volume, unless it is; device is the name that Nova chose, /dev/vdX."""
     volumes, volume_id = _load(machine), _volume_id(connection_info)
     if volume_id in volumes and _is_held(volumes[volume_id]):
         return
@@ -93,7 +93,8 @@ def _save(machine, volumes):
         number = os.stat(volume['loop']).st_rdev
         lines.append('b+ %s 0660 root disk - %d:%d\n' % (volume['device'], os.major(number), os.minor(number)))
         lines.append('L+ %s - - - - ../..%s\n' % (_link(volume_id), volume['device'][len('/dev'):]))
-    machine.write(TMPFILES, '# Written by Nova: the attached volumes.\n' + ''.join(lines))
+    with open(machine.path('tmpfiles.d', TMPFILES), 'w') as file:
+        file.writelines(['# Written by Nova: the attached volumes.\n', *lines])
 
 
 def _is_held(volume):

@@ -1,0 +1,94 @@
+package main
+
+import (
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-containerregistry/pkg/name"
+	"github.com/google/go-containerregistry/pkg/v1/empty"
+	"github.com/google/go-containerregistry/pkg/v1/layout"
+	"github.com/google/go-containerregistry/pkg/v1/random"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/google/go-containerregistry/pkg/v1/validate"
+	"github.com/stretchr/testify/require"
+)
+
+func TestMirrorIsARegistry(t *testing.T) {
+	folder := t.TempDir()
+	mirror := mirrorHandler(os.DirFS(folder))
+	server := httptest.NewServer(mirror)
+	defer server.Close()
+	// go-containerregistry knows registries that are hosts only; containerd also those below a URL.
+	registry := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r.URL.Path = "/registry.example" + r.URL.Path
+		mirror.ServeHTTP(w, r)
+	}))
+	defer registry.Close()
+	reference := func(image string) name.Reference {
+		parsed, err := name.ParseReference(strings.TrimPrefix(registry.URL, "http://") + "/" + image)
+		require.NoError(t, err)
+		return parsed
+	}
+
+	_, err := remote.Image(reference("group/app:1.0"))
+	require.ErrorContains(t, err, "the mirror has no registry.example/group/app:1.0")
+
+	// It came while the mirror was served.
+	image, err := random.Image(1<<16, 2)
+	require.NoError(t, err)
+	path, err := layout.Write(filepath.Join(folder, "oci/registry.example/group/app@1.0"), empty.Index)
+	require.NoError(t, err)
+	require.NoError(t, path.AppendImage(image))
+	digest, err := image.Digest()
+	require.NoError(t, err)
+	for _, version := range []string{":1.0", "@" + digest.String()} {
+		described, err := remote.Head(reference("group/app" + version))
+		require.NoError(t, err)
+		require.Equal(t, digest, described.Digest)
+		pulled, err := remote.Image(reference("group/app" + version))
+		require.NoError(t, err)
+		require.NoError(t, validate.Image(pulled))
+		pulledDigest, err := pulled.Digest()
+		require.NoError(t, err)
+		require.Equal(t, digest, pulledDigest)
+	}
+
+	index, err := random.Index(1<<10, 1, 2)
+	require.NoError(t, err)
+	path, err = layout.Write(filepath.Join(folder, "oci/registry.example/group/app@platforms"), empty.Index)
+	require.NoError(t, err)
+	require.NoError(t, path.AppendIndex(index))
+	pulled, err := remote.Index(reference("group/app:platforms"))
+	require.NoError(t, err)
+	require.NoError(t, validate.Index(pulled))
+
+	_, err = layout.Write(filepath.Join(folder, "oci/registry.example/none@1"), empty.Index)
+	require.NoError(t, err)
+	_, err = remote.Image(reference("none:1"))
+	require.ErrorContains(t, err, "it has 0 images")
+
+	require.ErrorContains(t, remote.Write(reference("group/app:2.0"), image), "only be pulled")
+
+	// What is no image is a file.
+	require.NoError(t, os.WriteFile(filepath.Join(folder, "file"), []byte("content"), 0o644))
+	for path, expected := range map[string]int{
+		"/file": http.StatusOK, "/registry.example/v2/": http.StatusOK, "/missing": http.StatusNotFound,
+		"/registry.example/v2/group/app/blobs/sha256:../../index.json": http.StatusNotFound,
+		"/registry.example/v2/group/../app/manifests/1.0":              http.StatusNotFound,
+	} {
+		request, err := http.NewRequest(http.MethodGet, server.URL, nil)
+		require.NoError(t, err)
+		request.URL.Path = path
+		response, err := http.DefaultClient.Do(request)
+		require.NoError(t, err)
+		body, err := io.ReadAll(response.Body)
+		require.NoError(t, err)
+		require.NoError(t, response.Body.Close())
+		require.Equal(t, expected, response.StatusCode, "%s: %s", path, body)
+	}
+}
