@@ -7,17 +7,25 @@ SHELL := /bin/bash
 # what a shell needs to run `pulumi` against devcloud
 ENV = eval "$$(go run ./toolchain env)"; eval "$$(go run ./devcloud env)";
 
-.PHONY: help up pulumi-up health down destroy preview status test e2e host toolchain image cloud
+# how toolchain builds Kubernetes: its tests then compile nothing of it again
+AS_BUILT = GOTOOLCHAIN=$$(sed -n 's/^toolchain //p' go.mod) GOFLAGS=-mod=readonly CGO_ENABLED=0 GOAMD64=v1
+
+.PHONY: help up pulumi-up nodes down destroy preview status test e2e bench host toolchain image cloud
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-up: host toolchain cloud pulumi-up health ## a fresh machine to a running cluster: OpenStack in a box, and the stack `dev` on it
-	@echo
-	@echo "The cluster's OpenStack side is up. Next:"
-	@echo "  eval \"\$$(go run ./toolchain env)\"; eval \"\$$(go run ./devcloud env)\"   # then pulumi is the real engine, on this OpenStack"
-	@echo "  pulumi stack output --stack $(STACK) machines"
-	@echo "  go run ./devcloud exec $(STACK)-etcd-0 -- etcdctl member list          # any command on any machine"
+up: ## a fresh machine to a running cluster: OpenStack in a box, and the stack `dev` on it
+	@phases=""; \
+	for phase in host toolchain cloud pulumi-up nodes; do \
+	  begin=$$SECONDS; $(MAKE) --no-print-directory $$phase; phases+="$$(printf '\n  %-10s %5d s' $$phase $$((SECONDS - begin)))"; \
+	done; \
+	printf '\nThe cluster is up:%s\n  %-10s %5d s\n\n' "$$phases" all $$SECONDS
+	@echo "Next:"
+	@echo "  eval \"\$$(go run ./toolchain env)\"; eval \"\$$(go run ./devcloud env)\"    # pulumi is the real engine, on this OpenStack"
+	@echo "  pulumi stack output --stack $(STACK) --show-secrets kubeconfig > kubeconfig"
+	@echo "  kubectl --kubeconfig kubeconfig get nodes                       # from this host"
+	@echo "  go run ./devcloud exec $(STACK)-etcd-0 -- etcdctl member list         # any command on any machine"
 	@echo "  make destroy; make down                                         # leaves nothing"
 
 test: host toolchain image ## everything that needs no running OpenStack
@@ -25,9 +33,13 @@ test: host toolchain image ## everything that needs no running OpenStack
 	go vet ./... && go vet -tags e2e ./...
 	go test ./...
 	cd toolchain/plugins && go test ./...
+	cd toolchain/kubernetes && $(AS_BUILT) go test -trimpath .
 
 e2e: host toolchain cloud ## the real engine on the real OpenStack, from up to nothing left; then devcloud itself
 	go test -tags e2e -count 1 -p 1 -timeout 40m -v ./tests ./devcloud
+
+bench: host toolchain cloud ## seconds from nothing to Ready nodes, beside a cluster that kubeadm builds on the same machines
+	go test -tags e2e -run '^$$' -bench . -benchtime 1x -timeout 40m -v ./tests
 
 preview: ## what `up` would change; needs no network
 	@$(ENV) pulumi preview --stack $(STACK) --diff
@@ -59,8 +71,5 @@ cloud:
 pulumi-up:
 	@$(ENV) pulumi stack select --create $(STACK) && go run ./resume -s $(STACK) && pulumi up --yes --skip-preview --stack $(STACK)
 
-health: # etcd starts after its instance is ACTIVE: the volume is attached, the binaries are downloaded
-	@echo "etcd …"
-	@for i in $$(seq 60); do \
-	  if go run ./devcloud exec $(STACK)-etcd-0 -- etcdctl endpoint health --cluster 2>/dev/null; then exit 0; fi; sleep 2; done; \
-	  echo "etcd is not healthy; its log:"; go run ./devcloud exec $(STACK)-etcd-0 -- journalctl --no-pager -n 30 -u etcd -u etcd-volume -u artifacts; exit 1
+nodes: # `up` has waited for them
+	@$(ENV) kubectl --kubeconfig <(pulumi stack output --stack $(STACK) --show-secrets kubeconfig) get nodes --output wide

@@ -37,7 +37,13 @@ func TestLife(t *testing.T) {
 		e.run(t, "go run ./resume -s e2e")
 		e.must("up", "--yes", "--skip-preview")
 	})
-	step(t, "etcd is healthy", func(t *testing.T) { e.waitForEtcd(t) })
+	api := e.api(t)
+	step(t, "every node is Ready when up ends", func(t *testing.T) {
+		waiting, err := api.notReady(4)
+		require.NoError(t, err)
+		require.Empty(t, waiting)
+		t.Log("\n" + api.kubectl(t, "get", "nodes", "--output", "wide"))
+	})
 	step(t, "nothing to change", func(t *testing.T) { e.must("preview", "--expect-no-changes") })
 	step(t, "nor in OpenStack itself", func(t *testing.T) {
 		e.must("refresh", "--yes", "--skip-preview")
@@ -86,6 +92,65 @@ func TestLife(t *testing.T) {
 		assert.Contains(t, e.on(t, "e2e-etcd-1", "ETCDCTL_ENDPOINTS=https://127.0.0.1:2379 etcdctl get answer"), "42")
 		e.must("preview", "--expect-no-changes")
 	})
+	step(t, "nodes are labelled and tainted as configured", func(t *testing.T) {
+		nodes := api.kubectl(t, "get", "nodes", "--output", `jsonpath={range .items[*]}{.metadata.name} {.spec.providerID} {.metadata.labels} {.spec.taints}{"\n"}{end}`)
+		for line := range strings.Lines(nodes) {
+			name, rest, _ := strings.Cut(line, " ")
+			assert.Contains(t, rest, "openstack:///"+openstack.server(t, name))
+			assert.Equal(t, strings.Contains(name, "control-plane"), strings.Contains(rest, "node-role.kubernetes.io/control-plane"), line)
+		}
+	})
+	step(t, "a deployment rolls out, logs and exec work", func(t *testing.T) {
+		api.apply(t, "hello.yaml")
+		api.kubectl(t, "rollout", "status", "deployment/hello", "--timeout=90s")
+		assert.Contains(t, api.kubectl(t, "logs", "--selector=app=hello", "--tail=-1"), "hello from hello-")
+		assert.Contains(t, api.kubectl(t, "exec", "deployment/hello", "--", "wget", "-q", "-O-", "http://127.0.0.1:8080"), "hello-")
+		service := strings.TrimSpace(api.kubectl(t, "get", "service", "hello", "--output", "jsonpath={.spec.clusterIP}"))
+		assert.Contains(t, e.on(t, "e2e-worker-0", "curl -sS --max-time 5 http://"+service), "hello-")
+		assert.Contains(t, api.kubectl(t, "version"), "Server Version: v1.36")
+	})
+	step(t, "a Secret is encrypted in etcd", func(t *testing.T) {
+		api.kubectl(t, "create", "secret", "generic", "treasure", "--from-literal=gold=glittering")
+		stored := e.on(t, "e2e-etcd-0", "etcdctl get /registry/secrets/default/treasure")
+		assert.Contains(t, stored, "k8s:enc:secretbox:v1:")
+		assert.NotContains(t, stored, "glittering")
+	})
+	step(t, "no write is lost while each member and each control plane is down for a while", func(t *testing.T) {
+		writer := api.startWriter(t)
+		for _, name := range []string{"e2e-etcd-0", "e2e-etcd-1", "e2e-etcd-2", "e2e-control-plane-0", "e2e-control-plane-1"} {
+			time.Sleep(3 * time.Second)
+			writer.longestGap()
+			openstack.stop(t, name)
+			time.Sleep(15 * time.Second)
+			down := writer.longestGap()
+			openstack.start(t, name)
+			e.waitForEtcd(t)
+			api.waitForNodes(t, 4, 3*time.Minute)
+			t.Logf("%s: longest gap %.1f s while it went down, %.1f s while it came back", name, down.Seconds(), writer.longestGap().Seconds())
+		}
+		writer.check(t)
+	})
+	step(t, "all machines reboot, and the cluster comes back by itself", func(t *testing.T) {
+		boots := map[string]string{}
+		for _, name := range machines {
+			boots[name] = e.on(t, name, "cat /proc/1/stat | cut -d ' ' -f 22") // the boot ID is the host's kernel's
+			openstack.reboot(t, name)
+		}
+		begin := time.Now()
+		for _, name := range machines {
+			eventually(t, 3*time.Minute, func() error {
+				out, err := e.shell(`exec go run ./devcloud exec "$1" -- "cut -d ' ' -f 22 /proc/1/stat"`, name).CombinedOutput()
+				if err == nil && string(out) == boots[name] {
+					err = fmt.Errorf("%s has not rebooted yet", name)
+				}
+				return err
+			})
+		}
+		e.waitForEtcd(t)
+		api.waitForNodes(t, 4, 3*time.Minute)
+		api.kubectl(t, "rollout", "status", "deployment/hello", "--timeout=120s")
+		t.Logf("all Ready and serving %.0f s after the reboots", time.Since(begin).Seconds())
+	})
 	step(t, "destroy leaves nothing", func(t *testing.T) {
 		e.must("destroy", "--yes", "--skip-preview")
 		var left []string
@@ -97,6 +162,8 @@ func TestLife(t *testing.T) {
 		assert.Empty(t, left)
 	})
 }
+
+var machines = []string{"e2e-etcd-0", "e2e-etcd-1", "e2e-etcd-2", "e2e-control-plane-0", "e2e-control-plane-1", "e2e-worker-0", "e2e-worker-1"}
 
 // step runs one part, and ends the test where it fails: each builds on the one before.
 func step(t *testing.T, name string, f func(*testing.T)) {
@@ -120,7 +187,7 @@ func (e *engine) urn(token, name string) string {
 }
 
 // run runs a line of shell.
-func (e *engine) run(t *testing.T, line string, args ...string) string {
+func (e *engine) run(t testing.TB, line string, args ...string) string {
 	t.Helper()
 	out, err := e.shell(line, args...).CombinedOutput()
 	require.NoError(t, err, "%s\n%s", line, out)
@@ -128,7 +195,7 @@ func (e *engine) run(t *testing.T, line string, args ...string) string {
 }
 
 // on runs a command on a machine.
-func (e *engine) on(t *testing.T, machine, command string) string {
+func (e *engine) on(t testing.TB, machine, command string) string {
 	t.Helper()
 	return e.run(t, `exec go run ./devcloud exec "$1" -- "$2"`, machine, command)
 }

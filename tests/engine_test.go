@@ -13,29 +13,35 @@ import (
 
 // engine is the real Pulumi engine on one stack, with a backend and a configuration file of its own.
 type engine struct {
-	t     *testing.T
+	t     testing.TB
 	stack string
 	env   []string
 }
 
 // newEngine makes a stack that is configured as the development stack, with edit applied to the text. setup is shell
 // that exports the environment. The stack's state and its file are gone after the test.
-func newEngine(t *testing.T, stack, setup string, edit func(string) string) *engine {
+func newEngine(t testing.TB, stack, setup string, edit func(string) string) *engine {
 	t.Helper()
-	text, err := os.ReadFile("../Pulumi.dev.yaml")
-	require.NoError(t, err)
-	file := "../Pulumi." + stack + ".yaml"
-	require.NoError(t, os.WriteFile(file, []byte(edit(string(text))), 0o600))
-	t.Cleanup(func() { os.Remove(file) })
+	e := &engine{t: t, stack: stack}
+	e.configure(t, edit)
 
 	show := exec.Command("bash", "-euo", "pipefail", "-c", setup+"; env -0")
 	show.Dir, show.Stderr = "..", os.Stderr
 	env, err := show.Output()
 	require.NoError(t, err, "is the toolchain built, the cloud up? run this by make")
-	e := &engine{t: t, stack: stack}
 	e.env = append(strings.Split(strings.Trim(string(env), "\x00"), "\x00"), "PULUMI_BACKEND_URL=file://"+t.TempDir())
 	e.must("stack", "init")
 	return e
+}
+
+// configure gives the stack the development stack's configuration, with edit applied to the text.
+func (e *engine) configure(t testing.TB, edit func(string) string) {
+	t.Helper()
+	text, err := os.ReadFile("../Pulumi.dev.yaml")
+	require.NoError(t, err)
+	file := "../Pulumi." + e.stack + ".yaml"
+	require.NoError(t, os.WriteFile(file, []byte(edit(string(text))), 0o600))
+	e.t.Cleanup(func() { os.Remove(file) })
 }
 
 func unchanged(text string) string { return text }

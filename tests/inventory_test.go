@@ -39,7 +39,7 @@ type cloud struct {
 	clients map[string]*gophercloud.ServiceClient
 }
 
-func connect(t *testing.T, clientConfigFile string) cloud {
+func connect(t testing.TB, clientConfigFile string) cloud {
 	t.Helper()
 	ctx := context.Background()
 	auth, endpoint, tlsConfig, err := clouds.Parse(clouds.WithLocations(clientConfigFile), clouds.WithCloudName("devcloud"))
@@ -59,7 +59,7 @@ func connect(t *testing.T, clientConfigFile string) cloud {
 }
 
 // inventory is everything of every kind that the project has, as "kind name id".
-func (c cloud) inventory(t *testing.T) []string {
+func (c cloud) inventory(t testing.TB) []string {
 	t.Helper()
 	var all []string
 	for kind, service := range kinds {
@@ -88,12 +88,29 @@ func (c cloud) inventory(t *testing.T) []string {
 // stop shuts a machine down, behind Pulumi's back.
 func (c cloud) stop(t *testing.T, name string) {
 	t.Helper()
-	ctx := context.Background()
-	pages, err := servers.List(c.clients["compute"], servers.ListOpts{Name: "^" + name + "$"}).AllPages(ctx)
+	id := c.server(t, name)
+	require.NoError(t, servers.Stop(t.Context(), c.clients["compute"], id).ExtractErr())
+	require.NoError(t, servers.WaitForStatus(t.Context(), c.clients["compute"], id, "SHUTOFF"))
+}
+
+func (c cloud) start(t *testing.T, name string) {
+	t.Helper()
+	require.NoError(t, servers.Start(t.Context(), c.clients["compute"], c.server(t, name)).ExtractErr())
+}
+
+func (c cloud) reboot(t *testing.T, name string) {
+	t.Helper()
+	err := servers.Reboot(t.Context(), c.clients["compute"], c.server(t, name), servers.RebootOpts{Type: servers.SoftReboot}).ExtractErr()
+	require.NoError(t, err)
+}
+
+// server is the ID of the machine with this name.
+func (c cloud) server(t *testing.T, name string) string {
+	t.Helper()
+	pages, err := servers.List(c.clients["compute"], servers.ListOpts{Name: "^" + name + "$"}).AllPages(t.Context())
 	require.NoError(t, err)
 	found, err := servers.ExtractServers(pages)
 	require.NoError(t, err)
 	require.Len(t, found, 1)
-	require.NoError(t, servers.Stop(ctx, c.clients["compute"], found[0].ID).ExtractErr())
-	require.NoError(t, servers.WaitForStatus(ctx, c.clients["compute"], found[0].ID, "SHUTOFF"))
+	return found[0].ID
 }

@@ -21,7 +21,7 @@ import (
 )
 
 // stackConfig is what Pulumi would hand to the program from a stack's file: objects as JSON.
-func stackConfig(t *testing.T, file string) map[string]string {
+func stackConfig(t testing.TB, file string) map[string]string {
 	t.Helper()
 	text, err := os.ReadFile(file)
 	require.NoError(t, err)

@@ -51,7 +51,8 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-var roles = []string{"control-plane", "worker"}
+// devcloud is a worker with what only devcloud needs.
+var roles = []string{"control-plane", "worker", "devcloud"}
 
 // files is path → content of all that a machine of the role gets: the goldens of package templates are what it renders.
 func files(t *testing.T, role string) map[string]string {
@@ -152,6 +153,7 @@ func validate(t *testing.T, object runtime.Object) error {
 	t.Helper()
 	switch o := object.(type) {
 	case *kubeletconfig.KubeletConfiguration:
+		o.FailCgroupV1 = false // validation looks at the host that the test runs on
 		return kubeletvalidation.ValidateKubeletConfiguration(o, utilfeature.DefaultFeatureGate)
 	case *proxyconfig.KubeProxyConfiguration:
 		return proxyvalidation.Validate(o).ToAggregate()

@@ -1,0 +1,49 @@
+//go:build e2e
+
+package tests
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// What cannot be downloaded, verified or stored ends `up` within its bound, with an error that names the machine, the
+// step and the cause. A corrected configuration goes on from there.
+func TestFailures(t *testing.T) {
+	small := strings.NewReplacer("  etcd:\n", "  etcd:\n      count: 1\n", "count: 2", "count: 1",
+		"    devcloud: true\n", "    devcloud: true\n    bootstrapTimeout: 60s\n").Replace
+	config := func(edits ...string) func(string) string {
+		return func(text string) string { return strings.NewReplacer(edits...).Replace(small(text)) }
+	}
+	e := newEngine(t, "failures", cloudEnv, config("mirror: http://172.31.250.1", "mirror: http://172.31.250.99"))
+	t.Cleanup(func() {
+		out, err := e.try("destroy", "--yes", "--skip-preview")
+		assert.NoError(t, err, out)
+	})
+
+	step(t, "a mirror that cannot be reached", func(t *testing.T) {
+		out, err := e.try("up", "--yes", "--skip-preview")
+		require.Error(t, err)
+		assert.Regexp(t, `failures-etcd-0.*artifacts`, out)
+		assert.Contains(t, out, "etcd: cannot download http://172.31.250.99/github.com/etcd-io/")
+	})
+	step(t, "a file that is not there, another one than expected, and a disk that is too small", func(t *testing.T) {
+		zeros := strings.Repeat("0", 64)
+		e.configure(t, config(
+			"      flavor: etcd", "      flavor: etcd\n      version: 3.6.99", "        etcd: 8baace17", "        etcd: 00000000", // 404
+			"        kubelet: ", "        kubelet: "+zeros+" # ", // the workers' first
+			"flavor: control-plane", "flavor: tiny",
+		))
+		out, err := e.try("up", "--yes", "--skip-preview")
+		require.Error(t, err)
+		assert.Regexp(t, `failures-etcd-0.*artifacts`, out)
+		assert.Regexp(t, `etcd: cannot download http://172.31.250.1/\S*etcd-v3.6.99-linux-amd64.tar.gz: .*404`, out)
+		assert.Regexp(t, `failures-worker-0.*artifacts`, out)
+		assert.Regexp(t, `kubelet: http://172.31.250.1/\S*/kubelet has sha256 [0-9a-f]{64}, expected `+zeros, out)
+		assert.Regexp(t, `failures-control-plane-0.*artifacts`, out)
+		assert.Contains(t, out, "No space left on device")
+	})
+}

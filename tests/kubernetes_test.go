@@ -1,0 +1,180 @@
+//go:build e2e
+
+package tests
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/clientcmd"
+)
+
+// api is the stack's Kubernetes API, as whoever has the output `kubeconfig` reaches it.
+type api struct {
+	client     *kubernetes.Clientset
+	kubeconfig string // a file
+	engine     *engine
+}
+
+func (e *engine) api(t *testing.T) *api {
+	t.Helper()
+	text := e.must("stack", "output", "--show-secrets", "kubeconfig")
+	file := filepath.Join(t.TempDir(), "kubeconfig")
+	require.NoError(t, os.WriteFile(file, []byte(text), 0o600))
+	config, err := clientcmd.RESTConfigFromKubeConfig([]byte(text))
+	require.NoError(t, err)
+	client, err := kubernetes.NewForConfig(config)
+	require.NoError(t, err)
+	return &api{client, file, e}
+}
+
+// kubectl runs it on this host.
+func (a *api) kubectl(t *testing.T, args ...string) string {
+	t.Helper()
+	return a.engine.run(t, `exec kubectl --kubeconfig "$@"`, append([]string{a.kubeconfig}, args...)...)
+}
+
+// apply creates what a file of testdata has.
+func (a *api) apply(t *testing.T, file string) {
+	t.Helper()
+	path, err := filepath.Abs(filepath.Join("testdata", file))
+	require.NoError(t, err)
+	a.kubectl(t, "apply", "--filename", path)
+}
+
+// notReady are the nodes that are not, of the number that there have to be.
+func (a *api) notReady(number int) (string, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	nodes, err := a.client.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return "", err
+	}
+	var waiting []string
+	for _, node := range nodes.Items {
+		for _, condition := range node.Status.Conditions {
+			if condition.Type == corev1.NodeReady && condition.Status != corev1.ConditionTrue {
+				waiting = append(waiting, node.Name+": "+condition.Message)
+			}
+		}
+	}
+	if len(nodes.Items) < number {
+		waiting = append(waiting, fmt.Sprintf("%d of %d nodes", len(nodes.Items), number))
+	}
+	return strings.Join(waiting, "; "), nil
+}
+
+func (a *api) waitForNodes(t *testing.T, number int, timeout time.Duration) {
+	t.Helper()
+	eventually(t, timeout, func() error {
+		waiting, err := a.notReady(number)
+		if err == nil && waiting != "" {
+			err = fmt.Errorf("not Ready: %s", waiting)
+		}
+		return err
+	})
+}
+
+// eventually tries once a second, and fails with the last error.
+func eventually(t testing.TB, timeout time.Duration, try func() error) {
+	t.Helper()
+	var err error
+	for begin := time.Now(); time.Since(begin) < timeout; time.Sleep(time.Second) {
+		if err = try(); err == nil {
+			return
+		}
+	}
+	require.NoError(t, err, "after %s", timeout)
+}
+
+// writer is a client that creates object after object through the API until it is stopped.
+type writer struct {
+	api          *api
+	stop         chan struct{}
+	done         sync.WaitGroup
+	mutex        sync.Mutex
+	acknowledged []string
+	last         time.Time
+	gap          time.Duration // the longest time without an acknowledgement since the last call of longestGap
+}
+
+const writerNamespace = "writer"
+
+func (a *api) startWriter(t *testing.T) *writer {
+	t.Helper()
+	_, err := a.client.CoreV1().Namespaces().Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: writerNamespace}}, metav1.CreateOptions{})
+	require.NoError(t, err)
+	w := &writer{api: a, stop: make(chan struct{}), last: time.Now()}
+	w.done.Go(func() {
+		for i := 0; ; i++ {
+			name := fmt.Sprintf("write-%06d", i)
+			for !w.write(name) {
+				select {
+				case <-w.stop:
+					return
+				case <-time.After(100 * time.Millisecond):
+				}
+			}
+			select {
+			case <-w.stop:
+				return
+			case <-time.After(100 * time.Millisecond):
+			}
+		}
+	})
+	return w
+}
+
+// write tells whether the API acknowledged the object; one that is there already is of a try whose answer was lost.
+func (w *writer) write(name string) bool {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	object := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: name}}
+	_, err := w.api.client.CoreV1().ConfigMaps(writerNamespace).Create(ctx, object, metav1.CreateOptions{})
+	if err != nil && !apierrors.IsAlreadyExists(err) {
+		return false
+	}
+	w.mutex.Lock()
+	defer w.mutex.Unlock()
+	w.acknowledged = append(w.acknowledged, name)
+	w.gap, w.last = max(w.gap, time.Since(w.last)), time.Now()
+	return true
+}
+
+func (w *writer) longestGap() time.Duration {
+	w.mutex.Lock()
+	defer w.mutex.Unlock()
+	gap := max(w.gap, time.Since(w.last))
+	w.gap, w.last = 0, time.Now()
+	return gap
+}
+
+// check ends the writer and looks for everything that was acknowledged.
+func (w *writer) check(t *testing.T) {
+	t.Helper()
+	close(w.stop)
+	w.done.Wait()
+	list, err := w.api.client.CoreV1().ConfigMaps(writerNamespace).List(t.Context(), metav1.ListOptions{})
+	require.NoError(t, err)
+	found := map[string]bool{}
+	for _, item := range list.Items {
+		found[item.Name] = true
+	}
+	for _, name := range w.acknowledged {
+		assert.True(t, found[name], "%s was acknowledged and is lost", name)
+	}
+	t.Logf("%d writes acknowledged, none lost", len(w.acknowledged))
+	require.NoError(t, w.api.client.CoreV1().Namespaces().Delete(t.Context(), writerNamespace, metav1.DeleteOptions{}))
+}
