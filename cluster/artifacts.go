@@ -160,3 +160,56 @@ func minor(version string) string {
 }
 
 func older(a, b string) bool { return semver.Compare("v"+a, "v"+b) < 0 }
+
+// checksums are upstream's sha256 by artifact and version, from the files that each upstream publishes beside its releases:
+// SHA256SUMS (etcd), *.sha256 (Kubernetes, CNI plugins), *.sha256sum (containerd, runc), as kops lists them.
+var checksums = map[string]map[string]string{
+	"etcd": {
+		"3.6.14": "ffe840ff9295808e88cce2794a18a5ac87f12a5203c8314d0bf6aa119b41bac5",
+	},
+	"kube-apiserver": {
+		"1.36.0": "8116b8f13d1c8bbbbba0599fff1a27959f2a13b6cbb18c4efad5f9777c0a839c",
+		"1.36.1": "9b4dba0a5b945f1fe0ce18f47535c5ff0c46ae384f9222047bce39fe91b6023e",
+		"1.36.2": "6770be17296ef36b656ad84e52b043007fb9a47ba0445c224097323291b1b33b",
+		"1.36.3": "1f217d397234a6d065da663c6e086fdb02c0f0de97a0758ff3e6f3956f4ef8ab",
+	},
+	"kube-controller-manager": {
+		"1.36.0": "b15888043ee37302ce8fef36af5ae2b8470b3eba22a034d3573479daff33f6f0",
+		"1.36.1": "41a41cd08f8035661848e883479816d5e65f832a461c004840eb2cd54998af08",
+		"1.36.2": "6332e45474baf6362f50394d8f7c6002274db04d68fe51dbe2229ef5c0b21e3c",
+		"1.36.3": "7edfe976d5a06c7a702d653e914095f4a732a04bb2139115b6a6eba6a9b781c7",
+	},
+	"kube-scheduler": {
+		"1.36.0": "0804ad35fb7b2fb11bb1f27b9cc3ab113b323fb5fc0e12e3b27fc4d6a7f43c54",
+		"1.36.1": "37729fdcd47c791cbebe413951150f58d36e05cbc759ad77e5cf66196fccbec8",
+		"1.36.2": "0cc42da3170baf459a534a3802640d7374381ca679e5cfb647e64f36ad318d3d",
+		"1.36.3": "b8955d4518c902110b50a825364339b1fb673822518ce0ba081a69ed634f8eee",
+	},
+	"kubelet": {
+		"1.36.0": "d857082946c28493e8fdc52227feabd962e0e0900b6c6e4f6510168043b79dd4",
+		"1.36.1": "7efa1780c73d9fb3a464002864e582eb2d15aa691e475eaae323093d08feae14",
+		"1.36.2": "3ba68cb4f0906053c08ab843131d5cec559cf8c718dbd679950a078b306abbb4",
+		"1.36.3": "46707a53209f826ad0f0d62371ac69cd00e78fd9a8176cf5f6f87f18f7f8b718",
+	},
+	"kube-proxy": {
+		"1.36.0": "940c1cdb9e2fd5b14077e3a92759e8864068d78bdf3f0bafc7675aa63d810fd1",
+		"1.36.1": "8d8bac4775f466e0056eb5af491508fd05000945c8754aa040f91128b581544f",
+		"1.36.2": "6588b915ab48baab68440ac1490358b434dcb7bdce076a468b805ee26fd4e048",
+		"1.36.3": "f1b5eb4462df9d98751264c6256628d90fdc72ba8e9a8025d1f75674f078f254",
+	},
+	"kubectl": {
+		"1.36.0": "123d8c8844f46b1244c547fffb3c17180c0c26dac9890589fe7e67763298748e",
+		"1.36.1": "629d3f410e09bf49b64ae7079f7f0bda1191efed311f7d37fdbab0ad5b0ec2b7",
+		"1.36.2": "1e9045ec32bea85da43de85f0065358529ea7c7a152eca78154fba5b58c27d82",
+		"1.36.3": "ebbd080e7c2e275093b55915722043257eb24004363e20acb3c4d71919f88336",
+	},
+	"containerd": {
+		"2.3.4": "9d68969855fbf676cdb8ed758e420fb048d61f984f61de3e53eddfebe484d168",
+	},
+	"runc": {
+		"1.4.3": "f6ae8efc0fa40079e1475e97cbe9d1bd3f106a28d6af78a11d9f1bd565515e60",
+	},
+	"cni-plugins": {
+		"1.9.1": "b98f74a0f8522f0a83867178729c1aa70f2158f90c45a2ca8fa791db1c76b303",
+	},
+}

@@ -49,6 +49,9 @@ func (c cloud) sweep(t testing.TB, name string) {
 		var left []string
 		for _, thing := range c.inventory(t) {
 			words := strings.Fields(thing)
+			if len(words) < 3 { // what has no name is Neutron's own, and goes with its network
+				continue
+			}
 			kind, called, id := words[0], words[1], words[2]
 			if called != name && !strings.HasPrefix(called, name+"-") {
 				continue

@@ -20,7 +20,13 @@ const cloudEnv = toolchainEnv + `; eval "$(go run ./devcloud env)"`
 // One cluster's life on a real OpenStack, with the real engine: an up that is killed and resumed, a running etcd, no
 // drift, a member that is replaced, and a destroy that leaves nothing.
 func TestLife(t *testing.T) {
-	e := newEngine(t, "e2e", cloudEnv, unchanged)
+	e := newEngine(t, "e2e", cloudEnv, strings.NewReplacer(
+		"    devcloud: true\n", "    devcloud: true\n    region: here\n",
+		"      - name: worker\n", `      - name: worker
+        zones: [nova]
+        labels: {example.com/disk: ssd}
+        taints: [{key: example.com/best-left, value: "yes", effect: PreferNoSchedule}]
+`).Replace)
 	openstack := connect(t, e.getenv("OS_CLIENT_CONFIG_FILE"))
 	before := openstack.inventory(t)
 	t.Cleanup(func() { // whatever failed, the next run begins with a clean project
@@ -76,8 +82,11 @@ func TestLife(t *testing.T) {
 		assert.Contains(t, e.must("stack", "export", "--show-secrets"), "H4sI")
 	})
 	step(t, "workers hold no private key", func(t *testing.T) {
-		assert.Contains(t, e.on(t, "e2e-etcd-0", "cloud-init query userdata"), "PRIVATE KEY")
-		assert.NotContains(t, e.on(t, "e2e-worker-0", "cloud-init query userdata"), "PRIVATE KEY")
+		const userData = "curl -sS --fail http://169.254.169.254/openstack/latest/user_data | zcat" // as Nova has it
+		assert.Contains(t, e.on(t, "e2e-etcd-0", userData), "PRIVATE KEY")
+		worker := e.on(t, "e2e-worker-0", userData)
+		assert.Contains(t, worker, "BEGIN CERTIFICATE")
+		assert.NotContains(t, worker, "PRIVATE KEY")
 	})
 	step(t, "a replaced instance is the same etcd member with the same data", func(t *testing.T) {
 		e.on(t, "e2e-etcd-0", "etcdctl put answer 42")
@@ -97,7 +106,16 @@ func TestLife(t *testing.T) {
 		for line := range strings.Lines(nodes) {
 			name, rest, _ := strings.Cut(line, " ")
 			assert.Contains(t, rest, "openstack:///"+openstack.server(t, name))
-			assert.Equal(t, strings.Contains(name, "control-plane"), strings.Contains(rest, "node-role.kubernetes.io/control-plane"), line)
+			assert.Contains(t, rest, `"topology.kubernetes.io/region":"here"`)
+			controlPlane := strings.Contains(name, "control-plane")
+			assert.Equal(t, controlPlane, strings.Contains(rest, `"node-role.kubernetes.io/control-plane":""`), line)
+			assert.Equal(t, controlPlane, strings.Contains(rest, `{"effect":"NoSchedule","key":"node-role.kubernetes.io/control-plane"}`), line)
+			for _, own := range []string{
+				`"topology.kubernetes.io/zone":"nova"`, `"example.com/disk":"ssd"`, `"kubernetes-openstack/pool":"worker"`,
+				`{"effect":"PreferNoSchedule","key":"example.com/best-left","value":"yes"}`,
+			} {
+				assert.Equal(t, !controlPlane, strings.Contains(rest, own), line)
+			}
 		}
 	})
 	step(t, "a deployment rolls out, logs and exec work", func(t *testing.T) {
