@@ -142,8 +142,8 @@ func TestLife(t *testing.T) {
 			time.Sleep(15 * time.Second)
 			down := writer.longestGap()
 			openstack.start(t, name)
+			e.waitForMachine(t, name)
 			e.waitForEtcd(t)
-			api.waitForNodes(t, 4, 3*time.Minute)
 			t.Logf("%s: longest gap %.1f s while it went down, %.1f s while it came back", name, down.Seconds(), writer.longestGap().Seconds())
 		}
 		writer.check(t)
@@ -151,18 +151,19 @@ func TestLife(t *testing.T) {
 	step(t, "all machines reboot, and the cluster comes back by itself", func(t *testing.T) {
 		boots := map[string]string{}
 		for _, name := range machines {
-			boots[name] = e.on(t, name, "cat /proc/1/stat | cut -d ' ' -f 22") // the boot ID is the host's kernel's
+			boots[name] = e.on(t, name, bootID)
 			openstack.reboot(t, name)
 		}
 		begin := time.Now()
 		for _, name := range machines {
 			eventually(t, 3*time.Minute, func() error {
-				out, err := e.shell(`exec go run ./devcloud exec "$1" -- "cut -d ' ' -f 22 /proc/1/stat"`, name).CombinedOutput()
+				out, err := e.shell(`exec go run ./devcloud exec "$1" -- "$2"`, name, bootID).CombinedOutput()
 				if err == nil && string(out) == boots[name] {
 					err = fmt.Errorf("%s has not rebooted yet", name)
 				}
 				return err
 			})
+			e.waitForMachine(t, name)
 		}
 		e.waitForEtcd(t)
 		api.waitForNodes(t, 4, 3*time.Minute)
@@ -236,6 +237,22 @@ func (e *engine) killDuring(t *testing.T, line string, args ...string) {
 	}
 	_ = cmd.Wait()
 	require.True(t, seen, "never printed %q:\n%s", line, &printed)
+}
+
+const bootID = "cat /proc/sys/kernel/random/boot_id"
+
+// waitForMachine waits until the machine says that all of its steps are done, since it booted.
+func (e *engine) waitForMachine(t testing.TB, name string) {
+	t.Helper()
+	eventually(t, 3*time.Minute, func() error {
+		out, err := e.shell(`exec go run ./devcloud exec "$1" -- "journalctl --boot --quiet --output cat --unit bootstrap-report"`,
+			name).CombinedOutput()
+		lines := strings.Split(strings.TrimSpace(string(out)), "\n")
+		if last := lines[len(lines)-1]; err == nil && !strings.HasPrefix(last, "bootstrap: ready") {
+			err = fmt.Errorf("%s: %s", name, last)
+		}
+		return err
+	})
 }
 
 // waitForEtcd waits until all members are healthy.
