@@ -31,10 +31,10 @@ func TestFailures(t *testing.T) {
 		assert.Contains(t, out, "etcd: cannot download http://172.31.250.99/github.com/etcd-io/")
 	})
 	step(t, "a file that is not there, another one than expected, and a disk that is too small", func(t *testing.T) {
-		zeros := strings.Repeat("0", 64)
+		wrong := strings.Repeat("f", 64) // not 0: YAML would read a number
 		e.configure(t, config(
 			"      flavor: etcd", "      flavor: etcd\n      version: 3.6.99", "        etcd: 8baace17", "        etcd: 00000000", // 404
-			"        kubelet: ", "        kubelet: "+zeros+" # ", // the workers' first
+			"        kubelet: ", "        kubelet: "+wrong+" # ", // the workers' first
 			"flavor: control-plane", "flavor: tiny",
 		))
 		out, err := e.try("up", "--yes", "--skip-preview")
@@ -42,7 +42,7 @@ func TestFailures(t *testing.T) {
 		assert.Regexp(t, `failures-etcd-0.*artifacts`, out)
 		assert.Regexp(t, `etcd: cannot download http://172.31.250.1/\S*etcd-v3.6.99-linux-amd64.tar.gz: .*404`, out)
 		assert.Regexp(t, `failures-worker-0.*artifacts`, out)
-		assert.Regexp(t, `kubelet: http://172.31.250.1/\S*/kubelet has sha256 [0-9a-f]{64}, expected `+zeros, out)
+		assert.Regexp(t, `kubelet: http://172.31.250.1/\S*/kubelet has sha256 [0-9a-f]{64}, expected `+wrong, out)
 		assert.Regexp(t, `failures-control-plane-0.*artifacts`, out)
 		assert.Contains(t, out, "No space left on device")
 	})
