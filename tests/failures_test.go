@@ -30,20 +30,25 @@ func TestFailures(t *testing.T) {
 		assert.Regexp(t, `failures-etcd-0.*artifacts`, out)
 		assert.Contains(t, out, "etcd: cannot download http://172.31.250.99/github.com/etcd-io/")
 	})
-	step(t, "a file that is not there, another one than expected, and a disk that is too small", func(t *testing.T) {
+	step(t, "a file that is not there, and another one than expected", func(t *testing.T) {
 		wrong := strings.Repeat("f", 64) // not 0: YAML would read a number
 		e.configure(t, config(
 			"      flavor: etcd", "      flavor: etcd\n      version: 3.6.99", "        etcd: 8baace17", "        etcd: 00000000", // 404
-			"        kubelet: ", "        kubelet: "+wrong+" # ", // the workers' first
+			"        kubelet: ", "        kubelet: "+wrong+" # ", // the nodes' alone
 			"flavor: control-plane", "flavor: tiny",
 		))
 		out, err := e.try("up", "--yes", "--skip-preview")
 		require.Error(t, err)
 		assert.Regexp(t, `failures-etcd-0.*artifacts`, out)
-		assert.Regexp(t, `etcd: cannot download http://172.31.250.1/\S*etcd-v3.6.99-linux-amd64.tar.gz: .*404`, out)
+		assert.Regexp(t, `etcd: cannot download http://172.31.250.1/\S*etcd-v3.6.99-linux-amd64.tar.gz to \S*: .*404`, out)
 		assert.Regexp(t, `failures-worker-0.*artifacts`, out)
 		assert.Regexp(t, `kubelet: http://172.31.250.1/\S*/kubelet has sha256 [0-9a-f]{64}, expected `+wrong, out)
+	})
+	step(t, "a disk that is full", func(t *testing.T) {
+		e.on(t, "failures-control-plane-0", "dd if=/dev/zero of=/full bs=1M 2>&1 || true")
+		out, err := e.try("up", "--yes", "--skip-preview")
+		require.Error(t, err)
 		assert.Regexp(t, `failures-control-plane-0.*artifacts`, out)
-		assert.Contains(t, out, "No space left on device")
+		assert.Contains(t, out, "no space left on device: /var/cache/artifacts")
 	})
 }
