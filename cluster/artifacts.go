@@ -41,8 +41,12 @@ const binaries = "/usr/local/bin"
 
 var nodes = []Role{RoleControlPlane, RoleWorker}
 
-// releases in the order in which a machine installs them.
+// releases in the order in which a machine installs them: all nodes wait for the API.
 var releases = []release{
+	kubernetesRelease("kube-apiserver", []Role{RoleControlPlane}),
+	kubernetesRelease("kube-controller-manager", []Role{RoleControlPlane}),
+	kubernetesRelease("kube-scheduler", []Role{RoleControlPlane}),
+	kubernetesRelease("kubectl", []Role{RoleControlPlane}),
 	{
 		name:      "etcd", // on nodes for the gateway to it
 		url:       "https://github.com/etcd-io/etcd/releases/download/v{version}/etcd-v{version}-linux-amd64.tar.gz",
@@ -82,10 +86,6 @@ var releases = []release{
 	},
 	kubernetesRelease("kubelet", nodes),
 	kubernetesRelease("kube-proxy", nodes),
-	kubernetesRelease("kubectl", nodes),
-	kubernetesRelease("kube-apiserver", []Role{RoleControlPlane}),
-	kubernetesRelease("kube-controller-manager", []Role{RoleControlPlane}),
-	kubernetesRelease("kube-scheduler", []Role{RoleControlPlane}),
 }
 
 func kubernetesRelease(name string, roles []Role) release {

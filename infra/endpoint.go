@@ -37,10 +37,18 @@ func NewEndpoint(ctx *pulumi.Context, plan cluster.Plan, network *Network, secur
 		return nil, err
 	}
 	if plan.API.FloatingIP {
+		// apart from its association: certificates want the address, and need not wait for a port
 		ip, err := networking.NewFloatingIp(ctx, name, &networking.FloatingIpArgs{
-			Pool:   pulumi.String(plan.Network.External.Name),
-			PortId: port,
-			Tags:   tags(plan, "api"),
+			Pool:        pulumi.String(plan.Network.External.Name),
+			Description: pulumi.String("API of " + plan.Name), // it has no name
+			Tags:        tags(plan, "api"),
+		}, child)
+		if err != nil {
+			return nil, err
+		}
+		_, err = networking.NewFloatingIpAssociate(ctx, name, &networking.FloatingIpAssociateArgs{
+			FloatingIp: ip.Address,
+			PortId:     port,
 		}, child, pulumi.DependsOn(network.Routed)) // Neutron wants a way from the port to the pool first
 		if err != nil {
 			return nil, err

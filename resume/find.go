@@ -116,9 +116,15 @@ var finders = map[string]func(context.Context, *cloud, inputs) ([]candidate, err
 		})
 	},
 	"openstack:networking/floatingIp:FloatingIp": func(ctx context.Context, c *cloud, in inputs) ([]candidate, error) {
-		pager := floatingips.List(c.network, floatingips.ListOpts{PortID: in.text("portId")})
+		pager := floatingips.List(c.network, floatingips.ListOpts{Description: in.text("description"), ProjectID: c.project})
 		return list(ctx, pager, floatingips.ExtractFloatingIPs, func(f floatingips.FloatingIP) (candidate, bool) {
-			return candidate{ID: f.ID, Created: f.CreatedAt}, in.text("portId") != ""
+			return candidate{ID: f.ID, Created: f.CreatedAt}, in.text("description") != "" && tagsFit(in, f.Tags)
+		})
+	},
+	"openstack:networking/floatingIpAssociate:FloatingIpAssociate": func(ctx context.Context, c *cloud, in inputs) ([]candidate, error) {
+		pager := floatingips.List(c.network, floatingips.ListOpts{FloatingIP: in.text("floatingIp"), PortID: in.text("portId")})
+		return list(ctx, pager, floatingips.ExtractFloatingIPs, func(f floatingips.FloatingIP) (candidate, bool) {
+			return candidate{ID: f.ID}, true // made when the floating IP was, long before
 		})
 	},
 	"openstack:networking/secGroup:SecGroup": func(ctx context.Context, c *cloud, in inputs) ([]candidate, error) {

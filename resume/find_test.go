@@ -120,9 +120,21 @@ var samples = map[string]struct {
 		}, "p",
 	},
 	"openstack:networking/floatingIp:FloatingIp": {
-		`{"pool": "public", "portId": "p"}`, "/v2.0/floatingips",
-		object{"id": "f", "port_id": "p"},
-		[]object{{"id": "free", "port_id": nil}, {"id": "other", "port_id": "p2"}}, "f",
+		`{"pool": "public", "description": "API of dev", "tags": ["cluster=dev"]}`, "/v2.0/floatingips",
+		object{"id": "f", "description": "API of dev", "project_id": "ours"},
+		[]object{
+			{"id": "description", "description": "", "project_id": "ours"},
+			{"id": "project", "description": "API of dev", "project_id": "theirs"},
+			{"id": "tags", "description": "API of dev", "project_id": "ours", "tags": []string{"owner=me"}},
+		}, "f",
+	},
+	"openstack:networking/floatingIpAssociate:FloatingIpAssociate": {
+		`{"floatingIp": "203.0.113.10", "portId": "p"}`, "/v2.0/floatingips",
+		object{"id": "f", "floating_ip_address": "203.0.113.10", "port_id": "p"},
+		[]object{
+			{"id": "free", "floating_ip_address": "203.0.113.10", "port_id": nil},
+			{"id": "address", "floating_ip_address": "203.0.113.11", "port_id": "p"},
+		}, "f",
 	},
 	"openstack:networking/secGroup:SecGroup": {
 		`{"name": "dev-etcd", "description": "etcd machines of dev"}`, "/v2.0/security-groups",

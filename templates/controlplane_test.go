@@ -244,6 +244,12 @@ func TestControlPlaneRuns(t *testing.T) {
 		ask --tls-max 1.2 https://127.0.0.1:6443/readyz
 		ask --cert /etc/kubernetes/pki/admin.crt --key /etc/kubernetes/pki/admin.key https://127.0.0.1:6443/debug/pprof/
 
+		echo 'with a bootstrap token:'
+		eventually 30 kubectl get configmap --namespace=kube-system kube-root-ca.crt
+		for name in kube-root-ca.crt extension-apiserver-authentication; do
+			ask --header 'Authorization: Bearer worker.0123456789abcdef' https://127.0.0.1:6443/api/v1/namespaces/kube-system/configmaps/$name
+		done
+
 		# may USER VERB RESOURCE [SUBRESOURCE [GROUP]]
 		may() { echo "$*: $(kubectl auth can-i "$2" "$3" --subresource="${4-}" --as="$1" ${5:+--as-group="$5"} 2>/dev/null || true)"; }
 		may kube-apiserver-kubelet-client create nodes proxy
@@ -272,6 +278,7 @@ func TestControlPlaneRuns(t *testing.T) {
 		"node/dev-control-plane-0 labeled\n", "control-plane", "pod CIDR: 10.244.0.0/26\n",
 		"6443/livez 200\n", "6443/readyz 200\n", "6443/healthz 200\n", "6443/version 401\n", "6443/api 401\n", "6443/metrics 401\n",
 		"--tls-max 1.2 https://127.0.0.1:6443/readyz 000\n", "/debug/pprof/ 404\n",
+		"configmaps/kube-root-ca.crt 200\n", "configmaps/extension-apiserver-authentication 403\n",
 		"kube-apiserver-kubelet-client create nodes proxy: yes\n", "kube-apiserver-kubelet-client list secrets: no\n",
 		"system:node:dev-worker-0 list endpointslices.discovery.k8s.io  system:nodes: yes\n",
 		"kubelet-csr-approver update certificatesigningrequests approval: yes\n", "kubelet-csr-approver list secrets: no\n",

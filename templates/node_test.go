@@ -154,16 +154,19 @@ func TestContainerdAsksTheMirror(t *testing.T) {
 
 func TestPrepareKubelet(t *testing.T) {
 	const uuid = "4f1c0d9e-2b7a-4c55-9e2e-0123456789ab"
-	// an apiserver that is ready the third time
-	const curl = "#!/bin/sh\necho call >>/calls; [ $(wc -l </calls) -ge 3 ] || { echo 'curl: (7) no' >&2; exit 7; }\n"
+	// a controller-manager that has begun the third time
+	const curl = `#!/bin/sh
+grep -qx 'Authorization: Bearer [a-z0-9]*[.][a-z0-9]*' || { echo "curl: (22) 401" >&2; exit 22; }
+echo call >>/calls; [ $(wc -l </calls) -ge 3 ] || { echo 'curl: (22) 404' >&2; exit 22; }
+`
 	for name, test := range map[string]struct {
 		id, script string
 		fails      bool
 		want       string
 	}{
-		"waits for an apiserver": {
+		"waits for who signs": {
 			id: uuid, script: "prepare-kubelet; cat /run/kubelet/provider-id.conf",
-			want: "no apiserver is ready behind https://127.0.0.1:7443: curl: (7) no\n" +
+			want: "no certificate can be had from the API at https://127.0.0.1:7443 yet: curl: (22) 404\n" +
 				"apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\nproviderID: openstack:///" + uuid + "\n",
 		},
 		"does not with a certificate": {
@@ -188,25 +191,61 @@ func TestPrepareKubelet(t *testing.T) {
 }
 
 func TestCheckNode(t *testing.T) {
+	node := func(status, message string) string {
+		return `{
+  "kind": "Node",
+  "metadata": {
+    "name": "dev-worker-0"
+  },
+  "status": {
+    "conditions": [
+      {
+        "type": "PIDPressure",
+        "status": "False",
+        "message": "kubelet has sufficient PID available"
+      },
+      {
+        "type": "Ready",
+        "status": "` + status + `",
+        "lastTransitionTime": "2026-11-22T12:00:00Z",
+        "reason": "R",
+        "message": "` + message + `"
+      }
+    ],
+    "addresses": [
+      {
+        "type": "InternalIP",
+        "address": "10.0.0.64"
+      }
+    ]
+  }
+}`
+	}
+	const certificate = "/var/lib/kubelet/pki/kubelet-client-current.pem"
 	for name, test := range map[string]struct {
-		kubectl string
-		script  string
-		fails   bool
-		want    string
+		answer string
+		script string
+		fails  bool
+		want   string
 	}{
-		"Ready":     {kubectl: "echo 'True: kubelet is posting ready status'"},
-		"not Ready": {kubectl: "echo 'False: no network'", fails: true, want: "not Ready: False: no network\n"},
-		"no answer": {kubectl: "echo 'Unable to connect' >&2; exit 1", fails: true, want: "not Ready: Unable to connect\n"},
+		"Ready":     {answer: node("True", "kubelet is posting ready status")},
+		"not Ready": {answer: node("False", "no network: plugin, 1"), fails: true, want: "not Ready: False: no network: plugin, 1\n"},
+		"no Node": {
+			answer: "{\n  \"kind\": \"Status\",\n  \"status\": \"Failure\",\n  \"message\": \"nodes \\\"dev-worker-0\\\" not found\",\n  \"code\": 404\n}",
+			fails:  true, want: "not Ready: Failure: nodes \\\"dev-worker-0\\\" not found\n",
+		},
+		"no answer": {answer: "curl: (7) Failed to connect", fails: true, want: "not Ready: curl: (7) Failed to connect\n"},
 		"no certificate": {
-			kubectl: "exit 1", script: "rm /var/lib/kubelet/pki/kubelet-client-current.pem; ", fails: true,
+			script: "rm " + certificate + "; ", fails: true,
 			want: "kubelet's request for its first certificate is not approved yet\n",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			files := landed(t, workerMachine())
-			files["/var/lib/kubelet/pki/kubelet-client-current.pem"] = "\n"
-			files["/usr/local/bin/kubectl"] = "#!/bin/sh\n" + test.kubectl + "\n"
+			files[certificate] = "\n"
+			files["/answer"] = test.answer + "\n"
+			files["/usr/local/sbin/curl"] = "#!/bin/sh\ncat /answer\n"
 			out, err := guest.Run(t, files, "sh", "-c", test.script+"check-node")
 			require.Equal(t, test.fails, err != nil, out)
 			require.Equal(t, test.want, out)

@@ -45,8 +45,10 @@ is() {
 logs() { unit=$1; shift; printf '%s\n' "$@" >>"/run/fake/$unit.service.log"; }
 now=999999999999999
 `,
-	"/usr/local/sbin/check-etcd": "#!/bin/sh\n[ ! -e /run/fake/no-quorum ] || { cat /run/fake/no-quorum; exit 1; }\n",
-	"/usr/local/sbin/check-node": "#!/bin/sh\n[ ! -e /run/fake/not-ready ] || { cat /run/fake/not-ready; exit 1; }\n",
+	"/usr/local/sbin/check-etcd":           "#!/bin/sh\n[ ! -e /run/fake/no-quorum ] || { cat /run/fake/no-quorum; exit 1; }\n",
+	"/usr/local/sbin/check-kube-scheduler": "#!/bin/sh\n[ ! -e /run/fake/no-scheduler ] || { cat /run/fake/no-scheduler; exit 1; }\n",
+	"/usr/local/sbin/check-kube-proxy":     "#!/bin/sh\n",
+	"/usr/local/sbin/check-node":           "#!/bin/sh\n[ ! -e /run/fake/not-ready ] || { cat /run/fake/not-ready; exit 1; }\n",
 }
 
 func TestBootstrapReport(t *testing.T) {
@@ -138,6 +140,19 @@ func TestBootstrapReport(t *testing.T) {
 				"bootstrap: etcd: waiting: no quorum, no answer from dev-etcd-1 dev-etcd-2\n" +
 				"bootstrap: etcd: waiting: no quorum, no answer from dev-etcd-2\n" +
 				"bootstrap: etcd: done after N s\n" + ready,
+		},
+		"a daemon that does not notify": {
+			steps: "kube-scheduler etcd-proxy",
+			stages: []string{
+				"echo no >/run/fake/no-scheduler; is kube-scheduler active/running simple 0 $now; is etcd-proxy active/running simple 0 $now",
+				"rm /run/fake/no-scheduler",
+				"is etcd-proxy active/running simple",
+				"",
+			},
+			want: "bootstrap: kube-scheduler: started\n" +
+				"bootstrap: etcd-proxy: started\n" +
+				"bootstrap: kube-scheduler: done after N s\n" +
+				"bootstrap: etcd-proxy: done after N s\n" + ready,
 		},
 		"a unit that says what it waits for": {
 			steps: "kubelet",

@@ -91,7 +91,7 @@ func workerMachine() Machine {
 	m := Machine{
 		Hostname:  "dev-worker-0",
 		Role:      "worker",
-		Artifacts: artifacts("containerd", "runc", "cni-plugins", "etcd", "kubelet", "kube-proxy", "kubectl"),
+		Artifacts: artifacts("containerd", "runc", "cni-plugins", "etcd", "kubelet", "kube-proxy"),
 		Node:      node("10.0.0.64", "worker.0123456789abcdef"),
 		Secrets:   []File{placeholder("/etc/kubernetes/pki/ca.crt")},
 	}

@@ -230,9 +230,10 @@ func TestInstallArtifactsNamesAllThatFail(t *testing.T) {
 	for _, name := range []string{"first", "tool", "last"} {
 		m.Artifacts = append(m.Artifacts, Artifact{Name: name, URL: mirror.URL + "/" + name, SHA256: sum, Directory: "/opt/bin", Members: []string{member}})
 	}
-	out, err := guest.Run(t, landed(t, m), "install-artifacts")
-	require.Error(t, err, out)
+	out, err := guest.Run(t, landed(t, m), "sh", "-c", `install-artifacts; echo "exit: $?"; echo there: $(ls /run/artifacts); wait-for-artifact tool`)
+	require.NoError(t, err, out)
 	require.Contains(t, out, "tool: installed /opt/bin/tool\n")
+	require.Contains(t, out, "exit: 1\nthere: tool\n")
 	require.Regexp(t, `(?m)^first: cannot download http://127.0.0.1:\d+/first .* 404$`, out)
 	require.Regexp(t, `(?m)^last: cannot download http://127.0.0.1:\d+/last .* 404$`, out)
 }

@@ -21,66 +21,67 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 
 	"kubernetes-openstack/cluster"
+	"kubernetes-openstack/internal/dirs"
 )
 
-// given is what makes the comparison one-sided, and is printed with it.
-const given = `Both have the same flavors, image, network, addresses, mirror and binaries, and their etcd machines differ in the volume's ID alone.
-kubeadm is spared:
-  Pulumi: its resources are plain API calls, as many at a time as do not need each other
-  server groups, the key pair and the API's virtual address, which is its first control plane's
-  kube-proxy, CoreDNS, HAProxy, the etcd gateway and keepalived
-  its certificate authority, which is there already, and its own wait of 5 s between two looks at who it joins
-  a cold cache: it comes second`
+// given is what the comparison compares, and is printed with it.
+const given = `Both are declared by the same program, engine and providers (tests/kubeadm differs in the nodes' user-data alone), so they have the
+same machines, network, mirror and binaries, and wait for the same certificates. kubeadm is spared kube-proxy, CoreDNS, HAProxy, the etcd gateway
+and keepalived, and its own wait of 5 s between two looks at who it joins.`
 
 // BenchmarkCluster makes a cluster and then, in its place, another with kubeadm; it prints how long each took from nothing
 // to Ready nodes, and when what was there. Run it with -benchtime 1x.
 func BenchmarkCluster(b *testing.B) {
-	const name = "bench"
-	e := newEngine(b, name, cloudEnv, unchanged)
-	openstack := connect(b, e.getenv("OS_CLIENT_CONFIG_FILE"))
-	openstack.sweep(b, name) // what a run left that was killed
-	b.Cleanup(func() { openstack.sweep(b, name) })
-	config, err := cluster.Decode(name, stackConfig(b, "../Pulumi.dev.yaml")["kubernetes-openstack:cluster"])
-	require.NoError(b, err)
-	plan := cluster.NewPlan(config)
-	e.run(b, "go build -o /dev/null .") // what is compiled once is in Go's cache
+	ours, ourSizes := timeCluster(b, ".")
+	theirs, theirSizes := timeCluster(b, "tests/kubeadm")
 
-	begin := time.Now()
-	e.must("up", "--yes", "--skip-preview")
-	end := time.Now()
-	kubeconfig := e.must("stack", "output", "--show-secrets", "kubeconfig")
-	ours := openstack.timeline(b, e, name, clientOf(b, kubeconfig, ""), begin, end)
-	k := newKubeadm(b, openstack, plan, exportedState(b, e))
-	e.must("destroy", "--yes", "--skip-preview")
-
-	b.Cleanup(func() {
-		if b.Failed() {
-			k.log(b, e)
-		}
-	})
-	begin = time.Now()
-	require.NoError(b, k.create(b.Context()))
-	client := clientOf(b, kubeconfig, fmt.Sprintf("https://%s:%d", k.floatingIP, cluster.APIPort))
-	k.wait(b, client)
-	theirs := openstack.timeline(b, e, name, client, begin, time.Now())
-
-	b.Logf("\n%s\n%s\n%s", compare(ours, theirs), k.sizes(), given)
+	b.Logf("\n%s\n%s\n%s", compare(ours, theirs), compareSizes(ourSizes, theirSizes), given)
 	b.ReportMetric(0, "ns/op") // of both and more
 	b.ReportMetric(ours.total(), "s/ours")
 	b.ReportMetric(theirs.total(), "s/kubeadm")
 	b.ReportMetric(theirs.total()/ours.total(), "kubeadm/ours")
 }
 
-// clientOf is whom a kubeconfig makes, at another server if one is given.
-func clientOf(b *testing.B, kubeconfig, server string) *kubernetes.Clientset {
+// timeCluster makes a project's cluster, and destroys it: its moments, and the size of each machine's user-data by name.
+func timeCluster(b *testing.B, project string) (moments, map[string]int) {
+	const name = "bench"
+	e := newProjectEngine(b, project, name, cloudEnv, unchanged)
+	openstack := connect(b, e.getenv("OS_CLIENT_CONFIG_FILE"))
+	openstack.sweep(b, name) // what a run left that was killed
+	b.Cleanup(func() { openstack.sweep(b, name) })
+	// both begin with warm caches: Go's, and the kernel's of what engine and machines read
+	e.must("preview")
+	e.run(b, `find "$1" -type f -exec cat {} + >/dev/null`, dirs.Mirror())
+
+	begin := time.Now()
+	if out, err := e.try("up", "--yes", "--skip-preview"); err != nil {
+		b.Fatalf("%s: %v\n%s\n%s", project, err, out, e.logs(openstack.machines(b, name)))
+	}
+	end := time.Now()
+	client := clientOf(b, e.must("stack", "output", "--show-secrets", "kubeconfig"))
+	timeline, sizes := openstack.timeline(b, e, name, client, begin, end), userDataSizes(b, e)
+	e.must("destroy", "--yes", "--skip-preview")
+	return timeline, sizes
+}
+
+// logs are what the machines say.
+func (e *engine) logs(machines []servers.Server) string {
+	var all strings.Builder
+	for _, m := range machines {
+		out, err := e.shell(`exec go run ./devcloud exec "$1" -- journalctl --no-pager --lines 60 -u artifacts -u etcd -u containerd -u kubeadm -u kubelet`,
+			m.Name).CombinedOutput()
+		fmt.Fprintf(&all, "%s: %v\n%s\n", m.Name, err, out)
+	}
+	return all.String()
+}
+
+// clientOf is whom a kubeconfig makes. The name is one that every API server has: kubeadm's does not have its floating IP.
+func clientOf(b *testing.B, kubeconfig string) *kubernetes.Clientset {
 	b.Helper()
-	config, err := clientcmd.Load([]byte(kubeconfig))
+	config, err := clientcmd.RESTConfigFromKubeConfig([]byte(kubeconfig))
 	require.NoError(b, err)
-	overrides := &clientcmd.ConfigOverrides{}
-	overrides.ClusterInfo.Server = server
-	rest, err := clientcmd.NewDefaultClientConfig(*config, overrides).ClientConfig()
-	require.NoError(b, err)
-	client, err := kubernetes.NewForConfig(rest)
+	config.ServerName = "kubernetes"
+	client, err := kubernetes.NewForConfig(config)
 	require.NoError(b, err)
 	return client
 }
@@ -117,11 +118,7 @@ func (c cloud) timeline(b *testing.B, e *engine, name string, client *kubernetes
 	for _, n := range ofNetworks {
 		network = append(network, n.CreatedAt)
 	}
-	pages, err = servers.List(c.clients["compute"], servers.ListOpts{Name: "^" + name + "-"}).AllPages(b.Context())
-	require.NoError(b, err)
-	machines, err := servers.ExtractServers(pages)
-	require.NoError(b, err)
-	for _, machine := range machines {
+	for _, machine := range c.machines(b, name) {
 		requested, running = append(requested, machine.Created), append(running, machine.LaunchedAt)
 		active := func(unit string) time.Time {
 			text := strings.TrimSpace(e.on(b, machine.Name, "systemctl show --timestamp=unix --property=ActiveEnterTimestamp --value "+unit))
@@ -163,6 +160,16 @@ func (c cloud) timeline(b *testing.B, e *engine, name string, client *kubernetes
 	}
 }
 
+// machines of a cluster.
+func (c cloud) machines(b *testing.B, name string) []servers.Server {
+	b.Helper()
+	pages, err := servers.List(c.clients["compute"], servers.ListOpts{Name: "^" + name + "-"}).AllPages(b.Context())
+	require.NoError(b, err)
+	machines, err := servers.ExtractServers(pages)
+	require.NoError(b, err)
+	return machines
+}
+
 // compare is the table of both, and what it comes to.
 func compare(ours, theirs moments) string {
 	var out strings.Builder
@@ -178,50 +185,46 @@ func compare(ours, theirs moments) string {
 	return out.String()
 }
 
-// state is a stack's, with its secrets.
-type state struct {
-	Deployment struct {
-		Resources []struct {
-			URN, Type       string
-			Inputs, Outputs map[string]any
+// compareSizes is the table of the largest user-data of each role.
+func compareSizes(ours, theirs map[string]int) string {
+	largest := func(sizes map[string]int, role cluster.Role) (size int) {
+		for name, n := range sizes {
+			if strings.Contains(name, "-"+string(role)+"-") {
+				size = max(size, n)
+			}
+		}
+		return size
+	}
+	var out strings.Builder
+	fmt.Fprintf(&out, "%-36s %8s %8s\n", "Bytes of user-data, gzipped", "ours", "kubeadm")
+	for _, role := range cluster.Roles {
+		fmt.Fprintf(&out, "%-36s %8d %8d\n", role, largest(ours, role), largest(theirs, role))
+	}
+	return out.String()
+}
+
+// userDataSizes are the machines' by name, in bytes of gzip.
+func userDataSizes(b *testing.B, e *engine) map[string]int {
+	b.Helper()
+	var state struct {
+		Deployment struct {
+			Resources []struct {
+				URN, Type string
+				Inputs    struct{ UserData struct{ Plaintext string } }
+			}
 		}
 	}
-}
-
-func exportedState(b *testing.B, e *engine) (s state) {
-	b.Helper()
-	require.NoError(b, json.Unmarshal([]byte(e.must("stack", "export", "--show-secrets")), &s))
-	return s
-}
-
-// texts are an input of every resource of a type, or an output where it has no such input, by the resources' names.
-func (s state) texts(b *testing.B, token, property string) map[string]string {
-	b.Helper()
-	texts := map[string]string{}
-	for _, resource := range s.Deployment.Resources {
-		if resource.Type != token {
+	require.NoError(b, json.Unmarshal([]byte(e.must("stack", "export", "--show-secrets")), &state))
+	sizes := map[string]int{}
+	for _, r := range state.Deployment.Resources {
+		if r.Type != "openstack:compute/instance:Instance" {
 			continue
 		}
-		value, ok := resource.Inputs[property]
-		if !ok {
-			value = resource.Outputs[property]
-		}
-		if secret, ok := value.(map[string]any); ok {
-			require.NoError(b, json.Unmarshal([]byte(secret["plaintext"].(string)), &value))
-		}
-		texts[resource.URN[strings.LastIndex(resource.URN, "::")+2:]] = value.(string)
-	}
-	return texts
-}
-
-// userData is what Nova has of the machines, by name: the gzip in its base64.
-func (s state) userData(b *testing.B) map[string][]byte {
-	b.Helper()
-	all := map[string][]byte{}
-	for name, text := range s.texts(b, "openstack:compute/instance:Instance", "userData") {
+		var text string
+		require.NoError(b, json.Unmarshal([]byte(r.Inputs.UserData.Plaintext), &text))
 		packed, err := base64.StdEncoding.DecodeString(text)
 		require.NoError(b, err)
-		all[name] = packed
+		sizes[r.URN[strings.LastIndex(r.URN, "::")+2:]] = len(packed)
 	}
-	return all
+	return sizes
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -13,16 +14,23 @@ import (
 
 // engine is the real Pulumi engine on one stack, with a backend and a configuration file of its own.
 type engine struct {
-	t     testing.TB
-	stack string
-	env   []string
+	t       testing.TB
+	project string // its folder, in the repository's root
+	stack   string
+	env     []string
 }
 
-// newEngine makes a stack that is configured as the development stack, with edit applied to the text. setup is shell
-// that exports the environment. The stack's state and its file are gone after the test.
+// newEngine makes a stack of the repository's own project; see newProjectEngine.
 func newEngine(t testing.TB, stack, setup string, edit func(string) string) *engine {
 	t.Helper()
-	e := &engine{t: t, stack: stack}
+	return newProjectEngine(t, ".", stack, setup, edit)
+}
+
+// newProjectEngine makes a stack that is configured as the development stack, with edit applied to the text. setup is
+// shell that exports the environment. The stack's state and its file are gone after the test.
+func newProjectEngine(t testing.TB, project, stack, setup string, edit func(string) string) *engine {
+	t.Helper()
+	e := &engine{t: t, project: project, stack: stack}
 	e.configure(t, edit)
 
 	show := exec.Command("bash", "-euo", "pipefail", "-c", setup+"; env -0")
@@ -39,7 +47,7 @@ func (e *engine) configure(t testing.TB, edit func(string) string) {
 	t.Helper()
 	text, err := os.ReadFile("../Pulumi.dev.yaml")
 	require.NoError(t, err)
-	file := "../Pulumi." + e.stack + ".yaml"
+	file := filepath.Join("..", e.project, "Pulumi."+e.stack+".yaml")
 	require.NoError(t, os.WriteFile(file, []byte(edit(string(text))), 0o600))
 	e.t.Cleanup(func() { os.Remove(file) })
 }
@@ -48,9 +56,9 @@ func unchanged(text string) string { return text }
 
 const toolchainEnv = `eval "$(go run ./toolchain env)"`
 
-// command is `pulumi ARGS… --stack STACK` in the repository's root.
+// command is `pulumi ARGS… --stack STACK` in the project.
 func (e *engine) command(args ...string) *exec.Cmd {
-	args = append(args, "--stack", e.stack, "--non-interactive", "--color=never")
+	args = append(args, "--cwd", e.project, "--stack", e.stack, "--non-interactive", "--color=never")
 	return e.shell(`exec pulumi "$@"`, args...)
 }
 

@@ -5,6 +5,7 @@ package tests
 import (
 	"context"
 	"fmt"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -13,19 +14,6 @@ import (
 )
 
 type object = map[string]any
-
-// create makes one thing of a kind, and gives its fields.
-func (c cloud) create(ctx context.Context, kind string, fields object) (object, error) {
-	singular := strings.TrimSuffix(strings.ReplaceAll(kind, "-", "_"), "s")
-	var answer map[string]object
-	client := c.clients[kinds[kind]]
-	_, err := client.Post(ctx, client.ServiceURL(kind), map[string]object{singular: fields}, &answer,
-		&gophercloud.RequestOpts{OkCodes: []int{200, 201, 202}})
-	if err != nil {
-		return nil, fmt.Errorf("create %s %v: %w", singular, fields["name"], err)
-	}
-	return answer[singular], nil
-}
 
 // sweep deletes everything of the cluster called name, and whose names begin so: also what a run left that was killed.
 func (c cloud) sweep(t testing.TB, name string) {
@@ -47,6 +35,10 @@ func (c cloud) sweep(t testing.TB, name string) {
 	}
 	eventually(t, 3*time.Minute, func() error {
 		var left []string
+		for _, ip := range ids("floatingips", url.Values{"description": {"API of " + name}}.Encode()) { // it has no name
+			left = append(left, ip)
+			remove("floatingips", ip)
+		}
 		for _, thing := range c.inventory(t) {
 			words := strings.Fields(thing)
 			if len(words) < 3 { // what has no name is Neutron's own, and goes with its network
@@ -60,14 +52,10 @@ func (c cloud) sweep(t testing.TB, name string) {
 			switch kind {
 			case "os-keypairs":
 				id = called
-			case "ports": // a floating IP has no name
-				for _, ip := range ids("floatingips", "port_id="+id) {
-					remove("floatingips", ip)
-				}
 			case "routers":
 				for _, port := range ids("ports", "device_owner=network:router_interface&device_id="+id) {
-					url := network.ServiceURL(kind, id, "remove_router_interface")
-					_, _ = network.Put(ctx, url, object{"port_id": port}, nil, &gophercloud.RequestOpts{OkCodes: []int{200}})
+					leave := network.ServiceURL(kind, id, "remove_router_interface")
+					_, _ = network.Put(ctx, leave, object{"port_id": port}, nil, &gophercloud.RequestOpts{OkCodes: []int{200}})
 				}
 			}
 			remove(kind, id)
