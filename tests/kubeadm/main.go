@@ -24,7 +24,8 @@ import (
 
 func main() {
 	pulumi.Run(func(ctx *pulumi.Context) error {
-		config, err := cluster.Decode(ctx.Stack(), must(ctx.GetConfig("kubernetes-openstack:cluster")))
+		text, _ := ctx.GetConfig("kubernetes-openstack:cluster")
+		config, err := cluster.Decode(ctx.Stack(), text)
 		if err != nil {
 			return err
 		}
@@ -39,8 +40,6 @@ func main() {
 		return program.Run(watcher{bootstrap.NewCloud(), plan})(ctx)
 	})
 }
-
-func must(text string, _ bool) string { return text }
 
 // kubeadm is the cluster's. Its authority is the one that the program declares, so that the program's kubeconfig is good
 // for it too.
