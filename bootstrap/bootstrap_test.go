@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -34,6 +35,9 @@ func (n *nova) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	server := map[string]any{"id": "uuid", "name": n.name, "status": n.status, "fault": fault}
 	answer := map[string]any{}
 	switch {
+	case len(r.URL.String()) > 4096:
+		http.Error(w, "URI too long", http.StatusRequestURITooLong)
+		return
 	case n.status == "":
 		http.NotFound(w, r)
 		return
@@ -45,7 +49,11 @@ func (n *nova) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		answer["output"] = n.consoles[min(n.looks, len(n.consoles)-1)]
 		n.looks++
 	case r.URL.Path == "/servers/detail":
-		answer["servers"] = []any{server}
+		answer["servers"] = []any{}
+		// as Nova on MySQL has it
+		if regexp.MustCompile(strings.ReplaceAll(r.URL.Query().Get("name"), "|", `\|`)).MatchString(n.name) {
+			answer["servers"] = []any{server}
+		}
 	default:
 		answer["server"] = server
 	}
@@ -96,6 +104,29 @@ func TestMachineThatIsReady(t *testing.T) {
 	require.NoError(t, err)
 	assert.Empty(t, logged)
 	assert.Equal(t, 1, n.looks)
+}
+
+// A notice is no reason to wait, and is told of each time. One that passes before the machine is ready, or is of an earlier
+// boot, never is.
+func TestNotices(t *testing.T) {
+	const session = "calico-peers: notice: no BGP session with 10.0.0.1: Connect"
+	ready := console("bootstrap: other: notice: old", "bootstrap: boot 1", "bootstrap: calico-peers: done after 1 s", "bootstrap: "+session, "bootstrap: ready after 9 s")
+	logged, err := wait(t, &nova{status: "ACTIVE", consoles: []string{ready}}, time.Minute)
+	require.NoError(t, err)
+	assert.Equal(t, []string{session}, logged)
+
+	gone := ready + console("bootstrap: calico-peers: done after 1 s", "bootstrap: ready after 9 s")
+	logged, err = wait(t, &nova{status: "ACTIVE", consoles: []string{gone}}, time.Minute)
+	require.NoError(t, err)
+	assert.Empty(t, logged)
+
+	logged, err = wait(t, &nova{status: "ACTIVE", consoles: []string{
+		console("bootstrap: boot 1"),
+		console("bootstrap: boot 1", "bootstrap: "+session),
+		console("bootstrap: boot 1", "bootstrap: "+session, "bootstrap: calico-peers: done after 1 s", "bootstrap: kubelet: notice: no swap", "bootstrap: ready after 9 s"),
+	}}, time.Minute)
+	require.NoError(t, err)
+	assert.Equal(t, []string{"boot 1", "calico-peers: done after 1 s", "ready after 9 s", "kubelet: notice: no swap"}, logged)
 }
 
 // What a machine said before its last boot, or before something broke, counts no more.
@@ -181,7 +212,14 @@ func TestWorking(t *testing.T) {
 		require.NoError(t, err)
 		assert.Equal(t, row.want, got, "%+v", row.nova)
 	}
-	_, err := cloudOf(t, &nova{}).Working(t.Context(), []string{"dev-etcd-0"})
+	var many []string
+	for i := range 1000 {
+		many = append(many, fmt.Sprintf("%s-worker-%d", strings.Repeat("x", 50), i))
+	}
+	got, err := cloudOf(t, &nova{name: many[999], status: "ACTIVE", consoles: []string{ready}}).Working(t.Context(), many)
+	require.NoError(t, err)
+	assert.Equal(t, map[string]bool{many[999]: true}, got)
+	_, err = cloudOf(t, &nova{}).Working(t.Context(), []string{"dev-etcd-0"})
 	assert.Error(t, err)
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -20,13 +21,22 @@ type Machine struct {
 const statusEvery = 10
 
 // Machine waits until a machine is ready. log gets each line it says, and tells by an error that nobody listens any
-// more; a machine that is ready already says nothing. The error is a report: machine, step, log, where to look.
+// more; of a machine that is ready it gets the notices, which begin with the step: "calico-peers: notice: …". The error is
+// a report: machine, step, log, where to look.
 func (c *Cloud) Machine(ctx context.Context, m Machine, log func(line string) error) error {
 	ctx, cancel := context.WithTimeout(ctx, m.Timeout)
 	defer cancel()
 	var last report
 	var console string
 	var consoleErr error
+	tell := func(lines []string) error {
+		for _, line := range lines {
+			if err := log(line); err != nil {
+				return fmt.Errorf("%s: the engine is gone: %w", m.Name, err)
+			}
+		}
+		return nil
+	}
 	for look := 0; ; look++ {
 		text, err := c.console(ctx, m.ID)
 		if err == nil {
@@ -35,10 +45,8 @@ func (c *Cloud) Machine(ctx context.Context, m Machine, log func(line string) er
 			if look == 0 && now.ready {
 				lines = nil // an old story
 			}
-			for _, line := range lines {
-				if err := log(line); err != nil {
-					return fmt.Errorf("%s: the engine is gone: %w", m.Name, err)
-				}
+			if err := tell(slices.DeleteFunc(slices.Clone(lines), isNotice)); err != nil { // it may pass until the machine is ready
+				return err
 			}
 			last, console = now, text
 		}
@@ -46,8 +54,10 @@ func (c *Cloud) Machine(ctx context.Context, m Machine, log func(line string) er
 			consoleErr = err
 		}
 		if last.ready || look%statusEvery == 0 {
-			if active, err := c.active(ctx, m); err != nil || last.ready && active {
+			if active, err := c.active(ctx, m); err != nil {
 				return err
+			} else if last.ready && active {
+				return tell(last.noticeLines())
 			}
 		}
 		select {

@@ -1,6 +1,7 @@
 package bootstrap
 
 import (
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -14,6 +15,8 @@ type report struct {
 	ready bool
 	// steps that are not done, in the order in which they were first heard of.
 	steps []step
+	// notices of steps that are done, by step: what nothing waits for, but somebody should know.
+	notices map[string]string
 }
 
 // step of a machine's bootstrap.
@@ -31,7 +34,7 @@ const mark = "bootstrap: "
 var (
 	colour    = regexp.MustCompile("\x1b\\[[0-9;?]*[a-zA-Z]")
 	readyLine = regexp.MustCompile(`^ready after \d+ s$`)
-	stepLine  = regexp.MustCompile(`^([a-z0-9-]+): (started|done after \d+ s|failing: .*|waiting: .*)$`)
+	stepLine  = regexp.MustCompile(`^([a-z0-9-]+): (started|done after \d+ s|notice: .*|failing: .*|waiting: .*)$`)
 )
 
 // consoleLines are the lines of a console log without what a terminal would not show.
@@ -78,6 +81,14 @@ func (r *report) index(name string) int {
 
 // say takes in a step's new state.
 func (r *report) say(name, state string) {
+	if strings.HasPrefix(state, "notice: ") {
+		if r.notices == nil {
+			r.notices = map[string]string{}
+		}
+		r.notices[name] = state
+		return
+	}
+	delete(r.notices, name)
 	i := r.index(name)
 	if strings.HasPrefix(state, "done ") {
 		if i >= 0 {
@@ -90,6 +101,20 @@ func (r *report) say(name, state string) {
 		i, r.steps = len(r.steps), append(r.steps, step{name: name})
 	}
 	r.steps[i].state, r.steps[i].log = state, nil
+}
+
+// noticeLines are the notices as they were said.
+func (r *report) noticeLines() []string {
+	var lines []string
+	for _, step := range slices.Sorted(maps.Keys(r.notices)) {
+		lines = append(lines, step+": "+r.notices[step])
+	}
+	return lines
+}
+
+func isNotice(line string) bool {
+	said := stepLine.FindStringSubmatch(line)
+	return said != nil && strings.HasPrefix(said[2], "notice: ")
 }
 
 // cause is the step that most likely keeps the machine from being ready, or nil where nothing was heard: the first that
