@@ -1,0 +1,110 @@
+// Package debian makes root filesystems of Debian 12's packages, which come from where the machine's own apt gets
+// Debian's. What one is made of is its recipe, a folder with
+//
+//	packages   Debian packages, one per line, with # comments
+//	files/     a tree that is copied over the root (optional)
+//	customize  a shell script that gets the root's path and runs last
+package debian
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+)
+
+// Command is what installs the packages, but for their names and places: all of a root filesystem that neither its
+// recipe nor the mirror's current packages decide. Variant is mmdebstrap's: what is installed besides the packages.
+// Its process namespace ends with it, whatever ends it; its mounts are nobody else's.
+func Command(variant string) []string {
+	return []string{
+		"unshare", "--mount", "--propagation=private", "--pid", "--fork", "--kill-child", "--mount-proc",
+		"mmdebstrap", "--mode=root", "--variant=" + variant,
+		"--aptopt=APT::Install-Recommends \"false\"", "--aptopt=Acquire::Languages \"none\"",
+		"--dpkgopt=force-unsafe-io",
+		"--dpkgopt=path-exclude=/usr/share/man/*", "--dpkgopt=path-exclude=/usr/share/info/*",
+		"--dpkgopt=path-exclude=/usr/share/doc/*", "--dpkgopt=path-exclude=/usr/share/locale/*",
+	}
+}
+
+// Make makes the root filesystem root out of a recipe and more packages; customize gets arguments after the root's path.
+// What the commands print goes to output. It needs to be root, and writes a file apt.conf beside the root filesystem.
+func Make(ctx context.Context, root, variant, recipe string, more []string, output io.Writer, arguments ...string) error {
+	packages, err := packages(filepath.Join(recipe, "packages"))
+	if err != nil {
+		return err
+	}
+	sources, options, err := hostApt(ctx)
+	if err != nil {
+		return err
+	}
+	conf := filepath.Join(filepath.Dir(root), "apt.conf")
+	if err := os.WriteFile(conf, options, 0o644); err != nil {
+		return err
+	}
+	err = Run(ctx, sources, output, append(Command(variant),
+		"--include="+strings.Join(append(packages, more...), ","), "--aptopt="+conf, "bookworm", root, "-")...)
+	if err != nil {
+		return err
+	}
+	files := filepath.Join(recipe, "files")
+	if _, err := os.Stat(files); err == nil {
+		if err := Run(ctx, "", output, "cp", "-r", files+"/.", root); err != nil {
+			return err
+		}
+	}
+	return Run(ctx, "", output, append([]string{"sh", filepath.Join(recipe, "customize"), root}, arguments...)...)
+}
+
+// Run runs a command that ends with this process; what it prints goes to output.
+func Run(ctx context.Context, stdin string, output io.Writer, command ...string) error {
+	c := exec.CommandContext(ctx, command[0], command[1:]...)
+	c.Stdin, c.Stdout, c.Stderr = strings.NewReader(stdin), output, output
+	c.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := c.Run(); err != nil {
+		return fmt.Errorf("%s: %w", filepath.Base(command[0]), err)
+	}
+	return nil
+}
+
+// packages is the list in a recipe's file.
+func packages(path string) ([]string, error) {
+	content, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	var packages []string
+	for line := range strings.Lines(string(content)) {
+		line, _, _ := strings.Cut(line, "#")
+		packages = append(packages, strings.Fields(line)...)
+	}
+	return packages, nil
+}
+
+// hostApt asks the machine's apt where it gets Debian 12 from, and how: its sources as lines of a sources.list, and
+// those of its options that such a mirror may need.
+func hostApt(ctx context.Context) (sources string, options []byte, err error) {
+	targets, err := exec.CommandContext(ctx, "apt-get", "indextargets", "--format", "$(REPO_URI) $(RELEASE) $(COMPONENT)",
+		"Created-By: Packages", "Origin: Debian").Output()
+	if err != nil {
+		return "", nil, fmt.Errorf("apt-get indextargets: %w", err)
+	}
+	for _, target := range strings.Split(string(targets), "\n") {
+		if _, suite, _ := strings.Cut(target, " "); strings.HasPrefix(suite, "bookworm") {
+			sources += "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] " + target + "\n"
+		}
+	}
+	if sources == "" {
+		return "", nil, fmt.Errorf("apt knows no source of Debian 12 (bookworm): is its package list empty? apt-get update fills it")
+	}
+	options, err = exec.CommandContext(ctx, "apt-config", "dump",
+		"Acquire::http", "Acquire::https", "Acquire::Check-Date", "Acquire::Check-Valid-Until").Output()
+	if err != nil {
+		return "", nil, fmt.Errorf("apt-config dump: %w", err)
+	}
+	return sources, options, nil
+}
