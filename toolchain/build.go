@@ -19,6 +19,7 @@ import (
 
 	"golang.org/x/mod/modfile"
 
+	"kubernetes-openstack/internal/debian"
 	"kubernetes-openstack/internal/dirs"
 	"kubernetes-openstack/internal/progress"
 )
@@ -69,7 +70,17 @@ func (b build) make(source, dir string, log *progress.Log) error {
 	}
 	expand := func(text string) (string, error) { return b.programs[0].expand(source, text) }
 	for _, i := range b.images {
-		if err := i.write(partial, expand); err != nil {
+		var base []byte
+		if i.root != "" {
+			err := log.Step("build the root filesystem of "+b.name+"/"+i.root, func() (err error) {
+				base, err = b.programs[0].rootfs(source, i.root, filepath.Join(partial, parts), logFile)
+				return err
+			})
+			if err != nil {
+				return err
+			}
+		}
+		if err := i.write(partial, base, expand); err != nil {
 			return fmt.Errorf("image %s: %w", i.name, err)
 		}
 	}
@@ -102,10 +113,7 @@ func (p programs) compile(source, dir string, log *os.File) error {
 	cmd := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-tags", p.tags, "-ldflags", flags, "-o", made)
 	cmd.Args = append(cmd.Args, slices.Sorted(maps.Values(p.packages))...)
 	cmd.Dir = filepath.Join(source, p.module)
-	cmd.Env = append(os.Environ(),
-		"GOTOOLCHAIN="+mod.Toolchain.Name,
-		"GOFLAGS=-mod=readonly", // empty would let `go env -w` have its way
-		"GOWORK=off",
+	cmd.Env = append(goEnv(mod),
 		"GOEXPERIMENT=",
 		"GOFIPS140=off",
 		"CGO_ENABLED=0",
@@ -139,6 +147,15 @@ func (p programs) compile(source, dir string, log *os.File) error {
 	return os.Remove(made)
 }
 
+// goEnv is the environment in which `go` reads the module as it is committed, with the Go that it names.
+func goEnv(mod *modfile.File) []string {
+	return append(os.Environ(),
+		"GOTOOLCHAIN="+mod.Toolchain.Name,
+		"GOFLAGS=-mod=readonly", // empty would let `go env -w` have its way
+		"GOWORK=off",
+	)
+}
+
 var majorVersion = regexp.MustCompile(`/v[0-9]+$`)
 
 // binary is the name that `go build` gives the program of a package.
@@ -156,7 +173,10 @@ func (p programs) expand(source, text string) (string, error) {
 	}
 	for _, require := range mod.Require {
 		if require.Mod.Path == p.versionOf {
-			version := strings.TrimPrefix(require.Mod.Version, "v")
+			version := p.version
+			if version == "" {
+				version = strings.TrimPrefix(require.Mod.Version, "v")
+			}
 			part := strings.SplitN(version, ".", 3)
 			return strings.NewReplacer("{version}", version, "{major}", part[0], "{minor}", part[1]).Replace(text), nil
 		}
@@ -180,7 +200,7 @@ func (p programs) goMod(source string) (*modfile.File, error) {
 
 // The files here that decide what a build becomes.
 //
-//go:embed build.go image.go pack.go
+//go:embed build.go image.go pack.go rootfs.go
 var recipe embed.FS
 
 // key is a short hash of all that b is built from. Other builds do not change it.
@@ -210,6 +230,12 @@ func (b build) key(source string) (string, error) {
 		}
 	}
 	for _, i := range b.images {
+		if i.root != "" {
+			fmt.Fprint(hash, debian.Command(variant))
+			if err := add(recipe, "rootfs.go"); err != nil {
+				return "", err
+			}
+		}
 		for _, file := range i.hostFiles() {
 			if err := add(os.DirFS("/"), strings.TrimPrefix(file, "/")); err != nil {
 				return "", fmt.Errorf("the host's files (devcloud/host-packages): %w", err)

@@ -20,6 +20,7 @@ type programs struct {
 	packages  map[string]string // by the program's name
 	folder    string            // in the build's folder
 	versionOf string            // Go module, of which the programs are a part or the counterpart; "" for none
+	version   string            // where the module's is another; "" otherwise
 	stamps    []string          // variable=value for the linker
 	tags      string
 	cgo       bool
@@ -28,7 +29,7 @@ type programs struct {
 // parts is the folder, in a build's, of what is only a part of its archive or images. It goes when they are made.
 const parts = "parts"
 
-var builds = []build{pulumi, plugins, etcd, kubernetes, containerd, runc, cni, images}
+var builds = []build{pulumi, plugins, etcd, kubernetes, containerd, runc, cni, calico, coredns, images}
 
 const pulumiVersion = "github.com/pulumi/pulumi/sdk/v3/go/common/version.Version={version}"
 
@@ -68,6 +69,13 @@ var plugins = build{
 			packages:  map[string]string{"pulumi-resource-tls": "./pulumi-resource-tls"},
 			folder:    "resource-tls-v{version}",
 			versionOf: "github.com/pulumi/pulumi-tls/sdk/v5",
+			stamps:    []string{"main.version={version}"},
+		},
+		{
+			module:    "plugins",
+			packages:  map[string]string{"pulumi-resource-kubernetes": "./pulumi-resource-kubernetes"},
+			folder:    "resource-kubernetes-v{version}",
+			versionOf: "github.com/pulumi/pulumi-kubernetes/sdk/v4",
 			stamps:    []string{"main.version={version}"},
 		},
 	},
@@ -225,6 +233,98 @@ var cni = build{
 	}},
 	archive:   archive{path: cniArchive, members: "./"},
 	artifacts: map[string]string{"cni-plugins": cniArchive},
+}
+
+const calicoModule = "github.com/projectcalico/calico"
+
+// The Go module proxy has Calico's release under the name that Go gives its commit.
+const calicoVersion = "3.28.5"
+
+const calicoctlBinary = "github.com/projectcalico/calico/releases/download/v{version}"
+
+// calico is what upstream releases as images; docs/images.md says what differs.
+var calico = build{
+	name:  "calico",
+	place: linkMirror,
+	programs: []programs{
+		{
+			module: "calico",
+			packages: map[string]string{
+				"calico-node":      calicoModule + "/node/cmd/calico-node",
+				"calico":           calicoModule + "/cni-plugin/cmd/calico",
+				"install":          calicoModule + "/cni-plugin/cmd/install",
+				"kube-controllers": calicoModule + "/kube-controllers/cmd/kube-controllers",
+				"check-status":     calicoModule + "/kube-controllers/cmd/check-status",
+			},
+			folder:    parts,
+			versionOf: calicoModule,
+			version:   calicoVersion,
+			stamps: []string{
+				"main.VERSION=v{version}",
+				calicoModule + "/node/pkg/lifecycle/startup.VERSION=v{version}",
+				calicoModule + "/node/buildinfo.GitVersion=v{version}",
+				calicoModule + "/node/buildinfo.GitRevision=v{version}",
+			},
+		},
+		{
+			module:    "calico",
+			packages:  map[string]string{"calicoctl-linux-{arch}": calicoModule + "/calicoctl/calicoctl"},
+			folder:    calicoctlBinary,
+			versionOf: calicoModule,
+			version:   calicoVersion,
+			stamps: []string{
+				"main.VERSION=v{version}",
+				calicoModule + "/calicoctl/calicoctl/commands.VERSION=v{version}",
+				calicoModule + "/calicoctl/calicoctl/commands.GIT_REVISION=v{version}",
+				calicoModule + "/calicoctl/calicoctl/commands/common.VERSION=v{version}",
+			},
+		},
+	},
+	images: []image{
+		{
+			name:    "quay.io/calico/node:v{version}",
+			root:    "node",
+			folder:  "usr/bin",
+			files:   []string{parts + "/calico-node"},
+			env:     []string{"SVDIR=/etc/service/enabled"},
+			command: []string{"start_runit"},
+		},
+		{
+			name:    "quay.io/calico/cni:v{version}",
+			folder:  "opt/cni/bin",
+			files:   []string{parts + "/calico", parts + "/install"},
+			links:   []string{"calico-ipam"}, // the program looks at the name it is called by
+			command: []string{"/opt/cni/bin/install"},
+		},
+		{
+			name:       "quay.io/calico/kube-controllers:v{version}",
+			folder:     "usr/bin",
+			files:      []string{parts + "/kube-controllers", parts + "/check-status"},
+			writable:   "status",
+			user:       "999",
+			entrypoint: []string{"/usr/bin/kube-controllers"},
+		},
+	},
+	artifacts: map[string]string{"calicoctl": calicoctlBinary + "/calicoctl-linux-{arch}"},
+}
+
+// coredns has the version that kubeadm asks for.
+var coredns = build{
+	name:  "coredns",
+	place: linkMirror,
+	programs: []programs{{
+		module:    "coredns",
+		packages:  map[string]string{"coredns": "kubernetes-openstack/toolchain/coredns"},
+		folder:    parts,
+		versionOf: "github.com/coredns/coredns",
+		stamps:    []string{"github.com/coredns/coredns/coremain.GitCommit=v{version}"},
+	}},
+	images: []image{{
+		name:       "registry.k8s.io/coredns/coredns:v{version}",
+		files:      []string{parts + "/coredns"},
+		user:       "65532",
+		entrypoint: []string{"/coredns"},
+	}},
 }
 
 // images are those that are not made of what machines download.

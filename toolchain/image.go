@@ -16,13 +16,18 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 )
 
-// An image is an OCI image of one layer with some binaries.
+// An image is an OCI image with some binaries: of one layer, or two where they lie on a root filesystem.
 type image struct {
-	name    string   // registry.k8s.io/pause:3.10.2
-	folder  string   // of its files in it
-	files   []string // paths in the build's folder; an absolute one is the host's
-	links   []string // other names of the first file
-	command []string
+	name       string   // registry.k8s.io/pause:3.10.2
+	root       string   // recipe of a Debian root filesystem (rootfs.go), a folder of the first programs' module; "" for none
+	folder     string   // of its files in it
+	files      []string // paths in the build's folder; an absolute one is the host's
+	links      []string // other names of the first file
+	writable   string   // folder that every user may write to; "" for none
+	user       string   // UID; "" is root
+	env        []string // variable=value, besides PATH
+	entrypoint []string
+	command    []string
 }
 
 // hostFiles are the files that come from the host.
@@ -36,9 +41,9 @@ func (i image) hostFiles() []string {
 	return out
 }
 
-// write makes the image in dir as an OCI layout, oci/registry.k8s.io/pause@3.10.2. Like an archive, it depends on
-// nothing but its files: no times, and a layer that is not compressed.
-func (i image) write(dir string, expand func(string) (string, error)) error {
+// write makes the image in dir as an OCI layout, oci/registry.k8s.io/pause@3.10.2, upon the layer base, which may be nil.
+// Like an archive, it depends on nothing but its files: no times, and layers that are not compressed.
+func (i image) write(dir string, base []byte, expand func(string) (string, error)) error {
 	name, err := expand(i.name)
 	if err != nil {
 		return err
@@ -52,16 +57,23 @@ func (i image) write(dir string, expand func(string) (string, error)) error {
 		Architecture: runtime.GOARCH,
 		RootFS:       v1.RootFS{Type: "layers"},
 		Config: v1.Config{
-			Cmd: i.command,
-			Env: []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"},
+			User:       i.user,
+			Env:        append([]string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}, i.env...),
+			Entrypoint: i.entrypoint,
+			Cmd:        i.command,
 		},
 	})
 	if err != nil {
 		return err
 	}
 	built = mutate.ConfigMediaType(mutate.MediaType(built, types.OCIManifestSchema1), types.OCIConfigJSON)
-	if built, err = mutate.AppendLayers(built, static.NewLayer(layer, types.OCIUncompressedLayer)); err != nil {
-		return err
+	for _, content := range [][]byte{base, layer} {
+		if content == nil {
+			continue
+		}
+		if built, err = mutate.AppendLayers(built, static.NewLayer(content, types.OCIUncompressedLayer)); err != nil {
+			return err
+		}
 	}
 	repository, tag, _ := strings.Cut(name, ":")
 	out, err := layout.Write(filepath.Join(dir, "oci", repository+"@"+tag), empty.Index)
@@ -92,6 +104,13 @@ func (i image) layer(dir string, expand func(string) (string, error)) ([]byte, e
 			source = filepath.Join(dir, source)
 		}
 		if err := addFile(tarball, path.Join(i.folder, path.Base(file)), source); err != nil {
+			return nil, err
+		}
+	}
+	if i.writable != "" {
+		h := header(tar.TypeDir, i.writable+"/")
+		h.Mode = 0o777
+		if err := tarball.WriteHeader(h); err != nil {
 			return nil, err
 		}
 	}

@@ -1,6 +1,6 @@
 // Command toolchain builds, from Go modules whose versions and checksums are committed here, what the development
-// cluster runs and is made with: pulumi with its Go language host, the OpenStack and TLS plugins, the binaries that the
-// machines download, and the images that they pull.
+// cluster runs and is made with: pulumi with its Go language host, the OpenStack, TLS and Kubernetes plugins, the binaries
+// that the machines download, and the images that they pull.
 //
 //	go run ./toolchain                 builds what is missing
 //	go run ./toolchain pulumi plugins  builds these only

@@ -1,0 +1,55 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+
+	"kubernetes-openstack/internal/debian"
+)
+
+// variant is mmdebstrap's: what every Debian system has, and no apt.
+const variant = "essential"
+
+// rootfs is the tarball of a Debian root filesystem, made in the folder work out of a recipe (package debian) below the
+// programs' module; its customize also gets the folder of the source of versionOf. It depends on the recipe, that source
+// and the versions that Debian's packages have on this day.
+func (p programs) rootfs(source, recipe, work string, log *os.File) ([]byte, error) {
+	module, err := p.moduleDir(source)
+	if err != nil {
+		return nil, err
+	}
+	root := filepath.Join(work, "root")
+	ctx := context.Background()
+	tarball := root + ".tar"
+	err = debian.Make(ctx, root, variant, filepath.Join(source, p.module, recipe), nil, log, module)
+	if err == nil {
+		err = debian.Run(ctx, "", log, "tar", "--create", "--file", tarball, "--format=gnu", "--sort=name", "--mtime=@0",
+			"--numeric-owner", "--directory", root, ".")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%w: see %s", err, log.Name())
+	}
+	return os.ReadFile(tarball)
+}
+
+// moduleDir is the folder of versionOf's source in Go's module cache.
+func (p programs) moduleDir(source string) (string, error) {
+	mod, err := p.goMod(source)
+	if err != nil {
+		return "", err
+	}
+	cmd := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", p.versionOf)
+	cmd.Dir, cmd.Env = filepath.Join(source, p.module), goEnv(mod)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		return "", fmt.Errorf("find the source of %s: %w: %s", p.versionOf, err, &stderr)
+	}
+	return strings.TrimSpace(string(out)), nil
+}
