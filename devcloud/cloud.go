@@ -25,6 +25,9 @@ import (
 const (
 	imageID   = "0d5a0b9e-6c1e-4f4c-9d6f-000000000012"
 	networkID = "0d5a0b9e-6c1e-4f4c-9d6f-0000000000fe"
+
+	rackID       = "0d5a0b9e-6c1e-4f4c-9d6f-0000000000fd"
+	rackSubnetID = "0d5a0b9e-6c1e-4f4c-9d6f-0000000000fc"
 )
 
 // The external network, a bridge that ends in the box: the instances' way out leads to the mirror and nowhere else.
@@ -54,8 +57,11 @@ func createCloud(ctx context.Context, record Record, imagePath string) error {
 	if err != nil {
 		return err
 	}
-	for _, create := range []func(context.Context, *gophercloud.ProviderClient) error{
-		createTenant, createFlavors, createVolumeType} {
+	project, err := createTenant(ctx, client)
+	if err != nil {
+		return err
+	}
+	for _, create := range []func(context.Context, *gophercloud.ProviderClient) error{createFlavors, createVolumeType} {
 		if err := create(ctx, client); err != nil {
 			return err
 		}
@@ -63,22 +69,26 @@ func createCloud(ctx context.Context, record Record, imagePath string) error {
 	if err := createNetwork(ctx, client, record); err != nil {
 		return fmt.Errorf("create network public: %w", err)
 	}
+	if err := createRack(ctx, client, record, project); err != nil {
+		return fmt.Errorf("create network rack: %w", err)
+	}
 	if err := createImage(ctx, client, imagePath); err != nil {
 		return fmt.Errorf("create image: %w", err)
 	}
 	return nil
 }
 
-func createTenant(ctx context.Context, client *gophercloud.ProviderClient) error {
+// createTenant creates the project and its user, and returns the project's ID.
+func createTenant(ctx context.Context, client *gophercloud.ProviderClient) (project string, err error) {
 	identity, err := openstack.NewIdentityV3(client, inRegion)
 	if err != nil {
-		return err
+		return "", err
 	}
-	project, err := projects.Create(ctx, identity, projects.CreateOpts{Name: tenant, DomainID: "default"}).Extract()
+	created, err := projects.Create(ctx, identity, projects.CreateOpts{Name: tenant, DomainID: "default"}).Extract()
 	if err != nil {
-		return fmt.Errorf("create project: %w", err)
+		return "", fmt.Errorf("create project: %w", err)
 	}
-	return createUser(ctx, identity, tenant, project.ID, "member")
+	return created.ID, createUser(ctx, identity, tenant, created.ID, "member")
 }
 
 func createFlavors(ctx context.Context, client *gophercloud.ProviderClient) error {
@@ -113,6 +123,8 @@ func createVolumeType(ctx context.Context, client *gophercloud.ProviderClient) e
 var (
 	//go:embed sql/network-id.sql
 	changeNetworkID string
+	//go:embed sql/subnet-id.sql
+	changeSubnetID string
 	//go:embed sql/forget-image.sql
 	forgetImage string
 )
@@ -140,11 +152,54 @@ func createNetwork(ctx context.Context, client *gophercloud.ProviderClient, reco
 	if err != nil {
 		return err
 	}
-	if err := record.sql("neutron", fmt.Sprintf("SET @old = '%s', @new = '%s';\n%s", created.ID, networkID, changeNetworkID)); err != nil {
-		return fmt.Errorf("change its ID: %w", err)
+	if err := record.changeID(changeNetworkID, created.ID, networkID); err != nil {
+		return err
 	}
 	_, err = subnets.Create(ctx, network, subnets.CreateOpts{Name: "public", NetworkID: networkID, IPVersion: 4,
-		CIDR: externalCIDR, GatewayIP: &gateway, EnableDHCP: &no}).Extract()
+		CIDR: externalCIDR, GatewayIP: &gateway, EnableDHCP: &no,
+		// The first ones are the data centre's.
+		AllocationPools: []subnets.AllocationPool{{Start: "172.31.250.16", End: "172.31.250.254"}}}).Extract()
+	return err
+}
+
+// changeID gives what Neutron has just made another ID, by the statements for its kind.
+func (r Record) changeID(statements, old, new string) error {
+	if err := r.sql("neutron", fmt.Sprintf("SET @old = '%s', @new = '%s';\n%s", old, new, statements)); err != nil {
+		return fmt.Errorf("change its ID: %w", err)
+	}
+	return nil
+}
+
+// createRack creates the provider network whose gateway the router is. It belongs to the project: only a network's
+// owner may choose addresses for its ports.
+func createRack(ctx context.Context, client *gophercloud.ProviderClient, record Record, project string) error {
+	network, err := openstack.NewNetworkV2(client, inRegion)
+	if err != nil {
+		return err
+	}
+	yes, no, gateway := true, false, rackGateway
+	created, err := networks.Create(ctx, network, provider.CreateOptsExt{
+		CreateOptsBuilder: networks.CreateOpts{Name: "rack", ProjectID: project},
+		Segments:          []provider.Segment{{NetworkType: "flat", PhysicalNetwork: "rack"}},
+	}).Extract()
+	if err != nil {
+		return err
+	}
+	if err := record.changeID(changeNetworkID, created.ID, rackID); err != nil {
+		return err
+	}
+	subnet, err := subnets.Create(ctx, network, subnets.CreateOpts{Name: "rack", NetworkID: rackID, ProjectID: project,
+		IPVersion: 4, CIDR: rackCIDR, GatewayIP: &gateway, EnableDHCP: &no, DNSNameservers: []string{routerAddress},
+		// Neutron's own and those of ports that choose none; all others can be planned.
+		AllocationPools: []subnets.AllocationPool{{Start: "10.0.0.2", End: "10.0.0.9"}}}).Extract()
+	if err != nil {
+		return err
+	}
+	if err := record.changeID(changeSubnetID, subnet.ID, rackSubnetID); err != nil {
+		return err
+	}
+	// A DHCP server would have had a port of the old ID.
+	_, err = subnets.Update(ctx, network, rackSubnetID, subnets.UpdateOpts{EnableDHCP: &yes}).Extract()
 	return err
 }
 

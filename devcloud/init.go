@@ -86,7 +86,7 @@ func initialize2(argument string) error {
 		}
 		file.Close()
 		if port == proxyPort {
-			go http.Serve(listener, proxy(netip.MustParsePrefix(externalCIDR)))
+			go http.Serve(listener, proxy(netip.MustParsePrefix(externalCIDR), netip.MustParsePrefix(behindRouter)))
 		} else {
 			go forward(listener, net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
 		}
@@ -225,7 +225,8 @@ func makeDevices(dev string) error {
 	return nil
 }
 
-// configure gives the box its files, its name and its network: the external one, which is a bridge that ends here.
+// configure gives the box its files, its name and its networks: the external one, which is a bridge that ends here, and
+// what is behind the router.
 func (b Box) configure() error {
 	if err := unpack(configs, "etc", "/etc"); err != nil {
 		return err
@@ -247,12 +248,13 @@ func (b Box) configure() error {
 	if err := unix.Sethostname([]byte("devcloud")); err != nil {
 		return err
 	}
-	for _, command := range []string{
+	commands := append([]string{
 		"ip link set lo up",
 		"ip link add br-ext type bridge",
 		"ip address add " + externalGateway + "/24 dev br-ext",
 		"ip link set br-ext up",
-	} {
+	}, connectRouter...)
+	for _, command := range commands {
 		words := strings.Fields(command)
 		if output, err := exec.Command(words[0], words[1:]...).CombinedOutput(); err != nil {
 			return fmt.Errorf("%s: %w: %s", command, err, output)

@@ -5,12 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 
 	"github.com/gophercloud/gophercloud/v2/openstack"
 	"github.com/gophercloud/gophercloud/v2/openstack/compute/v2/servers"
 )
 
-// execute runs a shell line as root in an instance of any project, which its name or its ID says.
+// execute runs a shell line as root in an instance of any project, which its name or its ID says, or as the router.
 func execute(ctx context.Context, instance, line string) error {
 	var record Record
 	if err := load("record.json", &record); err != nil {
@@ -18,6 +19,9 @@ func execute(ctx context.Context, instance, line string) error {
 	}
 	if !record.Init.alive() {
 		return errors.New("devcloud does not run")
+	}
+	if instance == router {
+		return attached(record.enter("ip", "netns", "exec", router, "bash", "-lc", line))
 	}
 	client, err := admin(ctx)
 	if err != nil {
@@ -39,9 +43,13 @@ func execute(ctx context.Context, instance, line string) error {
 		if server.Name != instance && server.ID != instance {
 			continue
 		}
-		command := record.enter("/opt/devcloud/nova/nspawn-enter", "/var/lib/nova/instances/"+server.ID, "bash", "-lc", line)
-		command.Stdin, command.Stdout, command.Stderr = os.Stdin, os.Stdout, os.Stderr
-		return command.Run()
+		return attached(record.enter("/opt/devcloud/nova/nspawn-enter", "/var/lib/nova/instances/"+server.ID, "bash", "-lc", line))
 	}
 	return fmt.Errorf("there is no instance %s", instance)
+}
+
+// attached runs a command whose input and output are ours.
+func attached(command *exec.Cmd) error {
+	command.Stdin, command.Stdout, command.Stderr = os.Stdin, os.Stdout, os.Stderr
+	return command.Run()
 }

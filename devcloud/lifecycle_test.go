@@ -114,6 +114,10 @@ func TestLifecycle(t *testing.T) {
 	ctx := context.Background()
 	client := tenantClient(t, ctx)
 	t.Run("an instance has its network, its volume and the mirror", func(t *testing.T) { createMachine(t, ctx, client) })
+	t.Run("the router takes what machines of the rack announce", func(t *testing.T) {
+		createRackMachines(t, ctx, client)
+		rackWorks(t)
+	})
 
 	t.Run("up is idempotent", func(t *testing.T) { devcloud(t, "up") })
 	t.Run("a port that is taken is named", func(t *testing.T) {
@@ -135,6 +139,7 @@ func TestLifecycle(t *testing.T) {
 		before := time.Now()
 		devcloud(t, "up")
 		machineWorks(t)
+		rackWorks(t)
 		if err := load("kept.json", &replaced); err != nil || replaced != kept {
 			t.Errorf("%+v %v", replaced, err)
 		}

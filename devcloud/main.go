@@ -23,7 +23,7 @@ const usage = `usage: go run ./devcloud COMMAND
   status                    what runs; exit status 0 only if all is well
   env                       shell exports that point OpenStack clients to it
   logs [SERVICE]            the services' logs, or one of them
-  exec INSTANCE -- COMMAND  run a command as root in an instance's login shell (nspawn)
+  exec INSTANCE -- COMMAND  run a command as root in an instance's login shell (nspawn), or as the data centre's router
   image                     build the instances' image, unless it is there, and print its path
 `
 

@@ -6,23 +6,25 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"time"
 )
 
-// proxyPort is where the box's proxy listens, an HTTP proxy into the external network: the only way from the host to
-// the instances' floating IPs.
+// proxyPort is where the box's proxy listens, an HTTP proxy into the box's networks: the only way from the host to the
+// instances' floating IPs, and to what is behind the router.
 const proxyPort = 3128
 
-// proxy connects clients (CONNECT) with addresses of the network; nothing else is to be had of it.
-func proxy(network netip.Prefix) http.Handler {
+// proxy connects clients (CONNECT) with addresses of the networks; nothing else is to be had of it.
+func proxy(networks ...netip.Prefix) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method != http.MethodConnect {
 			http.Error(w, "devcloud: this proxy knows CONNECT only, "+r.Method+" is something else", http.StatusMethodNotAllowed)
 			return
 		}
 		to, err := netip.ParseAddrPort(r.Host)
-		if err != nil || !network.Contains(to.Addr()) {
-			http.Error(w, fmt.Sprintf("devcloud: this proxy leads to addresses of %s only, %s is none", network, r.Host),
+		leads := func(network netip.Prefix) bool { return network.Contains(to.Addr()) }
+		if err != nil || !slices.ContainsFunc(networks, leads) {
+			http.Error(w, fmt.Sprintf("devcloud: this proxy leads to addresses of %s only, %s is none", networks, r.Host),
 				http.StatusForbidden)
 			return
 		}

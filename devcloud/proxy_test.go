@@ -21,7 +21,7 @@ func TestProxy(t *testing.T) {
 	plain := httptest.NewServer(server.Config.Handler)
 	defer plain.Close()
 	through := func(network string, to string) (string, error) {
-		between := httptest.NewServer(proxy(netip.MustParsePrefix(network)))
+		between := httptest.NewServer(proxy(netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix(network)))
 		defer between.Close()
 		address, err := url.Parse(between.URL)
 		require.NoError(t, err)

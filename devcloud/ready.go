@@ -27,7 +27,7 @@ var reporting = []string{
 func waitReady(ctx context.Context, record Record, timeout time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	var missing error
+	missing := errors.New("OpenStack does not answer")
 	for {
 		client, err := admin(ctx)
 		if err == nil {

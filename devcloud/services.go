@@ -33,6 +33,13 @@ const (
 func services(compute string) []Service {
 	needs := func(schema string) []string { return []string{"mariadb", "rabbitmq", schema, "restore", "catalogue"} }
 	return append([]Service{
+		// The data centre's router, and the resolver on it.
+		{Name: "bird", Ready: "unix:///run/bird/bird.ctl", Command: `
+			mkdir -p /run/bird
+			exec ip netns exec ` + router + ` bird -f -c /etc/bird/bird.conf`},
+		{Name: "dnsmasq", Ready: "tcp://" + routerAddress + ":53", Command: `
+			exec ip netns exec ` + router + ` dnsmasq --keep-in-foreground --conf-file=/etc/dnsmasq/dnsmasq.conf`},
+
 		// What OpenStack needs.
 		{Name: "mariadb-install", Only: onFirst, Job: true, Command: `
 			chown mysql: /var/lib/mysql
