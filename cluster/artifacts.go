@@ -84,6 +84,13 @@ var releases = []release{
 		version: func(Config) string { return cniVersion },
 		roles:   nodes,
 	},
+	{
+		name:      "calicoctl",
+		url:       "https://github.com/projectcalico/calico/releases/download/v{version}/calicoctl-linux-amd64",
+		directory: binaries,
+		version:   func(c Config) string { return c.Calico.Version },
+		roles:     nodes,
+	},
 	kubernetesRelease("kubelet", nodes),
 	kubernetesRelease("kube-proxy", nodes),
 }
@@ -162,7 +169,8 @@ func minor(version string) string {
 func older(a, b string) bool { return semver.Compare("v"+a, "v"+b) < 0 }
 
 // checksums are upstream's sha256 by artifact and version, from the files that each upstream publishes beside its releases:
-// SHA256SUMS (etcd), *.sha256 (Kubernetes, CNI plugins), *.sha256sum (containerd, runc), as kops lists them.
+// SHA256SUMS (etcd), *.sha256 (Kubernetes, CNI plugins), *.sha256sum (containerd, runc), as kops lists them; and Calico's, as
+// kubespray does.
 var checksums = map[string]map[string]string{
 	"etcd": {
 		"3.6.14": "ffe840ff9295808e88cce2794a18a5ac87f12a5203c8314d0bf6aa119b41bac5",
@@ -211,5 +219,8 @@ var checksums = map[string]map[string]string{
 	},
 	"cni-plugins": {
 		"1.9.1": "b98f74a0f8522f0a83867178729c1aa70f2158f90c45a2ca8fa791db1c76b303",
+	},
+	"calicoctl": {
+		"3.28.5": "fe4702ce171045728b6c37b2c01e6f903780997aea7e695b35735754eeeeaf64",
 	},
 }

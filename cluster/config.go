@@ -20,6 +20,9 @@ type Config struct {
 	SSH   SSH   `mapstructure:"ssh"`
 	// Network that the machines, pods and Services live in.
 	Network Network `mapstructure:"network"`
+	Calico  Calico  `mapstructure:"calico"`
+	BGP     BGP     `mapstructure:"bgp"`
+	DNS     DNS     `mapstructure:"dns"`
 	// API is how clients reach the Kubernetes API.
 	API        API        `mapstructure:"api"`
 	Kubernetes Kubernetes `mapstructure:"kubernetes"`
@@ -71,7 +74,13 @@ type Network struct {
 	// PodCIDR and ServiceCIDR are routed inside the cluster and, over BGP, in the data centre.
 	PodCIDR     netip.Prefix `mapstructure:"podCIDR"`
 	ServiceCIDR netip.Prefix `mapstructure:"serviceCIDR"`
-	DNSServers  []netip.Addr `mapstructure:"dnsServers"`
+	// ServiceExternalIPs and ServiceLoadBalancerIPs are where Services' other addresses may come from: announced as
+	// ServiceCIDR is.
+	ServiceExternalIPs     []netip.Prefix `mapstructure:"serviceExternalIPs"`
+	ServiceLoadBalancerIPs []netip.Prefix `mapstructure:"serviceLoadBalancerIPs"`
+	// Allow lists the networks outside of the cluster that may reach pods and Services.
+	Allow      []netip.Prefix `mapstructure:"allow"`
+	DNSServers []netip.Addr   `mapstructure:"dnsServers"`
 	// External network that the tenant network's router leads to (mode tenant).
 	External External `mapstructure:"external"`
 	// NetworkID and SubnetID of the existing network (mode provider).
@@ -83,6 +92,80 @@ type Network struct {
 type External struct {
 	ID   string `mapstructure:"id"`
 	Name string `mapstructure:"name"`
+}
+
+// Encapsulations of what pods send each other.
+const (
+	NoEncapsulation = "none"
+	IPIP            = "ipip"
+	VXLAN           = "vxlan"
+)
+
+// Calico connects the pods.
+type Calico struct {
+	Version string `mapstructure:"version"`
+	// Encapsulation is none, ipip or vxlan, and only of packets between nodes of different subnets (CrossSubnet).
+	Encapsulation string `mapstructure:"encapsulation"`
+	// NATOutgoing gives what pods send beyond PodCIDR the address of their node. By default where mode is tenant:
+	// Neutron's router knows no way back to a pod.
+	NATOutgoing *bool `mapstructure:"natOutgoing"`
+	// BlockSize is the prefix length of the blocks that nodes take out of PodCIDR, as many as their pods need.
+	BlockSize int `mapstructure:"blockSize"`
+}
+
+// BGP is how nodes and routers tell each other the ways to pods and Services.
+type BGP struct {
+	// ASNumber is the autonomous system of all nodes.
+	ASNumber int `mapstructure:"asNumber"`
+	// RouteReflectors names the group of nodes (a pool, or control-plane) that every node peers with. Without one every
+	// node peers with every other: a mesh.
+	RouteReflectors string `mapstructure:"routeReflectors"`
+	// Peers are the data centre's routers.
+	Peers []Peer `mapstructure:"peers"`
+}
+
+// What a peer is told.
+const (
+	ExportPods     = "pods"
+	ExportServices = "services"
+)
+
+// Peer is a router of the data centre, in an autonomous system of its own.
+type Peer struct {
+	Address  netip.Addr `mapstructure:"address"`
+	ASNumber int        `mapstructure:"asNumber"`
+	// Password of TCP MD5 (RFC 2385); none where empty.
+	Password Secret `mapstructure:"password"`
+	// Zones whose nodes peer with it, as of one rack; all nodes where there are none.
+	Zones []string `mapstructure:"zones"`
+	// KeepOriginalNextHop has a node pass on other nodes' routes, which it does where one of them has no router, with their
+	// own addresses as next hops: true by default, else a packet to a pod takes any node as its way.
+	KeepOriginalNextHop *bool `mapstructure:"keepOriginalNextHop"`
+	// Export is what the router is told: pods, services; both by default.
+	Export []string `mapstructure:"export"`
+	// Import lists the networks that nodes learn the way to from the router; none by default.
+	Import []netip.Prefix `mapstructure:"import"`
+}
+
+// Secret is text that no message shows.
+type Secret string
+
+func (Secret) String() string   { return "[secret]" }
+func (Secret) GoString() string { return "[secret]" }
+
+// Providers of cluster DNS.
+const (
+	// SkyDNS is kube-dns, whose DNS server is SkyDNS.
+	SkyDNS  = "skydns"
+	CoreDNS = "coredns"
+)
+
+// DNS resolves the names of Services, in the cluster and from outside, at Plan.DNSService.
+type DNS struct {
+	// Provider is skydns or coredns.
+	Provider string `mapstructure:"provider"`
+	// Replicas are the least there are; more come with the cluster's size.
+	Replicas int `mapstructure:"replicas"`
 }
 
 // Load balancers of the API.
@@ -166,6 +249,8 @@ type Volume struct {
 type Pool struct {
 	Name      string `mapstructure:"name"`
 	NodeGroup `mapstructure:",squash"`
+	// MaxUnavailable is how many that work are changed at a time; 1 by default.
+	MaxUnavailable *int `mapstructure:"maxUnavailable"`
 }
 
 // Artifacts is where the machines download what they run.
@@ -188,6 +273,9 @@ func Defaults(stack string) Config {
 			PodCIDR:     netip.MustParsePrefix("10.244.0.0/16"),
 			ServiceCIDR: netip.MustParsePrefix("10.96.0.0/16"),
 		},
+		Calico:            Calico{Version: "3.28.5", Encapsulation: NoEncapsulation, BlockSize: 26},
+		BGP:               BGP{ASNumber: 64512},
+		DNS:               DNS{Provider: SkyDNS, Replicas: 2},
 		API:               API{LoadBalancer: Keepalived},
 		Kubernetes:        Kubernetes{Version: "1.36.3", ProxyMode: ProxyNFTables},
 		Etcd:              Etcd{Group: Group{Count: 3}, Version: "3.6.14", Volume: Volume{Size: 20}},

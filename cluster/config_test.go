@@ -91,6 +91,7 @@ func TestErrors(t *testing.T) {
 		{"many etcd", "etcd.count", 9, "etcd.count: must be 1, 3, 5 or 7, not 9"},
 		{"name", "name", "Prod_1", "name: must be lower-case letters, digits and '-' inside, as in Kubernetes node names, not \"Prod_1\""},
 		{"long name", "name", strings.Repeat("a", 60), "name: makes hostnames like " + strings.Repeat("a", 60) + "-etcd-2 longer than 63 characters"},
+		{"nothing may be away", "pools.0.maxUnavailable", 0, "pools[0].maxUnavailable: must be at least 1, not 0: nothing could be replaced"},
 		{"pool name taken", "pools.0.name", "etcd", `pools[0].name: "etcd" is the name of another group of machines`},
 		{"pool name", "pools.0.name", "A", "pools[0].name: must be lower-case letters, digits and '-' inside, as in Kubernetes node names, not \"A\""},
 		{"flavor", "controlPlane.flavor", nil, "controlPlane.flavor: must be set to the name of a flavor"},
@@ -149,10 +150,62 @@ func TestErrors(t *testing.T) {
 		{"registry", "artifacts.registryMirrors", map[string]any{"https://registry.k8s.io": "http://10.1.1.1"}, "artifacts.registryMirrors[https://registry.k8s.io]: is no registry: write it as images' names begin, such as registry.k8s.io"},
 		{"registry's mirror", "artifacts.registryMirrors", map[string]any{"registry.k8s.io": "10.1.1.1"}, `artifacts.registryMirrors[registry.k8s.io]: must be a URL such as https://mirror.example.com/registry.k8s.io, not "10.1.1.1"`},
 		{"bad sum", "artifacts.checksums.etcd", "abc", "artifacts.checksums.etcd: must be a sha256 of 64 hexadecimal digits"},
-		{"unknown artifact", "artifacts.checksums.etdc", strings.Repeat("0", 64), "artifacts.checksums.etdc: is no artifact: there are cni-plugins, containerd, etcd, kube-apiserver, kube-controller-manager, kube-proxy, kube-scheduler, kubectl, kubelet, runc"},
+		{"unknown artifact", "artifacts.checksums.etdc", strings.Repeat("0", 64), "artifacts.checksums.etdc: is no artifact: there are calicoctl, cni-plugins, containerd, etcd, kube-apiserver, kube-controller-manager, kube-proxy, kube-scheduler, kubectl, kubelet, runc"},
 		{"mirror", "artifacts.mirror", "mirror.example.com", `artifacts.mirror: must be a URL such as https://mirror.example.com/releases, not "mirror.example.com"`},
 		{"policy", "serverGroupPolicy", "affinity", `serverGroupPolicy: must be one of soft-anti-affinity, anti-affinity, not "affinity"`},
 		{"volume", "etcd.volume.size", 0, "etcd.volume.size: must be at least 1 (GiB), not 0"},
+
+		{"metadata as pods", "network.podCIDR", "169.254.0.0/16", "network.podCIDR: 169.254.0.0/16 overlaps 169.254.0.0/16, which is never routed"},
+		{"external over pods", "network.serviceExternalIPs", []any{"10.244.7.0/24"}, "network.serviceExternalIPs[0]: 10.244.7.0/24 overlaps network.podCIDR 10.244.0.0/16"},
+		{"external over machines", "network.serviceExternalIPs", []any{"192.0.2.0/24", "10.0.0.128/25"}, "network.serviceExternalIPs[1]: 10.0.0.128/25 overlaps network.cidr 10.0.0.0/24"},
+		{"balancers over Services", "network.serviceLoadBalancerIPs", []any{"10.96.0.0/24"}, "network.serviceLoadBalancerIPs[0]: 10.96.0.0/24 overlaps network.serviceCIDR 10.96.0.0/16"},
+		{"balancers twice", "network.serviceLoadBalancerIPs", []any{"192.0.2.0/24", "192.0.2.0/25"}, "network.serviceLoadBalancerIPs[1]: 192.0.2.0/25 overlaps network.serviceLoadBalancerIPs[0] 192.0.2.0/24"},
+		{"callers", "network.allow", []any{"all"}, "network.allow[0]: must be an IPv4 CIDR such as 10.0.0.0/24, not all"},
+		{"calico", "calico.version", "v3.28.5", `calico.version: must be a version of 3.28, 3.29, 3.30, 3.31, 3.32, such as 3.28.5, not "v3.28.5"`},
+		{"encapsulation", "calico.encapsulation", "gre", `calico.encapsulation: must be none or ipip or vxlan, not "gre"`},
+		{"NAT", "calico.natOutgoing", "yes", "calico.natOutgoing: must be true or false, not yes"},
+		{"block size", "calico.blockSize", 19, "calico.blockSize: must be between 20 and 32, not 19"},
+		{"block size too far", "calico.blockSize", 33, "calico.blockSize: must be between 20 and 32, not 33"},
+		{"pool smaller than a block", "network.podCIDR", "10.244.0.0/27", "network.podCIDR: 10.244.0.0/27 has too few /26 blocks for 4 nodes"},
+		{"value of exclusion", "pools.0.labels", map[string]any{"node.kubernetes.io/exclude-from-external-load-balancers": ""}, `pools[0].labels[node.kubernetes.io/exclude-from-external-load-balancers]: must be "true" or left out: Calico goes by the value, Kubernetes by the label being there`},
+		{"nobody announces", "pools.0.labels", map[string]any{"node.kubernetes.io/exclude-from-external-load-balancers": "true"}, "pools: no node is left to announce Services: control planes, route reflectors and nodes with label node.kubernetes.io/exclude-from-external-load-balancers do not"},
+		{"only reflectors", "bgp.routeReflectors", "a", "bgp.routeReflectors: no node is left to announce Services: control planes, route reflectors and nodes with label node.kubernetes.io/exclude-from-external-load-balancers do not"},
+		{"no such reflectors", "bgp.routeReflectors", "etcd", `bgp.routeReflectors: "etcd" is no group of nodes: there are control-plane, a`},
+		{"no AS", "bgp.asNumber", 0, "bgp.asNumber: must be between 1 and 4294967294, not 0"},
+		{"AS beyond 4 bytes", "bgp.asNumber", 4294967296, "bgp.asNumber: must be between 1 and 4294967294, not 4294967296"},
+		{"last AS", "bgp.asNumber", 4294967295, "bgp.asNumber: 4294967295 is reserved: no AS has it"},
+		{"last AS of 2 bytes", "bgp.asNumber", 65535, "bgp.asNumber: 65535 is reserved: no AS has it"},
+		{"AS_TRANS", "bgp.asNumber", 23456, "bgp.asNumber: 23456 stands for numbers of 4 bytes where only 2 are understood: no AS has it"},
+		{"AS of documentation", "bgp.asNumber", 64500, "bgp.asNumber: 64500 is for documentation: no AS has it"},
+		{"AS of documentation, 4 bytes", "bgp.asNumber", 65540, "bgp.asNumber: 65540 is for documentation: no AS has it"},
+		{"public AS", "bgp.asNumber", 2914, "bgp.asNumber: must be for private use, 64512–65534 or 4200000000–4294967294, not 2914"},
+		{"AS as text", "bgp.asNumber", "65000.1", "bgp.asNumber: must be a number, not 65000.1"},
+		{"peer's AS", "bgp.peers", peers(map[string]any{"asNumber": 0}), "bgp.peers[0].asNumber: must be between 1 and 4294967294, not 0"},
+		{"peer of our AS", "bgp.peers", peers(map[string]any{"asNumber": 64512}), "bgp.peers[0].asNumber: 64512 is the nodes' own (bgp.asNumber): a router of the same AS is not told by a node what that has from other nodes"},
+		{"peer without address", "bgp.peers", peers(map[string]any{"address": nil}), "bgp.peers[0].address: must be set to the router's IPv4 address"},
+		{"peer's address", "bgp.peers", peers(map[string]any{"address": "fd00::1"}), "bgp.peers[0].address: must be an IPv4 address such as 10.0.0.10, not fd00::1"},
+		{"multicast peer", "bgp.peers", peers(map[string]any{"address": "224.0.0.5"}), "bgp.peers[0].address: 224.0.0.5 is no address that a router can have"},
+		{"peer twice", "bgp.peers", append(peers(nil), peers(map[string]any{"asNumber": 65002})...), "bgp.peers[1].address: 192.0.2.1 is the address of bgp.peers[0] too: one peer can have several zones"},
+		{"peer among pods", "bgp.peers", peers(map[string]any{"address": "10.244.0.1"}), "bgp.peers[0].address: 10.244.0.1 is in network.podCIDR 10.244.0.0/16: no router can have it"},
+		{"peer among Services", "bgp.peers", peers(map[string]any{"address": "10.96.0.1"}), "bgp.peers[0].address: 10.96.0.1 is in network.serviceCIDR 10.96.0.0/16: no router can have it"},
+		{"peer on a machine", "bgp.peers", peers(map[string]any{"address": "10.0.0.70"}), "bgp.peers[0].address: 10.0.0.70 is in pools[0].addresses 10.0.0.64/26"},
+		{"peer on the API", "bgp.peers", peers(map[string]any{"address": "10.0.0.10"}), "bgp.peers[0].address: 10.0.0.10 is the API's (api.address)"},
+		{"Neutron's router as peer", "bgp.peers", peers(map[string]any{"address": "10.0.0.1"}), "bgp.peers[0].address: 10.0.0.1 is the gateway's or Neutron's own: 10.0.0.1–10.0.0.9 are taken"},
+		{"zone of nobody", "bgp.peers", peers(map[string]any{"zones": []any{"az1"}}), `bgp.peers[0].zones[0]: no node is in zone "az1": no group of nodes has zones`},
+		{"long password", "bgp.peers", peers(map[string]any{"password": strings.Repeat("x", 81)}), "bgp.peers[0].password: must be at most 80 characters: TCP MD5 has no longer keys"},
+		{"password with a quote", "bgp.peers", peers(map[string]any{"password": `a"b`}), `bgp.peers[0].password: must be printable ASCII without '"', as BIRD reads it`},
+		{"password of two lines", "bgp.peers", peers(map[string]any{"password": "a\n"}), `bgp.peers[0].password: must be printable ASCII without '"', as BIRD reads it`},
+		{"password of other letters", "bgp.peers", peers(map[string]any{"password": "pässword"}), `bgp.peers[0].password: must be printable ASCII without '"', as BIRD reads it`},
+		{"password of a number", "bgp.peers", peers(map[string]any{"password": 12345}), "bgp.peers[0].password: must be text: quote it"},
+		{"password never decrypted", "bgp.peers", peers(map[string]any{"password": map[string]any{"secure": "v1:x"}}), "bgp.peers[0].password: must be text: quote it"},
+		{"next hop", "bgp.peers", peers(map[string]any{"keepOriginalNextHop": "no"}), "bgp.peers[0].keepOriginalNextHop: must be true or false, not no"},
+		{"nothing exported", "bgp.peers", peers(map[string]any{"export": []any{}}), "bgp.peers[0].export: must name pods, services or both"},
+		{"export", "bgp.peers", peers(map[string]any{"export": []any{"pods", "nodes"}}), `bgp.peers[0].export[1]: must be pods or services, not "nodes"`},
+		{"own pods imported", "bgp.peers", peers(map[string]any{"import": []any{"0.0.0.0/0", "10.244.0.0/24"}}), "bgp.peers[0].import[1]: 10.244.0.0/24 is in network.podCIDR 10.244.0.0/16: the way there is the cluster's own to know"},
+		{"BFD", "bgp.peers", peers(map[string]any{"bfd": true}), "bgp.peers[0].bfd: unknown key"},
+		{"DNS", "dns.provider", "bind", `dns.provider: must be skydns or coredns, not "bind"`},
+		{"one DNS", "dns.replicas", 1, "dns.replicas: must be at least 2, not 1: names resolve while one is away"},
+		{"DNS as text", "dns", "coredns", `dns: expected a map or struct, got "string"`},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			object := valid(t)
@@ -166,6 +219,17 @@ func TestErrors(t *testing.T) {
 			assert.Equal(t, row.want, errs[0].Error())
 		})
 	}
+}
+
+// peers is one good peer, but for what is changed; nil takes a key away.
+func peers(change map[string]any) []any {
+	peer := map[string]any{"address": "192.0.2.1", "asNumber": 65001}
+	for key, value := range change {
+		if peer[key] = value; value == nil {
+			delete(peer, key)
+		}
+	}
+	return []any{peer}
 }
 
 // A version that nobody pinned needs a checksum of each of its binaries, and of each once.
@@ -196,14 +260,17 @@ func TestVersionsThatDoNotGoTogether(t *testing.T) {
 		"  etcd.version: 3.7.3 does not go with Kubernetes 1.34.2: use 3.6")
 }
 
-func TestDevcloudHasNoOctavia(t *testing.T) {
+func TestWhatDevcloudHasNot(t *testing.T) {
 	object := valid(t)
 	set(object, "api.loadBalancer", "octavia")
+	set(object, "calico.encapsulation", "ipip")
 	set(object, "devcloud", true)
 	text, _ := json.Marshal(object)
 	_, err := Decode("test", string(text))
-	assert.EqualError(t, err, "kubernetes-openstack:cluster has 1 error:\n"+
-		"  api.loadBalancer: cannot be octavia: devcloud has none")
+	assert.EqualError(t, err, `kubernetes-openstack:cluster has 3 errors:
+  calico.encapsulation: cannot be ipip: devcloud's BIRD is Debian's, which cannot route into Calico's tunnels
+  dns.provider: cannot be skydns: devcloud has no image of it
+  api.loadBalancer: cannot be octavia: devcloud has none`)
 }
 
 // What a kubelet may give to its own Node, by the rules of the NodeRestriction admission plugin.

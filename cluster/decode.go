@@ -105,6 +105,9 @@ func decodeErrors(err error) Errors {
 	}
 	var kind *mapstructure.UnconvertibleTypeError
 	if errors.As(err, &kind) {
+		if kind.Expected.Type() == reflect.TypeFor[Secret]() {
+			return Errors{{at.Name(), "must be text: quote it"}}
+		}
 		return Errors{{at.Name(), fmt.Sprintf("must be %s, not %v", kindName(kind.Expected.Kind()), kind.Value)}}
 	}
 	keys, unknown := strings.CutPrefix(at.Unwrap().Error(), "has invalid keys: ")

@@ -59,10 +59,13 @@ const (
 	ControlPlaneToken = "control-plane-token"
 )
 
+// calicoCA is the file of the authority that etcd's members are known by to Calico.
+const calicoCA = "/etc/calico/pki/ca"
+
 // planPKI plans kubeadm's certificates, with etcd's on machines of their own.
 //
-// Names that have a meaning: etcd maps a client's common name to its own user (root may do all); the API server takes
-// a common name as the user, and an organization as a group of it, which the built-in roles name.
+// Names that have a meaning: etcd takes a client's common name as the user, and etcd-auth says what that may; the API
+// server takes a common name as the user, and an organization as a group of it, which the built-in roles name.
 func (p *Plan) planPKI() {
 	p.Authorities = []Authority{
 		{KubernetesCA, "kubernetes"}, {NodeCA, "kubernetes-node-ca"}, {EtcdCA, "etcd"}, {FrontProxyCA, "kubernetes-front-proxy"},
@@ -128,9 +131,11 @@ func (p *Plan) planPKI() {
 			m.PKI = append(m.PKI, pair(dir+"scheduler", "scheduler")...)
 			m.PKI = append(m.PKI, pair(dir+"kubelet-csr-approver", "kubelet-csr-approver")...)
 			m.PKI = append(m.PKI, pair(dir+"admin", AdminCertificate)...)
+			m.PKI = append(m.PKI, certificate(calicoCA, EtcdCA))
+			m.PKI = append(m.PKI, pair("/etc/calico/pki/etcd", "etcd-calico")...)
 		case RoleWorker:
-			// no private key: kubelets get their certificates from the cluster itself
-			m.PKI = append(m.PKI, certificate("/etc/kubernetes/pki/ca", KubernetesCA))
+			// no private key: kubelets get their certificates from the cluster itself, and Calico's by them
+			m.PKI = append(m.PKI, certificate("/etc/kubernetes/pki/ca", KubernetesCA), certificate(calicoCA, EtcdCA))
 		}
 	}
 }

@@ -14,6 +14,10 @@ type Plan struct {
 	NeutronFirst, NeutronLast netip.Addr
 	// Kubernetes Service addresses of the API and of DNS.
 	APIService, DNSService netip.Addr
+	// IPPool, BGPConfiguration and BGPPeers are Calico's resources of these kinds.
+	IPPool           IPPool
+	BGPConfiguration BGPConfiguration
+	BGPPeers         []BGPPeer
 	// Machines in the order etcd, control plane, pools; each group by index.
 	Machines []Machine
 	// Authorities, Keys and Certificates of the PKI.
@@ -53,6 +57,8 @@ type Machine struct {
 	// Labels and Taints of its Node; none on etcd machines, which are no nodes.
 	Labels map[string]string
 	Taints []Taint
+	// Calico is its Calico Node; nil on etcd machines.
+	Calico *CalicoNode
 	// Artifacts to install, and the files of the PKI to hold.
 	Artifacts []Artifact
 	PKI       []PKIFile
@@ -66,7 +72,6 @@ const (
 	EtcdClientPort = 2379
 	EtcdPeerPort   = 2380
 	APIPort        = 6443
-	KubeletPort    = 10250
 	BGPPort        = 179
 	SSHPort        = 22
 )
@@ -86,9 +91,7 @@ var controlPlaneTaint = Taint{Key: "node-role.kubernetes.io/control-plane", Effe
 
 // NewPlan plans a valid Config.
 func NewPlan(c Config) Plan {
-	if !c.API.Address.IsValid() {
-		c.API.Address = address(c.Network.CIDR, 10)
-	}
+	c.API.Address = c.apiAddress()
 	p := Plan{
 		Config:     c,
 		Gateway:    c.Network.gateway(),
@@ -113,13 +116,25 @@ func NewPlan(c Config) Plan {
 			}
 			if g.role != RoleEtcd {
 				m.Labels, m.Taints = c.labels(g, m.Zone), g.taints
+				m.Calico = c.calicoNode(g, m)
 			}
 			p.Machines = append(p.Machines, m)
 		}
 	}
 	p.planPKI()
-	p.Rules = c.rules()
+	p.IPPool = c.ipPool()
+	p.BGPConfiguration = c.bgpConfiguration()
+	p.BGPPeers = c.bgpPeers(p.Nodes())
+	p.Rules = p.rules()
 	return p
+}
+
+// apiAddress is the tenth of a tenant network where none is set.
+func (c Config) apiAddress() netip.Addr {
+	if c.API.Address.IsValid() {
+		return c.API.Address
+	}
+	return address(c.Network.CIDR, 10)
 }
 
 // labels of the Nodes of a group in one zone.
@@ -184,6 +199,11 @@ func (p Plan) WithRole(role Role) []Machine {
 	return out
 }
 
+// Nodes are the machines that are Kubernetes nodes.
+func (p Plan) Nodes() []Machine {
+	return append(p.WithRole(RoleControlPlane), p.WithRole(RoleWorker)...)
+}
+
 // Groups are the names of the groups of machines, each a server group.
 func (p Plan) Groups() []string {
 	var out []string
@@ -191,6 +211,16 @@ func (p Plan) Groups() []string {
 		out = append(out, g.name)
 	}
 	return out
+}
+
+// MaxUnavailable is how many machines of a group may be away at a time.
+func (p Plan) MaxUnavailable(group string) int {
+	for _, pool := range p.Pools {
+		if pool.Name == group && pool.MaxUnavailable != nil {
+			return *pool.MaxUnavailable
+		}
+	}
+	return 1
 }
 
 // namedGroup is a group of machines with its place in the Config.

@@ -94,7 +94,7 @@ func TestPKIFiles(t *testing.T) {
 			}
 		}
 		if m.Role == RoleWorker {
-			assert.Equal(t, map[string]bool{"/etc/kubernetes/pki/ca.crt": true}, paths)
+			assert.Equal(t, map[string]bool{"/etc/kubernetes/pki/ca.crt": true, "/etc/calico/pki/ca.crt": true}, paths)
 		}
 	}
 }
@@ -166,6 +166,8 @@ func TestRules(t *testing.T) {
 	c := small(t)
 	c.SSH.Allow = []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}
 	c.API.Allow = []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0")}
+	c.Network.Allow = []netip.Prefix{netip.MustParsePrefix("198.51.100.0/24")}
+	c.Pools[0].Name = "pods" // as a source of rules is called
 	names := map[string]Rule{}
 	for _, r := range NewPlan(c).Rules {
 		assert.NotContains(t, names, r.Name)
@@ -174,7 +176,11 @@ func TestRules(t *testing.T) {
 	}
 	assert.Contains(t, names, "worker-22-from-operator-192.0.2.0/24")
 	assert.Contains(t, names, "control-plane-6443-from-client-0.0.0.0/0")
-	assert.Equal(t, netip.MustParsePrefix("10.0.0.64/26"), names["etcd-2379-from-a"].From)
+	assert.Equal(t, netip.MustParsePrefix("10.0.0.64/26"), names["etcd-2379-from-pods"].From)
+	assert.Equal(t, c.Network.PodCIDR, names["worker-any-from-pods"].From)
+	assert.Equal(t, c.Pools[0].Addresses, names["control-plane-any-from-nodes-pods"].From)
+	assert.Contains(t, names, "worker-any-from-client-198.51.100.0/24")
+	assert.NotContains(t, names, "control-plane-any-from-client-198.51.100.0/24")
 	// only members speak to members, and nothing but clients and operators comes from outside of the network
 	for _, r := range names {
 		if r.Port == EtcdPeerPort {

@@ -3,6 +3,7 @@ package cluster
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 )
 
 // Rule lets packets into the machines of one role. Nothing limits what leaves a machine.
@@ -22,6 +23,24 @@ type Rule struct {
 	Reason string
 }
 
+// AddressPairs are what the port of a machine lets through besides its own address: pods' and Services' on nodes, which
+// answer with them, and the API's on the machines that hold it in turn.
+func (c Config) AddressPairs(role Role) []string {
+	var out []string
+	if role == RoleControlPlane && c.API.LoadBalancer == Keepalived {
+		out = append(out, c.API.Address.String()) // which NewPlan sets
+	}
+	for _, r := range c.ranges() {
+		if role != RoleEtcd && r.path != machinesRange {
+			out = append(out, r.prefix.String())
+		}
+	}
+	return out
+}
+
+// maxAddressPairs of a port is Neutron's max_allowed_address_pair, as it is where the cloud's operator did not change it.
+const maxAddressPairs = 10
+
 // source is where packets come from.
 type source struct {
 	name   string
@@ -29,9 +48,13 @@ type source struct {
 }
 
 // rules is the table of what is open, in the order of roles.
-func (c Config) rules() []Rule {
+//
+// Nodes are open to each other as a whole, and so need no rule for BGP, kubelets' API or encapsulated packets: where a
+// Service's client is outside, kube-proxy sends its packets on to a pod of another node with its own node's address, as
+// the API server does with its own to webhooks, and a security group cannot tell a pod from the node that it is on.
+func (p Plan) rules() []Rule {
 	var etcd, controlPlane, workers []source
-	for _, g := range c.groups() {
+	for _, g := range p.groups() {
 		s := source{g.name, g.Addresses}
 		switch g.role {
 		case RoleEtcd:
@@ -43,10 +66,15 @@ func (c Config) rules() []Rule {
 		}
 	}
 	nodes := append(append([]source{}, controlPlane...), workers...)
-	machines := []source{{"machines", c.Network.CIDR}}
-	pods := []source{{"pods", c.Network.PodCIDR}}
-	operators := numbered("operator", c.SSH.Allow)
-	clients := numbered("client", c.API.Allow)
+	var asNodes []source // by names that pods and clients cannot have
+	for _, s := range nodes {
+		asNodes = append(asNodes, source{"nodes-" + s.name, s.prefix})
+	}
+	machines := []source{{"machines", p.Network.CIDR}}
+	pods := []source{{"pods", p.Network.PodCIDR}}
+	operators := numbered("operator", p.SSH.Allow)
+	clients := numbered("client", p.API.Allow)
+	callers := numbered("client", p.Network.Allow)
 
 	var out []Rule
 	open := func(to []Role, protocol string, port int, reason string, from ...[]source) {
@@ -64,13 +92,30 @@ func (c Config) rules() []Rule {
 	open([]Role{RoleEtcd}, "tcp", EtcdPeerPort, "etcd members among themselves", etcd)
 	open([]Role{RoleControlPlane}, "tcp", APIPort, "Kubernetes API for the machines", machines)
 	open([]Role{RoleControlPlane}, "tcp", APIPort, "Kubernetes API for clients outside of the cluster", clients)
-	if c.API.LoadBalancer == Keepalived {
+	if p.API.LoadBalancer == Keepalived {
 		open([]Role{RoleControlPlane}, "vrrp", 0, "keepalived: who holds the API's address", controlPlane)
 	}
-	open([]Role{RoleControlPlane, RoleWorker}, "tcp", KubeletPort, "kubelet API: logs, exec and metrics", controlPlane)
-	open([]Role{RoleControlPlane, RoleWorker}, "tcp", BGPPort, "BGP between the nodes' BIRDs", nodes)
 	open([]Role{RoleControlPlane, RoleWorker}, "", 0, "pods of other nodes, whose packets are not encapsulated", pods)
+	open([]Role{RoleControlPlane, RoleWorker}, "", 0, "nodes among themselves: BGP, kubelet API, and packets to pods that kube-proxy or the API server send as the node", asNodes)
+	for _, peer := range p.BGPPeers {
+		if peer.PeerSelector == "" {
+			router := []source{{peer.Name, netip.PrefixFrom(peer.PeerIP, 32)}}
+			open(p.rolesOf(peer.Nodes), "tcp", BGPPort, "BGP from a router of the data centre", router)
+		}
+	}
+	open([]Role{RoleWorker}, "", 0, "clients of pods and Services outside of the cluster", callers)
 	return out
+}
+
+// rolesOf are the roles of some machines, in their order.
+func (p Plan) rolesOf(ids []string) []Role {
+	wanted := map[string]bool{}
+	for _, id := range ids {
+		wanted[id] = true
+	}
+	return slices.DeleteFunc(slices.Clone(Roles), func(role Role) bool {
+		return !slices.ContainsFunc(p.WithRole(role), func(m Machine) bool { return wanted[m.ID] })
+	})
 }
 
 func numbered(name string, prefixes []netip.Prefix) []source {

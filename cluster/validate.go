@@ -17,9 +17,6 @@ import (
 // service ports (2–9), and the API (10 by default).
 const reservedAddresses = 16
 
-// blockSize is the prefix length of the address block that Calico gives each node out of the pod CIDR.
-const blockSize = 26
-
 // Validate is everything wrong with the configuration. What only the cloud knows (flavors, zones, volume types,
 // quotas) is the cloud's to refuse.
 func (c Config) Validate() Errors {
@@ -31,6 +28,9 @@ func (c Config) Validate() Errors {
 	c.validateImage(&e)
 	c.SSH.validate(&e)
 	c.validateNetwork(&e)
+	c.validateCalico(&e)
+	c.validateBGP(&e)
+	c.validateDNS(&e)
 	c.validateAPI(&e)
 	c.validateVersions(&e)
 	c.validateEtcd(&e)
@@ -101,20 +101,26 @@ func (c Config) validateNetwork(e *Errors) {
 		oneOf(e, "network.mode", n.Mode, TenantNetwork, ProviderNetwork)
 	}
 
-	named := []struct {
-		path   string
-		prefix netip.Prefix
-	}{{"network.cidr", n.CIDR}, {"network.podCIDR", n.PodCIDR}, {"network.serviceCIDR", n.ServiceCIDR}}
-	for i, a := range named {
+	ranges := c.ranges()
+	for i, a := range ranges {
 		if !a.prefix.IsValid() {
 			e.add(a.path, "must be set to an IPv4 CIDR such as 10.0.0.0/24")
 			continue
 		}
-		for _, b := range named[:i] {
+		for _, never := range notRouted {
+			if a.prefix.Overlaps(never) {
+				e.add(a.path, "%s overlaps %s, which is never routed", a.prefix, never)
+			}
+		}
+		for _, b := range ranges[:i] {
 			if b.prefix.IsValid() && a.prefix.Overlaps(b.prefix) {
 				e.add(a.path, "%s overlaps %s %s", a.prefix, b.path, b.prefix)
 			}
 		}
+	}
+	if pairs := len(c.AddressPairs(RoleControlPlane)); pairs > maxAddressPairs {
+		e.add(ranges[len(ranges)-1].path, "is one of %d addresses and ranges that a node's port must let through, and Neutron lets it be %d (max_allowed_address_pair): put ranges together",
+			pairs, maxAddressPairs)
 	}
 	if n.CIDR.IsValid() && (n.CIDR.Bits() < 8 || n.CIDR.Bits() > 27) {
 		e.add("network.cidr", "must be between /8 and /27, not /%d", n.CIDR.Bits())
@@ -123,14 +129,51 @@ func (c Config) validateNetwork(e *Errors) {
 	if n.ServiceCIDR.IsValid() && (n.ServiceCIDR.Bits() < 12 || n.ServiceCIDR.Bits() > 28) {
 		e.add("network.serviceCIDR", "must be between /12 and /28, not /%d", n.ServiceCIDR.Bits())
 	}
-	if n.PodCIDR.IsValid() {
-		nodes := c.ControlPlane.Count
-		for _, p := range c.Pools {
-			nodes += p.Count
-		}
-		if blocks := 1 << max(0, blockSize-n.PodCIDR.Bits()); n.PodCIDR.Bits() > blockSize || blocks < nodes {
-			e.add("network.podCIDR", "%s has too few /%d blocks for %d nodes", n.PodCIDR, blockSize, nodes)
-		}
+}
+
+// notRouted are the metadata service's and other link-local addresses, a machine's own, multicast and beyond.
+var notRouted = []netip.Prefix{
+	netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("169.254.0.0/16"), netip.MustParsePrefix("224.0.0.0/3"),
+}
+
+// addressRange is a range of addresses that the cluster has for itself.
+type addressRange struct {
+	// path into the user's YAML
+	path   string
+	prefix netip.Prefix
+	// export is what it is to peers (pods or services), empty where it is not announced.
+	export string
+}
+
+const machinesRange = "network.cidr"
+
+func (c Config) ranges() []addressRange {
+	n := c.Network
+	out := []addressRange{
+		{machinesRange, n.CIDR, ""},
+		{"network.podCIDR", n.PodCIDR, ExportPods},
+		{"network.serviceCIDR", n.ServiceCIDR, ExportServices},
+	}
+	for i, p := range n.ServiceExternalIPs {
+		out = append(out, addressRange{fmt.Sprintf("network.serviceExternalIPs[%d]", i), p, ExportServices})
+	}
+	for i, p := range n.ServiceLoadBalancerIPs {
+		out = append(out, addressRange{fmt.Sprintf("network.serviceLoadBalancerIPs[%d]", i), p, ExportServices})
+	}
+	return out
+}
+
+func (r addressRange) contains(p netip.Prefix) bool {
+	return r.prefix.IsValid() && p.IsValid() && r.prefix.Bits() <= p.Bits() && r.prefix.Contains(p.Addr())
+}
+
+func (c Config) validateDNS(e *Errors) {
+	oneOf(e, "dns.provider", c.DNS.Provider, SkyDNS, CoreDNS)
+	if c.DNS.Provider == SkyDNS && c.Devcloud {
+		e.add("dns.provider", "cannot be skydns: devcloud has no image of it")
+	}
+	if c.DNS.Replicas < 2 {
+		e.add("dns.replicas", "must be at least 2, not %d: names resolve while one is away", c.DNS.Replicas)
 	}
 }
 
@@ -157,11 +200,17 @@ func (c Config) validateAPI(e *Errors) {
 			e.add("api.address", "%s is in %s.addresses %s", c.API.Address, g.path, g.Addresses)
 		}
 	}
-	if c.Network.Mode == TenantNetwork && c.Network.CIDR.IsValid() {
-		first, last := c.Network.neutronPool()
-		if gateway := c.Network.gateway(); c.API.Address == gateway || first.Compare(c.API.Address) <= 0 && c.API.Address.Compare(last) <= 0 {
-			e.add("api.address", "%s is the gateway's or Neutron's own: %s–%s are taken", c.API.Address, gateway, last)
-		}
+	c.Network.validateNotNeutrons(e, "api.address", c.API.Address)
+}
+
+// validateNotNeutrons checks that an address is none that Neutron has in a tenant network.
+func (n Network) validateNotNeutrons(e *Errors, path string, a netip.Addr) {
+	if n.Mode != TenantNetwork || !n.CIDR.IsValid() {
+		return
+	}
+	first, last := n.neutronPool()
+	if gateway := n.gateway(); a == gateway || first.Compare(a) <= 0 && a.Compare(last) <= 0 {
+		e.add(path, "%s is the gateway's or Neutron's own: %s–%s are taken", a, gateway, last)
 	}
 }
 
@@ -182,6 +231,10 @@ func (c Config) validateVersions(e *Errors) {
 		e.add("etcd.version", "%s does not go with Kubernetes %s: use %s", c.Etcd.Version, c.Kubernetes.Version, strings.Join(known, " or "))
 	case older(c.Etcd.Version, floor):
 		e.add("etcd.version", "%s has a known security hole: use %s or later", c.Etcd.Version, floor)
+	}
+	if !slices.Contains(calicoVersions, minor(c.Calico.Version)) {
+		e.add("calico.version", "must be a version of %s, such as %s, not %q",
+			strings.Join(calicoVersions, ", "), Defaults("").Calico.Version, c.Calico.Version)
 	}
 	if len(*e) > before {
 		return // nobody pins what is no version
@@ -244,6 +297,9 @@ func (c Config) validatePools(e *Errors) {
 			seen[p.Name] = i
 		}
 		p.validate(e, path)
+		if p.MaxUnavailable != nil && *p.MaxUnavailable < 1 {
+			e.add(path+".maxUnavailable", "must be at least 1, not %d: nothing could be replaced", *p.MaxUnavailable)
+		}
 	}
 }
 
