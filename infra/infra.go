@@ -18,6 +18,7 @@ type Infra struct {
 	PKI      *PKI
 	SSHKey   *SSHKey
 	Machines *Machines
+	Cluster  *Cluster
 }
 
 // New declares all of it, and has an `up` wait by watcher until all of it works.
@@ -46,8 +47,9 @@ func New(ctx *pulumi.Context, plan cluster.Plan, watcher Watcher) (*Infra, error
 	if err != nil {
 		return nil, err
 	}
-	in := &Infra{network, endpoint, pki, key, machines}
-	return in, in.wait(ctx, plan, watcher)
+	in := &Infra{Network: network, Endpoint: endpoint, PKI: pki, SSHKey: key, Machines: machines}
+	in.Cluster, err = in.newCluster(ctx, plan, watcher)
+	return in, err
 }
 
 // component registers a component of this package, and gives its children's options.

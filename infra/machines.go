@@ -1,7 +1,6 @@
 package infra
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 
@@ -60,10 +59,10 @@ func NewMachines(
 	if err != nil {
 		return nil, err
 	}
-	// Workers come and go side by side. Of the others those that do not work, or do not exist, come first, side by side
-	// too: nothing is lost with them, and the first etcd member works only with the others. One that works waits for all
-	// before it: never two of them are away at a time, or a change would take the quorum.
-	before := map[cluster.Role][]pulumi.StringOutput{}
+	// Machines that do not work, or do not exist, come first, side by side: nothing is lost with them, and the first etcd
+	// member works only with the others. One that works waits for those before it in its group, so that never more of a
+	// group are away at a time than may be: of etcd and the control plane one, or a change would take the quorum.
+	before := map[string][]pulumi.StringOutput{}
 	for _, works := range []bool{false, true} {
 		for _, m := range plan.Machines {
 			if working[m.ID] != works {
@@ -71,30 +70,28 @@ func NewMachines(
 			}
 			var others []pulumi.StringOutput
 			if works {
-				others = slices.Clone(before[m.Role])
+				ready := len(before[m.Group]) - (plan.MaxUnavailable(m.Group) - 1)
+				others = slices.Clone(before[m.Group][:max(0, ready)])
 			}
 			machine, err := s.newMachine(ctx, plan, m, groups[m.Group], others, child)
 			if err != nil {
 				return nil, err
 			}
 			s.ByID[m.ID] = machine
-			before[m.Role] = append(before[m.Role], machine.Ready)
+			before[m.Group] = append(before[m.Group], machine.Ready)
 		}
 	}
 	return s, ctx.RegisterResourceOutputs(s, pulumi.Map{})
 }
 
-// working are the machines to be careful with: those of etcd and of the control plane that work now. In a preview there
-// are none.
+// working are the machines to be careful with: those that work now. In a preview there are none.
 func (s *Machines) working(ctx *pulumi.Context, plan cluster.Plan) (map[string]bool, error) {
 	if ctx.DryRun() {
 		return nil, nil
 	}
 	var names []string
 	for _, m := range plan.Machines {
-		if m.Role != cluster.RoleWorker {
-			names = append(names, m.ID)
-		}
+		names = append(names, m.ID)
 	}
 	return s.watcher.Working(ctx.Context(), names)
 }
@@ -139,14 +136,14 @@ func (s *Machines) newMachine(
 		AvailabilityZone: optional(m.Zone),
 		SchedulerHints:   compute.InstanceSchedulerHintArray{compute.InstanceSchedulerHintArgs{Group: group.ID()}},
 		Networks:         compute.InstanceNetworkArray{compute.InstanceNetworkArgs{Port: port.ID()}},
-		// the metadata service is a network away, and will be closed to pods
+		// the metadata service is a network away
 		ConfigDrive: pulumi.Bool(true),
 		Metadata:    metadata(plan, m.Role),
 		UserData:    behind(ctx, others, s.userData(plan, m, volumeID)),
 		// said, not left to the provider's default: else a refresh takes what a machine happens to be for what is wanted
 		PowerState: pulumi.String("active"),
-		// etcd closes its files before its volume goes
-		StopBeforeDestroy: pulumi.Bool(m.Role == cluster.RoleEtcd),
+		// shut down, not switched off: a node drains itself (node-drain.service), etcd closes its files
+		StopBeforeDestroy: pulumi.Bool(true),
 	}, child,
 		pulumi.DependsOn(s.network.Routed), // its first act is a download
 		pulumi.DeleteBeforeReplace(true),   // the port and the volume are one instance's at a time
@@ -163,19 +160,10 @@ func (s *Machines) newMachine(
 	return machine, ctx.RegisterResourceOutputs(machine, pulumi.Map{"ready": machine.Ready})
 }
 
-// addressPairs let pods' and Services' addresses through the port's anti-spoofing, and the API's on the machines that
-// hold it in turn.
 func addressPairs(plan cluster.Plan, role cluster.Role) networking.PortAllowedAddressPairArray {
 	var out networking.PortAllowedAddressPairArray
-	allow := func(address fmt.Stringer) {
-		out = append(out, networking.PortAllowedAddressPairArgs{IpAddress: pulumi.String(address.String())})
-	}
-	if role == cluster.RoleControlPlane && plan.API.LoadBalancer == cluster.Keepalived {
-		allow(plan.API.Address)
-	}
-	if role != cluster.RoleEtcd {
-		allow(plan.Network.PodCIDR)
-		allow(plan.Network.ServiceCIDR)
+	for _, address := range plan.AddressPairs(role) {
+		out = append(out, networking.PortAllowedAddressPairArgs{IpAddress: pulumi.String(address)})
 	}
 	return out
 }

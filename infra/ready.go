@@ -22,10 +22,13 @@ type Watcher interface {
 	Cluster(ctx context.Context, c bootstrap.Cluster, log func(line string) error) error
 }
 
-// logger prints lines under r, and keeps all but those that the next one outdates. Its error says that the engine is
-// gone.
+// logger prints lines under r, notices as warnings, and keeps all but those that the next one outdates. Its error says that
+// the engine is gone.
 func logger(ctx *pulumi.Context, r pulumi.Resource) func(line string) error {
 	return func(line string) error {
+		if step, notice, ok := strings.Cut(line, ": notice: "); ok {
+			return ctx.Log.Warn(step+": "+notice, &pulumi.LogArgs{Resource: r})
+		}
 		return ctx.Log.Info(line, &pulumi.LogArgs{Resource: r, Ephemeral: strings.HasSuffix(line, ": started")})
 	}
 }
@@ -53,7 +56,7 @@ func (s *Machines) whenReady(ctx *pulumi.Context, plan cluster.Plan, name string
 
 // behind is text, once all others are ready. The engine is told nothing of it: if text depended on the others'
 // instances, the replacement of one would be a reason to replace this one too.
-func behind(ctx *pulumi.Context, others []pulumi.StringOutput, text pulumi.StringOutput) pulumi.StringOutput {
+func behind[T pulumi.Output](ctx *pulumi.Context, others []T, text pulumi.StringOutput) pulumi.StringOutput {
 	if len(others) == 0 {
 		return text
 	}
@@ -70,13 +73,15 @@ func behind(ctx *pulumi.Context, others []pulumi.StringOutput, text pulumi.Strin
 // Cluster is the machines together: in an `up` it is done when the API and every node are ready.
 type Cluster struct {
 	pulumi.ResourceState
+	// Kubeconfig is the administrators', a secret; in an `up` it is known once all works.
+	Kubeconfig pulumi.StringOutput
 }
 
-// wait declares it.
-func (in *Infra) wait(ctx *pulumi.Context, plan cluster.Plan, watcher Watcher) error {
-	c := &Cluster{}
+// newCluster declares it.
+func (in *Infra) newCluster(ctx *pulumi.Context, plan cluster.Plan, watcher Watcher) (*Cluster, error) {
+	c := &Cluster{Kubeconfig: in.Kubeconfig(plan)}
 	if _, err := component(ctx, "Cluster", plan.Name, c); err != nil {
-		return err
+		return nil, err
 	}
 	nodes := pulumi.StringMap{}
 	etcd := pulumi.StringArray{}
@@ -90,12 +95,13 @@ func (in *Infra) wait(ctx *pulumi.Context, plan cluster.Plan, watcher Watcher) e
 	}
 	all := nodes.ToStringMapOutput()
 	if !ctx.DryRun() {
-		awaited := pulumi.All(nodes, in.Kubeconfig(plan), etcd).ApplyT(func(values []any) (map[string]string, error) {
+		awaited := pulumi.All(nodes, c.Kubeconfig, etcd).ApplyT(func(values []any) (map[string]string, error) {
 			ids := values[0].(map[string]string)
 			wanted := bootstrap.Cluster{Kubeconfig: values[1].(string), Nodes: ids, Timeout: plan.BootstrapTimeout}
 			return ids, report(ctx, c, plan.Name, watcher.Cluster(ctx.Context(), wanted, logger(ctx, c)))
 		})
 		all = pulumi.Unsecret(awaited).(pulumi.StringMapOutput) // no secret is in it
+		c.Kubeconfig = behind(ctx, []pulumi.Output{all}, c.Kubeconfig)
 	}
-	return ctx.RegisterResourceOutputs(c, pulumi.Map{"nodes": all})
+	return c, ctx.RegisterResourceOutputs(c, pulumi.Map{"nodes": all})
 }

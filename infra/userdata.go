@@ -88,6 +88,13 @@ func node(plan cluster.Plan, m cluster.Machine, token templates.BootstrapToken) 
 		PauseImage:     cluster.PauseImage,
 		BootstrapToken: token.ID + "." + token.Secret,
 		Devcloud:       plan.Devcloud,
+		Calico: templates.Calico{
+			Version:                 plan.Calico.Version,
+			Address:                 m.Calico.Address.String(),
+			Labels:                  m.Calico.Labels,
+			RouteReflectorClusterID: m.Calico.RouteReflectorClusterID,
+			Tunnels:                 plan.Calico.Encapsulation != cluster.NoEncapsulation,
+		},
 	}
 	for _, server := range plan.WithRole(cluster.RoleControlPlane) {
 		n.APIServers = append(n.APIServers, templates.Server{Name: server.ID, Address: server.Address.String()})
@@ -122,6 +129,7 @@ func controlPlane(plan cluster.Plan, m cluster.Machine, in inputs) (*templates.C
 		Reserved:          words(plan.Reserved()),
 		WorkerToken:       bootstrapToken(in.workerToken),
 		ControlPlaneToken: bootstrapToken(in.controlPlaneToken),
+		Calico:            calicoResources(plan),
 	}
 	if v := plan.VirtualIP(m); v != nil {
 		c.VirtualIP = &templates.VirtualIP{
@@ -139,16 +147,19 @@ func bootstrapToken(derived string) templates.BootstrapToken {
 	return templates.BootstrapToken{ID: derived[:6], Secret: derived[6:22]}
 }
 
-func words[T fmt.Stringer](list []T) string {
+func words[T fmt.Stringer](list []T) string { return strings.Join(texts(list), " ") }
+
+func texts[T fmt.Stringer](list []T) []string {
 	var out []string
 	for _, s := range list {
 		out = append(out, s.String())
 	}
-	return strings.Join(out, " ")
+	return out
 }
 
-// pemSize in bytes is that of our largest PEM, an API server's certificate: at preview none exists yet.
-const pemSize = 1500
+// pemSize in bytes is that of our largest PEM of a kind: an API server's certificate, and any P-256 key. At preview none
+// exists yet.
+var pemSize = map[cluster.Part]int{cluster.PartCertificate: 1000, cluster.PartPrivateKey: 250, cluster.PartPublicKey: 200}
 
 // CheckUserData renders each machine's user-data with stand-ins for what is not known before `pulumi up`, so that one
 // that is too large for Nova fails at preview.
@@ -169,7 +180,7 @@ func CheckUserData(plan cluster.Plan) error {
 			workerToken: derived(), controlPlaneToken: derived(), encryptionKey: derived(),
 		}
 		for _, f := range m.PKI {
-			in.files = append(in.files, base64.StdEncoding.EncodeToString(bytes(len(f.Of)*pemSize*3/4)))
+			in.files = append(in.files, base64.StdEncoding.EncodeToString(bytes(len(f.Of)*pemSize[f.Part]*3/4)))
 		}
 		if _, err := render(plan, m, in); err != nil {
 			errs = append(errs, err)

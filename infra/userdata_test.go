@@ -1,12 +1,21 @@
 package infra
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
 	"fmt"
+	"math/big"
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"kubernetes-openstack/cluster"
 	"kubernetes-openstack/templates"
@@ -16,6 +25,7 @@ import (
 func TestNode(t *testing.T) {
 	plan := cluster.NewPlan(cluster.Config{
 		Name:         "test",
+		Calico:       cluster.Calico{Version: "3.28.5", Encapsulation: cluster.VXLAN},
 		Network:      cluster.Network{CIDR: netip.MustParsePrefix("10.0.0.0/24"), PodCIDR: netip.MustParsePrefix("10.244.0.0/16"), ServiceCIDR: netip.MustParsePrefix("10.96.0.0/16")},
 		API:          cluster.API{LoadBalancer: cluster.Keepalived},
 		Etcd:         cluster.Etcd{Group: cluster.Group{Count: 1, Addresses: netip.MustParsePrefix("10.0.0.16/28")}},
@@ -30,9 +40,15 @@ func TestNode(t *testing.T) {
 		Etcd:       "10.0.0.16:2379",
 		APIServers: []templates.Server{{Name: "test-control-plane-0", Address: "10.0.0.32"}, {Name: "test-control-plane-1", Address: "10.0.0.33"}},
 		PodCIDR:    "10.244.0.0/16", DNSService: "10.96.0.10",
-		Labels:     "a=,kubernetes-openstack/pool=control-plane,z=1",
-		Taints:     []templates.Taint{{Key: "node-role.kubernetes.io/control-plane", Effect: "NoSchedule"}},
-		ProxyMode:  "iptables",
+		Labels:    "a=,kubernetes-openstack/pool=control-plane,z=1",
+		Taints:    []templates.Taint{{Key: "node-role.kubernetes.io/control-plane", Effect: "NoSchedule"}},
+		ProxyMode: "iptables",
+		Calico: templates.Calico{
+			Version: "3.28.5", Address: "10.0.0.32/24", Tunnels: true,
+			Labels: map[string]string{
+				"a": "", "kubernetes-openstack/pool": "control-plane", "node.kubernetes.io/exclude-from-external-load-balancers": "true", "z": "1",
+			},
+		},
 		PauseImage: "registry.k8s.io/pause:3.10.2",
 		RegistryMirrors: []templates.RegistryMirror{
 			{Registry: "docker.io", URL: "http://192.0.2.1"}, {Registry: "registry.k8s.io", URL: "http://192.0.2.1/k8s"},
@@ -53,6 +69,7 @@ func TestNode(t *testing.T) {
 		WorkerToken:       templates.BootstrapToken{ID: "000000", Secret: strings.Repeat("0", 16)},
 		ControlPlaneToken: templates.BootstrapToken{ID: "111111", Secret: strings.Repeat("1", 16)},
 		VirtualIP:         &templates.VirtualIP{Address: "10.0.0.10", RouterID: 10, Priority: 254, Peers: []string{"10.0.0.33"}},
+		Calico:            calicoResources(plan),
 	}, got)
 	plan.API.LoadBalancer = cluster.Octavia
 	got, err = controlPlane(plan, m, inputs{workerToken: digits, controlPlaneToken: digits, encryptionKey: digits})
@@ -68,12 +85,48 @@ func TestCheckUserData(t *testing.T) {
 		Etcd:    cluster.Etcd{Version: "3.6.14", Group: cluster.Group{Count: 1, Addresses: netip.MustParsePrefix("10.0.0.16/28")}},
 	})
 	assert.NoError(t, CheckUserData(plan))
-	for i := range 40 {
+	for i := range 60 {
 		plan.Machines[0].PKI = append(plan.Machines[0].PKI, cluster.PKIFile{
-			Path: fmt.Sprintf("/etc/etcd/pki/%d.crt", i), Of: []string{cluster.EtcdCA},
+			Path: fmt.Sprintf("/etc/etcd/pki/%d.crt", i), Of: []string{cluster.EtcdCA}, Part: cluster.PartCertificate,
 		})
 	}
 	err := CheckUserData(plan)
 	assert.ErrorContains(t, err, "test-etcd-0")
 	assert.ErrorContains(t, err, "49151 are allowed")
+}
+
+// The stand-ins are no smaller than what they stand for, in a cluster with the longest names.
+func TestPEMSize(t *testing.T) {
+	plan := cluster.NewPlan(cluster.Config{
+		Name:         strings.Repeat("x", 47), // and -control-plane-0
+		Network:      cluster.Network{CIDR: netip.MustParsePrefix("10.0.0.0/24"), ServiceCIDR: netip.MustParsePrefix("10.96.0.0/16")},
+		API:          cluster.API{Address: netip.MustParseAddr("10.0.0.10"), FloatingIP: true},
+		Etcd:         cluster.Etcd{Group: cluster.Group{Count: 1, Addresses: netip.MustParsePrefix("10.0.0.16/28")}},
+		ControlPlane: cluster.NodeGroup{Group: cluster.Group{Count: 1, Addresses: netip.MustParsePrefix("10.0.0.32/28")}},
+	})
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	require.NoError(t, err)
+	private, err := x509.MarshalECPrivateKey(key)
+	require.NoError(t, err)
+	public, err := x509.MarshalPKIXPublicKey(key.Public())
+	require.NoError(t, err)
+	size := func(kind string, der []byte) int { return len(pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der})) }
+	assert.LessOrEqual(t, size("EC PRIVATE KEY", private), pemSize[cluster.PartPrivateKey])
+	assert.LessOrEqual(t, size("PUBLIC KEY", public), pemSize[cluster.PartPublicKey])
+	for _, c := range plan.Certificates {
+		leaf := &x509.Certificate{
+			SerialNumber: new(big.Int).Lsh(big.NewInt(1), 158),
+			Subject:      pkix.Name{CommonName: c.CommonName, Organization: []string{c.Organization}},
+			NotAfter:     time.Now(), DNSNames: c.DNSNames, BasicConstraintsValid: true,
+			KeyUsage:    x509.KeyUsageDigitalSignature | x509.KeyUsageKeyEncipherment,
+			ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
+		}
+		for _, address := range append(c.Addresses, netip.MustParseAddr("203.0.113.10")) {
+			leaf.IPAddresses = append(leaf.IPAddresses, address.AsSlice())
+		}
+		authority := &x509.Certificate{Subject: pkix.Name{CommonName: "kubernetes-front-proxy"}, SubjectKeyId: make([]byte, 20)}
+		der, err := x509.CreateCertificate(rand.Reader, leaf, authority, key.Public(), key)
+		require.NoError(t, err)
+		assert.LessOrEqual(t, size("CERTIFICATE", der), pemSize[cluster.PartCertificate], c.Name)
+	}
 }

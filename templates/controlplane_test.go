@@ -88,7 +88,7 @@ func encodeKey(t *testing.T, key crypto.PrivateKey) string {
 	return encode("PRIVATE KEY", der)
 }
 
-// pki is path → content of a control plane's certificates and keys, and etcd's as /etcd/….
+// pki is path → content of a control plane's certificates and keys, etcd's, and Calico's for etcd.
 func pki(t *testing.T) map[string]string {
 	ca, node := newAuthority(t, "kubernetes"), newAuthority(t, "kubernetes-node-ca")
 	etcd, proxy := newAuthority(t, "etcd"), newAuthority(t, "front-proxy")
@@ -105,14 +105,18 @@ func pki(t *testing.T) map[string]string {
 		dir + "node-ca.key":        encodeKey(t, node.key),
 		dir + "sa.key":             encodeKey(t, account),
 		dir + "sa.pub":             encode("PUBLIC KEY", public),
-		"/etcd/ca.crt":             etcd.text(),
+		"/etc/etcd/pki/ca.crt":     etcd.text(),
+		"/etc/calico/pki/ca.crt":   etcd.text(),
 	}
 	for _, leaf := range []struct {
 		path               string
 		by                 authority
 		name, organization string
 	}{
-		{"/etcd/server", etcd, "etcd", ""},
+		{"/etc/etcd/pki/client", etcd, "root", ""},
+		{"/etc/etcd/pki/server", etcd, "etcd", ""},
+		{"/etc/calico/pki/etcd", etcd, "calico", ""},
+		{"/node", node, "system:node:dev-worker-0", "system:nodes"},
 		{dir + "admin", ca, "kubernetes-admin", "system:masters"},
 		{dir + "apiserver", ca, "kube-apiserver", ""},
 		{dir + "apiserver-etcd-client", etcd, "kube-apiserver", ""},
@@ -175,6 +179,12 @@ func controlPlane(t *testing.T) map[string]string {
 	}
 	m.ControlPlane.Etcd = "https://10.0.0.10:2379"
 	files := landed(t, m)
+	files["/etc/calico/pki/ca.crt"] = files["/etc/etcd/pki/ca.crt"]
+	member := etcdMachine()
+	member.Etcd.Endpoints = m.ControlPlane.Etcd
+	for _, name := range []string{"/etc/profile.d/etcdctl.sh", "/usr/local/sbin/etcd-auth"} {
+		files[name] = landed(t, member)[name]
+	}
 	for name, content := range etcdBinaries(t) {
 		files[name] = content
 	}
@@ -203,7 +213,8 @@ export KUBECONFIG=/etc/kubernetes/admin.conf
 mkdir -p /var/log/kubernetes/audit /log
 etcd --data-dir=/run/etcd --listen-peer-urls=http://127.0.0.1:2380 --unsafe-no-fsync \
 	--listen-client-urls=https://10.0.0.10:2379 --advertise-client-urls=https://10.0.0.10:2379 \
-	--client-cert-auth --trusted-ca-file=/etcd/ca.crt --cert-file=/etcd/server.crt --key-file=/etcd/server.key >/log/etcd 2>&1 &
+	--client-cert-auth --trusted-ca-file=/etc/etcd/pki/ca.crt \
+	--cert-file=/etc/etcd/pki/server.crt --key-file=/etc/etcd/pki/server.key >/log/etcd 2>&1 &
 start() { while :; do "run-$1" || sleep 1; done >"/log/$1" 2>&1 & }
 # eventually SECONDS COMMAND...: until it succeeds; shows the logs if it never does
 eventually() {
@@ -218,6 +229,7 @@ eventually() {
 start kube-apiserver
 start kube-controller-manager
 start kube-scheduler
+eventually 60 etcd-auth
 eventually 60 check-kube-apiserver
 run-cluster-resources
 `
@@ -235,8 +247,6 @@ func TestControlPlaneRuns(t *testing.T) {
 		echo '{"apiVersion": "v1", "kind": "Node", "metadata": {"name": "dev-control-plane-0"}}' | kubectl create -f -
 		run-node-role
 		kubectl get nodes
-		eventually 30 sh -c 'kubectl get nodes --output=jsonpath={.items[*].spec.podCIDR} | tee /log/pod-cidr | grep /26'
-		echo "pod CIDR: $(cat /log/pod-cidr)"
 
 		echo 'anonymous:'
 		ask() { curl --silent --output /dev/null --write-out "$* %{http_code}\n" --cacert /etc/kubernetes/pki/ca.crt "$@" || true; }
@@ -249,6 +259,26 @@ func TestControlPlaneRuns(t *testing.T) {
 		for name in kube-root-ca.crt extension-apiserver-authentication; do
 			ask --header 'Authorization: Bearer worker.0123456789abcdef' https://127.0.0.1:6443/api/v1/namespaces/kube-system/configmaps/$name
 		done
+
+		echo 'nodes:'
+		# of PATH what a node, a bootstrap token and Calico's certificate for etcd get
+		get() {
+			for who in '--cert /node.crt --key /node.key' '--oauth2-bearer worker.0123456789abcdef' '--cert /etc/calico/pki/etcd.crt --key /etc/calico/pki/etcd.key'; do
+				curl --silent --output /dev/null --write-out '%{http_code} ' --cacert /etc/kubernetes/pki/ca.crt $who "https://127.0.0.1:6443/api/v1/$1" || true
+			done
+			echo "$1"
+		}
+		for secret in calico-etcd bgp-peers bootstrap-token-worker; do
+			get namespaces/kube-system/secrets/$secret
+			get "namespaces/kube-system/secrets?fieldSelector=metadata.name=$secret"
+		done
+		for path in namespaces/kube-system/secrets secrets namespaces/default namespaces services endpoints; do get $path; done
+		kubectl get secret --namespace=kube-system calico-etcd bgp-peers --output=jsonpath='{range .items[*]}{.data}{"\n"}{end}' | sed -E 's/"[^"]{100,}"/PEM/g'
+		kubectl get secret --namespace=kube-system calico-etcd --output=jsonpath='{.data.etcd\.key}' | base64 -d | cmp - /etc/calico/pki/etcd.key
+		versions() { kubectl get secret --namespace=kube-system calico-etcd bgp-peers --output=jsonpath='{.items[*].metadata.resourceVersion}'; }
+		before=$(versions)
+		run-cluster-resources >/dev/null
+		[ "$(versions)" = "$before" ] && echo the same again
 
 		# may USER VERB RESOURCE [SUBRESOURCE [GROUP]]
 		may() { echo "$*: $(kubectl auth can-i "$2" "$3" --subresource="${4-}" --as="$1" ${5:+--as-group="$5"} 2>/dev/null || true)"; }
@@ -263,8 +293,15 @@ func TestControlPlaneRuns(t *testing.T) {
 		kubectl create service clusterip external --tcp=80 --dry-run=client --output=yaml |
 			sed 's/^spec:/&\n  externalIPs: [192.0.2.1]/' | kubectl create -f - || true
 
-		export ETCDCTL_ENDPOINTS=https://10.0.0.10:2379 ETCDCTL_CACERT=/etcd/ca.crt ETCDCTL_CERT=/etcd/server.crt ETCDCTL_KEY=/etcd/server.key
-		etcdctl get --print-value-only /registry/secrets/kube-system/bootstrap-token-worker | head -c 30; echo
+		. /etc/profile.d/etcdctl.sh
+		stored() { etcdctl get --print-value-only "$1" 2>&1 | grep -m 1 -aoE '^k8s:enc:secretbox:v1:key1:|^10.244.0.0/16|permission denied$'; }
+		secret=/registry/secrets/kube-system/bootstrap-token-worker
+		etcdctl put /calico/pool 10.244.0.0/16 >/dev/null
+		export ETCDCTL_CERT=/etc/calico/pki/etcd.crt ETCDCTL_KEY=/etc/calico/pki/etcd.key
+		echo "Calico gets $(stored $secret), $(stored /calico/pool)"
+		export ETCDCTL_CERT=/etc/kubernetes/pki/apiserver-etcd-client.crt ETCDCTL_KEY=/etc/kubernetes/pki/apiserver-etcd-client.key
+		echo "the API server gets $(stored $secret), $(stored /calico/pool)"
+		! grep 'permission denied' /log/kube-*
 		echo "audited: $(grep -c bootstrap-token-worker /var/log/kubernetes/audit/audit.log)"
 		! grep 0123456789abcdef /var/log/kubernetes/audit/audit.log
 		kubectl create token default --duration=10m >/dev/null
@@ -275,14 +312,32 @@ func TestControlPlaneRuns(t *testing.T) {
 	_, again, _ := strings.Cut(out, "again\n")
 	for _, want := range []string{
 		"secret/bootstrap-token-worker serverside-applied\n", "secret/bootstrap-token-cptokn serverside-applied\n",
-		"node/dev-control-plane-0 labeled\n", "control-plane", "pod CIDR: 10.244.0.0/26\n",
+		"node/dev-control-plane-0 labeled\n", "control-plane",
 		"6443/livez 200\n", "6443/readyz 200\n", "6443/healthz 200\n", "6443/version 401\n", "6443/api 401\n", "6443/metrics 401\n",
 		"--tls-max 1.2 https://127.0.0.1:6443/readyz 000\n", "/debug/pprof/ 404\n",
 		"configmaps/kube-root-ca.crt 200\n", "configmaps/extension-apiserver-authentication 403\n",
+		`nodes:
+200 403 401 namespaces/kube-system/secrets/calico-etcd
+200 403 401 namespaces/kube-system/secrets?fieldSelector=metadata.name=calico-etcd
+200 403 401 namespaces/kube-system/secrets/bgp-peers
+200 403 401 namespaces/kube-system/secrets?fieldSelector=metadata.name=bgp-peers
+403 403 401 namespaces/kube-system/secrets/bootstrap-token-worker
+403 403 401 namespaces/kube-system/secrets?fieldSelector=metadata.name=bootstrap-token-worker
+403 403 401 namespaces/kube-system/secrets
+403 403 401 secrets
+200 403 401 namespaces/default
+403 403 401 namespaces
+200 403 401 services
+200 403 401 endpoints
+{"ca.crt":PEM,"etcd.crt":PEM,"etcd.key":PEM}
+{"peer-10-0-0-1":"c2VjcmV0IG9mIHRoZSByb3V0ZXI="}
+the same again
+`,
 		"kube-apiserver-kubelet-client create nodes proxy: yes\n", "kube-apiserver-kubelet-client list secrets: no\n",
 		"system:node:dev-worker-0 list endpointslices.discovery.k8s.io  system:nodes: yes\n",
 		"kubelet-csr-approver update certificatesigningrequests approval: yes\n", "kubelet-csr-approver list secrets: no\n",
-		`violates PodSecurity "baseline:latest"`, "Use of external IPs is denied by admission control", "\nk8s:enc:secretbox:v1:key1:",
+		`violates PodSecurity "baseline:latest"`, "Use of external IPs is denied by admission control",
+		"Calico gets permission denied, 10.244.0.0/16\n", "the API server gets k8s:enc:secretbox:v1:key1:, permission denied\n",
 	} {
 		require.Contains(t, again, want)
 	}

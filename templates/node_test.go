@@ -113,7 +113,7 @@ func TestContainerdReadsItsConfiguration(t *testing.T) {
 			out, err := guest.Run(t, containerd(t, machines()[test.machine]), "sh", "-c", dump)
 			require.NoError(t, err, out)
 			for _, want := range append(test.want, "sandbox = 'registry.k8s.io/pause:3.10.2'\n", "config_path = '/etc/containerd/certs.d'\n",
-				"bin_dirs = ['/opt/cni/bin']\n", "conf_template = '/etc/containerd/cni.conflist.template'\n") {
+				"bin_dirs = ['/opt/cni/bin']\n", "conf_dir = '/etc/cni/net.d'\n") {
 				require.Contains(t, out, want)
 			}
 			require.NotContains(t, out, "level=")
@@ -268,7 +268,8 @@ func TestYAMLHasNoKeyTwice(t *testing.T) {
 	}
 }
 
-// etcdMember is path → content of the first of three members, with keys that work, and the two others' too.
+// etcdMember is path → content of the first of three members, with keys that work, and the two others' too; and of the
+// users that etcd-auth makes.
 func etcdMember(t *testing.T) map[string]string {
 	ca := newAuthority(t, "etcd")
 	m := etcdMachine()
@@ -283,6 +284,9 @@ func etcdMember(t *testing.T) map[string]string {
 		files[pki+leaf+".crt"], files[pki+leaf+".key"] = ca.issue(t, leaf, "", "10.0.0.10", "10.0.0.11", "10.0.0.12", "127.0.0.1")
 	}
 	files[pki+"client.crt"], files[pki+"client.key"] = ca.issue(t, "root", "")
+	for _, user := range []string{"kube-apiserver", "calico"} {
+		files["/"+user+".crt"], files["/"+user+".key"] = ca.issue(t, user, "")
+	}
 	files["/usr/local/sbin/run-etcd"] = "#!/bin/sh\nset -a\n. /etc/etcd/etcd.env\n. /other\nexec " +
 		execStart(t, files["/etc/systemd/system/etcd.service"]) + ` --data-dir="/run/$ETCD_NAME" "$@"` + "\n"
 	return files

@@ -45,10 +45,11 @@ is() {
 logs() { unit=$1; shift; printf '%s\n' "$@" >>"/run/fake/$unit.service.log"; }
 now=999999999999999
 `,
-	"/usr/local/sbin/check-etcd":           "#!/bin/sh\n[ ! -e /run/fake/no-quorum ] || { cat /run/fake/no-quorum; exit 1; }\n",
-	"/usr/local/sbin/check-kube-scheduler": "#!/bin/sh\n[ ! -e /run/fake/no-scheduler ] || { cat /run/fake/no-scheduler; exit 1; }\n",
-	"/usr/local/sbin/check-kube-proxy":     "#!/bin/sh\n",
-	"/usr/local/sbin/check-node":           "#!/bin/sh\n[ ! -e /run/fake/not-ready ] || { cat /run/fake/not-ready; exit 1; }\n",
+	"/usr/local/sbin/check-etcd": "#!/bin/sh\n[ ! -e /run/fake/no-quorum ] || { cat /run/fake/no-quorum; exit 1; }\n",
+	"/usr/local/sbin/check-kube-scheduler": "#!/bin/sh\n[ ! -e /run/fake/no-scheduler ] || { cat /run/fake/no-scheduler; exit 1; }\n" +
+		"[ ! -e /run/fake/notice ] || cat /run/fake/notice\n",
+	"/usr/local/sbin/check-kube-proxy": "#!/bin/sh\n",
+	"/usr/local/sbin/check-node":       "#!/bin/sh\n[ ! -e /run/fake/not-ready ] || { cat /run/fake/not-ready; exit 1; }\n",
 }
 
 func TestBootstrapReport(t *testing.T) {
@@ -179,6 +180,28 @@ func TestBootstrapReport(t *testing.T) {
 				"bootstrap: node: started\n" +
 				"bootstrap: node: waiting: not Ready: no network\n" +
 				"bootstrap: node: done after N s\n" + ready,
+		},
+		"done, with a notice that goes and comes": {
+			steps: "kube-scheduler",
+			stages: []string{
+				"echo no session >/run/fake/notice; is kube-scheduler active/running simple",
+				"",
+				"rm /run/fake/notice",
+				"",
+				"echo no session >/run/fake/notice",
+				"is kube-scheduler activating/auto-restart simple 1; logs kube-scheduler panic",
+				"is kube-scheduler active/running simple 1",
+				"",
+			},
+			want: "bootstrap: kube-scheduler: started\n" +
+				"bootstrap: kube-scheduler: done after N s\n" +
+				"bootstrap: kube-scheduler: notice: no session\n" + ready +
+				"bootstrap: kube-scheduler: done after N s\n" +
+				"bootstrap: kube-scheduler: notice: no session\n" +
+				"bootstrap: kube-scheduler: failing: panic\n" +
+				"bootstrap: log: panic\n" +
+				"bootstrap: kube-scheduler: done after N s\n" +
+				"bootstrap: kube-scheduler: notice: no session\n" + ready,
 		},
 		"ends later, and comes back": {
 			steps: "etcd",

@@ -20,8 +20,9 @@ import (
 	"text/template"
 )
 
-//go:embed base os-packages artifacts etcd etcd-proxy api-proxy containerd kubelet kube-proxy
-//go:embed kube-apiserver kube-controller-manager kube-scheduler cluster-resources kubelet-csr-approver api-vip
+//go:embed base os-packages artifacts etcd etcd-proxy api-proxy metadata-filter containerd kubelet kube-proxy
+//go:embed calico-node calico-credential calico-tunnels node-drain
+//go:embed calico-resources kube-apiserver kube-controller-manager kube-scheduler cluster-resources kubelet-csr-approver api-vip
 var systems embed.FS
 
 // Machine is what one machine's user-data is rendered from. The tags let a template that uses an empty value fail.
@@ -61,7 +62,7 @@ type Etcd struct {
 	Endpoints      string `json:",omitempty"` // https://ip:2379,…
 }
 
-// Node is a Kubernetes node: kubelet, containerd, kube-proxy and the two proxies on 127.0.0.1, to etcd and to the API.
+// Node is a Kubernetes node: kubelet, containerd, kube-proxy, Calico and the two proxies on 127.0.0.1, to etcd and to the API.
 type Node struct {
 	Address         string           `json:",omitempty"` // the machine's own IPv4 address
 	Etcd            string           `json:",omitempty"` // ip:2379,…
@@ -71,6 +72,7 @@ type Node struct {
 	Labels          string           `json:",omitempty"` // key=value,… that kubelet may give to its own Node
 	Taints          []Taint          `json:""`           // that the Node is registered with
 	ProxyMode       string           `json:",omitempty"` // of kube-proxy: nftables or iptables
+	Calico          Calico           `json:""`
 	PauseImage      string           `json:",omitempty"` // registry.k8s.io/pause:3.10.2
 	RegistryMirrors []RegistryMirror `json:""`
 	BootstrapToken  string           `json:",omitempty"` // id.secret: buys kubelet its first certificate
@@ -90,6 +92,15 @@ type Taint struct {
 	Effect string `json:",omitempty"` // NoSchedule, PreferNoSchedule or NoExecute
 }
 
+// Calico is a node's part in the pods' network, and what its Calico Node says.
+type Calico struct {
+	Version                 string            `json:",omitempty"` // of calico-node, the CNI plugins and calicoctl: 3.28.5
+	Address                 string            `json:",omitempty"` // the machine's own in its subnet: 10.0.0.64/24
+	Labels                  map[string]string `json:""`           // that Calico's selectors go by
+	RouteReflectorClusterID string            `json:""`           // an IPv4 address; empty where the node is no route reflector
+	Tunnels                 bool              `json:""`           // packets between nodes of different subnets are encapsulated
+}
+
 // RegistryMirror is where the images of a registry are pulled from instead.
 type RegistryMirror struct {
 	Registry string `json:",omitempty"` // registry.k8s.io
@@ -98,15 +109,16 @@ type RegistryMirror struct {
 
 // ControlPlane is kube-apiserver, kube-controller-manager, kube-scheduler and their part of the API's virtual address.
 type ControlPlane struct {
-	Etcd              string         `json:",omitempty"` // https://ip:2379,…
-	ServiceCIDR       string         `json:",omitempty"`
-	EncryptionKey     string         `json:",omitempty"` // 32 bytes in base64: Secrets in etcd are encrypted with it
-	NodePrefix        string         `json:",omitempty"` // control planes' hostnames begin with it: dev-control-plane-
-	NodeCIDR          string         `json:",omitempty"` // the machines' network: kubelets' addresses are in it
-	Reserved          string         `json:",omitempty"` // IPv4 addresses of it, blank-separated, that no worker can have: control planes', etcd's, the API's
-	WorkerToken       BootstrapToken `json:",omitempty"`
-	ControlPlaneToken BootstrapToken `json:",omitempty"`
-	VirtualIP         *VirtualIP     `json:",omitempty"` // nil where a load balancer has the API's address
+	Etcd              string          `json:",omitempty"` // https://ip:2379,…
+	ServiceCIDR       string          `json:",omitempty"`
+	EncryptionKey     string          `json:",omitempty"` // 32 bytes in base64: Secrets in etcd are encrypted with it
+	NodePrefix        string          `json:",omitempty"` // control planes' hostnames begin with it: dev-control-plane-
+	NodeCIDR          string          `json:",omitempty"` // the machines' network: kubelets' addresses are in it
+	Reserved          string          `json:",omitempty"` // IPv4 addresses of it, blank-separated, that no worker can have: control planes', etcd's, the API's
+	WorkerToken       BootstrapToken  `json:",omitempty"`
+	ControlPlaneToken BootstrapToken  `json:",omitempty"`
+	VirtualIP         *VirtualIP      `json:",omitempty"` // nil where a load balancer has the API's address
+	Calico            CalicoResources `json:",omitempty"`
 }
 
 // BootstrapToken is one that kubelets of a role join with: https://kubernetes.io/docs/reference/access-authn-authz/bootstrap-tokens/
@@ -161,10 +173,17 @@ func (m Machine) systems() []string {
 		names = append(names, "etcd")
 	}
 	if m.Node != nil {
-		names = append(names, "etcd-proxy", "api-proxy", "containerd", "kubelet", "kube-proxy")
+		names = append(names, "etcd-proxy", "api-proxy", "metadata-filter", "containerd", "kubelet", "kube-proxy",
+			"calico-node", "node-drain")
+		if m.Node.Calico.Tunnels {
+			names = append(names, "calico-tunnels")
+		}
+		if m.ControlPlane == nil { // these have the credential from user-data
+			names = append(names, "calico-credential")
+		}
 	}
 	if m.ControlPlane != nil {
-		names = append(names, "kube-apiserver", "kube-controller-manager", "kube-scheduler",
+		names = append(names, "calico-resources", "kube-apiserver", "kube-controller-manager", "kube-scheduler",
 			"cluster-resources", "kubelet-csr-approver")
 		if m.ControlPlane.VirtualIP != nil {
 			names = append(names, "api-vip")
@@ -252,7 +271,9 @@ func (m Machine) values() (map[string]any, error) {
 		return nil, err
 	}
 	var values map[string]any
-	return values, json.Unmarshal(text, &values)
+	numbers := json.NewDecoder(bytes.NewReader(text))
+	numbers.UseNumber() // as they are written: a float is 4.2e+09
+	return values, numbers.Decode(&values)
 }
 
 func mode(target string) fs.FileMode {

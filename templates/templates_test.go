@@ -20,6 +20,8 @@ import (
 func machines() map[string]Machine {
 	devcloud := workerMachine()
 	devcloud.Node.Devcloud = true
+	devcloud.Node.Calico.Tunnels = true
+	devcloud.Node.Calico.RouteReflectorClusterID = "244.0.0.1"
 	return map[string]Machine{
 		"etcd": etcdMachine(), "control-plane": controlPlaneMachine(), "worker": workerMachine(), "devcloud": devcloud,
 	}
@@ -28,7 +30,11 @@ func machines() map[string]Machine {
 // placeholder is a secret as it lands on a machine, without the secret.
 func placeholder(path string) File {
 	content := "-----BEGIN placeholder-----\n" + filepath.Base(path) + "\n-----END placeholder-----\n"
-	return File{Path: path, Content: content, Mode: mode(path)}
+	f := File{Path: path, Content: content, Mode: 0o644}
+	if filepath.Ext(path) == ".key" {
+		f.Mode = 0o600
+	}
+	return f
 }
 
 func etcdMachine() Machine {
@@ -46,11 +52,7 @@ func etcdMachine() Machine {
 		},
 	}
 	for _, name := range []string{"ca.crt", "server.crt", "server.key", "peer.crt", "peer.key", "client.crt", "client.key"} {
-		f := placeholder("/etc/etcd/pki/" + name)
-		if filepath.Ext(name) == ".key" {
-			f.Mode = 0o600
-		}
-		m.Secrets = append(m.Secrets, f)
+		m.Secrets = append(m.Secrets, placeholder("/etc/etcd/pki/"+name))
 	}
 	return m
 }
@@ -59,7 +61,7 @@ func controlPlaneMachine() Machine {
 	m := Machine{
 		Hostname:  "dev-control-plane-0",
 		Role:      "control-plane",
-		Artifacts: artifacts("containerd", "runc", "cni-plugins", "etcd", "kubelet", "kube-proxy", "kubectl", "kube-apiserver", "kube-controller-manager", "kube-scheduler"),
+		Artifacts: artifacts("containerd", "runc", "cni-plugins", "calicoctl", "etcd", "kubelet", "kube-proxy", "kubectl", "kube-apiserver", "kube-controller-manager", "kube-scheduler"),
 		Node:      node("10.0.0.20", "cptokn.0123456789abcdef"),
 		ControlPlane: &ControlPlane{
 			Etcd:              "https://10.0.0.10:2379,https://10.0.0.11:2379,https://10.0.0.12:2379",
@@ -71,10 +73,13 @@ func controlPlaneMachine() Machine {
 			WorkerToken:       BootstrapToken{ID: "worker", Secret: "0123456789abcdef"},
 			ControlPlaneToken: BootstrapToken{ID: "cptokn", Secret: "0123456789abcdef"},
 			VirtualIP:         &VirtualIP{Address: "10.0.0.5", RouterID: 51, Priority: 100, Peers: []string{"10.0.0.21"}},
+			Calico:            calicoResources(),
 		},
 	}
 	m.Node.Labels = "topology.kubernetes.io/region=RegionOne,topology.kubernetes.io/zone=nova"
 	m.Node.Taints = []Taint{{Key: "node-role.kubernetes.io/control-plane", Effect: "NoSchedule"}}
+	m.Node.Calico.Labels["node.kubernetes.io/exclude-from-external-load-balancers"] = "true"
+	m.Secrets = append(m.Secrets, placeholder("/etc/calico/pki/ca.crt"), placeholder("/etc/calico/pki/etcd.crt"), placeholder("/etc/calico/pki/etcd.key"))
 	for _, name := range []string{
 		"ca.crt", "client-ca.crt", "node-ca.crt", "node-ca.key", "admin.crt", "admin.key", "apiserver.crt", "apiserver.key",
 		"apiserver-etcd-client.crt", "apiserver-etcd-client.key", "apiserver-kubelet-client.crt", "apiserver-kubelet-client.key",
@@ -87,13 +92,36 @@ func controlPlaneMachine() Machine {
 	return m
 }
 
+// calicoResources are of a cluster with a mesh and two routers, of which one has a password.
+func calicoResources() CalicoResources {
+	return CalicoResources{
+		IPPool: IPPool{CIDR: "10.244.0.0/16", BlockSize: 26, IPIPMode: "Never", VXLANMode: "Never", NATOutgoing: true},
+		BGPConfiguration: BGPConfiguration{
+			ASNumber: 4200000000, NodeToNodeMeshEnabled: true,
+			ServiceClusterIPs: []string{"10.96.0.0/16"}, ServiceLoadBalancerIPs: []string{"198.51.100.0/25", "198.51.100.128/25"},
+		},
+		BGPPeers: []BGPPeer{
+			{
+				Name: "peer-10-0-0-1", NodeSelector: "all()", PeerIP: "10.0.0.1", ASNumber: 65001,
+				Password: "c2VjcmV0IG9mIHRoZSByb3V0ZXI=", KeepOriginalNextHop: true,
+				ExportV4: []FilterRule{{Action: "Reject", Remote: true}}, ImportV4: []FilterRule{{Action: "Reject"}},
+			},
+			{
+				Name: "peer-10-0-0-2", NodeSelector: "topology.kubernetes.io/zone in {'nova', 'az2'}", PeerIP: "10.0.0.2", ASNumber: 65002,
+				ExportV4: []FilterRule{{Action: "Reject", Remote: true}, {Action: "Reject", CIDR: "10.96.0.0/16"}},
+				ImportV4: []FilterRule{{Action: "Reject", CIDR: "10.244.0.0/16"}, {Action: "Accept", CIDR: "10.1.0.0/16"}, {Action: "Reject"}},
+			},
+		},
+	}
+}
+
 func workerMachine() Machine {
 	m := Machine{
 		Hostname:  "dev-worker-0",
 		Role:      "worker",
-		Artifacts: artifacts("containerd", "runc", "cni-plugins", "etcd", "kubelet", "kube-proxy"),
+		Artifacts: artifacts("containerd", "runc", "cni-plugins", "calicoctl", "etcd", "kubelet", "kube-proxy"),
 		Node:      node("10.0.0.64", "worker.0123456789abcdef"),
-		Secrets:   []File{placeholder("/etc/kubernetes/pki/ca.crt")},
+		Secrets:   []File{placeholder("/etc/kubernetes/pki/ca.crt"), placeholder("/etc/calico/pki/ca.crt")},
 	}
 	m.Node.Labels = "kubernetes-openstack/pool=worker,topology.kubernetes.io/region=RegionOne,topology.kubernetes.io/zone=nova"
 	return m
@@ -102,12 +130,15 @@ func workerMachine() Machine {
 // node is what control planes and workers have in common.
 func node(address, token string) *Node {
 	return &Node{
-		Address:         address,
-		Etcd:            "10.0.0.10:2379,10.0.0.11:2379,10.0.0.12:2379",
-		APIServers:      []Server{{Name: "dev-control-plane-0", Address: "10.0.0.20"}, {Name: "dev-control-plane-1", Address: "10.0.0.21"}},
-		PodCIDR:         "10.244.0.0/16",
-		DNSService:      "10.96.0.10",
-		ProxyMode:       "nftables",
+		Address:    address,
+		Etcd:       "10.0.0.10:2379,10.0.0.11:2379,10.0.0.12:2379",
+		APIServers: []Server{{Name: "dev-control-plane-0", Address: "10.0.0.20"}, {Name: "dev-control-plane-1", Address: "10.0.0.21"}},
+		PodCIDR:    "10.244.0.0/16",
+		DNSService: "10.96.0.10",
+		ProxyMode:  "nftables",
+		Calico: Calico{
+			Version: "3.28.5", Address: address + "/24", Labels: map[string]string{"topology.kubernetes.io/zone": "nova"},
+		},
 		PauseImage:      "registry.k8s.io/pause:3.10.2",
 		RegistryMirrors: []RegistryMirror{{Registry: "registry.k8s.io", URL: "http://192.0.2.1/registry.k8s.io"}},
 		BootstrapToken:  token,
@@ -123,6 +154,7 @@ func artifacts(names ...string) []Artifact {
 		"runc": {URL: github + "opencontainers/runc/releases/download/v1.4.3/runc.amd64"},
 		"cni-plugins": {URL: github + "containernetworking/plugins/releases/download/v1.9.1/cni-plugins-linux-amd64-v1.9.1.tgz",
 			Directory: "/opt/cni/bin", Members: []string{"./host-local", "./loopback", "./portmap", "./ptp"}},
+		"calicoctl": {URL: github + "projectcalico/calico/releases/download/v3.28.5/calicoctl-linux-amd64"},
 		"etcd": {URL: github + "etcd-io/etcd/releases/download/v3.6.14/etcd-v3.6.14-linux-amd64.tar.gz",
 			Members: []string{"etcd-v3.6.14-linux-amd64/etcd", "etcd-v3.6.14-linux-amd64/etcdctl"}},
 	}
@@ -198,6 +230,13 @@ func TestCloudConfigKeysAndFiles(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Services' externalIPs are refused (cis_test.go has 1.2.3), unless there are addresses for them.
+func TestExternalIPs(t *testing.T) {
+	m := controlPlaneMachine()
+	m.ControlPlane.Calico.BGPConfiguration.ServiceExternalIPs = []string{"198.51.100.0/26"}
+	require.Contains(t, landed(t, m)["/etc/systemd/system/kube-apiserver.service"], "--enable-admission-plugins=NodeRestriction ")
 }
 
 func TestWrongMachineIsAnError(t *testing.T) {

@@ -1,0 +1,402 @@
+package templates
+
+import (
+	"archive/tar"
+	"io"
+	"maps"
+	"os"
+	"path"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/google/go-containerregistry/pkg/v1/layout"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/stretchr/testify/require"
+
+	"kubernetes-openstack/internal/dirs"
+	"kubernetes-openstack/tests/guest"
+)
+
+// These tests hand Calico's resources to the real calicoctl, and what it stores to the real confd and BIRD.
+
+// calicoctl is path → content of calicoctl and its configuration.
+func calicoctl(t *testing.T) map[string]string {
+	const config = "/etc/calico/calicoctl.cfg"
+	binary, err := os.ReadFile(dirs.Mirror("github.com/projectcalico/calico/releases/download/v3.28.5/calicoctl-linux-amd64"))
+	require.NoError(t, err, "run make test")
+	return map[string]string{"/usr/local/bin/calicoctl": string(binary), config: landed(t, controlPlaneMachine())[config]}
+}
+
+// imageFiles are path → content of the files of an image that devcloud's machines pull, where and if wanted puts them.
+func imageFiles(t *testing.T, image string, wanted func(name string) string) map[string]string {
+	index, err := layout.ImageIndexFromPath(dirs.Mirror("oci", image))
+	require.NoError(t, err, "run make test")
+	manifest, err := index.IndexManifest()
+	require.NoError(t, err)
+	unpacked, err := index.Image(manifest.Manifests[0].Digest)
+	require.NoError(t, err)
+	content := mutate.Extract(unpacked)
+	defer func() { _ = content.Close() }()
+	files := map[string]string{}
+	for archive := tar.NewReader(content); ; {
+		header, err := archive.Next()
+		if err == io.EOF {
+			return files
+		}
+		require.NoError(t, err)
+		if target := wanted(path.Join("/", header.Name)); target != "" && header.Typeflag == tar.TypeReg {
+			text, err := io.ReadAll(archive)
+			require.NoError(t, err)
+			files[target] = string(text)
+		}
+	}
+}
+
+// program is a program of an image, in /usr/local/bin.
+func program(t *testing.T, image, name string) map[string]string {
+	return imageFiles(t, image, func(file string) string {
+		if path.Base(file) != name {
+			return ""
+		}
+		return "/usr/local/bin/" + name
+	})
+}
+
+// birdConfig is the beginning of a script that renders node $1's, as calico-confd would, and shows it to BIRD.
+const birdConfig = `
+export DATASTORE_TYPE=etcdv3 ETCD_ENDPOINTS=https://127.0.0.1:2379 ETCD_CA_CERT_FILE=/etc/calico/pki/ca.crt \
+	ETCD_CERT_FILE=/etc/calico/pki/etcd.crt ETCD_KEY_FILE=/etc/calico/pki/etcd.key \
+	NO_DEFAULT_POOLS=true IP6=none CLUSTER_TYPE=k8s,bgp CALICO_NETWORKING_BACKEND=bird CALICO_DISABLE_FILE_LOGGING=true
+register() { NODENAME=$1 IP=$2 calico-node -startup >/log-startup-$1 2>&1 || cat /log-startup-$1; }
+bird_config() {
+	rm -f /etc/calico/confd/config/*.cfg
+	NODENAME=$1 timeout 60 calico-node -confd -confd-run-once >/log-confd 2>&1 || cat /log-confd
+	for i in $(seq 50); do [ ! -e /etc/calico/confd/config/bird.cfg ] || break; sleep 0.1; done
+	bird -p -c /etc/calico/confd/config/bird.cfg
+}
+`
+
+// calicoMember is a control plane's files beside those of an etcd member that is alone.
+func calicoMember(t *testing.T) map[string]string {
+	files := etcdMember(t)
+	const env, profile, script = "/etc/etcd/etcd.env", "/etc/profile.d/etcdctl.sh", "/usr/local/sbin/apply-calico-resources"
+	files[env] = regexp.MustCompile(`,dev-etcd-[12]=[^,\n]*`).ReplaceAllString(files[env], "")
+	files[profile] = regexp.MustCompile(`,[^,\n]*`).ReplaceAllString(files[profile], "")
+	maps.Copy(files, calicoctl(t))
+	const pki = "/etc/calico/pki/"
+	files[pki+"ca.crt"], files[pki+"etcd.crt"], files[pki+"etcd.key"] = files["/etc/etcd/pki/ca.crt"], files["/calico.crt"], files["/calico.key"]
+	// kills apply-calico-resources after as many writes as /kill-after says
+	files["/usr/local/sbin/calicoctl"] = `#!/bin/sh
+/usr/local/bin/calicoctl "$@" || exit
+case $1 in apply | create | delete) [ -e /kill-after ] || exit 0 ;; *) exit 0 ;; esac
+left=$(($(cat /kill-after) - 1))
+echo $left >/kill-after
+[ $left = 0 ] || exit 0
+echo "killed after $*" | sed 's/ --[^ ]*//g'
+kill -KILL $(cat /script)
+`
+	m := controlPlaneMachine()
+	files[script] = landed(t, m)[script]
+	maps.Copy(files, resources(t, "/etc/calico", m.ControlPlane.Calico))
+	maps.Copy(files, resources(t, "/mesh", m.ControlPlane.Calico))
+
+	// what another version of the cluster has: one router, and reflectors instead of a mesh
+	other := m.ControlPlane.Calico
+	other.BGPConfiguration.NodeToNodeMeshEnabled, other.BGPConfiguration.ServiceLoadBalancerIPs = false, nil
+	other.BGPPeers = []BGPPeer{
+		{Name: "route-reflectors", NodeSelector: "all()", PeerSelector: "kubernetes-openstack/pool == 'rr'"}, other.BGPPeers[1],
+	}
+	maps.Copy(files, resources(t, "/reflectors", other))
+	other.BGPConfiguration.NodeToNodeMeshEnabled, other.BGPPeers = true, nil
+	maps.Copy(files, resources(t, "/alone", other))
+	other.IPPool.CIDR = "10.245.0.0/16"
+	maps.Copy(files, resources(t, "/moved", other))
+	return files
+}
+
+// resources is path → content of what apply-calico-resources reads, in another folder than /etc/calico.
+func resources(t *testing.T, dir string, r CalicoResources) map[string]string {
+	m := controlPlaneMachine()
+	m.ControlPlane.Calico = r
+	files := map[string]string{}
+	for name, content := range landed(t, m) {
+		if rest, found := strings.CutPrefix(name, "/etc/calico/"); found && (path.Dir(rest) == "resources" || rest == "bgpconfiguration.yaml") {
+			files[path.Join(dir, rest)] = content
+		}
+	}
+	return files
+}
+
+// startResources comes after startEtcd.
+const startResources = `
+member 0
+eventually check-etcd
+etcd-auth >/log-auth 2>&1
+# plan DIR: what the machine has instead of its own /etc/calico
+plan() { for name in resources bgpconfiguration.yaml; do mount --bind "/$1/$name" "/etc/calico/$name"; done; }
+. /etc/profile.d/etcdctl.sh
+revision() { etcdctl get --write-out=fields none | sed -n 's/^"Revision" : //p'; }
+# stored prints what Calico has of which kind, and what BGPConfiguration says.
+stored() {
+	for kind in ippool bgpfilter bgppeer; do
+		echo "$kind:$(calicoctl get $kind --output='go-template={{range .}}{{range .Items}} {{.Name}}{{end}}{{end}}')"
+	done
+	calicoctl get bgpconfiguration default --output=yaml | sed '1,/^spec/d'
+}
+# apply runs the script twice: the second time it writes nothing, so all is as planned.
+apply() {
+	apply-calico-resources
+	before=$(revision)
+	apply-calico-resources
+	echo "$(($(revision) - before)) writes"
+	stored
+}
+`
+
+// TestCalicoResources runs apply-calico-resources before there is any node, after users and a next version of the cluster
+// came by, and from mesh to route reflectors and back, also when it is killed
+// after each of its writes.
+func TestCalicoResources(t *testing.T) {
+	t.Parallel()
+	const mesh = `  asNumber: 4200000000
+  nodeToNodeMeshEnabled: true
+  serviceClusterIPs:
+  - cidr: 10.96.0.0/16
+`
+	const loadBalancers = `  serviceLoadBalancerIPs:
+  - cidr: 198.51.100.0/25
+  - cidr: 198.51.100.128/25
+`
+	users := func(configuration string) string {
+		for before, fields := range map[string]string{
+			"nodeToNode":     "communities:\n  - name: ours\n    value: 65001:100\n  logSeverityScreen: Debug\n",
+			"serviceCluster": "prefixAdvertisements:\n  - cidr: 10.244.0.0/16\n    communities:\n    - ours\n",
+		} {
+			configuration = strings.Replace(configuration, "  "+before, "  "+fields+"  "+before, 1)
+		}
+		return configuration
+	}
+	out, err := guest.Run(t, calicoMember(t), "unshare", "--net", "--mount", "timeout", "300", "sh", "-c", startEtcd+startResources+`
+		echo new:
+		apply
+		echo changed by users:
+		calicoctl create --filename=- >/dev/null <<-END
+			apiVersion: projectcalico.org/v3
+			kind: BGPFilter
+			metadata: {name: of-a-user}
+			spec: {importV4: [{action: Reject}]}
+			---
+			apiVersion: projectcalico.org/v3
+			kind: BGPPeer
+			metadata: {name: peer-of-a-user}
+			spec: {peerIP: 10.0.0.9, asNumber: 65009, filters: [of-a-user]}
+			---
+			apiVersion: projectcalico.org/v3
+			kind: IPPool
+			metadata: {name: of-a-user}
+			spec: {cidr: 10.9.0.0/16}
+		END
+		calicoctl patch bgppeer peer-10-0-0-1 --patch='{"spec": {"asNumber": 65123}}' >/dev/null
+		calicoctl delete bgpfilter peer-10-0-0-2 >/dev/null
+		calicoctl patch bgpconfiguration default --patch='{"spec": {"asNumber": 64999, "logSeverityScreen": "Debug", "serviceExternalIPs": [{"cidr": "192.0.2.0/24"}],
+			"communities": [{"name": "ours", "value": "65001:100"}], "prefixAdvertisements": [{"cidr": "10.244.0.0/16", "communities": ["ours"]}]}}' >/dev/null
+		apply
+		calicoctl get bgppeer peer-10-0-0-1 --output='go-template={{range .}}{{.Spec.ASNumber}}{{end}}'; echo
+
+		echo reflectors:
+		plan reflectors
+		apply-calico-resources >/log-reflectors 2>&1 &
+		script=$!
+		eventually grep 'no route reflector' /log-reflectors
+		cat /log-reflectors
+		stored
+		kill $script
+		calicoctl create --filename=- >/dev/null <<-END
+			apiVersion: projectcalico.org/v3
+			kind: Node
+			metadata: {name: dev-rr-0, labels: {kubernetes-openstack/pool: rr}}
+			spec: {bgp: {ipv4Address: 10.0.0.10/24, routeReflectorClusterID: 244.0.0.1}}
+		END
+		apply
+		echo killed:
+		stored >/wanted
+		for n in 1 2 3 4 5; do
+			plan mesh
+			rm -f /kill-after
+			apply-calico-resources >/dev/null
+			plan reflectors
+			echo $n >/kill-after
+			{ sh -c 'echo $$ >/script; exec apply-calico-resources' >/log-killed 2>&1; } 2>/dev/null && echo "not after $((n - 1)) writes"
+			grep '^killed' /log-killed || true
+			apply-calico-resources >/dev/null
+			stored | diff /wanted -
+		done
+		rm /kill-after
+		echo mesh:
+		plan alone
+		apply
+		echo moved:
+		plan moved
+		apply-calico-resources || echo "exit: $?"
+		echo etcd does not answer:
+		kill -STOP $pid_0
+		TIMEOUT=2 apply-calico-resources || echo "exit: $?"
+	`)
+	t.Log(out)
+	require.NoError(t, err)
+	require.Equal(t, `new:
+Successfully applied 5 resource(s)
+Successfully created 1 'BGPConfiguration' resource(s)
+0 writes
+ippool: pods
+bgpfilter: peer-10-0-0-1 peer-10-0-0-2
+bgppeer: peer-10-0-0-1 peer-10-0-0-2
+`+mesh+loadBalancers+`changed by users:
+Successfully applied 5 resource(s)
+Successfully applied 1 'BGPConfiguration' resource(s)
+0 writes
+ippool: of-a-user pods
+bgpfilter: of-a-user peer-10-0-0-1 peer-10-0-0-2
+bgppeer: peer-10-0-0-1 peer-10-0-0-2 peer-of-a-user
+`+users(mesh+loadBalancers)+`65001
+reflectors:
+Successfully applied 4 resource(s)
+no route reflector is there yet: nodes have a mesh until then
+ippool: of-a-user pods
+bgpfilter: of-a-user peer-10-0-0-1 peer-10-0-0-2
+bgppeer: peer-10-0-0-1 peer-10-0-0-2 peer-of-a-user route-reflectors
+`+users(mesh+loadBalancers)+`Successfully applied 1 'BGPConfiguration' resource(s)
+Successfully deleted 1 'BGPPeer' resource(s)
+Successfully deleted 1 'BGPFilter' resource(s)
+0 writes
+ippool: of-a-user pods
+bgpfilter: of-a-user peer-10-0-0-2
+bgppeer: peer-10-0-0-2 peer-of-a-user route-reflectors
+`+strings.Replace(users(mesh), "true", "false", 1)+`killed:
+killed after apply
+killed after apply
+killed after delete bgppeer peer-10-0-0-1
+killed after delete bgpfilter peer-10-0-0-1
+not after 4 writes
+mesh:
+Successfully applied 1 'BGPConfiguration' resource(s)
+Successfully deleted 1 'BGPPeer' resource(s)
+Successfully deleted 1 'BGPPeer' resource(s)
+Successfully deleted 1 'BGPFilter' resource(s)
+0 writes
+ippool: of-a-user pods
+bgpfilter: of-a-user
+bgppeer: peer-of-a-user
+`+users(mesh)+`moved:
+Failed to apply 'IPPool' resource: [error with field IPPool.Spec.CIDR = '10.245.0.0/16' (IPPool CIDR cannot be modified)]
+exit: 1
+etcd does not answer:
+exit: 124
+`, out)
+}
+
+// TestRoutersPasswords has confd render BIRD's configuration, without an API and then with a node's certificate for it: by the
+// roles that nodes have it finds the passwords, and BIRD takes what it makes of our peers and filters.
+func TestRoutersPasswords(t *testing.T) {
+	t.Parallel()
+	files := controlPlane(t)
+	maps.Copy(files, calicoctl(t))
+	maps.Copy(files, imageFiles(t, "quay.io/calico/node@v3.28.5", func(name string) string {
+		if name == "/usr/bin/calico-node" || name == "/usr/sbin/bird" || strings.HasPrefix(name, "/etc/calico/confd/") {
+			return name
+		}
+		return ""
+	}))
+	files["/node.conf"] = strings.NewReplacer("/etc/kubernetes/pki/admin.", "/node.").Replace(files["/etc/kubernetes/admin.conf"])
+	out, err := guest.Run(t, files, "unshare", "--net", "timeout", "300", "sh", "-c", startControlPlane+birdConfig+`
+		etcd gateway start --endpoints=10.0.0.10:2379 --listen-addr=127.0.0.1:2379 >/log/etcd-proxy 2>&1 &
+		unset KUBECONFIG
+		eventually 20 apply-calico-resources
+		register dev-worker-0 10.0.0.64/24
+		register dev-worker-1 10.0.0.65/24
+		calicoctl label nodes dev-worker-0 topology.kubernetes.io/zone=nova >/dev/null
+		config() { sed -n "/^$1/,/^}/p" /etc/calico/confd/config/bird.cfg | sed -E 's/ *#.*//; /^ *$/d; s/  +/ /g'; }
+
+		echo without an API:
+		bird_config dev-worker-0
+		config 'protocol bgp Mesh'
+		config 'protocol bgp Node'
+		config "function 'bgp_peer"
+		grep ' route ' /etc/calico/confd/config/bird_aggr.cfg
+		echo with it:
+		export KUBECONFIG=/node.conf
+		bird_config dev-worker-0
+		config 'protocol bgp Node' | grep -E 'password|protocol'
+		! grep -iE 'forbidden|not run' /log-confd
+	`)
+	t.Log(out)
+	require.NoError(t, err)
+	_, rendered, _ := strings.Cut(out, "without an API:\n")
+	require.Equal(t, `protocol bgp Mesh_10_0_0_65 from bgp_template {
+ neighbor 10.0.0.65 as 4200000000;
+ source address 10.0.0.64;
+ import all;
+ export filter {
+ calico_export_to_bgp_peers(true);
+ reject;
+ };
+ passive on;
+}
+protocol bgp Node_10_0_0_1 from bgp_template {
+ ttl security off;
+ multihop;
+ neighbor 10.0.0.1 as 65001;
+ source address 10.0.0.64;
+ import filter {
+ 'bgp_peer-10-0-0-1_importFilterV4'();
+ accept;
+ };
+ export filter {
+ 'bgp_peer-10-0-0-1_exportFilterV4'();
+ calico_export_to_bgp_peers(false);
+ reject;
+ };
+ graceful restart time 12;
+ next hop keep;
+}
+protocol bgp Node_10_0_0_2 from bgp_template {
+ ttl security off;
+ multihop;
+ neighbor 10.0.0.2 as 65002;
+ source address 10.0.0.64;
+ import filter {
+ 'bgp_peer-10-0-0-2_importFilterV4'();
+ accept;
+ };
+ export filter {
+ 'bgp_peer-10-0-0-2_exportFilterV4'();
+ calico_export_to_bgp_peers(false);
+ reject;
+ };
+ graceful restart time 12;
+}
+function 'bgp_peer-10-0-0-1_importFilterV4'() {
+ reject;
+}
+function 'bgp_peer-10-0-0-1_exportFilterV4'() {
+ if (((defined(source))&&(source ~ [ RTS_BGP ]))) then { reject; }
+}
+function 'bgp_peer-10-0-0-2_importFilterV4'() {
+ if ((net ~ 10.244.0.0/16)) then { reject; }
+ if ((net ~ 10.1.0.0/16)) then { accept; }
+ reject;
+}
+function 'bgp_peer-10-0-0-2_exportFilterV4'() {
+ if (((defined(source))&&(source ~ [ RTS_BGP ]))) then { reject; }
+ if ((net ~ 10.96.0.0/16)) then { reject; }
+}
+   route 10.96.0.0/16 blackhole;
+   route 198.51.100.0/25 blackhole;
+   route 198.51.100.128/25 blackhole;
+with it:
+protocol bgp Node_10_0_0_1 from bgp_template {
+ password "secret of the router";
+protocol bgp Node_10_0_0_2 from bgp_template {
+`, rendered)
+}

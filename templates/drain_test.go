@@ -1,0 +1,112 @@
+package templates
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"kubernetes-openstack/tests/guest"
+)
+
+// TestNodeDrain drains a Node at a real API server, with its kubelet's certificate: PodDisruptionBudgets are kept to, and who has
+// to stay stays.
+func TestNodeDrain(t *testing.T) {
+	t.Parallel()
+	files := controlPlane(t)
+	// kubelets' certificates are of the cluster's other CA
+	kubelets := newAuthority(t, "kubernetes-node-ca")
+	certificate, key := kubelets.issue(t, "system:node:dev-worker-0", "system:nodes")
+	files["/var/lib/kubelet/pki/kubelet-client-current.pem"] = certificate + key
+	files["/etc/kubernetes/pki/client-ca.crt"] += kubelets.text()
+	files["/objects.yaml"] = `
+{apiVersion: v1, kind: Node, metadata: {name: dev-worker-0}}
+---
+{apiVersion: v1, kind: Node, metadata: {name: dev-worker-1}}
+---
+{apiVersion: policy/v1, kind: PodDisruptionBudget, metadata: {name: guarded}, spec: {minAvailable: 2, selector: {matchLabels: {app: guarded}}}}
+---
+{apiVersion: v1, kind: Pod, metadata: {name: guarded-0, labels: {app: guarded}}, spec: {nodeName: dev-worker-0, containers: [{name: a, image: a}]}}
+---
+{apiVersion: v1, kind: Pod, metadata: {name: guarded-1, labels: {app: guarded}}, spec: {nodeName: dev-worker-1, containers: [{name: a, image: a}]}}
+---
+{apiVersion: v1, kind: Pod, metadata: {name: plain}, spec: {nodeName: dev-worker-0, containers: [{name: a, image: a}]}}
+---
+{apiVersion: v1, kind: Pod, metadata: {name: done}, spec: {nodeName: dev-worker-0, containers: [{name: a, image: a}]}}
+---
+{apiVersion: v1, kind: Pod, metadata: {name: mirror, annotations: {kubernetes.io/config.mirror: x, text: "{\n    }\n        \"name\": \"x\",\n"}},
+ spec: {nodeName: dev-worker-0, enableServiceLinks: true, containers: [{name: a, image: a}]}}
+---
+apiVersion: v1
+kind: Pod
+metadata:
+  name: daemon
+  ownerReferences: [{apiVersion: test.example/v1, kind: DaemonSet, name: d, uid: 4f1c0d9e-2b7a-4c55-9e2e-0123456789ab, controller: true}]
+spec: {nodeName: dev-worker-0, containers: [{name: a, image: a}]}
+`
+	out, err := guest.Run(t, files, "unshare", "--net", "--uts", "sh", "-c", "hostname dev-worker-0\n"+startControlPlane+`
+socat TCP-LISTEN:7443,bind=127.0.0.1,fork,reuseaddr TCP:10.0.0.20:6443 2>/dev/null &
+proxy=$!
+mkdir -p /var/lib/node-drain
+eventually 30 kubectl get serviceaccount default
+kubectl create -f /objects.yaml >/dev/null
+status() { kubectl patch "$1" "$2" --subresource=status --type=merge --patch='{"status": '"$3"'}' >/dev/null; }
+for node in 0 1; do
+	status node dev-worker-$node '{"conditions": [{"type": "Ready", "status": "True", "reason": "r", "message": "m",
+		"lastHeartbeatTime": "'$(date -u +%FT%TZ)'"}]}'
+	status pod guarded-$node '{"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}'
+done
+status pod done '{"phase": "Succeeded"}'
+eventually 30 sh -c '[ "$(kubectl get pdb guarded --output=jsonpath={.status.currentHealthy})" = 2 ]'
+
+# what kubelet does when its pods are told to end
+while sleep 0.3; do
+	for pod in $(kubectl get pods --field-selector=spec.nodeName=dev-worker-0 --output=go-template='
+		{{range .items}}{{if .metadata.deletionTimestamp}}{{.metadata.name}} {{end}}{{end}}'); do
+		kubectl delete pod "$pod" --force --grace-period=0 >/dev/null 2>&1
+	done
+done &
+
+show() {
+	echo "$1: Ready $(kubectl get node dev-worker-0 --output=jsonpath='{.status.conditions[?(@.type=="Ready")].status}')," \
+		"cordoned: $(kubectl get nodes --output=jsonpath='{.items[*].spec.unschedulable}'); pods:" \
+		$(kubectl get pods --output=name | sort)
+}
+show before
+node-drain away >/drain 2>&1 &
+drain=$!
+eventually 20 grep -q evicted /drain
+sleep 3
+show "held up"
+kubectl patch pdb guarded --type=merge --patch='{"spec": {"minAvailable": 1}}' >/dev/null
+wait $drain && echo "away: $(cat /drain)"
+show away
+node-drain away && echo "again"
+node-drain back && show back
+kubectl cordon dev-worker-0 >/dev/null
+node-drain away
+node-drain back && show "an operator's cordon"
+
+echo no API:
+kill $proxy
+before=$(date +%s)
+node-drain away 2>/dev/null || echo "gave up"
+took=$(($(date +%s) - before))
+[ "$took" -ge 9 ] && [ "$took" -le 13 ] || echo "took $took s"
+touch /var/lib/node-drain/cordoned
+node-drain back 2>/dev/null || echo "will try again"
+rm /var/lib/kubelet/pki/kubelet-client-current.pem
+node-drain away && echo "never joined"
+`)
+	require.NoError(t, err, out)
+	const rest = "pod/daemon pod/done pod/guarded-1 pod/mirror\n"
+	_, out, _ = strings.Cut(out, "before: ") // what kubectl says of the cluster's resources
+	require.Equal(t, "Ready True, cordoned: ; pods: pod/daemon pod/done pod/guarded-0 pod/guarded-1 pod/mirror pod/plain\n"+
+		"held up: Ready True, cordoned: true; pods: pod/daemon pod/done pod/guarded-0 pod/guarded-1 pod/mirror\n"+
+		"away: evicted default/plain\nevicted default/guarded-0\n"+
+		"away: Ready False, cordoned: true; pods: "+rest+
+		"again\n"+
+		"back: Ready False, cordoned: ; pods: "+rest+
+		"an operator's cordon: Ready False, cordoned: true; pods: "+rest+
+		"no API:\ngave up\nwill try again\nnever joined\n", out)
+}

@@ -1,0 +1,50 @@
+package templates
+
+import (
+	"os"
+	"path"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"kubernetes-openstack/tests/guest"
+)
+
+// What BIRD 1.6.8 prints of sessions that there are, and of some that there are not.
+func TestCalicoPeers(t *testing.T) {
+	const established = `BIRD 1.6.8 ready.
+name     proto    table    state  since       info
+device1  Device   master   up     22:13:43    
+Mesh_10_0_0_65 BGP      master   start  22:13:43    Connect       Socket: No route to host
+Global_10_0_0_1 BGP      master   up     2026-11-22  Established   
+`
+	files := map[string]string{}
+	for _, script := range []string{"calico-peers", "check-calico-peers"} {
+		content, err := os.ReadFile(path.Join("calico-node/usr/local/sbin", script))
+		require.NoError(t, err)
+		files["/usr/local/sbin/"+script] = string(content)
+	}
+	for said, want := range map[string]string{
+		established: "",
+		established + `Global_10_0_0_2 BGP      master   start  22:13:43    Connect       
+Node_10_0_0_250 BGP      master   start  22:13:43    Connect       Socket: No route to host
+Global_10_0_0_3_port_1179 BGP      master   start  22:13:43    Idle          BGP Error: Bad peer AS
+Global_10_0_0_4 BGP      master   start  22:13:43    Active        Received: Administrative shutdown
+`: "no BGP session with 10.0.0.2: no answer, perhaps for want of its password; 10.0.0.250: No route to host; " +
+			"10.0.0.3: Bad peer AS; 10.0.0.4: Administrative shutdown\n",
+		"": "no BGP session with anybody: BIRD does not answer\n",
+	} {
+		files["/usr/local/sbin/birdcl"] = "#!/bin/sh\n[ \"$*\" = 'show protocols' ] || exit 1\ncat <<'END'\n" + said + "END\n"
+		if said == "" {
+			files["/usr/local/sbin/birdcl"] = "#!/bin/sh\necho 'Unable to connect to server control socket'\nexit 1\n"
+		}
+		out, err := guest.Run(t, files, "calico-peers")
+		assert.Equal(t, want, out)
+		assert.Equal(t, want == "", err == nil)
+		out, err = guest.Run(t, files, "check-calico-peers")
+		assert.Equal(t, want, strings.TrimLeft(out, "\n"))
+		assert.NoError(t, err)
+	}
+}
