@@ -1,4 +1,4 @@
-// Package program is the Pulumi program: configuration → plan → infra → outputs.
+// Package program is the Pulumi program: configuration → plan → infra → k8s → outputs.
 package program
 
 import (
@@ -11,6 +11,7 @@ import (
 
 	"kubernetes-openstack/cluster"
 	"kubernetes-openstack/infra"
+	"kubernetes-openstack/k8s"
 )
 
 const configKey = "kubernetes-openstack:cluster"
@@ -39,6 +40,9 @@ func run(ctx *pulumi.Context, watcher infra.Watcher) error {
 	}
 	in, err := infra.New(ctx, plan, watcher)
 	if err != nil {
+		return err
+	}
+	if err := k8s.New(ctx, plan, in.Cluster); err != nil {
 		return err
 	}
 	export(ctx, plan, in)
@@ -73,7 +77,7 @@ func export(ctx *pulumi.Context, plan cluster.Plan, in *infra.Infra) {
 			"id":      in.Machines.ByID[m.ID].Instance.ID(),
 		}
 		if m.Role == cluster.RoleEtcd {
-			etcd = append(etcd, pulumi.Sprintf("https://%s:%d", m.Address, cluster.EtcdClientPort))
+			etcd = append(etcd, pulumi.String(fmt.Sprintf("https://%s:%d", m.Address, cluster.EtcdClientPort)))
 		}
 	}
 	ctx.Export("machines", machines)

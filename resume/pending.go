@@ -28,10 +28,9 @@ type create struct {
 	resource object
 }
 
-// Outside tells whether the resource is anything outside of the state: components, providers and TLS resources are not.
-func (c create) Outside() bool {
-	return c.resource["custom"] == true && !strings.HasPrefix(c.Type, "tls:") && !strings.HasPrefix(c.Type, "pulumi:")
-}
+// Outside tells whether the resource is anything in OpenStack: components, providers and TLS resources are in the state alone,
+// and an object of Kubernetes that is there already is what its next create makes of it.
+func (c create) Outside() bool { return strings.HasPrefix(c.Type, "openstack:") }
 
 func (c create) String() string { return c.Type + " " + urn.URN(c.URN).Name() }
 

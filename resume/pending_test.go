@@ -38,16 +38,18 @@ func TestCreates(t *testing.T) {
 	s := export(t, "", creating(network(`, "inputs": {"name": "dev"}`))+","+creating(network(""))+`,
 		{"type": "updating", "resource": {"urn": "urn:pulumi:dev::p::openstack:x:Y::y", "type": "openstack:x:Y"}},`+
 		creating(`{"urn": "urn:pulumi:dev::p::tls:index/privateKey:PrivateKey::ssh", "custom": true, "type": "tls:index/privateKey:PrivateKey"}`)+","+
-		creating(`{"urn": "urn:pulumi:dev::p::ours:infra:Network::dev", "custom": false, "type": "ours:infra:Network"}`))
+		creating(`{"urn": "urn:pulumi:dev::p::ours:infra:Network::dev", "custom": false, "type": "ours:infra:Network"}`)+","+
+		creating(`{"urn": "urn:pulumi:dev::p::kubernetes:core/v1:Service::s", "custom": true, "type": "kubernetes:core/v1:Service"}`))
 	creates, err := s.creates()
 	require.NoError(t, err)
-	require.Len(t, creates, 3)
+	require.Len(t, creates, 4)
 	assert.Equal(t, networkTyp+" dev", creates[0].String())
 	assert.Equal(t, "dev", creates[0].Inputs.text("name"))
 	assert.Equal(t, 2, creates[0].Times)
 	assert.True(t, creates[0].Outside())
 	assert.False(t, creates[1].Outside(), "tls")
 	assert.False(t, creates[2].Outside(), "component")
+	assert.False(t, creates[3].Outside(), "kubernetes")
 	assert.Equal(t, time.Date(2026, 11, 22, 12, 0, 0, 5e8, time.UTC), s.born())
 
 	_, err = export(t, "", creating(`{"custom": true}`)).creates()

@@ -112,7 +112,8 @@ func run(ctx context.Context, stack string, log *progress.Log) error {
 	if err := save(ctx, stack, state); err != nil {
 		return err
 	}
-	refresh := command(ctx, "refresh", "--yes", "--skip-preview", "--suppress-outputs", "--stack", stack)
+	// the cluster, which may not work yet, is not asked for what is in it
+	refresh := command(ctx, "refresh", "--yes", "--skip-preview", "--suppress-outputs", "--exclude", "**$kubernetes:**", "--stack", stack)
 	refresh.Stdout, refresh.Stderr = os.Stdout, os.Stderr
 	if err := refresh.Run(); err != nil {
 		return fmt.Errorf("pulumi refresh: %w; what was found is in the state: run resume again", err)

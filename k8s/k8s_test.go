@@ -1,0 +1,70 @@
+package k8s
+
+import (
+	"os"
+	"regexp"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"sigs.k8s.io/yaml"
+
+	"kubernetes-openstack/cluster"
+)
+
+// What the API server makes of it all is tested where there is one: TestDeploy in the folder tests.
+
+func small(t *testing.T) cluster.Config {
+	t.Helper()
+	text, err := os.ReadFile("../cluster/testdata/small.yaml")
+	require.NoError(t, err)
+	object, err := yaml.YAMLToJSON(text)
+	require.NoError(t, err)
+	config, err := cluster.Decode("test", string(object))
+	require.NoError(t, err)
+	return config
+}
+
+func TestDNSReplicas(t *testing.T) {
+	replicas := func(workers, atLeast int) int {
+		config := small(t) // 2 control planes
+		config.Pools[0].Count, config.DNS.Replicas = workers, atLeast
+		return dnsReplicas(cluster.NewPlan(config))
+	}
+	assert.Equal(t, 2, replicas(2, 2))
+	assert.Equal(t, 2, replicas(30, 2))
+	assert.Equal(t, 3, replicas(31, 2))
+	assert.Equal(t, 5, replicas(31, 5))
+}
+
+// Objects have the names and tokens that Pulumi's own SDK gives them.
+func TestObjects(t *testing.T) {
+	var got []string
+	config := small(t)
+	config.DNS.Provider = cluster.CoreDNS
+	objects, err := dns(cluster.NewPlan(config)).objects()
+	require.NoError(t, err)
+	for _, o := range objects {
+		got = append(got, o.token()+" "+o.name())
+	}
+	assert.Equal(t, []string{
+		"kubernetes:core/v1:ServiceAccount kube-system/coredns",
+		"kubernetes:rbac.authorization.k8s.io/v1:ClusterRole system:coredns",
+		"kubernetes:rbac.authorization.k8s.io/v1:ClusterRoleBinding system:coredns",
+		"kubernetes:core/v1:ConfigMap kube-system/coredns",
+		"kubernetes:apps/v1:Deployment kube-system/coredns",
+		"kubernetes:core/v1:Service kube-system/kube-dns",
+		"kubernetes:policy/v1:PodDisruptionBudget kube-system/kube-dns",
+	}, got)
+}
+
+// The development cluster pulls the CoreDNS that the toolchain builds.
+func TestCoreDNSVersion(t *testing.T) {
+	module, err := os.ReadFile("../toolchain/coredns/go.mod")
+	require.NoError(t, err)
+	version := regexp.MustCompile(`github.com/coredns/coredns (v\S+)`).FindSubmatch(module)
+	require.NotNil(t, version)
+	manifest, err := os.ReadFile("coredns.yaml.tmpl")
+	require.NoError(t, err)
+	assert.Contains(t, string(manifest), "image: registry.k8s.io/coredns/coredns:"+string(version[1])+"\n")
+}
