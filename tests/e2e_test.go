@@ -13,6 +13,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"kubernetes-openstack/cluster"
 )
 
 const cloudEnv = toolchainEnv + `; eval "$(go run ./devcloud env)"`
@@ -20,13 +22,7 @@ const cloudEnv = toolchainEnv + `; eval "$(go run ./devcloud env)"`
 // One cluster's life on a real OpenStack, with the real engine: an up that is killed and resumed, a running etcd, no
 // drift, a member that is replaced, and a destroy that leaves nothing.
 func TestLife(t *testing.T) {
-	e := newEngine(t, "e2e", cloudEnv, strings.NewReplacer(
-		"    devcloud: true\n", "    devcloud: true\n    region: here\n",
-		"      - name: worker\n", `      - name: worker
-        zones: [nova]
-        labels: {example.com/disk: ssd}
-        taints: [{key: example.com/best-left, value: "yes", effect: PreferNoSchedule}]
-`).Replace)
+	e := newEngine(t, "e2e", cloudEnv, patched(t, "e2e.yaml"))
 	openstack := connect(t, e.getenv("OS_CLIENT_CONFIG_FILE"))
 	before := openstack.inventory(t)
 	t.Cleanup(func() { // whatever failed, the next run begins with a clean project
@@ -50,6 +46,10 @@ func TestLife(t *testing.T) {
 		require.Empty(t, waiting)
 		t.Log("\n" + api.kubectl(t, "get", "nodes", "--output", "wide"))
 	})
+	step(t, "the API server takes either DNS server's manifest", func(t *testing.T) {
+		api.takesDNS(t, cluster.SkyDNS)
+		api.takesDNS(t, cluster.CoreDNS)
+	})
 	step(t, "nothing to change", func(t *testing.T) { e.must("preview", "--expect-no-changes") })
 	step(t, "nor in OpenStack itself", func(t *testing.T) {
 		e.must("refresh", "--yes", "--skip-preview")
@@ -69,8 +69,8 @@ func TestLife(t *testing.T) {
 		}
 		require.NoError(t, json.Unmarshal([]byte(e.must("stack", "output", "--json")), &outputs))
 		assert.Len(t, outputs.Machines, 7)
-		assert.Equal(t, "10.0.0.17", outputs.Machines["e2e-etcd-1"].Address)
-		assert.Regexp(t, `^https://172\.31\.250\.\d+:6443$`, outputs.Endpoints.API)
+		assert.Equal(t, "10.0.0.145", outputs.Machines["e2e-etcd-1"].Address)
+		assert.Equal(t, "https://10.0.0.138:6443", outputs.Endpoints.API)
 		assert.Contains(t, outputs.CACertificate, "BEGIN CERTIFICATE")
 		assert.Equal(t, "[secret] [secret]", outputs.Kubeconfig+" "+outputs.SSHPrivateKey)
 	})
@@ -99,6 +99,7 @@ func TestLife(t *testing.T) {
 		e.on(t, "e2e-etcd-1", "test -e /var/lib/etcd/marker")
 		assert.Equal(t, members, e.on(t, "e2e-etcd-0", "etcdctl member list"))
 		assert.Contains(t, e.on(t, "e2e-etcd-1", "ETCDCTL_ENDPOINTS=https://127.0.0.1:2379 etcdctl get answer"), "42")
+		assert.Contains(t, e.on(t, "e2e-etcd-1", "etcdctl auth status"), "Authentication Status: true")
 		e.must("preview", "--expect-no-changes")
 	})
 	step(t, "nodes are labelled and tainted as configured", func(t *testing.T) {
@@ -124,9 +125,10 @@ func TestLife(t *testing.T) {
 		assert.Contains(t, api.kubectl(t, "logs", "--selector=app=hello", "--tail=-1"), "hello from hello-")
 		assert.Contains(t, api.kubectl(t, "exec", "deployment/hello", "--", "wget", "-q", "-O-", "http://127.0.0.1:8080"), "hello-")
 		service := strings.TrimSpace(api.kubectl(t, "get", "service", "hello", "--output", "jsonpath={.spec.clusterIP}"))
-		assert.Contains(t, e.on(t, "e2e-worker-0", "curl -sS --max-time 5 http://"+service), "hello-")
+		assert.Contains(t, e.on(t, "e2e-worker-0", "curl -sS --retry 10 --retry-delay 1 --retry-connrefused --max-time 5 http://"+service), "hello-") // kube-proxy hears of pods after they are Ready
 		assert.Contains(t, api.kubectl(t, "version"), "Server Version: v1.36")
 	})
+	testNetwork(t, e, api, openstack)
 	step(t, "a Secret is encrypted in etcd", func(t *testing.T) {
 		api.kubectl(t, "create", "secret", "generic", "treasure", "--from-literal=gold=glittering")
 		stored := e.on(t, "e2e-etcd-0", "etcdctl get /registry/secrets/default/treasure")
@@ -247,8 +249,13 @@ func (e *engine) waitForMachine(t testing.TB, name string) {
 	eventually(t, 3*time.Minute, func() error {
 		out, err := e.shell(`exec go run ./devcloud exec "$1" -- "journalctl --boot --quiet --output cat --unit bootstrap-report"`,
 			name).CombinedOutput()
-		lines := strings.Split(strings.TrimSpace(string(out)), "\n")
-		if last := lines[len(lines)-1]; err == nil && !strings.HasPrefix(last, "bootstrap: ready") {
+		var last string // but for what a machine that is ready may say
+		for line := range strings.Lines(string(out)) {
+			if !strings.Contains(line, ": notice: ") && !strings.Contains(line, ": done after ") {
+				last = line
+			}
+		}
+		if err == nil && !strings.HasPrefix(last, "bootstrap: ready") {
 			err = fmt.Errorf("%s: %s", name, last)
 		}
 		return err

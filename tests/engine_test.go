@@ -2,6 +2,7 @@ package tests
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -10,6 +11,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	jsonpatch "gopkg.in/evanphx/json-patch.v4"
+	"sigs.k8s.io/yaml"
 )
 
 // engine is the real Pulumi engine on one stack, with a backend and a configuration file of its own.
@@ -53,6 +56,23 @@ func (e *engine) configure(t testing.TB, edit func(string) string) {
 }
 
 func unchanged(text string) string { return text }
+
+// patched applies a merge patch (RFC 7396) in testdata to the cluster of a stack's text.
+func patched(t testing.TB, patch string) func(string) string {
+	t.Helper()
+	change, err := os.ReadFile(filepath.Join("testdata", patch))
+	require.NoError(t, err)
+	change, err = yaml.YAMLToJSON(change)
+	require.NoError(t, err)
+	change = fmt.Appendf(nil, `{"config": {"kubernetes-openstack:cluster": %s}}`, change)
+	return func(text string) string {
+		stack, err := yaml.YAMLToJSON([]byte(text))
+		require.NoError(t, err)
+		stack, err = jsonpatch.MergePatch(stack, change)
+		require.NoError(t, err)
+		return string(stack)
+	}
+}
 
 const toolchainEnv = `eval "$(go run ./toolchain env)"`
 

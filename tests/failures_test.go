@@ -11,12 +11,13 @@ import (
 )
 
 // What cannot be downloaded, verified or stored ends `up` within its bound, with an error that names the machine, the
-// step and the cause. A corrected configuration goes on from there.
+// step and the cause. A corrected configuration goes on from there. All of it is in a network of its own.
 func TestFailures(t *testing.T) {
 	small := strings.NewReplacer("  etcd:\n", "  etcd:\n      count: 1\n", "count: 2", "count: 1",
 		"    devcloud: true\n", "    devcloud: true\n    bootstrapTimeout: 60s\n").Replace
 	config := func(edits ...string) func(string) string {
-		return func(text string) string { return strings.NewReplacer(edits...).Replace(small(text)) }
+		tenant := patched(t, "tenant.yaml")
+		return func(text string) string { return tenant(strings.NewReplacer(edits...).Replace(small(text))) }
 	}
 	e := newEngine(t, "failures", cloudEnv, config("mirror: http://172.31.250.1", "mirror: http://172.31.250.99"))
 	t.Cleanup(func() {
@@ -50,5 +51,13 @@ func TestFailures(t *testing.T) {
 		require.Error(t, err)
 		assert.Regexp(t, `failures-control-plane-0.*artifacts`, out)
 		assert.Contains(t, out, "no space left on device: /var/cache/artifacts")
+	})
+	step(t, "a correct configuration, whose API has a floating IP", func(t *testing.T) {
+		e.configure(t, config("    bootstrapTimeout: 60s\n", ""))
+		e.must("up", "--yes", "--skip-preview")
+		assert.Regexp(t, `https://172\.31\.250\.\d+:6443`, e.must("stack", "output", "endpoints"))
+		waiting, err := e.api(t).notReady(2)
+		require.NoError(t, err)
+		require.Empty(t, waiting)
 	})
 }

@@ -86,26 +86,26 @@ func (c cloud) inventory(t testing.TB) []string {
 }
 
 // stop shuts a machine down, behind Pulumi's back.
-func (c cloud) stop(t *testing.T, name string) {
+func (c cloud) stop(t testing.TB, name string) {
 	t.Helper()
 	id := c.server(t, name)
 	require.NoError(t, servers.Stop(t.Context(), c.clients["compute"], id).ExtractErr())
 	require.NoError(t, servers.WaitForStatus(t.Context(), c.clients["compute"], id, "SHUTOFF"))
 }
 
-func (c cloud) start(t *testing.T, name string) {
+func (c cloud) start(t testing.TB, name string) {
 	t.Helper()
 	require.NoError(t, servers.Start(t.Context(), c.clients["compute"], c.server(t, name)).ExtractErr())
 }
 
-func (c cloud) reboot(t *testing.T, name string) {
+func (c cloud) reboot(t testing.TB, name string) {
 	t.Helper()
 	err := servers.Reboot(t.Context(), c.clients["compute"], c.server(t, name), servers.RebootOpts{Type: servers.SoftReboot}).ExtractErr()
 	require.NoError(t, err)
 }
 
 // server is the ID of the machine with this name.
-func (c cloud) server(t *testing.T, name string) string {
+func (c cloud) server(t testing.TB, name string) string {
 	t.Helper()
 	pages, err := servers.List(c.clients["compute"], servers.ListOpts{Name: "^" + name + "$"}).AllPages(t.Context())
 	require.NoError(t, err)

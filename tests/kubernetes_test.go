@@ -19,6 +19,9 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/clientcmd"
+
+	"kubernetes-openstack/cluster"
+	"kubernetes-openstack/k8s"
 )
 
 // api is the stack's Kubernetes API, as whoever has the output `kubeconfig` reaches it.
@@ -28,7 +31,7 @@ type api struct {
 	engine     *engine
 }
 
-func (e *engine) api(t *testing.T) *api {
+func (e *engine) api(t testing.TB) *api {
 	t.Helper()
 	text := e.must("stack", "output", "--show-secrets", "kubeconfig")
 	file := filepath.Join(t.TempDir(), "kubeconfig")
@@ -41,17 +44,30 @@ func (e *engine) api(t *testing.T) *api {
 }
 
 // kubectl runs it on this host.
-func (a *api) kubectl(t *testing.T, args ...string) string {
+func (a *api) kubectl(t testing.TB, args ...string) string {
 	t.Helper()
 	return a.engine.run(t, `exec kubectl --kubeconfig "$@"`, append([]string{a.kubeconfig}, args...)...)
 }
 
 // apply creates what a file of testdata has.
-func (a *api) apply(t *testing.T, file string) {
+func (a *api) apply(t testing.TB, file string) {
 	t.Helper()
 	path, err := filepath.Abs(filepath.Join("testdata", file))
 	require.NoError(t, err)
 	a.kubectl(t, "apply", "--filename", path)
+}
+
+// takesDNS has the API server try, and not keep, the manifest of a DNS server: each provider's is one.
+func (a *api) takesDNS(t *testing.T, provider string) {
+	t.Helper()
+	config, err := cluster.Decode("e2e", edited(t, "../Pulumi.dev.yaml", patched(t, "e2e.yaml"))["kubernetes-openstack:cluster"])
+	require.NoError(t, err)
+	config.DNS.Provider = provider
+	manifest, err := k8s.DNSManifest(cluster.NewPlan(config))
+	require.NoError(t, err)
+	file := filepath.Join(t.TempDir(), provider+".yaml")
+	require.NoError(t, os.WriteFile(file, []byte(manifest), 0o600))
+	t.Log("\n" + a.kubectl(t, "apply", "--server-side", "--force-conflicts", "--field-manager=pulumi-kubernetes", "--validate=strict", "--dry-run=server", "--filename", file))
 }
 
 // notReady are the nodes that are not, of the number that there have to be.
@@ -76,7 +92,7 @@ func (a *api) notReady(number int) (string, error) {
 	return strings.Join(waiting, "; "), nil
 }
 
-func (a *api) waitForNodes(t *testing.T, number int, timeout time.Duration) {
+func (a *api) waitForNodes(t testing.TB, number int, timeout time.Duration) {
 	t.Helper()
 	eventually(t, timeout, func() error {
 		waiting, err := a.notReady(number)

@@ -5,48 +5,63 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
-	"encoding/json"
 	"os"
 	"strings"
 	"sync"
 	"testing"
 
 	"github.com/pulumi/pulumi/sdk/v3/go/common/resource"
+	"github.com/pulumi/pulumi/sdk/v3/go/common/resource/config"
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"sigs.k8s.io/yaml"
 
+	"kubernetes-openstack/cluster"
 	"kubernetes-openstack/program"
 )
 
-// stackConfig is what Pulumi would hand to the program from a stack's file: objects as JSON.
+// stackConfig is what Pulumi would hand to the program from a stack's file: objects as JSON, with nothing encrypted.
 func stackConfig(t testing.TB, file string) map[string]string {
 	t.Helper()
 	text, err := os.ReadFile(file)
 	require.NoError(t, err)
 	var stack struct {
-		Config map[string]any `json:"config"`
+		Config         config.Map
+		EncryptionSalt string
 	}
 	require.NoError(t, yaml.Unmarshal(text, &stack))
-	config := map[string]string{}
-	for key, value := range stack.Config {
-		object, err := json.Marshal(value)
+	var crypter config.Decrypter = config.NopDecrypter
+	if stack.EncryptionSalt != "" {
+		salt, err := base64.StdEncoding.DecodeString(strings.Split(stack.EncryptionSalt, ":")[1])
 		require.NoError(t, err)
-		config[key] = string(object)
+		crypter = config.NewSymmetricCrypterFromPassphrase("devcloud", salt)
 	}
-	return config
+	decrypted, err := stack.Config.Decrypt(crypter)
+	require.NoError(t, err)
+	handed := map[string]string{}
+	for key, value := range decrypted {
+		handed[key.String()] = value
+	}
+	return handed
 }
 
-// edited is a stack's file with a text in it replaced.
-func edited(t *testing.T, file, old, new string) map[string]string {
+// edited is a stack's file with edit applied to its text.
+func edited(t *testing.T, file string, edit func(string) string) map[string]string {
 	t.Helper()
 	text, err := os.ReadFile(file)
 	require.NoError(t, err)
-	require.Equal(t, 1, strings.Count(string(text), old), old)
 	copied := t.TempDir() + "/stack.yaml"
-	require.NoError(t, os.WriteFile(copied, []byte(strings.Replace(string(text), old, new, 1)), 0o600))
+	require.NoError(t, os.WriteFile(copied, []byte(edit(string(text))), 0o600))
 	return stackConfig(t, copied)
+}
+
+// replaced replaces what is in a text once.
+func replaced(t *testing.T, old, new string) func(string) string {
+	return func(text string) string {
+		require.Equal(t, 1, strings.Count(text, old), old)
+		return strings.Replace(text, old, new, 1)
+	}
 }
 
 // run runs the program under mocks, as an `up` whose machines are ready at once, and returns what it declared.
@@ -107,17 +122,21 @@ func (r *recorder) named(token, name string) pulumi.MockResourceArgs {
 	return pulumi.MockResourceArgs{}
 }
 
-// The whole resource graph, for the development cluster and for the documented production stack. It is the same in a
-// preview, which asks no cloud.
+// The whole resource graph, for the development cluster, one in a network of its own, and the documented production
+// stack. It is the same in a preview, which asks no cloud.
 func TestResourceGraph(t *testing.T) {
-	for stack, file := range map[string]string{"dev": "../Pulumi.dev.yaml", "prod": "../Pulumi.prod.yaml.example"} {
+	for stack, config := range map[string]map[string]string{
+		"dev":    stackConfig(t, "../Pulumi.dev.yaml"),
+		"tenant": edited(t, "../Pulumi.dev.yaml", patched(t, "tenant.yaml")),
+		"prod":   stackConfig(t, "../Pulumi.prod.yaml.example"),
+	} {
 		t.Run(stack, func(t *testing.T) {
-			r, err := run(t, stack, stackConfig(t, file))
+			r, err := run(t, stack, config)
 			require.NoError(t, err)
 			golden(t, "testdata/"+stack+".golden", graph(r.resources))
 
 			preview, w := &recorder{}, &watcher{}
-			require.NoError(t, runWith(preview, stack, stackConfig(t, file), w, true))
+			require.NoError(t, runWith(preview, stack, config, w, true))
 			assert.Equal(t, graph(r.resources), graph(preview.resources))
 			assert.Empty(t, w.calls)
 		})
@@ -126,7 +145,7 @@ func TestResourceGraph(t *testing.T) {
 
 // Octavia has the API's address, and no machine may.
 func TestOctavia(t *testing.T) {
-	r, err := run(t, "prod", edited(t, "../Pulumi.prod.yaml.example", "loadBalancer: keepalived", "loadBalancer: octavia"))
+	r, err := run(t, "prod", edited(t, "../Pulumi.prod.yaml.example", replaced(t, "loadBalancer: keepalived", "loadBalancer: octavia")))
 	require.NoError(t, err)
 	var endpoint []pulumi.MockResourceArgs
 	for _, res := range r.resources {
@@ -151,7 +170,7 @@ func TestSecrets(t *testing.T) {
 			instances++
 			assert.True(t, userData.IsSecret(), "user-data of %s", res.Name)
 		}
-		for _, key := range []resource.PropertyKey{"privateKeyPem", "caPrivateKeyPem"} {
+		for _, key := range []resource.PropertyKey{"privateKeyPem", "caPrivateKeyPem", "kubeconfig"} {
 			if v, ok := res.Inputs[key]; ok {
 				assert.True(t, v.IsSecret(), "%s of %s", key, res.Name)
 			}
@@ -172,7 +191,7 @@ func TestUserDataHoldsWhatTheRoleHas(t *testing.T) {
 		"dev-control-plane-1": {
 			"dev-service-account", "dev-kubernetes-node-ca", "dev-control-plane-1-apiserver", "dev-apiserver-kubelet-client",
 			"dev-etcd-apiserver", "dev-front-proxy-client", "dev-controller-manager", "dev-scheduler",
-			"dev-kubelet-csr-approver", "dev-admin",
+			"dev-kubelet-csr-approver", "dev-admin", "dev-etcd-calico",
 		},
 	} {
 		files := writtenFiles(t, r.named(instance, name))
@@ -232,6 +251,39 @@ func TestConfigurationErrors(t *testing.T) {
 
 	_, err = run(t, "dev", nil)
 	assert.ErrorContains(t, err, "kubernetes-openstack:cluster is not set in Pulumi.dev.yaml")
+}
+
+// A peer's password is encrypted inside of the object, as `pulumi config set --secret --path` writes it. Pulumi hands it
+// over decrypted; no error shows it, and only control planes' user-data has it.
+func TestPasswordOfAPeer(t *testing.T) {
+	text, err := os.ReadFile("../Pulumi.dev.yaml")
+	require.NoError(t, err)
+	assert.Contains(t, string(text), "password: {secure: v1:")
+	object := stackConfig(t, "../Pulumi.dev.yaml")["kubernetes-openstack:cluster"]
+	assert.Contains(t, object, `"password":"devcloud"`)
+	object = strings.Replace(object, `"password":"devcloud"`, `"password":"open sesame"`, 1)
+
+	c, err := cluster.Decode("dev", object)
+	require.NoError(t, err)
+	assert.Equal(t, cluster.Secret("open sesame"), c.BGP.Peers[0].Password)
+
+	r, err := run(t, "dev", map[string]string{"kubernetes-openstack:cluster": object})
+	require.NoError(t, err)
+	const encoded = "b3BlbiBzZXNhbWU="
+	assert.NotContains(t, graph(r.resources), "sesame")
+	assert.NotContains(t, graph(r.resources), encoded)
+	for name, times := range map[string]int{"dev-control-plane-0": 1, "dev-worker-0": 0, "dev-etcd-0": 0} {
+		var all string
+		for _, f := range writtenFiles(t, r.named("openstack:compute/instance:Instance", name)) {
+			all += f.Content
+		}
+		assert.Equal(t, times, strings.Count(all, encoded), name)
+		assert.NotContains(t, all, "sesame", name)
+	}
+
+	_, err = cluster.Decode("dev", strings.Replace(object, "open sesame", strings.Repeat("open sesame", 10)+`\"`, 1))
+	assert.ErrorContains(t, err, "bgp.peers[0].password: must be at most 80 characters")
+	assert.NotContains(t, err.Error(), "sesame")
 }
 
 func TestUnknownKeyBesideTheCluster(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -78,7 +79,8 @@ func (r *recorder) instances() []string {
 func TestUpWaits(t *testing.T) {
 	r, w := &recorder{}, &watcher{}
 	require.NoError(t, runWith(r, "dev", stackConfig(t, "../Pulumi.dev.yaml"), w, false))
-	assert.Equal(t, "working dev-etcd-0 dev-etcd-1 dev-etcd-2 dev-control-plane-0 dev-control-plane-1", w.calls[0])
+	assert.Equal(t, "working dev-etcd-0 dev-etcd-1 dev-etcd-2 dev-control-plane-0 dev-control-plane-1 dev-worker-0 dev-worker-1",
+		w.calls[0])
 	assert.ElementsMatch(t, []string{
 		"machine dev-etcd-0", "machine dev-etcd-1", "machine dev-etcd-2", "machine dev-control-plane-0",
 		"machine dev-control-plane-1", "machine dev-worker-0", "machine dev-worker-1",
@@ -88,7 +90,7 @@ func TestUpWaits(t *testing.T) {
 		"dev-control-plane-0": "Instance/dev-control-plane-0", "dev-control-plane-1": "Instance/dev-control-plane-1",
 		"dev-worker-0": "Instance/dev-worker-0", "dev-worker-1": "Instance/dev-worker-1",
 	}, w.cluster.Nodes)
-	assert.Contains(t, w.cluster.Kubeconfig, "server: https://203.0.113.10:6443")
+	assert.Contains(t, w.cluster.Kubeconfig, "server: https://10.0.0.10:6443")
 	assert.Contains(t, w.cluster.Kubeconfig, "proxy-url: http://127.0.0.1:3128")
 }
 
@@ -108,7 +110,7 @@ func TestWorkingMachinesGoOneByOne(t *testing.T) {
 	var mu sync.Mutex
 	seen := map[string][]string{}
 	w := &watcher{
-		working: []string{"dev-etcd-0", "dev-etcd-1", "dev-control-plane-0", "dev-control-plane-1"},
+		working: []string{"dev-etcd-0", "dev-etcd-1", "dev-control-plane-0", "dev-control-plane-1", "dev-worker-0", "dev-worker-1"},
 		meanwhile: func(name string) {
 			mu.Lock()
 			defer mu.Unlock()
@@ -120,12 +122,47 @@ func TestWorkingMachinesGoOneByOne(t *testing.T) {
 		"dev-etcd-2":          {"dev-etcd-0", "dev-etcd-1"},
 		"dev-etcd-0":          {"dev-etcd-1"},
 		"dev-control-plane-0": {"dev-control-plane-1"},
+		"dev-worker-0":        {"dev-worker-1"},
 	} {
 		for _, other := range later {
 			assert.NotContains(t, seen[name], other, "was touched before %s was ready", name)
 		}
 	}
 	assert.Len(t, r.instances(), 7)
+}
+
+// Of a pool with maxUnavailable two are away at a time, those that do not work yet among them; and no others wait for it.
+func TestMaxUnavailable(t *testing.T) {
+	config := edited(t, "../Pulumi.dev.yaml", func(stack string) string {
+		return strings.Replace(stack, "- name: worker\n        count: 2\n", "- name: worker\n        count: 6\n        maxUnavailable: 2\n", 1)
+	})
+	r := &recorder{}
+	var two sync.WaitGroup
+	two.Add(2)
+	var mu sync.Mutex
+	ready := map[string]bool{}
+	w := &watcher{
+		working: []string{"dev-worker-0", "dev-worker-1", "dev-worker-2", "dev-worker-3", "dev-worker-4"},
+		meanwhile: func(name string) {
+			if !strings.HasPrefix(name, "dev-worker-") {
+				return
+			}
+			if name == "dev-worker-5" || name == "dev-worker-0" {
+				two.Done()
+				two.Wait()
+			}
+			time.Sleep(50 * time.Millisecond) // whoever does not wait comes meanwhile
+			mu.Lock()
+			defer mu.Unlock()
+			away := slices.DeleteFunc(r.instances(), func(other string) bool {
+				return !strings.HasPrefix(other, "dev-worker-") || ready[other]
+			})
+			assert.LessOrEqual(t, len(away), 2, away)
+			ready[name] = true
+		},
+	}
+	require.NoError(t, runWith(r, "dev", config, w, false))
+	assert.Len(t, ready, 6)
 }
 
 // The order is the program's alone: the engine would replace a machine because another one is.

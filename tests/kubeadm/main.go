@@ -1,6 +1,6 @@
 // Command kubeadm is this repository's program, but for Kubernetes itself, which is kubeadm's: `make bench` compares the
-// two. Both declare the same resources through the same engine and providers; they differ in the user-data of the nodes,
-// and in what an `up` waits for on them.
+// two. Both declare the same OpenStack resources through the same engine and providers; they differ in the user-data of the
+// nodes, in what an `up` waits for on them, and in that nothing is deployed into kubeadm's.
 package main
 
 import (
@@ -19,7 +19,7 @@ import (
 
 	"kubernetes-openstack/bootstrap"
 	"kubernetes-openstack/cluster"
-	"kubernetes-openstack/program"
+	"kubernetes-openstack/infra"
 )
 
 func main() {
@@ -37,7 +37,12 @@ func main() {
 		if err := ctx.RegisterStackTransformation(k.transform); err != nil {
 			return err
 		}
-		return program.Run(watcher{bootstrap.NewCloud(), plan})(ctx)
+		in, err := infra.New(ctx, plan, watcher{bootstrap.NewCloud(), plan})
+		if err != nil {
+			return err
+		}
+		ctx.Export("kubeconfig", in.Kubeconfig(plan))
+		return nil
 	})
 }
 

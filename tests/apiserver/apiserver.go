@@ -1,0 +1,144 @@
+// Package apiserver runs a Kubernetes API for tests, with its controllers and without nodes: the programs that devcloud's
+// machines download. Pods stay Pending until Run says otherwise.
+package apiserver
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/pem"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	authenticationv1 "k8s.io/api/authentication/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/clientcmd"
+
+	"kubernetes-openstack/internal/dirs"
+)
+
+// Server is a running one.
+type Server struct {
+	Client *kubernetes.Clientset
+	// Kubeconfig of an administrator.
+	Kubeconfig string
+	// Etcd is the URL of its etcd, and Etcdctl the program.
+	Etcd, Etcdctl string
+	processes     []*exec.Cmd
+}
+
+// Start starts one, which ends with the test.
+func Start(t testing.TB) *Server {
+	t.Helper()
+	dir := t.TempDir()
+	s := &Server{}
+	t.Cleanup(s.Stop)
+
+	unpack := exec.Command("tar", "--extract", "--gzip", "--strip-components=1", "--directory", dir, "--file",
+		dirs.Mirror("github.com/etcd-io/etcd/releases/download/v3.6.14/etcd-v3.6.14-linux-amd64.tar.gz"))
+	require.NoError(t, unpack.Run(), "run make test")
+	file := func(name, content string) string {
+		path := filepath.Join(dir, name)
+		require.NoError(t, os.WriteFile(path, []byte(content), 0o600))
+		return path
+	}
+	etcd, peer, api := url(t, "http"), url(t, "http"), url(t, "https")
+	s.Etcd, s.Etcdctl = etcd, filepath.Join(dir, "etcdctl")
+	s.start(t, dir, filepath.Join(dir, "etcd"), "--data-dir="+dir+"/data", "--unsafe-no-fsync",
+		"--listen-client-urls="+etcd, "--advertise-client-urls="+etcd, "--listen-peer-urls="+peer,
+		"--initial-advertise-peer-urls="+peer, "--initial-cluster=default="+peer)
+
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	require.NoError(t, err)
+	accounts := file("sa.key", string(pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)})))
+	const binaries = "dl.k8s.io/release/v1.36.3/bin/linux/amd64"
+	s.start(t, dir, dirs.Mirror(binaries, "kube-apiserver"), "--etcd-servers="+etcd, "--bind-address=127.0.0.1",
+		"--secure-port="+api[strings.LastIndex(api, ":")+1:], "--cert-dir="+dir, "--token-auth-file="+file("tokens", "token,admin,admin,system:masters\n"),
+		"--authorization-mode=RBAC", "--service-cluster-ip-range=10.96.0.0/16", "--service-account-issuer=https://test",
+		"--service-account-key-file="+accounts, "--service-account-signing-key-file="+accounts)
+	s.Kubeconfig = fmt.Sprintf(`apiVersion: v1
+kind: Config
+current-context: test
+clusters: [{name: test, cluster: {server: %q, insecure-skip-tls-verify: true}}]
+users: [{name: test, user: {token: token}}]
+contexts: [{name: test, context: {cluster: test, user: test}}]
+`, api)
+	s.start(t, dir, dirs.Mirror(binaries, "kube-controller-manager"), "--kubeconfig="+file("kubeconfig", s.Kubeconfig),
+		"--leader-elect=false", "--secure-port=0", "--service-account-private-key-file="+accounts)
+
+	config, err := clientcmd.RESTConfigFromKubeConfig([]byte(s.Kubeconfig))
+	require.NoError(t, err)
+	s.Client, err = kubernetes.NewForConfig(config)
+	require.NoError(t, err)
+	require.Eventually(t, func() bool {
+		_, err := s.Client.CoreV1().ServiceAccounts(metav1.NamespaceSystem).Get(t.Context(), "default", metav1.GetOptions{})
+		return err == nil
+	}, time.Minute, 100*time.Millisecond, "see the logs in %s", dir)
+	return s
+}
+
+// As is the kubeconfig of a ServiceAccount of kube-system.
+func (s *Server) As(t testing.TB, account string) string {
+	t.Helper()
+	token, err := s.Client.CoreV1().ServiceAccounts(metav1.NamespaceSystem).
+		CreateToken(t.Context(), account, &authenticationv1.TokenRequest{}, metav1.CreateOptions{})
+	require.NoError(t, err)
+	return strings.Replace(s.Kubeconfig, "{token: token}", "{token: "+token.Status.Token+"}", 1)
+}
+
+// start starts a program, whose log goes to a file of its name in dir.
+func (s *Server) start(t testing.TB, dir, program string, args ...string) {
+	log, err := os.Create(filepath.Join(dir, filepath.Base(program)+".log"))
+	require.NoError(t, err)
+	defer func() { _ = log.Close() }()
+	cmd := exec.Command(program, args...)
+	cmd.Stdout, cmd.Stderr = log, log
+	require.NoError(t, cmd.Start(), "run make test")
+	s.processes = append(s.processes, cmd)
+}
+
+// Stop ends it: from now on nobody answers.
+func (s *Server) Stop() {
+	for _, cmd := range s.processes {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	}
+	s.processes = nil
+}
+
+// Run is all nodes: it says that each pod is ready, of the namespace that there are and that come, until ctx ends.
+func (s *Server) Run(ctx context.Context, namespace string) {
+	pods := s.Client.CoreV1().Pods(namespace)
+	for ; ctx.Err() == nil; time.Sleep(100 * time.Millisecond) {
+		list, err := pods.List(ctx, metav1.ListOptions{})
+		if err != nil {
+			continue
+		}
+		for _, pod := range list.Items {
+			if pod.DeletionTimestamp != nil || pod.Status.Phase == corev1.PodRunning {
+				continue
+			}
+			pod.Status.Phase = corev1.PodRunning
+			pod.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}}
+			_, _ = pods.UpdateStatus(ctx, &pod, metav1.UpdateOptions{})
+		}
+	}
+}
+
+// url is one of this host with a port that is free.
+func url(t testing.TB, scheme string) string {
+	free, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer func() { _ = free.Close() }()
+	return scheme + "://" + free.Addr().String()
+}

@@ -1,0 +1,249 @@
+package tests
+
+import (
+	"bytes"
+	"context"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-containerregistry/pkg/v1/layout"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/pulumi/pulumi/sdk/v3/go/auto"
+	"github.com/pulumi/pulumi/sdk/v3/go/auto/optpreview"
+	"github.com/pulumi/pulumi/sdk/v3/go/auto/optrefresh"
+	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/yaml"
+
+	"kubernetes-openstack/cluster"
+	"kubernetes-openstack/infra"
+	"kubernetes-openstack/internal/dirs"
+	"kubernetes-openstack/k8s"
+	"kubernetes-openstack/tests/apiserver"
+	"kubernetes-openstack/tests/guest"
+)
+
+// smallPlan is a plan of a small cluster with this provider of DNS.
+func smallPlan(t *testing.T, provider string) cluster.Plan {
+	t.Helper()
+	text, err := os.ReadFile("../cluster/testdata/small.yaml")
+	require.NoError(t, err)
+	object, err := yaml.YAMLToJSON(text)
+	require.NoError(t, err)
+	config, err := cluster.Decode("test", string(object))
+	require.NoError(t, err)
+	config.DNS.Provider = provider
+	return cluster.NewPlan(config)
+}
+
+// newStack is a stack of the built pulumi whose program is run's, in this process.
+func newStack(t *testing.T, run pulumi.RunFunc) auto.Stack {
+	t.Helper()
+	home := dirs.State("pulumi-home")
+	command, err := auto.NewPulumiCommand(&auto.PulumiCommandOptions{Root: home, SkipVersionCheck: true})
+	require.NoError(t, err, "run make test")
+	s, err := auto.NewStackInlineSource(t.Context(), "test", "kubernetes-openstack", run, auto.Pulumi(command), auto.PulumiHome(home),
+		auto.EnvVars(map[string]string{
+			"PULUMI_BACKEND_URL":                          "file://" + t.TempDir(),
+			"PULUMI_CONFIG_PASSPHRASE":                    "test",
+			"PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
+			"PULUMI_IGNORE_AMBIENT_PLUGINS":               "true",
+			"PULUMI_SKIP_UPDATE_CHECK":                    "true",
+		}))
+	require.NoError(t, err)
+	return s
+}
+
+// deployed is a program that deploys the plan into the cluster of a kubeconfig.
+func deployed(plan *cluster.Plan, kubeconfig string) pulumi.RunFunc {
+	return func(ctx *pulumi.Context) error {
+		c := &infra.Cluster{Kubeconfig: pulumi.ToSecret(pulumi.String(kubeconfig)).(pulumi.StringOutput)}
+		if err := ctx.RegisterComponentResource("kubernetes-openstack:infra:Cluster", plan.Name, c); err != nil {
+			return err
+		}
+		return k8s.New(ctx, *plan, c)
+	}
+}
+
+// The real API server takes all that is deployed, the real engine waits for it, and there is no difference afterwards. One
+// DNS server takes over from the other at the same address. A cluster that is gone hinders neither a preview nor a destroy.
+func TestDeploy(t *testing.T) {
+	api := apiserver.Start(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	go api.Run(ctx, metav1.NamespaceSystem)
+	plan := smallPlan(t, cluster.CoreDNS)
+	s := newStack(t, deployed(&plan, api.Kubeconfig))
+
+	for _, name := range []string{"coredns", "kube-dns"} {
+		begin := time.Now()
+		up, err := s.Up(ctx)
+		require.NoError(t, err, up.StdOut+up.StdErr)
+		t.Logf("%s is up after %s", name, time.Since(begin).Round(time.Second))
+		preview, err := s.Preview(ctx, optpreview.ExpectNoChanges())
+		require.NoError(t, err, preview.StdOut)
+		refresh, err := s.Refresh(ctx)
+		require.NoError(t, err)
+		assert.Equal(t, map[string]int{"same": (*refresh.Summary.ResourceChanges)["same"]}, *refresh.Summary.ResourceChanges, refresh.StdOut)
+
+		deployments, err := api.Client.AppsV1().Deployments(metav1.NamespaceSystem).List(ctx, metav1.ListOptions{})
+		require.NoError(t, err)
+		var ready []string
+		for _, d := range deployments.Items {
+			assert.Equal(t, *d.Spec.Replicas, d.Status.AvailableReplicas, d.Name)
+			ready = append(ready, d.Name)
+		}
+		assert.ElementsMatch(t, []string{"calico-kube-controllers", name}, ready)
+		service, err := api.Client.CoreV1().Services(metav1.NamespaceSystem).Get(ctx, "kube-dns", metav1.GetOptions{})
+		require.NoError(t, err)
+		assert.Equal(t, plan.DNSService.String(), service.Spec.ClusterIP)
+
+		if name == "coredns" {
+			coreDNSAnswers(t, api)
+		}
+		plan = smallPlan(t, cluster.SkyDNS)
+	}
+	kubeControllersWork(t, api)
+
+	state, err := os.ReadFile(strings.TrimPrefix(s.Workspace().GetEnvVars()["PULUMI_BACKEND_URL"], "file://") +
+		"/.pulumi/stacks/kubernetes-openstack/test.json")
+	require.NoError(t, err)
+	assert.Contains(t, string(state), `"kubeconfig"`)
+	assert.NotContains(t, string(state), "current-context")
+
+	api.Stop()
+	begin := time.Now()
+	preview, err := s.Preview(ctx, optpreview.ExpectNoChanges())
+	require.NoError(t, err, preview.StdOut)
+	refresh, err := s.Refresh(ctx, optrefresh.Exclude([]string{"**$kubernetes:**"})) // as resume does
+	require.NoError(t, err, refresh.StdOut)
+	destroy, err := s.Destroy(ctx)
+	require.NoError(t, err, destroy.StdOut)
+	t.Logf("previewed, refreshed and destroyed without an API in %s", time.Since(begin).Round(time.Second))
+	assert.NotContains(t, destroy.StdOut, "unreachable")
+}
+
+// coreDNSAnswers runs the image's CoreDNS with the deployed Corefile and ServiceAccount. It answers by UDP and by TCP.
+func coreDNSAnswers(t *testing.T, api *apiserver.Server) {
+	t.Helper()
+	_, err := api.Client.CoreV1().Services(metav1.NamespaceDefault).Create(t.Context(), &corev1.Service{
+		ObjectMeta: metav1.ObjectMeta{Name: "web"},
+		Spec:       corev1.ServiceSpec{ClusterIP: "10.96.0.77", Ports: []corev1.ServicePort{{Name: "http", Port: 80}}},
+	}, metav1.CreateOptions{})
+	require.NoError(t, err)
+	config, err := api.Client.CoreV1().ConfigMaps(metav1.NamespaceSystem).Get(t.Context(), "coredns", metav1.GetOptions{})
+	require.NoError(t, err)
+	free, err := net.ListenPacket("udp", "127.0.0.1:0")
+	require.NoError(t, err)
+	address := free.LocalAddr().String()
+	require.NoError(t, free.Close())
+	dir := t.TempDir()
+	kubeconfig := filepath.Join(dir, "kubeconfig")
+	require.NoError(t, os.WriteFile(kubeconfig, []byte(api.As(t, "coredns")), 0o600))
+	corefile := strings.NewReplacer(
+		".:53 {", ".:"+strings.Split(address, ":")[1]+" {\n    bind 127.0.0.1",
+		"in-addr.arpa ip6.arpa {\n        pods", "in-addr.arpa ip6.arpa {\n        kubeconfig "+kubeconfig+"\n        pods",
+		"health {", "health 127.0.0.1:0 {", "ready\n", "ready 127.0.0.1:0\n", ":9153", "127.0.0.1:0", // others may run here
+	).Replace(config.Data["Corefile"])
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "Corefile"), []byte(corefile), 0o600))
+	server := exec.Command(filepath.Join(unpack(t, "registry.k8s.io/coredns/coredns@v1.14.2"), "coredns"), "-conf", filepath.Join(dir, "Corefile"))
+	var log bytes.Buffer
+	server.Stdout, server.Stderr = &log, &log
+	require.NoError(t, server.Start())
+	stop := func() { _ = server.Process.Kill(); _ = server.Wait() }
+	defer stop()
+
+	for _, network := range []string{"udp", "tcp"} {
+		resolver := net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, network, address)
+		}}
+		if !assert.Eventually(t, func() bool {
+			addresses, err := resolver.LookupHost(t.Context(), "web.default.svc.cluster.local.")
+			return err == nil && slices.Equal(addresses, []string{"10.96.0.77"})
+		}, 20*time.Second, 100*time.Millisecond, network) {
+			stop()
+			t.Fatal(log.String())
+		}
+		_, services, err := resolver.LookupSRV(t.Context(), "http", "tcp", "web.default.svc.cluster.local.")
+		require.NoError(t, err)
+		assert.Equal(t, []*net.SRV{{Target: "web.default.svc.cluster.local.", Port: 80, Weight: 100}}, services)
+		names, err := resolver.LookupAddr(t.Context(), "10.96.0.77")
+		require.NoError(t, err)
+		assert.Equal(t, []string{"web.default.svc.cluster.local."}, names)
+	}
+	stop()
+	assert.NotContains(t, log.String(), "forbidden")
+}
+
+// kubeControllersWork runs the image's kube-controllers with the deployed settings and ServiceAccount, but for etcd's
+// certificates. They bring a policy to Calico.
+func kubeControllersWork(t *testing.T, api *apiserver.Server) {
+	t.Helper()
+	deployment, err := api.Client.AppsV1().Deployments(metav1.NamespaceSystem).Get(t.Context(), "calico-kube-controllers", metav1.GetOptions{})
+	require.NoError(t, err)
+	container := deployment.Spec.Template.Spec.Containers[0]
+	script := "set -eu; mkdir /status; export KUBECONFIG=/kubeconfig"
+	for _, variable := range container.Env {
+		if !strings.HasPrefix(variable.Name, "ETCD_") {
+			script += " " + variable.Name + "=" + variable.Value
+		}
+	}
+	script += " ETCD_ENDPOINTS=" + api.Etcd + " ETCDCTL_ENDPOINTS=" + api.Etcd + `
+		resources=/calico/resources/v3/projectcalico.org
+		kube-controllers >/log 2>&1 &
+		for i in $(seq 60); do
+			found=$(etcdctl get --prefix --keys-only $resources/networkpolicies/)
+			[ -z "$found" ] && sleep 0.5 || break
+		done
+		echo "$found"
+		etcdctl get $resources/kubecontrollersconfigurations/default
+		` + strings.Join(container.ReadinessProbe.Exec.Command, " ") + ` && echo ready
+		` + strings.Join(container.LivenessProbe.Exec.Command, " ") + ` && echo live
+		cat /log`
+	_, err = api.Client.NetworkingV1().NetworkPolicies(metav1.NamespaceDefault).Create(t.Context(), &networkingv1.NetworkPolicy{
+		ObjectMeta: metav1.ObjectMeta{Name: "closed"},
+	}, metav1.CreateOptions{})
+	require.NoError(t, err)
+	image := unpack(t, "quay.io/calico/kube-controllers@v3.28.5")
+	files := map[string]string{"/kubeconfig": api.As(t, "calico-kube-controllers")}
+	for path, in := range map[string]string{
+		"/usr/bin/kube-controllers": image + "/usr/bin/kube-controllers", "/usr/bin/check-status": image + "/usr/bin/check-status", "/usr/bin/etcdctl": api.Etcdctl,
+	} {
+		content, err := os.ReadFile(in)
+		require.NoError(t, err)
+		files[path] = string(content)
+	}
+	out, err := guest.Run(t, files, "sh", "-c", script)
+	require.NoError(t, err, out)
+	for _, want := range []string{"/networkpolicies/default/knp.default.closed\n", "\nready\n", "\nlive\n", "Disabling periodic etcdv3 compaction", `"runningConfig":{`, `"syncLabels":"Enabled"`} {
+		assert.Contains(t, out, want)
+	}
+	assert.NotContains(t, out, "forbidden")
+}
+
+// unpack is the folder of an image of the mirror.
+func unpack(t *testing.T, name string) string {
+	t.Helper()
+	index, err := layout.ImageIndexFromPath(dirs.Mirror("oci", name))
+	require.NoError(t, err, "run make test")
+	manifest, err := index.IndexManifest()
+	require.NoError(t, err)
+	image, err := index.Image(manifest.Manifests[0].Digest)
+	require.NoError(t, err)
+	dir, content := t.TempDir(), mutate.Extract(image)
+	defer content.Close()
+	tar := exec.Command("tar", "--extract", "--directory", dir)
+	tar.Stdin = content
+	require.NoError(t, tar.Run())
+	return dir
+}

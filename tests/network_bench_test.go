@@ -1,0 +1,147 @@
+//go:build e2e
+
+package tests
+
+import (
+	"bytes"
+	"fmt"
+	"net/netip"
+	"os/exec"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"kubernetes-openstack/cluster"
+)
+
+// BenchmarkNetwork makes a cluster and prints what the data centre's router and its clients see of its nodes' coming and
+// going, how many questions its DNS answers them, and how many BGP sessions a large one has. Run it with -benchtime 1x.
+func BenchmarkNetwork(b *testing.B) {
+	const name = "bench"
+	e := newEngine(b, name, cloudEnv, patched(b, "e2e.yaml"))
+	openstack := connect(b, e.getenv("OS_CLIENT_CONFIG_FILE"))
+	openstack.sweep(b, name) // what a run left that was killed
+	b.Cleanup(func() { openstack.sweep(b, name) })
+	box, router := openNamespace(b, ""), openNamespace(b, "router")
+
+	routed := router.watchRoutes(b)
+	if out, err := e.try("up", "--yes", "--skip-preview"); err != nil {
+		b.Fatalf("%v\n%s\n%s", err, out, e.logs(openstack.machines(b, name)))
+	}
+	first := routed()
+	api := e.api(b)
+	nodes := api.nodeAddresses(b)
+	var out strings.Builder
+	fmt.Fprintf(&out, "\n%-44s %10s %10s\n", "Seconds until the router sends to a node, since", "requested", "booted")
+	row := func(what string, route, requested, booted time.Time) {
+		require.False(b, route.IsZero(), "%s has no route", what)
+		fmt.Fprintf(&out, "%-44s %10.1f %10.1f\n", what, route.Sub(requested).Seconds(), route.Sub(booted).Seconds())
+		b.ReportMetric(route.Sub(booted).Seconds(), "s/"+strings.ReplaceAll(what, " ", "-"))
+	}
+	for _, machine := range openstack.machines(b, name) {
+		if strings.Contains(machine.Name, "-worker-") {
+			row(machine.Name, first[nodes[machine.Name]], machine.Created, e.booted(b, machine.Name))
+		}
+	}
+
+	api.apply(b, "hello.yaml")
+	api.kubectl(b, "rollout", "status", "deployment/hello", "--timeout=90s")
+	const worker = name + "-worker-0"
+	address := nodes[worker]
+	openstack.stop(b, worker)
+	router.until(b, time.Minute, "no route leads to "+worker, func(r routes) bool { return !r.via(address) })
+	routed = router.watchRoutes(b)
+	begin := time.Now()
+	openstack.start(b, worker)
+	router.until(b, 5*time.Minute, "a route leads to "+worker, func(r routes) bool { return r.via(address) })
+	e.waitForMachine(b, worker)
+	api.waitForNodes(b, len(nodes), 3*time.Minute)
+	again := routed() // whoever watches has seen it by now
+	row(worker+" started again", again[address], begin, e.booted(b, worker))
+
+	url := "http://" + strings.TrimSpace(api.kubectl(b, "get", "service", "hello", "--output", "jsonpath={.spec.clusterIP}"))
+	o := cutPower(b, openstack, box, router, worker, address, url, func() {
+		eventually(b, 2*time.Minute, func() error {
+			if waiting, err := api.notReady(len(nodes)); err != nil || waiting == "" {
+				return fmt.Errorf("%s is Ready: %w", worker, err)
+			}
+			return nil
+		})
+	})
+	api.waitForNodes(b, len(nodes), 2*time.Minute)
+	fmt.Fprintf(&out, "\nFailover of %s: %s\n", worker, o)
+	b.ReportMetric(o.routes.Seconds(), "s/failover")
+
+	const clients, outstanding = 8, 100
+	dns := strings.TrimSpace(api.kubectl(b, "get", "service", "kube-dns", "--namespace=kube-system", "--output", "jsonpath={.spec.clusterIP}"))
+	said := e.on(b, "router", fmt.Sprintf("echo %s A >/tmp/questions; dnsperf -s %s -d /tmp/questions -l 10 -c %d -q %d", hello, dns, clients, outstanding))
+	found := regexp.MustCompile(`Queries per second: +([\d.]+)`).FindStringSubmatch(said)
+	require.NotNil(b, found, said)
+	rate, err := strconv.ParseFloat(found[1], 64)
+	require.NoError(b, err)
+	fmt.Fprintf(&out, "\nDNS from outside: %.0f answers a second over 10 s, by UDP from %d ports, at most %d questions on their way\n%s", rate, clients, outstanding, said)
+	b.ReportMetric(rate, "answers/s")
+
+	mesh, reflected := sessions(b)
+	fmt.Fprintf(&out, "\nBGP sessions of a plan of 5,000 nodes, without those to routers: %d in a mesh, %d at each node; %d with three route reflectors, %d at each of them\n",
+		mesh.Total, mesh.Most, reflected.Total, reflected.Most)
+	b.Log(out.String())
+	b.ReportMetric(0, "ns/op") // of none
+	e.must("destroy", "--yes", "--skip-preview")
+}
+
+// sessions are those of the development stack with 5,000 nodes: in a mesh, and with its control planes, then three, as
+// route reflectors.
+func sessions(b *testing.B) (mesh, reflected cluster.Sessions) {
+	b.Helper()
+	c, err := cluster.Decode("large", stackConfig(b, "../Pulumi.dev.yaml")["kubernetes-openstack:cluster"])
+	require.NoError(b, err)
+	c.BGP.Peers = nil
+	c.ControlPlane.Count = 3
+	c.Pools[0].Count, c.Pools[0].Addresses = 5000-c.ControlPlane.Count, netip.MustParsePrefix("10.0.32.0/19")
+	mesh = cluster.NewPlan(c).Sessions()
+	c.BGP.RouteReflectors = string(cluster.RoleControlPlane)
+	return mesh, cluster.NewPlan(c).Sessions()
+}
+
+// booted is when a machine's systemd began.
+func (e *engine) booted(t testing.TB, machine string) time.Time {
+	t.Helper()
+	text := strings.TrimSpace(e.on(t, machine, "systemctl show --timestamp=us+utc --property=UserspaceTimestamp --value"))
+	at, err := time.Parse("Mon 2006-01-02 15:04:05.000000 MST", text)
+	require.NoError(t, err)
+	return at
+}
+
+// watchRoutes watches until it is asked; it gives the times of the first route to each next hop.
+func (n namespace) watchRoutes(t testing.TB) (first func() map[string]time.Time) {
+	t.Helper()
+	var out bytes.Buffer
+	monitor := exec.Command("ip", "-timestamp", "-tshort", "-oneline", "-4", "monitor", "route")
+	monitor.Stdout = &out
+	require.NoError(t, n.do(monitor.Start))
+	t.Cleanup(func() { _ = monitor.Process.Kill() })
+	return func() map[string]time.Time {
+		_ = monitor.Process.Kill()
+		_ = monitor.Wait()
+		times := map[string]time.Time{}
+		for line := range strings.Lines(out.String()) {
+			stamp, route, _ := strings.Cut(strings.TrimPrefix(line, "["), "] ")
+			at, err := time.ParseInLocation("2006-01-02T15:04:05.000000", stamp, time.Local)
+			require.NoError(t, err, line)
+			if strings.HasPrefix(route, "Deleted ") {
+				continue
+			}
+			for _, hop := range regexp.MustCompile(`via (\S+)`).FindAllStringSubmatch(route, -1) {
+				if _, seen := times[hop[1]]; !seen {
+					times[hop[1]] = at
+				}
+			}
+		}
+		return times
+	}
+}

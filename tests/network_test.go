@@ -1,0 +1,439 @@
+//go:build e2e
+
+package tests
+
+import (
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/ports"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// What the stack e2e has of the data centre's addresses (testdata/e2e.yaml).
+const (
+	routerAddress = "10.0.0.1"
+	services      = "10.97.0.0/16"
+	dnsAddress    = "10.97.0.10"
+	// outside is devcloud's box: a host beyond the router.
+	outside  = "172.31.250.1"
+	hello    = "hello.default.svc.cluster.local"
+	metadata = "169.254.169.254"
+)
+
+// testNetwork looks at a cluster in which hello runs, from its pods and from the data centre's router. It leaves all as it
+// was.
+func testNetwork(t *testing.T, e *engine, api *api, openstack cloud) {
+	box, router := openNamespace(t, ""), openNamespace(t, "router")
+	nodes := api.nodeAddresses(t)
+	workers := []string{nodes["e2e-worker-0"], nodes["e2e-worker-1"]}
+	slices.Sort(workers)
+	name := func(address string) string { // of the node, if it is one's
+		for node, own := range nodes {
+			if own == address {
+				return node
+			}
+		}
+		return address
+	}
+	pods := api.helloPods(t)
+	require.Len(t, pods, 2)
+	here, there := pods[0], pods[1]
+	require.NotEqual(t, here.Spec.NodeName, there.Spec.NodeName)
+	service := strings.TrimSpace(api.kubectl(t, "get", "service", "hello", "--output", "jsonpath={.spec.clusterIP}"))
+	whoami := func(address string) string { return "http://" + address + "/cgi-bin/whoami" }
+	ofPod := func(pod corev1.Pod) string { return whoami(pod.Status.PodIP + ":8080") }
+	inPod := func(pod corev1.Pod, command ...string) (string, error) {
+		out, err := e.shell(`exec kubectl --kubeconfig "$@"`, append([]string{api.kubeconfig, "exec", pod.Name, "--"}, command...)...).CombinedOutput()
+		return strings.TrimSpace(string(out)), err
+	}
+	fromPod := func(pod corev1.Pod, url string) (string, error) {
+		return inPod(pod, "timeout", "2", "wget", "-q", "-O-", url)
+	}
+	fromRouter := func(url string) (string, error) { return router.get(url, 2*time.Second) }
+	announced := func(r routes) bool { return slices.Equal(r[netip.MustParsePrefix(services)], workers) }
+
+	step(t, "workers, and no control planes, announce the Services to the router, and each its pods", func(t *testing.T) {
+		router.until(t, time.Minute, "both workers announce "+services, announced)
+		now, err := router.routes()
+		require.NoError(t, err)
+		for _, pod := range pods {
+			assert.Equal(t, []string{nodes[pod.Spec.NodeName]}, now.of(pod.Status.PodIP), "where the router sends packets to %s", pod.Status.PodIP)
+		}
+		t.Log("\n" + e.on(t, "router", "birdc show protocols; birdc show route; ip route"))
+	})
+
+	step(t, "source addresses, and who translates them", func(t *testing.T) {
+		// sees asks until the wanted pod answers: a Service chooses one.
+		sees := func(pod corev1.Pod, ask func() (string, error)) string {
+			t.Helper()
+			for range 40 {
+				answer, err := ask()
+				require.NoError(t, err, answer)
+				if address, ok := strings.CutPrefix(answer, pod.Name+" "); ok {
+					return address
+				}
+			}
+			require.Fail(t, pod.Name+" never answers")
+			return ""
+		}
+		on := func(machine, url string) func() (string, error) {
+			return func() (string, error) {
+				return strings.TrimSpace(e.on(t, machine, "curl -sS --fail --max-time 5 "+url)), nil
+			}
+		}
+		pod := func(pod corev1.Pod, url string) func() (string, error) {
+			return func() (string, error) { return fromPod(pod, url) }
+		}
+		fromOutside := func(url string) func() (string, error) {
+			return func() (string, error) { return box.get(url, 2*time.Second) }
+		}
+		const nobody, proxy = "nobody", "kube-proxy of the node that the router chose"
+		port, seen := box.accept(t, outside)
+		_, err := inPod(here, "nc", "-w", "2", outside, fmt.Sprint(port))
+		require.NoError(t, err)
+
+		table := fmt.Sprintf("\n%-48s %-22s %s\n", "from, to", "the receiver sees", "who translates")
+		for _, row := range []struct {
+			what, saw string
+			want      []string
+			who       string
+		}{
+			{"pod → pod of another node", sees(there, pod(here, ofPod(there))), []string{here.Status.PodIP}, nobody},
+			{"and the other way round", sees(here, pod(there, ofPod(here))), []string{there.Status.PodIP}, nobody},
+			{"pod → ClusterIP, pod of another node", sees(there, pod(here, whoami(service))), []string{here.Status.PodIP}, nobody},
+			{"pod → ClusterIP → itself", sees(here, pod(here, whoami(service))), []string{nodes[here.Spec.NodeName]}, "kube-proxy of its node"},
+			{"node → pod of another node", sees(there, on(here.Spec.NodeName, ofPod(there))), []string{nodes[here.Spec.NodeName]}, nobody},
+			{"node → ClusterIP, pod of another node", sees(there, on(here.Spec.NodeName, whoami(service))), []string{nodes[here.Spec.NodeName]}, nobody},
+			{"router → pod", sees(here, func() (string, error) { return fromRouter(ofPod(here)) }), []string{routerAddress}, nobody},
+			{"router → ClusterIP", sees(here, func() (string, error) { return fromRouter(whoami(service)) }), workers, proxy},
+			{"host beyond the router → pod", sees(here, fromOutside(ofPod(here))), []string{outside}, nobody},
+			{"host beyond the router → ClusterIP", sees(here, fromOutside(whoami(service))), workers, proxy},
+			{"pod → host beyond the router", receive(t, seen), []string{here.Status.PodIP}, nobody},
+		} {
+			assert.Contains(t, row.want, row.saw, row.what)
+			table += fmt.Sprintf("%-48s %-22s %s\n", row.what, row.saw, row.who)
+		}
+		t.Log(table)
+	})
+
+	step(t, "the router spreads connections to a ClusterIP over the workers", func(t *testing.T) {
+		took := map[string]int{} // kube-proxy gives each connection the address of its node
+		for range 200 {
+			answer, err := fromRouter(whoami(service))
+			require.NoError(t, err)
+			_, node, _ := strings.Cut(answer, " ")
+			took[name(node)]++
+		}
+		t.Logf("of 200 connections: %v", took)
+		assert.Equal(t, []string{"e2e-worker-0", "e2e-worker-1"}, slices.Sorted(maps.Keys(took)))
+	})
+
+	step(t, "names are resolved from outside, by UDP and TCP", func(t *testing.T) {
+		for question, want := range map[string]string{
+			hello + " A":                             service,
+			"_http._tcp." + hello + " SRV":           "80 " + hello + ".",
+			"-x " + service:                          hello + ".",
+			"kubernetes.default.svc.cluster.local A": "10.97.0.1",
+		} {
+			for _, transport := range []string{"+notcp", "+tcp"} {
+				answer := strings.TrimSpace(e.on(t, "router", "dig +short +tries=1 "+transport+" @"+dnsAddress+" "+question))
+				t.Logf("dig %s %s: %s", transport, question, answer)
+				assert.True(t, strings.HasSuffix(answer, want), "%s: %q", question, answer)
+			}
+		}
+		address := strings.TrimSpace(e.on(t, "router", "dig +short @"+dnsAddress+" "+hello))
+		assert.Contains(t, e.on(t, "router", fmt.Sprintf("curl -sS --fail --max-time 5 --resolve %s:80:%s http://%[1]s", hello, address)), "hello-")
+	})
+
+	step(t, "NetworkPolicies hold for pods, and for the router", func(t *testing.T) {
+		asks := map[string]func() (string, error){
+			"a pod":                        func() (string, error) { return fromPod(here, ofPod(there)) },
+			"the router":                   func() (string, error) { return fromRouter(ofPod(there)) },
+			"the router, by the ClusterIP": func() (string, error) { return fromRouter(whoami(service)) },
+		}
+		// passes waits until those named get through, and nobody else.
+		passes := func(who ...string) {
+			t.Helper()
+			begin := time.Now()
+			eventually(t, time.Minute, func() error {
+				for name, ask := range asks {
+					if _, err := ask(); (err == nil) != slices.Contains(who, name) {
+						return fmt.Errorf("%s: %v", name, err)
+					}
+				}
+				return nil
+			})
+			t.Logf("only %v pass after %.1f s", who, time.Since(begin).Seconds())
+		}
+		all := slices.Collect(maps.Keys(asks))
+		passes(all...)
+		api.apply(t, "friends.yaml")
+		passes()
+		api.kubectl(t, "label", "pod", here.Name, "example.com/friend=yes")
+		passes("a pod")
+		api.kubectl(t, "label", "pod", here.Name, "example.com/friend-")
+		api.apply(t, "router.yaml")
+		// by the ClusterIP it passes on the node of the pod only: the other one sends its packets on as its own
+		delete(asks, "the router, by the ClusterIP")
+		passes("the router")
+		api.kubectl(t, "delete", "networkpolicy", "friends", "router")
+		passes(slices.Collect(maps.Keys(asks))...)
+	})
+
+	step(t, "the metadata address is closed to pods, and open to their nodes", func(t *testing.T) {
+		node := here.Spec.NodeName
+		connect := func() error {
+			_, err := inPod(here, "nc", "-w", "2", metadata, "80")
+			return err
+		}
+		closed := func() error {
+			if connect() == nil {
+				return fmt.Errorf("%s connects to %s", here.Name, metadata)
+			}
+			return nil
+		}
+		require.NoError(t, closed())
+		e.on(t, node, "curl -sS --fail --max-time 5 http://"+metadata+"/openstack/latest/meta_data.json")
+		e.on(t, node, "nft delete table inet metadata-filter") // nothing else closes it
+		eventually(t, 10*time.Second, connect)
+		e.on(t, node, "systemctl restart metadata-filter")
+		eventually(t, 10*time.Second, closed)
+	})
+
+	step(t, "without its port's address pairs no packet reaches a pod", func(t *testing.T) {
+		port := openstack.port(t, here.Spec.NodeName)
+		require.NotEmpty(t, port.AllowedAddressPairs)
+		allow := func(pairs []ports.AddressPair) {
+			_, err := ports.Update(t.Context(), openstack.clients["network"], port.ID, ports.UpdateOpts{AllowedAddressPairs: &pairs}).Extract()
+			require.NoError(t, err)
+		}
+		defer allow(port.AllowedAddressPairs)
+		allow([]ports.AddressPair{})
+		eventually(t, time.Minute, func() error {
+			if answer, err := fromRouter(ofPod(here)); err == nil {
+				return fmt.Errorf("%s answers", answer)
+			}
+			return nil
+		})
+		_, err := fromRouter(ofPod(here))
+		t.Logf("without address pairs: router → pod of %s: %v", here.Spec.NodeName, err)
+		assert.Error(t, err)
+		_, err = fromPod(there, ofPod(here))
+		assert.Error(t, err, "pod → pod")
+		_, err = fromRouter(ofPod(there))
+		assert.NoError(t, err, "another node has its own")
+		allow(port.AllowedAddressPairs)
+		eventually(t, time.Minute, func() error { _, err := fromRouter(ofPod(here)); return err })
+	})
+
+	// Each time that a node leaves or comes the router spreads anew, and moves the connections of that moment to a node that
+	// does not know them.
+	losesNothing := func(t *testing.T, load *load, moves int) {
+		t.Helper()
+		time.Sleep(3 * time.Second)
+		t.Log(load.end())
+		assert.Empty(t, load.lost)
+		assert.LessOrEqual(t, load.broken, moves*loadClients)
+		assert.Zero(t, load.late, "requests that were only answered at a second try: %v", load.why)
+		api.kubectl(t, "rollout", "status", "deployment/hello", "--timeout=90s")
+	}
+	step(t, "a node that is drained loses no request", func(t *testing.T) {
+		const label = "node.kubernetes.io/exclude-from-external-load-balancers"
+		node := here.Spec.NodeName
+		load := router.startLoad("http://" + service)
+		time.Sleep(3 * time.Second)
+		api.kubectl(t, "label", "node", node, label+"=true")
+		left := router.until(t, time.Minute, node+" leaves the announcement", func(r routes) bool {
+			return slices.Equal(r[netip.MustParsePrefix(services)], []string{nodes[there.Spec.NodeName]})
+		})
+		begin := time.Now()
+		api.kubectl(t, "drain", node, "--ignore-daemonsets", "--delete-emptydir-data", "--timeout=120s")
+		drained := time.Since(begin)
+		api.kubectl(t, "uncordon", node)
+		api.kubectl(t, "label", "node", node, label+"-")
+		back := router.until(t, time.Minute, node+" announces again", announced)
+		t.Logf("%s left the announcement %.1f s after it was labelled, was drained after %.1f s more, and back %.1f s after its label was taken off",
+			node, left.Seconds(), drained.Seconds(), back.Seconds())
+		losesNothing(t, load, 2)
+	})
+	step(t, "nor does one that is shut down", func(t *testing.T) {
+		node := there.Spec.NodeName
+		load := router.startLoad("http://" + service)
+		time.Sleep(3 * time.Second)
+		openstack.stop(t, node)
+		openstack.start(t, node)
+		e.waitForMachine(t, node)
+		api.waitForNodes(t, 4, 3*time.Minute)
+		router.until(t, time.Minute, node+" announces again", announced)
+		losesNothing(t, load, 2)
+		eventually(t, time.Minute, func() error {
+			if said := api.kubectl(t, "get", "node", node, "--output", "jsonpath={.spec.unschedulable}"); said != "" {
+				return fmt.Errorf("%s is cordoned: %s", node, said)
+			}
+			return nil
+		})
+	})
+	step(t, "nor do workers that are replaced, one when the other is ready", func(t *testing.T) {
+		load := router.startLoad("http://" + service)
+		time.Sleep(3 * time.Second)
+		e.configure(t, func(text string) string {
+			return strings.Replace(patched(t, "e2e.yaml")(text), `"example.com/disk":"ssd"`, `"example.com/disk":"hdd"`, 1)
+		})
+		begin := time.Now()
+		assert.Contains(t, e.must("up", "--yes", "--skip-preview"), "+-2 replaced")
+		t.Logf("replaced after %.0f s", time.Since(begin).Seconds())
+		losesNothing(t, load, 4)
+		router.until(t, time.Minute, "both workers announce", announced)
+		ready := api.readySince(t)
+		for _, machine := range openstack.machines(t, "e2e") {
+			if machine.Name == "e2e-worker-1" {
+				assert.False(t, ready["e2e-worker-0"].After(machine.Created), "e2e-worker-0 was Ready at %s, and this made at %s", ready["e2e-worker-0"], machine.Created)
+			}
+		}
+	})
+
+	step(t, "a node whose power is cut gets nothing more", func(t *testing.T) {
+		o := cutPower(t, openstack, box, router, here.Spec.NodeName, nodes[here.Spec.NodeName], "http://"+service, func() {
+			eventually(t, 2*time.Minute, func() error {
+				if waiting, err := api.notReady(4); err != nil || waiting == "" {
+					return fmt.Errorf("%s is Ready: %w", here.Spec.NodeName, err)
+				}
+				return nil
+			})
+		})
+		t.Log(o)
+		api.waitForNodes(t, 4, 2*time.Minute)
+		eventually(t, time.Minute, func() error { _, err := fromRouter(whoami(service)); return err })
+	})
+
+	step(t, "a router that is not there, and one with another password, are told of", func(t *testing.T) {
+		const node, file = "e2e-control-plane-0", "/run/nobody.yaml"
+		password := strings.TrimSpace(api.kubectl(t, "get", "secret", "bgp-peers", "--namespace=kube-system", "--output", `jsonpath={.data.peer-10-0-0-1}`))
+		require.NotEmpty(t, password)
+		set := func(password string) {
+			api.kubectl(t, "patch", "secret", "bgp-peers", "--namespace=kube-system", "--patch", `{"data": {"peer-10-0-0-1": "`+password+`"}}`)
+		}
+		told := func(want ...string) {
+			t.Helper()
+			eventually(t, 2*time.Minute, func() error {
+				out := e.on(t, "e2e-worker-0", "journalctl --boot --quiet --output cat --unit bootstrap-report | grep calico-peers: | tail -n 1")
+				for _, text := range want {
+					if !strings.Contains(out, text) {
+						return fmt.Errorf("it tells nothing of %s: %s", text, out)
+					}
+				}
+				return nil
+			})
+		}
+		e.on(t, node, "printf '"+`apiVersion: projectcalico.org/v3\nkind: BGPPeer\nmetadata: {name: nobody}\nspec: {peerIP: 10.0.0.12, asNumber: 65009}\n`+"' >"+file+" && calicoctl apply --filename="+file)
+		set("d3Jvbmc=")
+		router.until(t, time.Minute, "no worker announces", func(r routes) bool { return len(r[netip.MustParsePrefix(services)]) == 0 })
+		told("10.0.0.1:", "10.0.0.12:")
+		t.Log("\n" + e.on(t, "e2e-worker-0", "calicoctl node status"))
+		out := e.must("up", "--yes", "--skip-preview")
+		assert.Regexp(t, `warning: calico-peers: .*10\.0\.0\.1:.*10\.0\.0\.12:`, out)
+		for line := range strings.Lines(out) {
+			if strings.Contains(line, "warning: ") {
+				t.Log(line)
+			}
+		}
+		e.on(t, node, "calicoctl delete --filename="+file)
+		set(password)
+		router.until(t, time.Minute, "both workers announce again", announced)
+		told("done after")
+	})
+}
+
+// outage is what became of a node whose power was cut, in time since then.
+type outage struct {
+	// routes of the router to it were gone, and the last request to a Service was lost.
+	routes, lastLost time.Duration
+	requests         string
+	// back is how long after its cable was put in again the router had its routes again.
+	back time.Duration
+}
+
+func (o outage) String() string {
+	return fmt.Sprintf("the router sent nothing to it %.1f s after its power was cut; the last request to a Service was lost after %.1f s (%s); its routes were back %.1f s after its cable was",
+		o.routes.Seconds(), o.lastLost.Seconds(), o.requests, o.back.Seconds())
+}
+
+// cutPower cuts a machine's power under a load of requests to url, and gives it back when the cluster has noticed.
+func cutPower(t testing.TB, openstack cloud, box, router namespace, machine, address, url string, notice func()) outage {
+	t.Helper()
+	var o outage
+	load := router.startLoad(url)
+	time.Sleep(3 * time.Second)
+	begin := time.Now()
+	openstack.cable(t, box, machine, "down")
+	defer openstack.cable(t, box, machine, "up") // whatever fails
+	o.routes = router.until(t, 5*time.Minute, "the router sends nothing to "+address, func(r routes) bool { return !r.via(address) })
+	notice()
+	time.Sleep(5 * time.Second)
+	o.requests = load.end()
+	o.lastLost = max(0, load.lastLost()-begin.Sub(load.begin))
+	openstack.cable(t, box, machine, "up")
+	o.back = router.until(t, 5*time.Minute, "the router sends to "+address+" again", func(r routes) bool { return r.via(address) })
+	return o
+}
+
+func receive(t *testing.T, from <-chan string) string {
+	t.Helper()
+	select {
+	case value := <-from:
+		return value
+	case <-time.After(10 * time.Second):
+		require.Fail(t, "nobody came")
+		return ""
+	}
+}
+
+// nodeAddresses are the nodes' InternalIPs by their names.
+func (a *api) nodeAddresses(t testing.TB) map[string]string {
+	t.Helper()
+	nodes, err := a.client.CoreV1().Nodes().List(t.Context(), metav1.ListOptions{})
+	require.NoError(t, err)
+	addresses := map[string]string{}
+	for _, node := range nodes.Items {
+		for _, address := range node.Status.Addresses {
+			if address.Type == corev1.NodeInternalIP {
+				addresses[node.Name] = address.Address
+			}
+		}
+	}
+	return addresses
+}
+
+// readySince is when nodes became Ready, by their names.
+func (a *api) readySince(t testing.TB) map[string]time.Time {
+	t.Helper()
+	nodes, err := a.client.CoreV1().Nodes().List(t.Context(), metav1.ListOptions{})
+	require.NoError(t, err)
+	since := map[string]time.Time{}
+	for _, node := range nodes.Items {
+		for _, condition := range node.Status.Conditions {
+			if condition.Type == corev1.NodeReady {
+				since[node.Name] = condition.LastTransitionTime.Time
+			}
+		}
+	}
+	return since
+}
+
+// helloPods are the running pods of hello, by their nodes' names.
+func (a *api) helloPods(t testing.TB) []corev1.Pod {
+	t.Helper()
+	pods, err := a.client.CoreV1().Pods("default").List(t.Context(), metav1.ListOptions{LabelSelector: "app=hello", FieldSelector: "status.phase=Running"})
+	require.NoError(t, err)
+	slices.SortFunc(pods.Items, func(a, b corev1.Pod) int { return strings.Compare(a.Spec.NodeName, b.Spec.NodeName) })
+	return slices.DeleteFunc(pods.Items, func(p corev1.Pod) bool { return p.DeletionTimestamp != nil })
+}

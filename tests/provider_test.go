@@ -1,0 +1,177 @@
+package tests
+
+import (
+	"context"
+	"maps"
+	"testing"
+	"time"
+
+	"github.com/pulumi/pulumi-kubernetes/sdk/v4/go/kubernetes"
+	"github.com/pulumi/pulumi/sdk/v3/go/auto/optpreview"
+	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/yaml"
+
+	"kubernetes-openstack/tests/apiserver"
+)
+
+// objects of a program, by their tokens: kubernetes:core/v1:ConfigMap.
+type objects map[string]string
+
+const (
+	namespaceToken  = "kubernetes:core/v1:Namespace"
+	configMapToken  = "kubernetes:core/v1:ConfigMap"
+	deploymentToken = "kubernetes:apps/v1:Deployment"
+)
+
+// declare declares the objects, the namespace before the others.
+func declare(ctx *pulumi.Context, kubeconfig string, list objects) error {
+	provider, err := kubernetes.NewProvider(ctx, "test", &kubernetes.ProviderArgs{Kubeconfig: pulumi.String(kubeconfig)})
+	if err != nil {
+		return err
+	}
+	options := []pulumi.ResourceOption{pulumi.Provider(provider), pulumi.Timeouts(&pulumi.CustomTimeouts{Create: "8s", Update: "8s"})}
+	for _, token := range []string{namespaceToken, configMapToken, deploymentToken} {
+		text, declared := list[token]
+		if !declared {
+			continue
+		}
+		var o kubernetes.UntypedArgs
+		if err := yaml.Unmarshal([]byte(text), &o); err != nil {
+			return err
+		}
+		r := &pulumi.CustomResourceState{}
+		if err := ctx.RegisterResource(token, "test", o, r, options...); err != nil {
+			return err
+		}
+		options = append(options, pulumi.DependsOn([]pulumi.Resource{r}))
+	}
+	return nil
+}
+
+// TestKubernetesProvider has the real engine and the provider of ours work on a real API server.
+func TestKubernetesProvider(t *testing.T) {
+	api := apiserver.Start(t)
+	list := objects{
+		namespaceToken: `metadata: {name: test}`,
+		configMapToken: `{metadata: {name: a, namespace: test}, data: {key: "1"}}`,
+		deploymentToken: `
+metadata: {name: web, namespace: test}
+spec:
+  replicas: 2
+  selector: {matchLabels: {app: web}}
+  template: {metadata: {labels: {app: web}}, spec: {containers: [{name: web, image: web, ports: [{containerPort: 80}]}]}}`,
+	}
+	s := newStack(t, func(ctx *pulumi.Context) error { return declare(ctx, api.Kubeconfig, list) })
+	// up is what it did to objects: "create", "update", …
+	up := func() map[string]int {
+		t.Helper()
+		preview, err := s.Preview(t.Context())
+		require.NoError(t, err, preview.StdOut)
+		result, err := s.Up(t.Context())
+		require.NoError(t, err, result.StdOut)
+		did := *result.Summary.ResourceChanges
+		delete(did, "same")
+		planned := map[string]int{}
+		for kind, number := range preview.ChangeSummary {
+			if kind != "same" {
+				planned[string(kind)] = number
+			}
+		}
+		assert.Equal(t, planned, did, "the preview")
+		return did
+	}
+	client := api.Client.CoreV1().ConfigMaps("test")
+
+	t.Log("what does not become ready in time is an error with a reason, and remembered")
+	result, err := s.Up(t.Context())
+	require.Error(t, err)
+	assert.Contains(t, result.StdOut+err.Error(), "test/web is not ready after 8s: Available: 0/2")
+	assert.Contains(t, result.StdOut+err.Error(), ": Pending\n")
+	assert.Contains(t, result.StdOut+err.Error(), "more: kubectl --namespace=test describe deployment web")
+
+	t.Log("the next time it is waited for")
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	begin := time.Now()
+	time.AfterFunc(4*time.Second, func() { go api.Run(ctx, "test") })
+	result, err = s.Up(t.Context())
+	require.NoError(t, err, result.StdOut)
+	assert.Greater(t, time.Since(begin), 4*time.Second)
+	assert.Empty(t, up())
+
+	t.Log("an update in place")
+	list[configMapToken] = `{metadata: {name: a, namespace: test}, data: {key: "2"}}`
+	preview, err := s.Preview(t.Context(), optpreview.Diff())
+	require.NoError(t, err)
+	assert.Contains(t, preview.StdOut, `~ key: "1" => "2"`)
+	assert.Equal(t, map[string]int{"update": 1}, up())
+	live, err := client.Get(t.Context(), "a", metav1.GetOptions{})
+	require.NoError(t, err)
+	assert.Equal(t, map[string]string{"key": "2"}, live.Data)
+
+	t.Log("what the server does not change is replaced, and so is what gets another name")
+	before, err := api.Client.AppsV1().Deployments("test").Get(t.Context(), "web", metav1.GetOptions{})
+	require.NoError(t, err)
+	list[deploymentToken] = `
+metadata: {name: web, namespace: test}
+spec:
+  selector: {matchLabels: {app: other}}
+  template: {metadata: {labels: {app: other}}, spec: {containers: [{name: web, image: web}]}}`
+	assert.Equal(t, map[string]int{"replace": 1}, up())
+	after, err := api.Client.AppsV1().Deployments("test").Get(t.Context(), "web", metav1.GetOptions{})
+	require.NoError(t, err)
+	assert.NotEqual(t, before.UID, after.UID)
+	list[configMapToken] = `{metadata: {name: b, namespace: test}, data: {key: "2"}}`
+	did := up()
+	assert.Equal(t, 1, did["replace"], did)
+	_, err = client.Get(t.Context(), "a", metav1.GetOptions{})
+	assert.True(t, apierrors.IsNotFound(err), err)
+
+	t.Log("what somebody else changed is seen by a refresh, and not taken back unless told")
+	live, err = client.Get(t.Context(), "b", metav1.GetOptions{})
+	require.NoError(t, err)
+	live.Data["key"] = "theirs"
+	_, err = client.Update(t.Context(), live, metav1.UpdateOptions{})
+	require.NoError(t, err)
+	assert.Empty(t, up())
+	refresh, err := s.Refresh(t.Context())
+	require.NoError(t, err)
+	assert.Equal(t, 1, (*refresh.Summary.ResourceChanges)["update"], refresh.StdOut)
+	result, err = s.Up(t.Context())
+	require.Error(t, err)
+	assert.Contains(t, result.StdOut+err.Error(), "conflict")
+	list[configMapToken] = `{metadata: {name: b, namespace: test, annotations: {pulumi.com/patchForce: "true"}}, data: {key: "2"}}`
+	assert.Equal(t, map[string]int{"update": 1}, up())
+
+	t.Log("what is not declared any more is deleted")
+	delete(list, configMapToken)
+	assert.Equal(t, map[string]int{"delete": 1}, up())
+	_, err = client.Get(t.Context(), "b", metav1.GetOptions{})
+	assert.True(t, apierrors.IsNotFound(err), err)
+
+	t.Log("a mistake is found by the preview")
+	list[configMapToken] = `{metadata: {name: b, namespace: test}, dota: {key: "2"}}`
+	preview, err = s.Preview(t.Context())
+	require.Error(t, err)
+	assert.Contains(t, preview.StdOut+err.Error(), ".dota: field not declared in schema")
+
+	t.Log("a dead cluster can be previewed, and forgotten")
+	list[configMapToken] = `{metadata: {name: c, namespace: test}}`
+	api.Stop()
+	begin = time.Now()
+	preview, err = s.Preview(t.Context(), optpreview.Diff())
+	require.NoError(t, err)
+	assert.Contains(t, preview.StdOut, "+ kubernetes:core/v1:ConfigMap: (create)")
+	_, err = s.Destroy(t.Context())
+	assert.ErrorContains(t, err, "PULUMI_K8S_DELETE_UNREACHABLE=true")
+	env := maps.Clone(s.Workspace().GetEnvVars())
+	env["PULUMI_K8S_DELETE_UNREACHABLE"] = "true"
+	require.NoError(t, s.Workspace().SetEnvVars(env))
+	_, err = s.Destroy(t.Context())
+	require.NoError(t, err)
+	assert.Less(t, time.Since(begin), time.Minute)
+}

@@ -1,0 +1,286 @@
+//go:build e2e
+
+package tests
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"os/exec"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/ports"
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+
+	"kubernetes-openstack/internal/dirs"
+)
+
+// namespace is a network namespace of devcloud's box, in which this process can dial, listen and run commands as whoever
+// is there does.
+type namespace struct{ file *os.File }
+
+// openNamespace opens the box's own namespace, where the name is empty, or one of those that it has by name.
+func openNamespace(t testing.TB, name string) namespace {
+	t.Helper()
+	var record struct{ Init struct{ PID int } }
+	text, err := os.ReadFile(dirs.State("devcloud", "record.json"))
+	require.NoError(t, err)
+	require.NoError(t, json.Unmarshal(text, &record))
+	path := fmt.Sprintf("/proc/%d/ns/net", record.Init.PID)
+	if name != "" {
+		path = fmt.Sprintf("/proc/%d/root/run/netns/%s", record.Init.PID, name)
+	}
+	file, err := os.Open(path)
+	require.NoError(t, err)
+	t.Cleanup(func() { file.Close() })
+	return namespace{file}
+}
+
+// do runs f in the namespace, in a thread that ends with it. Sockets that f opens stay there, and commands that it runs.
+func (n namespace) do(f func() error) (err error) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		runtime.LockOSThread()
+		if err = unix.Setns(int(n.file.Fd()), unix.CLONE_NEWNET); err == nil {
+			err = f()
+		}
+	}()
+	<-done
+	return err
+}
+
+// ip is iproute2's.
+func (n namespace) ip(args ...string) ([]byte, error) {
+	var out []byte
+	err := n.do(func() (err error) {
+		out, err = exec.Command("ip", args...).Output()
+		return err
+	})
+	return out, err
+}
+
+func (n namespace) dial(ctx context.Context, network, address string) (conn net.Conn, err error) {
+	err = n.do(func() (err error) {
+		conn, err = (&net.Dialer{}).DialContext(ctx, network, address)
+		return err
+	})
+	return conn, err
+}
+
+// get asks over a connection of its own.
+func (n namespace) get(url string, timeout time.Duration) (string, error) {
+	client := http.Client{Timeout: timeout, Transport: &http.Transport{DialContext: n.dial, DisableKeepAlives: true}}
+	response, err := client.Get(url)
+	if err != nil {
+		return "", err
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	if err == nil && response.StatusCode != http.StatusOK {
+		err = errors.New(response.Status)
+	}
+	return strings.TrimSpace(string(body)), err
+}
+
+// accept takes one connection at address, a free port of which it tells, and sends who it came from.
+func (n namespace) accept(t *testing.T, address string) (port int, from <-chan string) {
+	t.Helper()
+	var listener net.Listener
+	require.NoError(t, n.do(func() (err error) {
+		listener, err = net.Listen("tcp", net.JoinHostPort(address, "0"))
+		return err
+	}))
+	t.Cleanup(func() { listener.Close() })
+	seen := make(chan string, 1)
+	go func() {
+		if conn, err := listener.Accept(); err == nil {
+			host, _, _ := net.SplitHostPort(conn.RemoteAddr().String())
+			seen <- host
+			conn.Close()
+		}
+	}()
+	return listener.Addr().(*net.TCPAddr).Port, seen
+}
+
+// routes are the namespace's: next hops by prefix.
+type routes map[netip.Prefix][]string
+
+func (n namespace) routes() (routes, error) {
+	out, err := n.ip("-json", "-4", "route")
+	if err != nil {
+		return nil, err
+	}
+	type hop struct{ Gateway string }
+	var list []struct {
+		hop
+		Dst      string
+		NextHops []hop
+	}
+	if err := json.Unmarshal(out, &list); err != nil {
+		return nil, err
+	}
+	all := routes{}
+	for _, route := range list {
+		prefix, err := netip.ParsePrefix(route.Dst)
+		if address, bad := netip.ParseAddr(route.Dst); err != nil && bad == nil {
+			prefix, err = netip.PrefixFrom(address, 32), nil
+		}
+		if err != nil { // default
+			continue
+		}
+		for _, hop := range append(route.NextHops, route.hop) {
+			if hop.Gateway != "" {
+				all[prefix] = append(all[prefix], hop.Gateway)
+			}
+		}
+		slices.Sort(all[prefix])
+	}
+	return all, nil
+}
+
+// of are the next hops of the packets to an address.
+func (r routes) of(address string) []string {
+	to, longest, hops := netip.MustParseAddr(address), -1, []string(nil)
+	for prefix, via := range r {
+		if prefix.Contains(to) && prefix.Bits() > longest {
+			longest, hops = prefix.Bits(), via
+		}
+	}
+	return hops
+}
+
+// via tells whether any packet is sent to a next hop.
+func (r routes) via(address string) bool {
+	for _, hops := range r {
+		if slices.Contains(hops, address) {
+			return true
+		}
+	}
+	return false
+}
+
+// until waits until the namespace's routes are as wanted, and tells how long that took.
+func (n namespace) until(t testing.TB, timeout time.Duration, what string, wanted func(routes) bool) time.Duration {
+	t.Helper()
+	begin := time.Now()
+	for {
+		now, err := n.routes()
+		require.NoError(t, err)
+		if wanted(now) {
+			return time.Since(begin)
+		}
+		require.Less(t, time.Since(begin), timeout, "%s; the routes are %v", what, now)
+		time.Sleep(50 * time.Millisecond)
+	}
+}
+
+// cable pulls a machine's cable, as a power cut would: nobody says goodbye; or puts it in again.
+func (c cloud) cable(t testing.TB, box namespace, machine, state string) {
+	t.Helper()
+	port := c.port(t, machine)
+	_, err := box.ip("link", "set", ("tap" + port.ID)[:14], state)
+	require.NoError(t, err)
+}
+
+// port is a machine's in Neutron.
+func (c cloud) port(t testing.TB, machine string) ports.Port {
+	t.Helper()
+	pages, err := ports.List(c.clients["network"], ports.ListOpts{Name: machine}).AllPages(context.Background())
+	require.NoError(t, err)
+	found, err := ports.ExtractPorts(pages)
+	require.NoError(t, err)
+	require.Len(t, found, 1)
+	return found[0]
+}
+
+// load is clients in a namespace, each with one small request after the other, each over a connection of its own.
+type load struct {
+	stop     chan struct{}
+	done     sync.WaitGroup
+	mutex    sync.Mutex
+	begin    time.Time
+	answered int
+	// broken and late count connections that were broken off or timed out, and whose requests were answered at a second try;
+	// lost are the times, since begin, of requests that were not answered then, either, and why is the last one's error.
+	broken, late int
+	lost         []time.Duration
+	why          error
+}
+
+const (
+	loadClients = 4
+	// loadTimeout is how long each waits for an answer.
+	loadTimeout = 3 * time.Second
+)
+
+func (n namespace) startLoad(url string) *load {
+	l := &load{stop: make(chan struct{}), begin: time.Now()}
+	for range loadClients {
+		l.done.Go(func() {
+			for {
+				select {
+				case <-l.stop:
+					return
+				case <-time.After(50 * time.Millisecond):
+					l.ask(n, url)
+				}
+			}
+		})
+	}
+	return l
+}
+
+// ask counts. What was not answered is asked for once more, as clients do with what they may ask for twice.
+func (l *load) ask(n namespace, url string) {
+	at := time.Since(l.begin)
+	_, first := n.get(url, loadTimeout)
+	err := first
+	if first != nil {
+		_, err = n.get(url, loadTimeout)
+	}
+	l.mutex.Lock()
+	defer l.mutex.Unlock()
+	switch {
+	case err != nil:
+		l.lost, l.why = append(l.lost, at), err
+	case first == nil:
+		l.answered++
+	case errors.Is(first, syscall.ECONNRESET) || errors.Is(first, io.EOF) || errors.Is(first, io.ErrUnexpectedEOF):
+		l.broken++
+		l.answered++
+	default:
+		l.late, l.why = l.late+1, first
+		l.answered++
+	}
+}
+
+func (l *load) lastLost() time.Duration {
+	l.mutex.Lock()
+	defer l.mutex.Unlock()
+	if len(l.lost) == 0 {
+		return 0
+	}
+	return slices.Max(l.lost)
+}
+
+// end ends it.
+func (l *load) end() string {
+	close(l.stop)
+	l.done.Wait()
+	return fmt.Sprintf("%d requests answered, %d of them at a second try after their connection was broken off, %d after another failure, %d lost (%v)",
+		l.answered, l.broken, l.late, len(l.lost), l.why)
+}
