@@ -10,14 +10,18 @@ ENV = eval "$$(go run ./toolchain env)"; eval "$$(go run ./devcloud env)";
 # how toolchain builds Kubernetes: its tests then compile nothing of it again
 AS_BUILT = GOTOOLCHAIN=$$(sed -n 's/^toolchain //p' go.mod) GOFLAGS=-mod=readonly CGO_ENABLED=0 GOAMD64=v1
 
-.PHONY: help up pulumi-up nodes down destroy preview status test e2e bench host toolchain image cloud
+# fetches the sample as a client outside of the cluster does: the data centre's resolver knows its name from the cluster's
+# own DNS, and the router the way to its ClusterIP over BGP
+REACH_SAMPLE = go run ./devcloud exec router -- curl -sS http://hello.default.svc.cluster.local
+
+.PHONY: help up pulumi-up nodes sample down destroy preview status test e2e bench host toolchain image cloud
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 up: ## a fresh machine to a running cluster: OpenStack in a box, and the stack `dev` on it
 	@phases=""; \
-	for phase in host toolchain cloud pulumi-up nodes; do \
+	for phase in host toolchain cloud pulumi-up nodes sample; do \
 	  begin=$$SECONDS; $(MAKE) --no-print-directory $$phase; phases+="$$(printf '\n  %-10s %5d s' $$phase $$((SECONDS - begin)))"; \
 	done; \
 	printf '\nThe cluster is up:%s\n  %-10s %5d s\n\n' "$$phases" all $$SECONDS
@@ -27,6 +31,9 @@ up: ## a fresh machine to a running cluster: OpenStack in a box, and the stack `
 	@echo "  kubectl --kubeconfig kubeconfig get nodes                       # from this host"
 	@echo "  go run ./devcloud exec $(STACK)-etcd-0 -- etcdctl member list         # any command on any machine"
 	@echo "  make destroy; make down                                         # leaves nothing"
+	@echo
+	@echo "A Service by its cluster name, from the data centre's router:"
+	@echo "  $(REACH_SAMPLE)"
 
 test: host toolchain image ## everything that needs no running OpenStack
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo "gofmt -w the files above"; exit 1; }
@@ -36,9 +43,9 @@ test: host toolchain image ## everything that needs no running OpenStack
 	cd toolchain/kubernetes && $(AS_BUILT) go test -trimpath .
 
 e2e: host toolchain cloud ## the real engine on the real OpenStack, from up to nothing left; then devcloud itself
-	go test -tags e2e -count 1 -p 1 -timeout 40m -v ./tests ./devcloud
+	go test -tags e2e -count 1 -p 1 -timeout 60m -v ./tests ./devcloud
 
-bench: host toolchain cloud ## seconds from nothing to Ready nodes, beside a cluster that kubeadm builds on the same machines
+bench: host toolchain cloud ## seconds from nothing to Ready nodes, beside a cluster that kubeadm builds on the same machines; and the network's
 	go test -tags e2e -run '^$$' -bench . -benchtime 1x -timeout 40m -v ./tests
 
 preview: ## what `up` would change; needs no network
@@ -73,3 +80,10 @@ pulumi-up:
 
 nodes: # `up` has waited for them
 	@$(ENV) kubectl --kubeconfig <(pulumi stack output --stack $(STACK) --show-secrets kubeconfig) get nodes --output wide
+
+sample: # ends when it can be reached
+	@$(ENV) kubeconfig=$$(pulumi stack output --stack $(STACK) --show-secrets kubeconfig); \
+	kubectl --kubeconfig <(echo "$$kubeconfig") apply --filename tests/testdata/hello.yaml; \
+	kubectl --kubeconfig <(echo "$$kubeconfig") rollout status deployment/hello --timeout 120s
+	@$(REACH_SAMPLE) --no-show-error --fail --max-time 5 --retry 60 --retry-delay 1 --retry-all-errors || \
+		{ echo "the Service hello cannot be reached by its name from the router"; exit 1; }
