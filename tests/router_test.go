@@ -207,7 +207,9 @@ func (c cloud) port(t testing.TB, machine string) ports.Port {
 	return found[0]
 }
 
-// load is clients in a namespace, each with one small request after the other, each over a connection of its own.
+// load is clients in a namespace, each with one small request after the other, each over a connection of its own. They are
+// beyond the router: what Linux sends without a socket, as the last ACK of a connection that it closed, takes another of the
+// next hops, so a router is no fair client of its own routes.
 type load struct {
 	stop     chan struct{}
 	done     sync.WaitGroup
