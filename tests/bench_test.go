@@ -68,8 +68,7 @@ func timeCluster(b *testing.B, project string) (moments, map[string]int) {
 func (e *engine) logs(machines []servers.Server) string {
 	var all strings.Builder
 	for _, m := range machines {
-		out, err := e.shell(`exec go run ./devcloud exec "$1" -- journalctl --no-pager --lines 60 -u artifacts -u etcd -u containerd -u kubeadm -u kubelet`,
-			m.Name).CombinedOutput()
+		out, err := e.ssh(m.Name, "journalctl --no-pager --lines 60 -u artifacts -u etcd -u containerd -u kubeadm -u kubelet").CombinedOutput()
 		fmt.Fprintf(&all, "%s: %v\n%s\n", m.Name, err, out)
 	}
 	return all.String()

@@ -6,6 +6,8 @@ import (
 	"bufio"
 	"encoding/json"
 	"fmt"
+	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -159,7 +161,7 @@ func TestLife(t *testing.T) {
 		begin := time.Now()
 		for _, name := range machines {
 			eventually(t, 3*time.Minute, func() error {
-				out, err := e.shell(`exec go run ./devcloud exec "$1" -- "$2"`, name, bootID).CombinedOutput()
+				out, err := e.ssh(name, bootID).CombinedOutput()
 				if err == nil && string(out) == boots[name] {
 					err = fmt.Errorf("%s has not rebooted yet", name)
 				}
@@ -218,7 +220,18 @@ func (e *engine) run(t testing.TB, line string, args ...string) string {
 // on runs a command on a machine.
 func (e *engine) on(t testing.TB, machine, command string) string {
 	t.Helper()
-	return e.run(t, `exec go run ./devcloud exec "$1" -- "$2"`, machine, command)
+	out, err := e.ssh(machine, command).CombinedOutput()
+	require.NoError(t, err, "%s: %s\n%s", machine, command, out)
+	return string(out)
+}
+
+// ssh is a command on a machine. devcloud is built once for it: tests that wait run hundreds.
+func (e *engine) ssh(machine, command string) *exec.Cmd {
+	if e.devcloud == "" {
+		e.devcloud = filepath.Join(e.t.TempDir(), "devcloud")
+		e.run(e.t, `go build -o "$1" ./devcloud`, e.devcloud)
+	}
+	return e.shell(`exec "$1" exec "$2" -- "$3"`, e.devcloud, machine, command)
 }
 
 // killDuring runs pulumi and kills the engine, with no chance to clean up, once it prints the line.
@@ -247,8 +260,7 @@ const bootID = "cat /proc/sys/kernel/random/boot_id"
 func (e *engine) waitForMachine(t testing.TB, name string) {
 	t.Helper()
 	eventually(t, 3*time.Minute, func() error {
-		out, err := e.shell(`exec go run ./devcloud exec "$1" -- "journalctl --boot --quiet --output cat --unit bootstrap-report"`,
-			name).CombinedOutput()
+		out, err := e.ssh(name, "journalctl --boot --quiet --output cat --unit bootstrap-report").CombinedOutput()
 		var last string // but for what a machine that is ready may say
 		for line := range strings.Lines(string(out)) {
 			if !strings.Contains(line, ": notice: ") && !strings.Contains(line, ": done after ") {
@@ -268,7 +280,7 @@ func (e *engine) waitForEtcd(t *testing.T) {
 	begin := time.Now()
 	var out string
 	for time.Since(begin) < 2*time.Minute {
-		health, err := e.shell("go run ./devcloud exec e2e-etcd-0 -- etcdctl endpoint health --cluster").CombinedOutput()
+		health, err := e.ssh("e2e-etcd-0", "etcdctl endpoint health --cluster").CombinedOutput()
 		out = string(health)
 		if err == nil && strings.Count(out, "is healthy") == 3 {
 			t.Logf("healthy after %.0f s", time.Since(begin).Seconds())

@@ -21,6 +21,8 @@ type engine struct {
 	project string // its folder, in the repository's root
 	stack   string
 	env     []string
+	// devcloud is the command, once it is built.
+	devcloud string
 }
 
 // newEngine makes a stack of the repository's own project; see newProjectEngine.
