@@ -18,11 +18,13 @@ import (
 	"kubernetes-openstack/cluster"
 )
 
-// BenchmarkNetwork makes a cluster and prints what the data centre's router and its clients see of its nodes' coming and
-// going, how many questions its DNS answers them, and how many BGP sessions a large one has. Run it with -benchtime 1x.
+// BenchmarkNetwork makes a cluster, whose control planes are route reflectors, and prints what the data centre's router and
+// its clients see of its nodes' coming and going, how many questions its DNS answers them, and how many BGP sessions a large
+// one has. Run it with -benchtime 1x.
 func BenchmarkNetwork(b *testing.B) {
 	const name = "bench"
-	e := newEngine(b, name, cloudEnv, patched(b, "e2e.yaml"))
+	edit := func(text string) string { return patched(b, "reflectors.yaml")(patched(b, "e2e.yaml")(text)) }
+	e := newEngine(b, name, cloudEnv, edit)
 	openstack := connect(b, e.getenv("OS_CLIENT_CONFIG_FILE"))
 	openstack.sweep(b, name) // what a run left that was killed
 	b.Cleanup(func() { openstack.sweep(b, name) })
@@ -50,6 +52,12 @@ func BenchmarkNetwork(b *testing.B) {
 
 	api.apply(b, "hello.yaml")
 	api.kubectl(b, "rollout", "status", "deployment/hello", "--timeout=90s")
+	config, err := cluster.Decode(name, edited(b, "../Pulumi.dev.yaml", edit)["kubernetes-openstack:cluster"])
+	require.NoError(b, err)
+	require.Equal(b, cluster.NewPlan(config).Sessions(), e.sessions(b, nodes))
+	pods := api.helloPods(b)
+	require.Len(b, pods, 2)
+	api.kubectl(b, "exec", pods[0].Name, "--", "timeout", "2", "wget", "-q", "-O-", pods[1].Status.PodIP+":8080")
 	const worker = name + "-worker-0"
 	address := nodes[worker]
 	openstack.stop(b, worker)
@@ -106,6 +114,27 @@ func sessions(b *testing.B) (mesh, reflected cluster.Sessions) {
 	mesh = cluster.NewPlan(c).Sessions()
 	c.BGP.RouteReflectors = string(cluster.RoleControlPlane)
 	return mesh, cluster.NewPlan(c).Sessions()
+}
+
+// sessions are those that the nodes' BIRDs have, by way of route reflectors and with the router.
+func (e *engine) sessions(t testing.TB, nodes map[string]string) cluster.Sessions {
+	t.Helper()
+	var found cluster.Sessions
+	ends := 0
+	for node := range nodes {
+		names := strings.Fields(e.on(t, node, `birdcl show protocols | awk '$2 == "BGP" && $6 == "Established" { print $1 }'`))
+		found.Most = max(found.Most, len(names))
+		for _, name := range names {
+			require.NotContains(t, name, "Mesh_", node)
+			if strings.HasSuffix(name, "_"+strings.ReplaceAll(routerAddress, ".", "_")) {
+				found.Total++
+			} else {
+				ends++
+			}
+		}
+	}
+	found.Total += ends / 2
+	return found
 }
 
 // booted is when a machine's systemd began.

@@ -47,7 +47,7 @@ func stackConfig(t testing.TB, file string) map[string]string {
 }
 
 // edited is a stack's file with edit applied to its text.
-func edited(t *testing.T, file string, edit func(string) string) map[string]string {
+func edited(t testing.TB, file string, edit func(string) string) map[string]string {
 	t.Helper()
 	text, err := os.ReadFile(file)
 	require.NoError(t, err)
