@@ -455,7 +455,7 @@ func (c *cloud) boot(name string) *instance {
 	c.made(port.ID, server.ID)
 	i := &instance{c, server.ID, port.ID, port.FixedIPs[0].IPAddress}
 	c.later(func(context.Context) error { i.delete(); return nil })
-	for end := time.Now().Add(60 * time.Second); time.Now().Before(end); time.Sleep(500 * time.Millisecond) {
+	for end := time.Now().Add(3 * time.Minute); time.Now().Before(end); time.Sleep(500 * time.Millisecond) {
 		server, err := servers.Get(ctx, c.compute, server.ID).Extract()
 		if err != nil || server.Status == "ERROR" {
 			c.Errorf("%s: %v %+v", name, err, server.Fault)
@@ -472,7 +472,7 @@ func (c *cloud) boot(name string) *instance {
 
 func (i *instance) delete() {
 	err := servers.Delete(context.Background(), i.compute, i.ID).ExtractErr()
-	for end := time.Now().Add(60 * time.Second); err == nil && time.Now().Before(end); time.Sleep(500 * time.Millisecond) {
+	for end := time.Now().Add(3 * time.Minute); err == nil && time.Now().Before(end); time.Sleep(500 * time.Millisecond) {
 		_, err = servers.Get(context.Background(), i.compute, i.ID).Extract()
 	}
 	if !gophercloud.ResponseCodeIs(err, 404) {

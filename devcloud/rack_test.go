@@ -166,7 +166,7 @@ func rackWorks(t *testing.T) {
 	r1, r2 := rackMachines[0], rackMachines[1]
 
 	for _, m := range both {
-		inside(t, m.name, "for i in $(seq 60); do systemctl is-system-running | grep -qE 'running|degraded' && break; sleep 1; done")
+		inside(t, m.name, "for i in $(seq 180); do ip -brief -4 address show eth0 | grep -q / && systemctl is-system-running | grep -qE 'running|degraded' && break; sleep 1; done")
 		require.Contains(t, inside(t, m.name, "ip -brief -4 address show eth0"), m.address+"/24")
 		require.Contains(t, inside(t, m.name, "ip route show default"), rackGateway)
 		inside(t, m.name, "curl -sf --retry 10 --retry-all-errors http://"+externalGateway+"/registry.example/v2/") // beyond the router

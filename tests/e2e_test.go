@@ -160,7 +160,7 @@ func TestLife(t *testing.T) {
 		}
 		begin := time.Now()
 		for _, name := range machines {
-			eventually(t, 3*time.Minute, func() error {
+			eventually(t, 5*time.Minute, func() error {
 				out, err := e.ssh(name, bootID).CombinedOutput()
 				if err == nil && string(out) == boots[name] {
 					err = fmt.Errorf("%s has not rebooted yet", name)
@@ -259,7 +259,7 @@ const bootID = "cat /proc/sys/kernel/random/boot_id"
 // waitForMachine waits until the machine says that all of its steps are done, since it booted.
 func (e *engine) waitForMachine(t testing.TB, name string) {
 	t.Helper()
-	eventually(t, 3*time.Minute, func() error {
+	eventually(t, 5*time.Minute, func() error {
 		out, err := e.ssh(name, "journalctl --boot --quiet --output cat --unit bootstrap-report").CombinedOutput()
 		var last string // but for what a machine that is ready may say
 		for line := range strings.Lines(string(out)) {
