@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/gophercloud/gophercloud/v2"
 	"github.com/gophercloud/gophercloud/v2/openstack"
@@ -22,7 +23,8 @@ const (
 	password    = "devcloud" // everybody's: the APIs are this machine's own
 )
 
-// catalogue is what Keystone tells its clients, itself excepted. The addresses are the same on the host and in the box.
+// catalogue is what Keystone tells its clients, itself excepted. The addresses are the same on the host and in the box;
+// internal endpoints are those that instances reach, at externalGateway.
 var catalogue = []struct{ Name, Type, URL string }{
 	{"nova", "compute", "http://127.0.0.1:8774/v2.1"},
 	{"placement", "placement", "http://127.0.0.1:8778"},
@@ -36,8 +38,14 @@ var catalogue = []struct{ Name, Type, URL string }{
 var serviceUsers = []string{"glance", "placement", "nova", "neutron", "cinder"}
 
 // ports are those that the box has of 127.0.0.1, in order: the APIs', and the proxy's.
-func ports() (found []int) {
-	found = append(found, proxyPort)
+func ports() []int {
+	found := append(apiPorts(), proxyPort)
+	slices.Sort(found)
+	return found
+}
+
+// apiPorts are the APIs'.
+func apiPorts() (found []int) {
 	urls := []string{identityURL}
 	for _, service := range catalogue {
 		urls = append(urls, service.URL)
@@ -50,7 +58,6 @@ func ports() (found []int) {
 			found = append(found, port)
 		}
 	}
-	slices.Sort(found)
 	return found
 }
 
@@ -80,8 +87,12 @@ func createCatalogue(ctx context.Context) error {
 		}
 		for _, availability := range []gophercloud.Availability{gophercloud.AvailabilityPublic,
 			gophercloud.AvailabilityInternal, gophercloud.AvailabilityAdmin} {
+			address := entry.URL
+			if availability == gophercloud.AvailabilityInternal {
+				address = strings.Replace(address, "127.0.0.1", externalGateway, 1)
+			}
 			_, err := endpoints.Create(ctx, identity, endpoints.CreateOpts{Name: entry.Name, ServiceID: service.ID,
-				Region: region, Availability: availability, URL: entry.URL}).Extract()
+				Region: region, Availability: availability, URL: address}).Extract()
 			if err != nil {
 				return fmt.Errorf("create endpoint of %s: %w", entry.Name, err)
 			}

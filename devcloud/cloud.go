@@ -111,10 +111,8 @@ func createVolumeType(ctx context.Context, client *gophercloud.ProviderClient) e
 	if err != nil {
 		return err
 	}
-	_, err = volumetypes.Create(ctx, storage, volumetypes.CreateOpts{Name: "nfs",
-		ExtraSpecs: map[string]string{"volume_backend_name": "nfs"}}).Extract()
-	if err != nil {
-		return fmt.Errorf("create volume type nfs: %w", err)
+	if _, err = volumetypes.Create(ctx, storage, volumetypes.CreateOpts{Name: "standard"}).Extract(); err != nil {
+		return fmt.Errorf("create volume type standard: %w", err)
 	}
 	return nil
 }

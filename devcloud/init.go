@@ -25,9 +25,9 @@ import (
 //go:embed etc
 var configs embed.FS
 
-// drivers is Nova's compute driver, and what belongs to it.
+// drivers are Nova's compute driver, with what belongs to it, and Cinder's.
 //
-//go:embed nova
+//go:embed nova cinder
 var drivers embed.FS
 
 // The first process changes namespaces and executes itself again in its first thread. In another one, the first would
@@ -94,6 +94,13 @@ func initialize2(argument string) error {
 	mirror, err := net.Listen("tcp", mirrorAddress)
 	if err != nil {
 		return err
+	}
+	for _, port := range apiPorts() { // as instances reach the APIs: the catalogue's internal endpoints
+		listener, err := net.Listen("tcp", net.JoinHostPort(externalGateway, strconv.Itoa(port)))
+		if err != nil {
+			return err
+		}
+		go forward(listener, net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
 	}
 	go http.Serve(mirror, mirrorHandler(os.DirFS("/srv/mirror")))
 
@@ -231,11 +238,10 @@ func (b Box) configure() error {
 	if err := unpack(configs, "etc", "/etc"); err != nil {
 		return err
 	}
-	if err := unpack(drivers, "nova", "/opt/devcloud/nova"); err != nil {
+	if err := unpack(drivers, ".", "/opt/devcloud"); err != nil {
 		return err
 	}
 	for link, target := range map[string]string{
-		"/sbin/mount.nfs":          "/etc/devcloud/mount.nfs",
 		"/usr/local/sbin/ebtables": "/opt/devcloud/nova/ebtables",
 	} {
 		if err := os.MkdirAll(filepath.Dir(link), 0o755); err != nil {

@@ -15,6 +15,7 @@ import (
 
 	"github.com/gophercloud/gophercloud/v2"
 	"github.com/gophercloud/gophercloud/v2/openstack"
+	"github.com/gophercloud/gophercloud/v2/openstack/blockstorage/v3/snapshots"
 	"github.com/gophercloud/gophercloud/v2/openstack/blockstorage/v3/volumes"
 	"github.com/gophercloud/gophercloud/v2/openstack/compute/v2/attachinterfaces"
 	"github.com/gophercloud/gophercloud/v2/openstack/compute/v2/flavors"
@@ -47,7 +48,7 @@ func TestInstances(t *testing.T) {
 	c := connect(t)
 	c.createNetwork()
 	c.createKeyPair()
-	volume := c.createVolume()
+	volume := c.createVolume(volumes.CreateOpts{Size: 1})
 
 	var a, b *instance
 	c.step("boot", func() {
@@ -123,6 +124,43 @@ func TestInstances(t *testing.T) {
 		b.detach(volume)
 		b.attach(volume)
 		require.Equal(t, "kept", b.run("mount "+disk+" /mnt && cat /mnt/file"))
+	})
+
+	c.step("volume grows while it is in use", func() {
+		storage := *c.storage
+		storage.Microversion = "3.42"
+		require.NoError(t, volumes.ExtendSize(t.Context(), &storage, volume, volumes.ExtendSizeOpts{NewSize: 2}).ExtractErr())
+		c.untilVolume(volume, "in-use")
+		require.Eventually(t, func() bool { return b.run("blockdev --getsize64 "+disk) == "2147483648" }, 20*time.Second, 200*time.Millisecond)
+		// resize2fs of a mounted filesystem needs a capability that not every host has (CAP_SYS_RESOURCE)
+		b.run("umount /mnt; e2fsck -fy " + disk + " || [ $? -eq 1 ]; resize2fs " + disk + " && mount " + disk + " /mnt")
+		require.Greater(t, b.run("df --output=size -k /mnt | tail -n 1"), "1900000")
+	})
+
+	c.step("snapshot and copy of a volume in use, and a volume of another zone", func() {
+		sum := b.run("head -c 50M /dev/urandom > /mnt/random && sync && cd /mnt && sha256sum random")
+		begin := time.Now()
+		snapshot := c.createSnapshot(volume)
+		t.Logf("snapshot: %.1f s", time.Since(begin).Seconds())
+		b.run("rm /mnt/random && sync")
+		begin = time.Now()
+		restored := c.createVolume(volumes.CreateOpts{Size: 3, SnapshotID: snapshot})
+		t.Logf("volume of it: %.1f s", time.Since(begin).Seconds())
+		copied := c.createVolume(volumes.CreateOpts{Size: 3, SourceVolID: restored})
+		archived := c.createVolume(volumes.CreateOpts{Size: 1, AvailabilityZone: "archive"})
+		for volume, want := range map[string]string{restored: sum, copied: sum, archived: ""} {
+			disk := "/dev/disk/by-id/virtio-" + volume[:20]
+			a.attach(volume)
+			if want != "" {
+				require.Equal(t, want, a.run("mount "+disk+" /mnt && cd /mnt && sha256sum random"))
+				require.Equal(t, "3221225472", a.run("blockdev --getsize64 "+disk))
+				a.run("umount /mnt")
+			}
+			a.detach(volume)
+		}
+		found, err := volumes.Get(t.Context(), c.storage, archived).Extract()
+		require.NoError(t, err)
+		require.Equal(t, "archive", found.AvailabilityZone)
 	})
 
 	c.step("interface", func() {
@@ -367,8 +405,9 @@ func (c *cloud) createKeyPair() {
 	c.later(func(ctx context.Context) error { return keypairs.Delete(ctx, c.compute, "e2e", nil).ExtractErr() })
 }
 
-func (c *cloud) createVolume() string {
-	volume, err := volumes.Create(c.Context(), c.storage, volumes.CreateOpts{Name: "e2e", Size: 1}, nil).Extract()
+func (c *cloud) createVolume(opts volumes.CreateOpts) string {
+	opts.Name = "e2e"
+	volume, err := volumes.Create(c.Context(), c.storage, opts, nil).Extract()
 	require.NoError(c, err)
 	c.later(func(ctx context.Context) error {
 		if err := c.waitForVolume(ctx, volume.ID, "available"); err != nil {
@@ -382,6 +421,25 @@ func (c *cloud) createVolume() string {
 }
 
 // untilVolume waits for a volume's status.
+// createSnapshot makes one of a volume, which may be in use.
+func (c *cloud) createSnapshot(volume string) string {
+	snapshot, err := snapshots.Create(c.Context(), c.storage, snapshots.CreateOpts{VolumeID: volume, Name: "e2e", Force: true}).Extract()
+	require.NoError(c, err)
+	c.later(func(ctx context.Context) error {
+		if err := snapshots.Delete(ctx, c.storage, snapshot.ID).ExtractErr(); err != nil {
+			return err
+		}
+		for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(200 * time.Millisecond) {
+			if _, err := snapshots.Get(ctx, c.storage, snapshot.ID).Extract(); err != nil {
+				return err
+			}
+		}
+		return fmt.Errorf("snapshot %s is still there", snapshot.ID)
+	})
+	require.NoError(c, snapshots.WaitForStatus(c.Context(), c.storage, snapshot.ID, "available"))
+	return snapshot.ID
+}
+
 func (c *cloud) untilVolume(id, status string) {
 	require.NoError(c, c.waitForVolume(c.Context(), id, status))
 }

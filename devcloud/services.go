@@ -60,7 +60,7 @@ func services(compute string) []Service {
 			keystone-manage fernet_setup --keystone-user root --keystone-group root
 			keystone-manage credential_setup --keystone-user root --keystone-group root
 			keystone-manage bootstrap --bootstrap-password devcloud --bootstrap-region-id RegionOne \
-				--bootstrap-admin-url http://127.0.0.1:5000/v3 --bootstrap-internal-url http://127.0.0.1:5000/v3 \
+				--bootstrap-admin-url http://127.0.0.1:5000/v3 --bootstrap-internal-url http://` + externalGateway + `:5000/v3 \
 				--bootstrap-public-url http://127.0.0.1:5000/v3`},
 		{Name: "neutron-db", Only: onMigrate, Job: true, After: []string{"keystone-db"},
 			Command: `neutron-db-manage` + neutronConfig + ` --config-file /etc/neutron/ml2.ini upgrade head`},
@@ -108,7 +108,7 @@ func services(compute string) []Service {
 		{Name: "cinder-scheduler", After: needs("cinder-db"),
 			Command: `exec cinder-scheduler` + cinderConfig},
 		{Name: "cinder-volume", After: needs("cinder-db"), Command: `
-			mkdir -p /var/lib/cinder/share
+			export PYTHONPATH=/opt/devcloud/cinder # its driver
 			exec cinder-volume` + cinderConfig},
 
 		// An agent that starts before its server waits longer than it would have to.

@@ -19,7 +19,7 @@ import (
 // snapshotPath is where the cache has the snapshot that this root filesystem, these configurations and these services
 // make.
 func snapshotPath(rootfs string) (string, error) {
-	madeBy := []string{filepath.Base(rootfs), fmt.Sprint(catalogue)}
+	madeBy := []string{filepath.Base(rootfs), fmt.Sprint(catalogue, externalGateway)}
 	for _, service := range services("fake") { // these are the same with all drivers
 		if service.Only == onFirst || service.Only == onMigrate {
 			madeBy = append(madeBy, service.Command)

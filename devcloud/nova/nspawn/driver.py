@@ -40,7 +40,8 @@ class NspawnDriver(driver.ComputeDriver):
     """See the module. What each method is for, ComputeDriver tells."""
 
     capabilities = dict(
-        driver.ComputeDriver.capabilities, supports_attach_interface=True, supports_image_type_raw=True)
+        driver.ComputeDriver.capabilities, supports_attach_interface=True, supports_image_type_raw=True,
+        supports_extend_volume=True)
 
     def init_host(self, host):
         os.makedirs(CONF.instances_path, exist_ok=True)
@@ -165,6 +166,9 @@ class NspawnDriver(driver.ComputeDriver):
 
     def detach_volume(self, context, connection_info, instance, mountpoint, encryption=None):
         volume.detach(Machine(instance.uuid), connection_info)
+
+    def extend_volume(self, context, connection_info, instance, requested_size):
+        volume.grow(Machine(instance.uuid), connection_info)
 
     def get_volume_connector(self, instance):
         return {'ip': CONF.my_block_storage_ip, 'initiator': 'nspawn', 'host': CONF.host, 'multipath': False}

@@ -1,4 +1,4 @@
-"""Volumes of a machine: files that os-brick connects, as loop devices.
+"""Volumes of a machine: files that Cinder has here, as loop devices.
 
 A loop device belongs to no namespace: it would outlive the box. So each is made to end with the last process that has
 it open, and a holder, a sleeping process, has it open as long as the volume is attached.
@@ -13,14 +13,10 @@ import re
 import signal
 import struct
 
-from nova import conf
-from nova import utils
 from nova.virt.nspawn.command import run
 from nova.virt.nspawn.machine import wait
-from os_brick.initiator import connector
 from oslo_log import log
 
-CONF = conf.CONF
 LOG = log.getLogger(__name__)
 
 TMPFILES = 'nova-volumes.conf'
@@ -35,8 +31,7 @@ def attach(machine, connection_info, device):
     volumes, volume_id = _load(machine), _volume_id(connection_info)
     if volume_id in volumes and _is_held(volumes[volume_id]):
         return
-    path = _brick(connection_info).connect_volume(connection_info['data'])['path']
-    loop = run('losetup', '--find', '--show', path).strip()
+    loop = run('losetup', '--find', '--show', connection_info['data']['device_path']).strip()
     holder = int(run('setsid', '--fork', 'sh', '-c', HOLDER, 'sh', loop))
     volumes[volume_id] = {'device': device, 'loop': loop, 'holder': holder}
     _save(machine, volumes)
@@ -53,7 +48,11 @@ def detach(machine, connection_info):
             machine.enter('rm', '-f', volume['device'], _link(volume_id))
         _release(volume)
         _save(machine, volumes)
-    _brick(connection_info).disconnect_volume(connection_info['data'], None)
+
+
+def grow(machine, connection_info):
+    """Have a machine see how large a volume is that has grown."""
+    run('losetup', '--set-capacity', _load(machine)[_volume_id(connection_info)]['loop'])
 
 
 def detach_all(machine):
@@ -68,12 +67,6 @@ def _volume_id(connection_info):
 
 def _link(volume_id):
     return '/dev/disk/by-id/virtio-' + volume_id[:20]
-
-
-def _brick(connection_info):
-    return connector.InitiatorConnector.factory(
-        connection_info['driver_volume_type'], utils.get_root_helper(), conn=connection_info['data'],
-        nfs_mount_point_base=os.path.join(CONF.state_path, 'mnt'))
 
 
 def _load(machine):
