@@ -7,7 +7,7 @@ SHELL := /bin/bash
 # what a shell needs to run `pulumi` against devcloud
 ENV = eval "$$(go run ./toolchain env)"; eval "$$(go run ./devcloud env)";
 
-# how toolchain builds Kubernetes: its tests then compile nothing of it again
+# how toolchain builds: tests then compile nothing of that again
 AS_BUILT = GOTOOLCHAIN=$$(sed -n 's/^toolchain //p' go.mod) GOFLAGS=-mod=readonly CGO_ENABLED=0 GOAMD64=v1
 
 # fetches the sample as a client outside of the cluster does: the data centre's resolver knows its name from the cluster's
@@ -41,6 +41,7 @@ test: host toolchain image ## everything that needs no running OpenStack
 	go test ./...
 	cd toolchain/plugins && go test ./...
 	cd toolchain/kubernetes && $(AS_BUILT) go test -trimpath .
+	cd toolchain/storage && $(AS_BUILT) go test -trimpath ./...
 
 e2e: host toolchain cloud ## the real engine on the real OpenStack, from up to nothing left; then devcloud itself
 	go test -tags e2e -count 1 -p 1 -timeout 60m -v ./tests ./devcloud

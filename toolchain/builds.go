@@ -29,7 +29,8 @@ type programs struct {
 // parts is the folder, in a build's, of what is only a part of its archive or images. It goes when they are made.
 const parts = "parts"
 
-var builds = []build{pulumi, plugins, etcd, kubernetes, containerd, runc, cni, calico, coredns, images}
+var builds = []build{pulumi, plugins, etcd, kubernetes, containerd, runc, cni, calico, coredns, images,
+	openstack, provisioner, attacher, resizer, snapshotter, registrar, livenessprobe, sanity}
 
 const pulumiVersion = "github.com/pulumi/pulumi/sdk/v3/go/common/version.Version={version}"
 
@@ -353,4 +354,96 @@ var images = build{
 			command: []string{"sh"},
 		},
 	},
+}
+
+const openstackModule = "k8s.io/cloud-provider-openstack"
+
+// openstack is what makes a cluster's nodes and volumes OpenStack's instances and volumes.
+var openstack = build{
+	name:  "cloud-provider-openstack",
+	place: linkMirror,
+	programs: []programs{{
+		module: "storage",
+		packages: map[string]string{
+			"openstack-cloud-controller-manager": openstackModule + "/cmd/openstack-cloud-controller-manager",
+			"cinder-csi-plugin":                  openstackModule + "/cmd/cinder-csi-plugin",
+		},
+		folder:    parts,
+		versionOf: openstackModule,
+		stamps: []string{
+			openstackModule + "/pkg/version.Version=v{version}",
+			"k8s.io/component-base/version.gitVersion=v{version}",
+		},
+	}},
+	images: []image{
+		{
+			name:    "registry.k8s.io/provider-os/openstack-cloud-controller-manager:v{version}",
+			folder:  "bin",
+			files:   []string{parts + "/openstack-cloud-controller-manager"},
+			command: []string{"/bin/openstack-cloud-controller-manager"},
+		},
+		{
+			name:    "registry.k8s.io/provider-os/cinder-csi-plugin:v{version}",
+			root:    "cinder-csi-plugin",
+			folder:  "usr/bin", // which Debian's /bin is a link to
+			files:   []string{parts + "/cinder-csi-plugin"},
+			command: []string{"/bin/cinder-csi-plugin"},
+		},
+	},
+}
+
+const csiModule = "github.com/kubernetes-csi/"
+
+// What runs beside a CSI driver, and the controller of snapshots.
+var (
+	provisioner   = sidecars("external-provisioner/v5", "csi-provisioner")
+	attacher      = sidecars("external-attacher/v4", "csi-attacher")
+	resizer       = sidecars("external-resizer", "csi-resizer")
+	snapshotter   = sidecars("external-snapshotter/v8", "csi-snapshotter", "snapshot-controller")
+	registrar     = standIn("csi-node-driver-registrar", "2.15.0")
+	livenessprobe = standIn("livenessprobe", "2.17.0")
+)
+
+// sidecars is the build of a module's programs by the CSI community's habits: an image of each, which has its name.
+func sidecars(module string, names ...string) build {
+	p := programs{
+		module:    "storage",
+		packages:  map[string]string{},
+		folder:    parts,
+		versionOf: csiModule + module,
+		stamps:    []string{"main.version=v{version}"},
+	}
+	b := build{name: names[0], place: linkMirror}
+	for _, name := range names {
+		p.packages[name] = csiModule + module + "/cmd/" + name
+		b.images = append(b.images, image{
+			name:       "registry.k8s.io/sig-storage/" + name + ":v{version}",
+			files:      []string{parts + "/" + name},
+			entrypoint: []string{"/" + name},
+		})
+	}
+	b.programs = []programs{p}
+	return b
+}
+
+// standIn is the build of a program of ours, in place of a sidecar that the module proxy refuses; the version is the one
+// that cloud-provider-openstack's manifests name.
+func standIn(name, version string) build {
+	b := sidecars("csi-lib-utils", name)
+	b.programs[0].packages[name] = "./" + name
+	b.programs[0].version = version
+	return b
+}
+
+// sanity is the CSI community's test of a driver, a file of the mirror that tests run on a machine.
+var sanity = build{
+	name:  "csi-sanity",
+	place: linkMirror,
+	programs: []programs{{
+		module:    "storage",
+		packages:  map[string]string{"csi-sanity": "./csi-sanity"},
+		folder:    "devcloud.test", // no upstream has this name
+		versionOf: csiModule + "csi-test/v5",
+		stamps:    []string{"main.version=v{version}"},
+	}},
 }

@@ -1,0 +1,147 @@
+package main
+
+import (
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"kubernetes-openstack/internal/dirs"
+	"kubernetes-openstack/internal/progress"
+)
+
+// storage is all builds of the module storage.
+var storage = []build{openstack, provisioner, attacher, resizer, snapshotter, registrar, livenessprobe, sanity}
+
+// The images have the tags that cloud-provider-openstack's manifests name: but for csi-attacher, of which the module
+// proxy refuses that release.
+func TestStorageHasTheTagsOfTheManifests(t *testing.T) {
+	module, err := openstack.programs[0].moduleDir(".")
+	require.NoError(t, err)
+	named := map[string]string{} // tags by name
+	for _, pattern := range []string{"controller-manager/*.yaml", "cinder-csi-plugin/*.yaml"} {
+		files, err := filepath.Glob(filepath.Join(module, "manifests", pattern))
+		require.NoError(t, err)
+		for _, file := range files {
+			text, err := os.ReadFile(file)
+			require.NoError(t, err)
+			for _, match := range regexp.MustCompile(`image: (\S+):(\S+)`).FindAllStringSubmatch(string(text), -1) {
+				named[match[1]] = match[2]
+			}
+		}
+	}
+	require.Len(t, named, 8)
+	named["registry.k8s.io/sig-storage/csi-attacher"] = "v4.13.0"
+
+	built := map[string]string{}
+	for _, b := range storage {
+		for _, i := range b.images {
+			name, err := b.programs[0].expand(".", i.name)
+			require.NoError(t, err)
+			name, tag, _ := strings.Cut(name, ":")
+			built[name] = tag
+		}
+	}
+	// The manifests have no snapshot-controller: a cluster has one for all drivers, with the sidecar's version.
+	named["registry.k8s.io/sig-storage/snapshot-controller"] = named["registry.k8s.io/sig-storage/csi-snapshotter"]
+	require.Equal(t, named, built)
+}
+
+// What go.mod requires is what is built, where a replacement could make it another.
+func TestStorageIsTheReleasesThatItsTagsName(t *testing.T) {
+	for _, b := range storage {
+		p := b.programs[0]
+		mod, err := p.goMod(".")
+		require.NoError(t, err)
+		cmd := exec.Command("go", "list", "-m", "-json", p.versionOf)
+		cmd.Dir, cmd.Env = p.module, goEnv(mod)
+		out, err := cmd.Output()
+		require.NoError(t, err)
+		var module struct {
+			Version string
+			Replace *struct{ Version string }
+		}
+		require.NoError(t, json.Unmarshal(out, &module))
+		if module.Replace != nil {
+			module.Version = module.Replace.Version
+		}
+		version, err := p.expand(".", "v{version}")
+		require.NoError(t, err)
+		if p.packages[b.name] == "./"+b.name { // a stand-in: its version is nobody's
+			continue
+		}
+		require.Equal(t, module.Version, version, p.versionOf)
+	}
+}
+
+// Each program runs, where its image has it, and tells the version of the image.
+func TestStorageTellsItsVersion(t *testing.T) {
+	log := progress.New(os.Stderr, "toolchain")
+	for _, b := range storage {
+		require.NoError(t, b.ensure(".", log))
+		version, err := b.programs[0].expand(".", "v{version}")
+		require.NoError(t, err)
+		var files []string
+		for _, i := range b.images {
+			name, _, _ := strings.Cut(i.name, ":")
+			files = append(files, filepath.Join(unpack(t, name+"@"+version), append(i.entrypoint, i.command...)[0]))
+		}
+		if b.name == sanity.name {
+			files = append(files, dirs.Mirror("devcloud.test/csi-sanity"))
+		}
+		require.NotEmpty(t, files)
+		for _, file := range files {
+			out, err := exec.Command(file, "--version").CombinedOutput()
+			require.NoError(t, err, "%s: %s", file, out)
+			require.Contains(t, strings.Fields(string(out)), version, file)
+		}
+	}
+}
+
+// The image has every tool that the driver and Kubernetes' libraries for mounting call, as the official one has.
+func TestCinderCSIPluginImage(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root: it changes its root filesystem")
+	}
+	require.NoError(t, openstack.ensure(".", progress.New(os.Stderr, "toolchain")))
+	version, err := openstack.programs[0].expand(".", "v{version}")
+	require.NoError(t, err)
+	root := unpack(t, "registry.k8s.io/provider-os/cinder-csi-plugin@"+version)
+	run := func(command ...string) string {
+		t.Helper()
+		cmd := exec.Command("chroot", append([]string{root}, command...)...)
+		cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin"}
+		out, err := cmd.CombinedOutput()
+		require.NoError(t, err, "%q\n%s", command, out)
+		return string(out)
+	}
+	for _, command := range []string{
+		"/bin/sh -c true", "/bin/mount -V", "/bin/umount -V", "/bin/findmnt -V", "/bin/dmesg -V", "/bin/udevadm --version",
+		"/sbin/blkid -V", "/sbin/blockdev -V", "/sbin/fsck --version", "/bin/btrfs --version",
+		"/sbin/mkfs.ext4 -V", "/sbin/mke2fs -V", "/sbin/dumpe2fs -V", "/sbin/e2fsck -V",
+		"/sbin/mkfs.xfs -V", "/sbin/xfs_repair -V", "/usr/sbin/xfs_growfs -V", "/usr/sbin/xfs_io -V",
+	} {
+		run(strings.Fields(command)...)
+	}
+	run("sh", "-c", "command -v fsck.xfs && command -v fsck.ext4 && command -v mkfs.btrfs")
+	for _, file := range []string{"/etc/mke2fs.conf", "/etc/ssl/certs/ca-certificates.crt", "/lib/udev/rules.d/60-persistent-storage.rules"} {
+		run("test", "-s", file)
+	}
+
+	// ext4 and XFS are made, and ext4 grows, by the image's own tools.
+	for _, fs := range []string{"ext4", "xfs"} {
+		disk := filepath.Join(root, "tmp", fs)
+		write(t, disk, "")
+		require.NoError(t, os.Truncate(disk, 300<<20)) // the least that mkfs.xfs takes
+		run("mkfs."+fs, "/tmp/"+fs)
+		require.Contains(t, run("blkid", "-p", "-s", "TYPE", "-o", "value", "/tmp/"+fs), fs)
+	}
+	require.NoError(t, os.Truncate(filepath.Join(root, "tmp/ext4"), 400<<20))
+	write(t, filepath.Join(root, "proc/mounts"), "") // else resize2fs cannot know that this is not mounted
+	run("resize2fs", "/tmp/ext4")
+}
