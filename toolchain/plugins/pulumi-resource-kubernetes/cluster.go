@@ -66,6 +66,10 @@ func newCluster(kubeconfig string) (*cluster, error) {
 func (c *cluster) resource(o *unstructured.Unstructured) (dynamic.ResourceInterface, error) {
 	kind := o.GroupVersionKind()
 	mapping, err := c.mapper.RESTMapping(kind.GroupKind(), kind.Version)
+	if meta.IsNoMatchError(err) {
+		c.mapper.Reset() // the kind may have come after those that are known were asked for
+		mapping, err = c.mapper.RESTMapping(kind.GroupKind(), kind.Version)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -16,7 +16,9 @@ import (
 )
 
 // awaited are the kinds that are ready some time after they are applied.
-var awaited = []string{"DaemonSet.apps", "Deployment.apps", "Job.batch", "StatefulSet.apps"}
+var awaited = []string{
+	"CustomResourceDefinition.apiextensions.k8s.io", "DaemonSet.apps", "Deployment.apps", "Job.batch", "StatefulSet.apps",
+}
 
 // wait waits until live is ready. say gets each new state. The error has the pods that are not ready, and why.
 func (c *cluster) wait(ctx context.Context, live *unstructured.Unstructured, say func(state string)) (*unstructured.Unstructured, error) {
