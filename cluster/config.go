@@ -13,7 +13,7 @@ import (
 type Config struct {
 	// Name begins the name of everything created; the stack's name by default.
 	Name string `mapstructure:"name"`
-	// Region is a label of every Node, for what looks at topology; none where empty.
+	// Region of OpenStack, where it has several, and a label of every Node; none where empty.
 	Region string `mapstructure:"region"`
 	// Image that every machine boots.
 	Image Image `mapstructure:"image"`
@@ -23,6 +23,9 @@ type Config struct {
 	Calico  Calico  `mapstructure:"calico"`
 	BGP     BGP     `mapstructure:"bgp"`
 	DNS     DNS     `mapstructure:"dns"`
+	// OpenStack is the cloud as the cluster's own controllers use it.
+	OpenStack OpenStack `mapstructure:"openstack"`
+	Storage   Storage   `mapstructure:"storage"`
 	// API is how clients reach the Kubernetes API.
 	API        API        `mapstructure:"api"`
 	Kubernetes Kubernetes `mapstructure:"kubernetes"`
@@ -168,6 +171,64 @@ type DNS struct {
 	Replicas int `mapstructure:"replicas"`
 }
 
+// OpenStack is how the cluster's own controllers reach the cloud: as an application credential that the program creates.
+type OpenStack struct {
+	// AuthURL is Keystone's, as the machines reach it.
+	AuthURL string `mapstructure:"authURL"`
+	// Interface of the cloud's other services that the machines reach: public, internal or admin.
+	Interface string `mapstructure:"interface"`
+	// CACertificate, in PEM form, is whom to trust besides the public authorities.
+	CACertificate string `mapstructure:"caCertificate"`
+	// Credential is the last part of the application credential's name: another one makes another credential, and ends the
+	// one before.
+	Credential string `mapstructure:"credential"`
+	// Roles that the application credential has in the project: few of those that the user who runs the program has.
+	Roles []string `mapstructure:"roles"`
+	// LoadBalancer of Services of type LoadBalancer: none or octavia.
+	LoadBalancer string `mapstructure:"loadBalancer"`
+}
+
+// NoLoadBalancer leaves Services of type LoadBalancer to addresses that BGP announces.
+const NoLoadBalancer = "none"
+
+// What becomes of claims' volumes and snapshots when the cluster is destroyed.
+const (
+	Keep   = "keep"
+	Delete = "delete"
+)
+
+// Storage is what pods' claims get from Cinder.
+type Storage struct {
+	// OnDestroy is what becomes of it with the cluster: keep or delete.
+	OnDestroy string `mapstructure:"onDestroy"`
+	// Classes that claims name; by default one, the default class.
+	Classes []StorageClass `mapstructure:"classes"`
+	// Topology is true where Cinder's zones are Nova's: a volume is then in the zone of its pod's node, and its pod stays
+	// there. Where it is false every node attaches every volume.
+	Topology bool `mapstructure:"topology"`
+}
+
+// StorageClass is one of Kubernetes', for volumes of Cinder.
+type StorageClass struct {
+	Name string `mapstructure:"name"`
+	// Aliases are names of classes that are the same in all else.
+	Aliases []string `mapstructure:"aliases"`
+	// Default says that it is the class of claims that name none.
+	Default bool `mapstructure:"default"`
+	// Type of its volumes by name; Cinder's default type where empty.
+	Type string `mapstructure:"type"`
+	// Zone of Cinder that its volumes are in; the pod's node's, or Cinder's default one, where empty.
+	Zone string `mapstructure:"zone"`
+	// FileSystem of its volumes: ext4 or xfs.
+	FileSystem string `mapstructure:"fileSystem"`
+	// VolumeBindingMode is WaitForFirstConsumer or Immediate.
+	VolumeBindingMode string `mapstructure:"volumeBindingMode"`
+	// AllowVolumeExpansion lets claims grow; true by default.
+	AllowVolumeExpansion *bool `mapstructure:"allowVolumeExpansion"`
+	// ReclaimPolicy is what happens to the volume of a deleted claim: Delete or Retain.
+	ReclaimPolicy string `mapstructure:"reclaimPolicy"`
+}
+
 // Load balancers of the API.
 const (
 	// Keepalived has the control planes hold the address in turn.
@@ -276,6 +337,8 @@ func Defaults(stack string) Config {
 		Calico:            Calico{Version: "3.28.5", Encapsulation: NoEncapsulation, BlockSize: 26},
 		BGP:               BGP{ASNumber: 64512},
 		DNS:               DNS{Provider: SkyDNS, Replicas: 2},
+		OpenStack:         OpenStack{Interface: "public", Credential: "1", LoadBalancer: NoLoadBalancer},
+		Storage:           Storage{OnDestroy: Keep, Topology: true},
 		API:               API{LoadBalancer: Keepalived},
 		Kubernetes:        Kubernetes{Version: "1.36.3", ProxyMode: ProxyNFTables},
 		Etcd:              Etcd{Group: Group{Count: 3}, Version: "3.6.14", Volume: Volume{Size: 20}},

@@ -30,6 +30,16 @@ func valid(t *testing.T) map[string]any {
 	return object
 }
 
+// decoded is the configuration that an object is.
+func decoded(t *testing.T, object map[string]any) Config {
+	t.Helper()
+	text, err := json.Marshal(object)
+	require.NoError(t, err)
+	c, err := Decode("test", string(text))
+	require.NoError(t, err)
+	return c
+}
+
 // set puts value at a dotted path; a number is an index.
 func set(object any, path string, value any) {
 	head, rest, more := strings.Cut(path, ".")
@@ -69,6 +79,7 @@ func TestDefaultsAndOverrides(t *testing.T) {
 	assert.Equal(t, 2, c.Pools[0].Count)
 	assert.Equal(t, 15*time.Minute, c.BootstrapTimeout)
 	assert.Equal(t, "keepalived nftables", c.API.LoadBalancer+" "+c.Kubernetes.ProxyMode)
+	assert.Equal(t, Keep, c.Storage.OnDestroy)
 	assert.False(t, c.Devcloud)
 }
 
@@ -203,8 +214,25 @@ func TestErrors(t *testing.T) {
 		{"export", "bgp.peers", peers(map[string]any{"export": []any{"pods", "nodes"}}), `bgp.peers[0].export[1]: must be pods or services, not "nodes"`},
 		{"own pods imported", "bgp.peers", peers(map[string]any{"import": []any{"0.0.0.0/0", "10.244.0.0/24"}}), "bgp.peers[0].import[1]: 10.244.0.0/24 is in network.podCIDR 10.244.0.0/16: the way there is the cluster's own to know"},
 		{"BFD", "bgp.peers", peers(map[string]any{"bfd": true}), "bgp.peers[0].bfd: unknown key"},
+		{"no Keystone", "openstack.authURL", nil, `openstack.authURL: must be Keystone's URL as the machines reach it, such as https://keystone.example.com:5000/v3, not ""`},
+		{"interface", "openstack.interface", "private", `openstack.interface: must be public or internal or admin, not "private"`},
+		{"CA", "openstack.caCertificate", "-----BEGIN CERTIFICATE-----\n", "openstack.caCertificate: must be certificates in PEM form: -----BEGIN CERTIFICATE-----"},
+		{"credential", "openstack.credential", "2027/01", `openstack.credential: must be lower-case letters, digits and '-' inside, such as 2027-01, not "2027/01"`},
+		{"role", "openstack.roles", []any{"member", ""}, "openstack.roles[1]: must be set to the name of a role"},
+		{"Services' balancer", "openstack.loadBalancer", "metallb", `openstack.loadBalancer: must be none or octavia, not "metallb"`},
+		{"class", "storage.classes", []any{map[string]any{"name": "SSD"}}, `storage.classes[0].name: must be lower-case letters, digits, '-' and '.' inside, not "SSD"`},
+		{"class twice", "storage.classes", []any{map[string]any{"name": "ssd"}, map[string]any{"name": "ssd"}}, `storage.classes[1].name: "ssd" is storage.classes[0].name too`},
+		{"alias taken", "storage.classes", []any{map[string]any{"name": "ssd", "aliases": []any{"general", "ssd"}}}, `storage.classes[0].aliases[1]: "ssd" is storage.classes[0].name too`},
+		{"two default classes", "storage.classes", []any{map[string]any{"name": "a", "default": true}, map[string]any{"name": "b", "default": true}}, "storage.classes[1].default: cannot be true: storage.classes[0].default is, and claims that name no class get one"},
+		{"zone of a class", "storage.classes", []any{map[string]any{"name": "a", "zone": "az 1"}}, `storage.classes[0].zone: must be a label's value: up to 63 letters, digits, '-', '_' and '.', not "az 1"`},
+		{"file system", "storage.classes", []any{map[string]any{"name": "a", "fileSystem": "btrfs"}}, `storage.classes[0].fileSystem: must be ext4 or xfs, not "btrfs"`},
+		{"binding", "storage.classes", []any{map[string]any{"name": "a", "volumeBindingMode": "Later"}}, `storage.classes[0].volumeBindingMode: must be WaitForFirstConsumer or Immediate, not "Later"`},
+		{"reclaim policy", "storage.classes", []any{map[string]any{"name": "a", "reclaimPolicy": "Recycle"}}, `storage.classes[0].reclaimPolicy: must be Delete or Retain, not "Recycle"`},
+		{"topology", "storage.topology", "nova", "storage.topology: must be true or false, not nova"},
 		{"DNS", "dns.provider", "bind", `dns.provider: must be skydns or coredns, not "bind"`},
 		{"one DNS", "dns.replicas", 1, "dns.replicas: must be at least 2, not 1: names resolve while one is away"},
+		{"end of volumes", "storage.onDestroy", "retain", `storage.onDestroy: must be keep or delete, not "retain"`},
+		{"no end of volumes", "storage.onDestroy", "", `storage.onDestroy: must be keep or delete, not ""`},
 		{"DNS as text", "dns", "coredns", `dns: expected a map or struct, got "string"`},
 	} {
 		t.Run(row.name, func(t *testing.T) {
@@ -264,12 +292,14 @@ func TestWhatDevcloudHasNot(t *testing.T) {
 	object := valid(t)
 	set(object, "api.loadBalancer", "octavia")
 	set(object, "calico.encapsulation", "ipip")
+	set(object, "openstack.loadBalancer", "octavia")
 	set(object, "devcloud", true)
 	text, _ := json.Marshal(object)
 	_, err := Decode("test", string(text))
-	assert.EqualError(t, err, `kubernetes-openstack:cluster has 3 errors:
+	assert.EqualError(t, err, `kubernetes-openstack:cluster has 4 errors:
   calico.encapsulation: cannot be ipip: devcloud's BIRD is Debian's, which cannot route into Calico's tunnels
   dns.provider: cannot be skydns: devcloud has no image of it
+  openstack.loadBalancer: cannot be octavia: devcloud has none
   api.loadBalancer: cannot be octavia: devcloud has none`)
 }
 

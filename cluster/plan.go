@@ -18,6 +18,8 @@ type Plan struct {
 	IPPool           IPPool
 	BGPConfiguration BGPConfiguration
 	BGPPeers         []BGPPeer
+	// StorageClasses are Kubernetes' of this kind.
+	StorageClasses []StorageClass
 	// Machines in the order etcd, control plane, pools; each group by index.
 	Machines []Machine
 	// Authorities, Keys and Certificates of the PKI.
@@ -125,6 +127,7 @@ func NewPlan(c Config) Plan {
 	p.IPPool = c.ipPool()
 	p.BGPConfiguration = c.bgpConfiguration()
 	p.BGPPeers = c.bgpPeers(p.Nodes())
+	p.StorageClasses = c.Storage.storageClasses()
 	p.Rules = p.rules()
 	return p
 }

@@ -31,6 +31,8 @@ func (c Config) Validate() Errors {
 	c.validateCalico(&e)
 	c.validateBGP(&e)
 	c.validateDNS(&e)
+	c.validateOpenStack(&e)
+	c.Storage.validate(&e)
 	c.validateAPI(&e)
 	c.validateVersions(&e)
 	c.validateEtcd(&e)
@@ -454,6 +456,13 @@ func isURL(text string, schemes ...string) bool {
 func oneOf(e *Errors, path, value string, right ...string) {
 	if !slices.Contains(right, value) {
 		e.add(path, "must be %s, not %q", strings.Join(right, " or "), value)
+	}
+}
+
+// optionalOneOf is oneOf for what may be left out.
+func optionalOneOf(e *Errors, path, value string, right ...string) {
+	if value != "" {
+		oneOf(e, path, value, right...)
 	}
 }
 
