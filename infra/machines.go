@@ -26,19 +26,20 @@ type Machines struct {
 	// ByID has every machine of the Plan.
 	ByID map[string]*Machine
 
-	network  *Network
-	security *Security
-	pki      *PKI
-	key      *SSHKey
-	watcher  Watcher
+	network   *Network
+	security  *Security
+	leftovers *Leftovers
+	pki       *PKI
+	key       *SSHKey
+	watcher   Watcher
 }
 
 // NewMachines declares them.
 func NewMachines(
-	ctx *pulumi.Context, plan cluster.Plan, network *Network, security *Security, pki *PKI, key *SSHKey, watcher Watcher,
+	ctx *pulumi.Context, plan cluster.Plan, network *Network, security *Security, leftovers *Leftovers, pki *PKI, key *SSHKey, watcher Watcher,
 ) (*Machines, error) {
 	s := &Machines{
-		ByID: map[string]*Machine{}, network: network, security: security, pki: pki, key: key, watcher: watcher,
+		ByID: map[string]*Machine{}, network: network, security: security, leftovers: leftovers, pki: pki, key: key, watcher: watcher,
 	}
 	child, err := component(ctx, "Machines", plan.Name, s)
 	if err != nil {
@@ -145,8 +146,9 @@ func (s *Machines) newMachine(
 		// shut down, not switched off: a node drains itself (node-drain.service), etcd closes its files
 		StopBeforeDestroy: pulumi.Bool(true),
 	}, child,
-		pulumi.DependsOn(s.network.Routed), // its first act is a download
-		pulumi.DeleteBeforeReplace(true),   // the port and the volume are one instance's at a time
+		pulumi.DependsOn(s.network.Routed),               // its first act is a download
+		pulumi.DependsOn([]pulumi.Resource{s.leftovers}), // which go when no machine is left to make more
+		pulumi.DeleteBeforeReplace(true),                 // the port and the volume are one instance's at a time
 	)
 	if err != nil {
 		return nil, err

@@ -1,0 +1,179 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/gophercloud/gophercloud/v2"
+	"github.com/gophercloud/gophercloud/v2/openstack/blockstorage/v3/snapshots"
+	"github.com/gophercloud/gophercloud/v2/openstack/blockstorage/v3/volumes"
+	"github.com/gophercloud/gophercloud/v2/openstack/compute/v2/servers"
+	"github.com/gophercloud/gophercloud/v2/openstack/identity/v3/tokens"
+	"github.com/gophercloud/gophercloud/v2/openstack/loadbalancer/v2/loadbalancers"
+	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/extensions/layer3/floatingips"
+	"github.com/gophercloud/gophercloud/v2/pagination"
+	"github.com/gophercloud/utils/v2/openstack/clientconfig"
+)
+
+// cloud is the OpenStack project that the credentials are for. Nova and Cinder give what is in it; Neutron and Octavia
+// have to be asked for it, or show administrators everybody's.
+type cloud struct {
+	project                  string
+	compute, network, volume *gophercloud.ServiceClient
+	// balancer is Octavia, or nil where the cloud has none.
+	balancer *gophercloud.ServiceClient
+}
+
+// connect logs in with clouds.yaml or OS_*, by the same package as the OpenStack provider.
+func connect(ctx context.Context) (*cloud, error) {
+	c := &cloud{}
+	for service, client := range map[string]**gophercloud.ServiceClient{
+		"compute": &c.compute, "network": &c.network, "volume": &c.volume, "load-balancer": &c.balancer,
+	} {
+		connected, err := clientconfig.NewServiceClient(ctx, service, nil)
+		if service == "load-balancer" && errors.As(err, new(*gophercloud.ErrEndpointNotFound)) {
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", service, err)
+		}
+		*client = connected
+	}
+	result, _ := c.network.GetAuthResult().(tokens.CreateResult)
+	project, err := result.ExtractProject()
+	if err != nil {
+		return nil, err
+	}
+	if project == nil {
+		return nil, errors.New("the credentials are for no project")
+	}
+	c.project = project.ID
+	return c, nil
+}
+
+// instances are those in the project, by ID.
+func (c *cloud) instances(ctx context.Context) (map[string]servers.Server, error) {
+	all := map[string]servers.Server{}
+	_, err := list(ctx, servers.List(c.compute, servers.ListOpts{}), servers.ExtractServers, func(s servers.Server) (leftover, bool) {
+		all[s.ID] = s
+		return leftover{}, false
+	})
+	return all, err
+}
+
+// clusterProperty is what cinder-csi-plugin names its --cluster in, on volumes and on snapshots.
+const clusterProperty = "cinder.csi.openstack.org/cluster"
+
+// leftovers are all that a cluster's controllers made: snapshots first.
+func (c *cloud) leftovers(ctx context.Context, cluster string) ([]leftover, error) {
+	var all []leftover
+	for _, kind := range []struct {
+		name string
+		list func(context.Context, string) ([]leftover, error)
+	}{
+		{"snapshots", c.snapshots}, {"volumes", c.volumes}, {"load balancers", c.loadBalancers}, {"floating IPs", c.floatingIPs},
+	} {
+		found, err := kind.list(ctx, cluster)
+		if err != nil {
+			return nil, fmt.Errorf("list the %s of cluster %s: %w", kind.name, cluster, err)
+		}
+		all = append(all, found...)
+	}
+	return all, nil
+}
+
+func (c *cloud) snapshots(ctx context.Context, cluster string) ([]leftover, error) {
+	return list(ctx, snapshots.List(c.volume, snapshots.ListOpts{}), snapshots.ExtractSnapshots, func(s snapshots.Snapshot) (leftover, bool) {
+		about := fmt.Sprintf(": %d GiB of volume %s", s.Size, s.VolumeID)
+		return leftover{
+			kind: "snapshot", name: s.Name, id: s.ID, about: about + named(s.Metadata, "VolumeSnapshot", "volumesnapshot"),
+			data: true, of: s.VolumeID, status: s.Status, idle: idle(s.Status),
+			delete: func(ctx context.Context) error { return snapshots.Delete(ctx, c.volume, s.ID).ExtractErr() },
+		}, s.Metadata[clusterProperty] == cluster
+	})
+}
+
+func (c *cloud) volumes(ctx context.Context, cluster string) ([]leftover, error) {
+	return list(ctx, volumes.List(c.volume, volumes.ListOpts{}), volumes.ExtractVolumes, func(v volumes.Volume) (leftover, bool) {
+		l := leftover{
+			kind: "volume", name: v.Name, id: v.ID, about: fmt.Sprintf(": %d GiB", v.Size) + named(v.Metadata, "claim", "pvc"),
+			data: true, status: v.Status, idle: idle(v.Status),
+			delete: func(ctx context.Context) error { return volumes.Delete(ctx, c.volume, v.ID, nil).ExtractErr() },
+		}
+		for _, a := range v.Attachments {
+			l.attached = append(l.attached, a.ServerID)
+		}
+		return l, v.Metadata[clusterProperty] == cluster
+	})
+}
+
+// idle tells whether Cinder deletes what has this status. It does not where a deletion has failed, and says so when asked.
+func idle(status string) bool { return status == "available" || strings.HasPrefix(status, "error") }
+
+// named is the object of the cluster that csi-provisioner and csi-snapshotter name; "" where they are not told to.
+func named(metadata map[string]string, noun, key string) string {
+	name := metadata["csi.storage.k8s.io/"+key+"/name"]
+	if name == "" {
+		return ""
+	}
+	return fmt.Sprintf(", %s %s/%s", noun, metadata["csi.storage.k8s.io/"+key+"/namespace"], name)
+}
+
+// loadBalancers are Services', with all that Octavia makes for each: listeners, pools, ports.
+func (c *cloud) loadBalancers(ctx context.Context, cluster string) ([]leftover, error) {
+	if c.balancer == nil {
+		return nil, nil
+	}
+	pager := loadbalancers.List(c.balancer, loadbalancers.ListOpts{ProjectID: c.project})
+	return list(ctx, pager, loadbalancers.ExtractLoadBalancers, func(b loadbalancers.LoadBalancer) (leftover, bool) {
+		return leftover{
+			kind: "load balancer", name: b.Name, id: b.ID,
+			status: b.ProvisioningStatus, idle: b.ProvisioningStatus == "ACTIVE" || b.ProvisioningStatus == "ERROR",
+			delete: func(ctx context.Context) error {
+				return loadbalancers.Delete(ctx, c.balancer, b.ID, loadbalancers.DeleteOpts{Cascade: true}).ExtractErr()
+			},
+		}, ofService(b.Name, cluster)
+	})
+}
+
+// ofService tells whether a load balancer's name is one that cloud-controller-manager gives it:
+// kube_service_CLUSTER_NAMESPACE_NAME. Neither a namespace nor a Service has _ in its name: cluster a is not a_b.
+func ofService(name, cluster string) bool {
+	service, ours := strings.CutPrefix(name, "kube_service_"+cluster+"_")
+	return ours && strings.Count(service, "_") == 1
+}
+
+// floatingIPs are those that cloud-controller-manager made before load balancers, as their descriptions say. One that somebody
+// else made for a Service is not the cluster's: it stays, as it does when its Service is deleted.
+func (c *cloud) floatingIPs(ctx context.Context, cluster string) ([]leftover, error) {
+	pager := floatingips.List(c.network, floatingips.ListOpts{ProjectID: c.project})
+	return list(ctx, pager, floatingips.ExtractFloatingIPs, func(f floatingips.FloatingIP) (leftover, bool) {
+		return leftover{
+			kind: "floating IP", name: f.FloatingIP, id: f.ID, status: f.Status, idle: true,
+			delete: func(ctx context.Context) error { return floatingips.Delete(ctx, c.network, f.ID).ExtractErr() },
+		}, strings.HasPrefix(f.Description, "Floating IP for Kubernetes external service ") && strings.HasSuffix(f.Description, " from cluster "+cluster)
+	})
+}
+
+// list gives what is on all pages, and wanted.
+func list[T any](
+	ctx context.Context, pager pagination.Pager, extract func(pagination.Page) ([]T, error), as func(T) (l leftover, wanted bool),
+) ([]leftover, error) {
+	pages, err := pager.AllPages(ctx)
+	if err != nil {
+		return nil, err
+	}
+	all, err := extract(pages)
+	if err != nil {
+		return nil, err
+	}
+	var out []leftover
+	for _, t := range all {
+		if l, wanted := as(t); wanted {
+			out = append(out, l)
+		}
+	}
+	return out, nil
+}

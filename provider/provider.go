@@ -1,0 +1,152 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/blang/semver"
+	"github.com/pulumi/pulumi/sdk/v3/go/common/diag"
+	"github.com/pulumi/pulumi/sdk/v3/go/common/resource"
+	"github.com/pulumi/pulumi/sdk/v3/go/common/resource/plugin"
+
+	"kubernetes-openstack/cluster"
+)
+
+// inputs of a resource, which are all of its state.
+const (
+	// clusterKey is the cluster's name.
+	clusterKey resource.PropertyKey = "cluster"
+	// onDestroyKey says what becomes of volumes and snapshots: cluster.Keep or cluster.Delete.
+	onDestroyKey resource.PropertyKey = "onDestroy"
+)
+
+// provider is Pulumi's side. Nothing but a delete asks OpenStack for anything, so a preview and a refresh need none.
+type provider struct {
+	plugin.UnimplementedProvider
+	host host
+	// interval between two looks at what is on its way out.
+	interval time.Duration
+	// cancelled ends when the engine wants all to end.
+	cancelled context.Context
+	cancel    context.CancelFunc
+}
+
+// host is the engine, which shows what a resource says: Log for good, LogStatus until the next one.
+type host interface {
+	Log(ctx context.Context, severity diag.Severity, urn resource.URN, message string) error
+	LogStatus(ctx context.Context, severity diag.Severity, urn resource.URN, message string) error
+}
+
+func newProvider(host host) *provider {
+	p := &provider{host: host, interval: 2 * time.Second}
+	p.cancelled, p.cancel = context.WithCancel(context.Background())
+	return p
+}
+
+func (p *provider) Handshake(context.Context, plugin.ProviderHandshakeRequest) (*plugin.ProviderHandshakeResponse, error) {
+	return &plugin.ProviderHandshakeResponse{}, nil
+}
+
+// GetPluginInfo gives a version because one has to be: the provider is as old as the program.
+func (p *provider) GetPluginInfo(context.Context) (plugin.PluginInfo, error) {
+	return plugin.PluginInfo{Version: &semver.Version{}}, nil
+}
+
+func (p *provider) SignalCancellation(context.Context) error {
+	p.cancel()
+	return nil
+}
+
+func (p *provider) Close() error { return nil }
+
+func (p *provider) CheckConfig(_ context.Context, r plugin.CheckConfigRequest) (plugin.CheckConfigResponse, error) {
+	return plugin.CheckConfigResponse{Properties: r.News}, nil
+}
+
+func (p *provider) DiffConfig(context.Context, plugin.DiffConfigRequest) (plugin.DiffConfigResponse, error) {
+	return plugin.DiffResult{Changes: plugin.DiffNone}, nil
+}
+
+func (p *provider) Configure(context.Context, plugin.ConfigureRequest) (plugin.ConfigureResponse, error) {
+	return plugin.ConfigureResponse{}, nil
+}
+
+func (p *provider) Check(_ context.Context, r plugin.CheckRequest) (plugin.CheckResponse, error) {
+	var failures []plugin.CheckFailure
+	if text(r.News, clusterKey) == "" {
+		failures = append(failures, plugin.CheckFailure{Property: clusterKey, Reason: "must be set to a cluster's name"})
+	}
+	if is := text(r.News, onDestroyKey); is != cluster.Keep && is != cluster.Delete {
+		reason := fmt.Sprintf("must be %s or %s, not %q", cluster.Keep, cluster.Delete, is)
+		failures = append(failures, plugin.CheckFailure{Property: onDestroyKey, Reason: reason})
+	}
+	return plugin.CheckResponse{Properties: r.News, Failures: failures}, nil
+}
+
+// text of an input; "" where it is none.
+func text(inputs resource.PropertyMap, key resource.PropertyKey) string {
+	if v := inputs[key]; v.IsString() {
+		return v.StringValue()
+	}
+	return ""
+}
+
+func (p *provider) Diff(_ context.Context, r plugin.DiffRequest) (plugin.DiffResult, error) {
+	diff := r.OldInputs.Diff(r.NewInputs)
+	if diff == nil {
+		return plugin.DiffResult{Changes: plugin.DiffNone}, nil
+	}
+	result := plugin.DiffResult{Changes: plugin.DiffSome, ChangedKeys: diff.ChangedKeys()}
+	if diff.Changed(clusterKey) {
+		result.ReplaceKeys = []resource.PropertyKey{clusterKey}
+	}
+	return result, nil
+}
+
+func (p *provider) Create(_ context.Context, r plugin.CreateRequest) (plugin.CreateResponse, error) {
+	return plugin.CreateResponse{ID: resource.ID(text(r.Properties, clusterKey)), Properties: r.Properties}, nil
+}
+
+func (p *provider) Update(ctx context.Context, r plugin.UpdateRequest) (plugin.UpdateResponse, error) {
+	if !r.Preview && text(r.NewInputs, onDestroyKey) == cluster.Delete {
+		_ = p.host.Log(ctx, diag.Warning, r.URN, fmt.Sprintf("from now on a destroy deletes the volumes and snapshots of the claims in cluster %s, "+
+			"and what is in them", text(r.NewInputs, clusterKey)))
+	}
+	return plugin.UpdateResponse{Properties: r.NewInputs}, nil
+}
+
+func (p *provider) Read(_ context.Context, r plugin.ReadRequest) (plugin.ReadResponse, error) {
+	if len(r.Inputs) == 0 {
+		return plugin.ReadResponse{}, errors.New("there is nothing to import: this resource is in the state alone")
+	}
+	return plugin.ReadResponse{ReadResult: plugin.ReadResult{ID: r.ID, Inputs: r.Inputs, Outputs: r.State}}, nil
+}
+
+func (p *provider) Delete(ctx context.Context, r plugin.DeleteRequest) (plugin.DeleteResponse, error) {
+	ctx, done := p.limit(ctx, r.Timeout)
+	defer done()
+	cloud, err := connect(ctx)
+	if err != nil {
+		return plugin.DeleteResponse{}, fmt.Errorf("log in to OpenStack: %w", err)
+	}
+	telling := context.WithoutCancel(ctx)
+	t := teardown{
+		cloud: cloud, cluster: text(r.Inputs, clusterKey), keep: text(r.Inputs, onDestroyKey) != cluster.Delete, interval: p.interval,
+		log:    func(message string) { _ = p.host.Log(telling, diag.Info, r.URN, message) },
+		status: func(message string) { _ = p.host.LogStatus(telling, diag.Info, r.URN, message) },
+	}
+	return plugin.DeleteResponse{}, t.run(ctx)
+}
+
+// limit bounds a delete by the resource's timeout in seconds, ten minutes by default, and by the engine's patience.
+func (p *provider) limit(ctx context.Context, timeout float64) (context.Context, context.CancelFunc) {
+	limit := time.Duration(timeout * float64(time.Second))
+	if limit == 0 {
+		limit = 10 * time.Minute
+	}
+	ctx, done := context.WithTimeoutCause(ctx, limit, fmt.Errorf("time was up after %s", limit))
+	stop := context.AfterFunc(p.cancelled, done)
+	return ctx, func() { stop(); done() }
+}

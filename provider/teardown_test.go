@@ -1,0 +1,366 @@
+package main
+
+import (
+	"context"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/pulumi/pulumi/sdk/v3/go/common/diag"
+	"github.com/pulumi/pulumi/sdk/v3/go/common/resource"
+	"github.com/pulumi/pulumi/sdk/v3/go/common/resource/plugin"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"kubernetes-openstack/tests/openstack"
+)
+
+// engine records what it is told to show.
+type engine struct {
+	mu     sync.Mutex
+	logs   []string
+	heard  func(message string) // is called with each log
+	status func(message string) // and with each status
+}
+
+func (e *engine) Log(_ context.Context, severity diag.Severity, _ resource.URN, message string) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.logs = append(e.logs, string(severity)+": "+message)
+	if e.heard != nil {
+		e.heard(message)
+	}
+	return nil
+}
+
+func (e *engine) LogStatus(_ context.Context, _ diag.Severity, _ resource.URN, message string) error {
+	if e.status != nil {
+		e.status(message)
+	}
+	return nil
+}
+
+func (e *engine) log() string { return strings.Join(e.logs, "\n") }
+
+// start starts an OpenStack, with Octavia, that the environment names.
+func start(t *testing.T) *openstack.Cloud {
+	t.Helper()
+	return startWith(t, "compute", "block-storage", "network", "load-balancer")
+}
+
+func startWith(t *testing.T, services ...string) *openstack.Cloud {
+	t.Helper()
+	c := openstack.Start(t, services...)
+	for key, value := range c.Env() {
+		t.Setenv(key, value)
+	}
+	return c
+}
+
+func properties(onDestroy string) resource.PropertyMap {
+	return resource.NewPropertyMapFromMap(map[string]any{"cluster": "prod", "onDestroy": onDestroy})
+}
+
+// destroy is the end of cluster prod.
+func destroy(t *testing.T, e *engine, onDestroy string, timeout time.Duration) error {
+	t.Helper()
+	p := newProvider(e)
+	p.interval = time.Millisecond
+	_, err := p.Delete(t.Context(), plugin.DeleteRequest{Inputs: properties(onDestroy), Timeout: timeout.Seconds()})
+	return err
+}
+
+type object = openstack.Object
+
+func volume(id, cluster string) openstack.Thing {
+	return openstack.Thing{Object: object{"id": id, "name": "pvc-" + id, "size": 2, "status": "available", "metadata": object{
+		"cinder.csi.openstack.org/cluster": cluster, "csi.storage.k8s.io/pvc/name": "data-" + id, "csi.storage.k8s.io/pvc/namespace": "shop",
+	}}}
+}
+
+func snapshot(id, cluster, volume string) openstack.Thing {
+	return openstack.Thing{Object: object{"id": id, "name": "snapshot-" + id, "size": 2, "status": "available", "volume_id": volume, "metadata": object{
+		"cinder.csi.openstack.org/cluster":       cluster,
+		"csi.storage.k8s.io/volumesnapshot/name": "daily", "csi.storage.k8s.io/volumesnapshot/namespace": "shop",
+	}}}
+}
+
+func loadBalancer(id, name string) openstack.Thing {
+	return openstack.Thing{
+		Object: object{"id": id, "name": name, "provisioning_status": "ACTIVE"},
+		Delete: []string{"PENDING_DELETE", "PENDING_DELETE", openstack.Gone},
+	}
+}
+
+func floatingIP(id, cluster string) openstack.Thing {
+	return openstack.Thing{Object: object{
+		"id": id, "floating_ip_address": "203.0.113.1", "status": "ACTIVE",
+		"description": "Floating IP for Kubernetes external service shop/web from cluster " + cluster,
+	}}
+}
+
+func server(id, cluster string) openstack.Thing {
+	return openstack.Thing{Object: object{"id": id, "name": cluster + "-" + id, "metadata": object{"cluster": cluster}}}
+}
+
+// of another project, which administrators see too.
+func elsewhere(thing openstack.Thing) openstack.Thing {
+	thing.Object["project_id"] = "theirs"
+	return thing
+}
+
+// populate adds what clusters and people have, and gives the IDs of what is not prod's.
+func populate(c *openstack.Cloud) (others []string) {
+	v := volume("v1", "prod")
+	v.Next = []string{"in-use", "detaching", "detaching", "available"} // since an instance ended
+	c.Add("volumes", v)
+	c.Add("volumes", volume("v2", "prod"))
+	c.Add("snapshots", snapshot("s1", "prod", "v1"))
+	c.Add("loadbalancers", loadBalancer("b1", "kube_service_prod_shop_web"))
+	c.Add("floatingips", floatingIP("f1", "prod"))
+
+	c.Add("servers", server("i", "prod-2"))
+	c.Add("volumes", volume("w1", "prod-2"))
+	c.Add("snapshots", snapshot("w2", "prod-2", "w1"))
+	c.Add("volumes", openstack.Thing{Object: object{"id": "w3", "name": "pvc-v1", "status": "available", "metadata": object{"cluster": "prod"}}})
+	for id, name := range map[string]string{
+		"w4": "kube_service_prod-2_shop_web", "w5": "kube_service_prod_x_shop_web", "w6": "prod-api", "w7": "my_kube_service_prod_shop_web",
+	} {
+		c.Add("loadbalancers", loadBalancer(id, name))
+	}
+	c.Add("loadbalancers", elsewhere(loadBalancer("w8", "kube_service_prod_shop_web")))
+	c.Add("floatingips", floatingIP("w9", "prod-2"))
+	c.Add("floatingips", floatingIP("x1", "other prod"))
+	c.Add("floatingips", elsewhere(floatingIP("x2", "prod")))
+	mine := floatingIP("x3", "prod")
+	mine.Object["description"] = "of the shop, for good, and not from cluster prod"
+	c.Add("floatingips", mine)
+	return []string{"i", "w1", "w2", "w3", "w4", "w5", "w6", "w7", "w8", "w9", "x1", "x2", "x3"}
+}
+
+// All that is lost is listed before anything is; a snapshot goes before its volume; nothing of anybody else does.
+func TestDelete(t *testing.T) {
+	c := start(t)
+	others := populate(c)
+	e := &engine{}
+	deletes := map[string]int{}
+	e.heard = func(message string) { deletes[message] = len(c.Requests("DELETE")) }
+	require.NoError(t, destroy(t, e, "delete", time.Minute))
+	assert.Equal(t, others, c.IDs())
+
+	const lost = `these volumes and snapshots of cluster prod are deleted now, with all that is in them:
+  snapshot snapshot-s1 (s1): 2 GiB of volume v1, VolumeSnapshot shop/daily
+  volume pvc-v1 (v1): 2 GiB, claim shop/data-v1
+  volume pvc-v2 (v2): 2 GiB, claim shop/data-v2`
+	assert.Equal(t, "info: "+lost, e.logs[0])
+	assert.Equal(t, "info: this is deleted of cluster prod's Services:\n"+
+		"  load balancer kube_service_prod_shop_web (b1)\n  floating IP 203.0.113.1 (f1)", e.logs[1])
+	assert.Equal(t, 0, deletes[lost])
+	for _, name := range []string{"snapshot snapshot-s1 (s1)", "volume pvc-v1 (v1)", "load balancer kube_service_prod_shop_web (b1)"} {
+		assert.Contains(t, e.logs, "info: "+name+" is gone")
+	}
+	requests := strings.Join(c.Requests("DELETE"), "\n")
+	assert.Less(t, strings.Index(requests, "snapshots/s1"), strings.Index(requests, "volumes/v1"))
+	assert.Contains(t, requests, "loadbalancers/b1?cascade=true")
+
+	e = &engine{}
+	require.NoError(t, destroy(t, e, "delete", time.Minute))
+	assert.Empty(t, e.logs)
+}
+
+// Whatever holds data stays, and is named. What is not known as "delete" is "keep".
+func TestKeep(t *testing.T) {
+	for _, setting := range []string{"keep", ""} {
+		c := start(t)
+		populate(c)
+		e := &engine{}
+		require.NoError(t, destroy(t, e, setting, time.Minute))
+		for _, id := range []string{"v1", "v2", "s1"} {
+			assert.Contains(t, c.IDs(), id)
+		}
+		for _, id := range []string{"b1", "f1"} {
+			assert.NotContains(t, c.IDs(), id)
+		}
+		assert.Equal(t, `info: these volumes and snapshots of cluster prod are kept, with all that is in them:
+  snapshot snapshot-s1 (s1): 2 GiB of volume v1, VolumeSnapshot shop/daily
+  volume pvc-v1 (v1): 2 GiB, claim shop/data-v1
+  volume pvc-v2 (v2): 2 GiB, claim shop/data-v2
+find them again by their property cinder.csi.openstack.org/cluster='prod'; docs/storage.md says how another cluster takes them`, e.logs[0])
+		for _, request := range c.Requests("DELETE") {
+			assert.NotRegexp(t, "volumes|snapshots", request)
+		}
+	}
+}
+
+// An instance of the cluster may still write, and make more.
+func TestInstancesComeFirst(t *testing.T) {
+	c := start(t)
+	populate(c)
+	c.Add("servers", server("b", "prod"))
+	c.Add("servers", server("a", "prod"))
+	for _, setting := range []string{"keep", "delete"} {
+		e := &engine{}
+		err := destroy(t, e, setting, time.Minute)
+		assert.EqualError(t, err, "cluster prod still has instances, so nothing of it is touched: prod-a (a), prod-b (b)")
+		assert.Empty(t, e.logs)
+	}
+	assert.Empty(t, c.Requests("DELETE"))
+}
+
+// What cannot be deleted stops nothing else, and is named with its reason. The next time goes on.
+func TestWhatCannotBeDeleted(t *testing.T) {
+	c := start(t)
+	populate(c)
+	refused := volume("v3", "prod")
+	refused.Refuse = "it belongs to a group"
+	failing := volume("v4", "prod")
+	failing.Delete = []string{"deleting", "error_deleting"}
+	attached := volume("v5", "prod")
+	attached.Object["status"], attached.Object["attachments"] = "in-use", []object{{"server_id": "i"}}
+	snapshotted := volume("v6", "prod")
+	for _, thing := range []openstack.Thing{refused, failing, attached, snapshotted} {
+		c.Add("volumes", thing)
+	}
+	busy := snapshot("s6", "prod", "v6")
+	busy.Delete = []string{"deleting", "available"} // Ceph's, of which there is a clone
+	c.Add("snapshots", busy)
+	theirs := volume("v7", "prod")
+	c.Add("volumes", theirs)
+	c.Add("snapshots", openstack.Thing{Object: object{"id": "y1", "name": "mine", "volume_id": "v7", "status": "available"}})
+	broken := loadBalancer("b2", "kube_service_prod_shop_api")
+	broken.Delete = []string{"PENDING_DELETE", "ERROR"}
+	c.Add("loadbalancers", broken)
+
+	e := &engine{}
+	err := destroy(t, e, "delete", time.Minute)
+	require.Error(t, err)
+	lines := strings.Split(err.Error(), "\n")
+	assert.Equal(t, "this is left of cluster prod; the next destroy goes on with it:", lines[0])
+	for i, want := range []string{
+		"  snapshot snapshot-s6 (s6): OpenStack was to delete it, and it is available",
+		"  volume pvc-v3 (v3): delete it: .*it belongs to a group.*",
+		"  volume pvc-v4 (v4): OpenStack was to delete it, and it is error_deleting",
+		"  volume pvc-v5 (v5): instance prod-2-i has it, which is none of the cluster's",
+		"  volume pvc-v6 (v6): snapshot snapshot-s6 (s6) is of it",
+		"  volume pvc-v7 (v7): delete it: .*it has snapshots.*",
+		"  load balancer kube_service_prod_shop_api (b2): OpenStack was to delete it, and it is ERROR",
+	} {
+		require.Greater(t, len(lines), i+1, err)
+		assert.Regexp(t, "^"+strings.NewReplacer("(", `\(`, ")", `\)`).Replace(want)+"$", lines[i+1])
+	}
+	assert.Len(t, lines, 8)
+	for _, id := range []string{"v1", "v2", "s1", "b1", "f1"} {
+		assert.NotContains(t, c.IDs(), id)
+	}
+
+	for _, id := range []string{"v3", "v4", "v5", "v6", "s6", "b2"} {
+		c.Change(id, func(thing *openstack.Thing) {
+			thing.Refuse, thing.Delete, thing.Object["attachments"] = "", nil, nil
+			if thing.Object["status"] != nil {
+				thing.Object["status"] = "available"
+			}
+		})
+	}
+	c.Change("y1", func(thing *openstack.Thing) { thing.Next = []string{openstack.Gone} })
+	require.NoError(t, destroy(t, &engine{}, "delete", time.Minute))
+	for _, id := range c.IDs() {
+		assert.Contains(t, "i w1 w2 w3 w4 w5 w6 w7 w8 w9 x1 x2 x3", id)
+	}
+}
+
+// No wait is for ever, and what is waited for keeps nothing else from going.
+func TestTimeIsUp(t *testing.T) {
+	c := start(t)
+	populate(c)
+	c.Change("v1", func(thing *openstack.Thing) { thing.Next, thing.Object["status"] = nil, "detaching" })
+	c.Change("s1", func(thing *openstack.Thing) { thing.Object["volume_id"] = "v0" })
+	begin := time.Now()
+	err := destroy(t, &engine{}, "delete", time.Second)
+	assert.EqualError(t, err, "time was up after 1s: this is left of cluster prod; the next destroy goes on with it:\n"+
+		"  volume pvc-v1 (v1): it is detaching")
+	assert.Less(t, time.Since(begin), 10*time.Second)
+	for _, id := range []string{"v2", "s1", "b1", "f1"} {
+		assert.NotContains(t, c.IDs(), id)
+	}
+}
+
+// The engine's end is the end of the wait.
+func TestCancel(t *testing.T) {
+	c := start(t)
+	v := volume("v1", "prod")
+	v.Object["status"] = "detaching"
+	c.Add("volumes", v)
+	p := newProvider(&engine{})
+	p.interval = time.Millisecond
+	time.AfterFunc(200*time.Millisecond, func() { _ = p.SignalCancellation(t.Context()) })
+	begin := time.Now()
+	_, err := p.Delete(t.Context(), plugin.DeleteRequest{Inputs: properties("delete")})
+	assert.ErrorIs(t, err, context.Canceled)
+	assert.ErrorContains(t, err, "volume pvc-v1 (v1)")
+	assert.Less(t, time.Since(begin), 10*time.Second)
+}
+
+// A cloud without Octavia has no load balancers to look for; one that fails is an error, and nothing goes before it is known
+// what there is.
+func TestServices(t *testing.T) {
+	c := startWith(t, "compute", "block-storage", "network")
+	c.Add("volumes", volume("v1", "prod"))
+	c.Add("floatingips", floatingIP("f1", "prod"))
+	require.NoError(t, destroy(t, &engine{}, "delete", time.Minute))
+	assert.Empty(t, c.IDs())
+	assert.Empty(t, c.Requests("GET /load-balancer"))
+
+	c = startWith(t, "compute", "network")
+	assert.ErrorContains(t, destroy(t, &engine{}, "delete", time.Minute), "log in to OpenStack: volume: ")
+
+	c = start(t)
+	populate(c)
+	c.Down(true)
+	assert.ErrorContains(t, destroy(t, &engine{}, "delete", time.Minute), "log in to OpenStack: ")
+	assert.Empty(t, c.Requests("DELETE"))
+}
+
+// An OpenStack that is away for a moment while it is waited for is asked again.
+func TestOpenStackIsAwayForAMoment(t *testing.T) {
+	c := start(t)
+	populate(c)
+	var away []string
+	e := &engine{status: func(message string) {
+		if strings.HasPrefix(message, "waiting") && away == nil {
+			c.Down(true)
+		} else if strings.Contains(message, "list the snapshots of cluster prod: ") {
+			away = append(away, message)
+			c.Down(false)
+		}
+	}}
+	require.NoError(t, destroy(t, e, "delete", time.Minute))
+	assert.Len(t, away, 1)
+	assert.NotContains(t, c.IDs(), "v1")
+}
+
+// What goes by itself after it was listed is as good as deleted.
+func TestGoneMeanwhile(t *testing.T) {
+	c := start(t)
+	v := volume("v1", "prod")
+	v.Refuse = openstack.Gone
+	c.Add("volumes", v)
+	e := &engine{}
+	require.NoError(t, destroy(t, e, "delete", time.Minute))
+	assert.Len(t, c.Requests("DELETE"), 1)
+	assert.Contains(t, e.logs, "info: volume pvc-v1 (v1) is gone")
+}
+
+func TestOfService(t *testing.T) {
+	for name, want := range map[string]bool{
+		"kube_service_prod_shop_web":   true,
+		"kube_service_prod_x_shop_web": false, // of cluster prod_x
+		"kube_service_prod-2_shop_web": false,
+		"kube_service_prod_web":        false,
+		"kube_service_pro":             false,
+		"prod-api":                     false,
+	} {
+		assert.Equal(t, want, ofService(name, "prod"), name)
+	}
+	assert.True(t, ofService("kube_service_prod_x_shop_web", "prod_x"))
+}

@@ -1,0 +1,110 @@
+package tests
+
+import (
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/pulumi/pulumi/sdk/v3/go/auto"
+	"github.com/pulumi/pulumi/sdk/v3/go/auto/optpreview"
+	"github.com/pulumi/pulumi/sdk/v3/go/common/workspace"
+	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"kubernetes-openstack/cluster"
+	"kubernetes-openstack/infra"
+	"kubernetes-openstack/tests/openstack"
+)
+
+// leftoversStack is a stack of nothing but a cluster's leftovers in one of these clouds. The real engine builds the provider
+// and starts it, as Pulumi.yaml says, in a folder with this clouds.yaml.
+func leftoversStack(t *testing.T, plan *cluster.Plan, cloud, clouds string) auto.Stack {
+	t.Helper()
+	project, err := workspace.LoadProject("../Pulumi.yaml")
+	require.NoError(t, err)
+	provider := &project.Plugins.Providers[0]
+	provider.Path, err = filepath.Abs(filepath.Join("..", provider.Path))
+	require.NoError(t, err)
+	project.Main = filepath.Join(t.TempDir(), "a folder of 'somebody'")
+	require.NoError(t, os.Mkdir(project.Main, 0o700))
+	require.NoError(t, os.WriteFile(filepath.Join(project.Main, "clouds.yaml"), []byte(clouds), 0o600))
+	s := newStack(t, func(ctx *pulumi.Context) error {
+		_, err := infra.NewLeftovers(ctx, *plan, &infra.Network{}, &infra.Security{})
+		return err
+	}, auto.Project(*project))
+	env := maps.Clone(s.Workspace().GetEnvVars())
+	env["OS_CLOUD"] = cloud
+	require.NoError(t, s.Workspace().SetEnvVars(env))
+	return s
+}
+
+// The real engine asks no cloud but for a destroy. That lists what is lost, fails with what cannot be deleted, and goes on
+// the next time.
+func TestLeftovers(t *testing.T) {
+	cloud := openstack.Start(t, "compute", "block-storage", "network", "load-balancer")
+	plan := smallPlan(t, cluster.CoreDNS)
+	s := leftoversStack(t, &plan, "fake", fmt.Sprintf(`
+clouds:
+  fake:
+    auth: {auth_url: %s, username: user, password: password, project_name: ours, user_domain_name: Default, project_domain_name: Default}`, cloud.URL))
+	ctx := t.Context()
+	for _, id := range []string{"1", "2"} {
+		cloud.Add("volumes", openstack.Thing{Object: openstack.Object{
+			"id": "volume-" + id, "name": "pvc-" + id, "size": 1, "status": "available",
+			"metadata": openstack.Object{"cinder.csi.openstack.org/cluster": plan.Name},
+		}})
+	}
+	cloud.Add("loadbalancers", openstack.Thing{Object: openstack.Object{
+		"id": "balancer", "name": "kube_service_" + plan.Name + "_shop_web", "provisioning_status": "ACTIVE",
+	}})
+	cloud.Down(true)
+
+	preview, err := s.Preview(ctx)
+	require.NoError(t, err, preview.StdOut)
+	up, err := s.Up(ctx)
+	require.NoError(t, err, up.StdOut)
+	refresh, err := s.Refresh(ctx)
+	require.NoError(t, err, refresh.StdOut)
+	preview, err = s.Preview(ctx, optpreview.ExpectNoChanges())
+	require.NoError(t, err, preview.StdOut)
+
+	t.Log("kept")
+	cloud.Down(false)
+	destroy, err := s.Destroy(ctx)
+	require.NoError(t, err, destroy.StdOut)
+	assert.Contains(t, destroy.StdOut, "these volumes and snapshots of cluster test are kept, with all that is in them:\n")
+	assert.Contains(t, destroy.StdOut, "volume pvc-2 (volume-2): 1 GiB\n")
+	assert.Equal(t, []string{"volume-1", "volume-2"}, cloud.IDs())
+
+	t.Log("deleted, since the setting was changed")
+	_, err = s.Up(ctx)
+	require.NoError(t, err)
+	plan.Storage.OnDestroy = cluster.Delete
+	preview, err = s.Preview(ctx, optpreview.Diff())
+	require.NoError(t, err, preview.StdOut)
+	assert.Contains(t, preview.StdOut, `~ onDestroy: "keep" => "delete"`)
+	assert.NotContains(t, preview.StdOut, "from now on")
+	up, err = s.Up(ctx)
+	require.NoError(t, err, up.StdOut)
+	assert.Equal(t, 1, (*up.Summary.ResourceChanges)["update"])
+	assert.Contains(t, up.StdOut, "warning: from now on a destroy deletes the volumes and snapshots of the claims in cluster test")
+
+	cloud.Change("volume-1", func(thing *openstack.Thing) { thing.Refuse = "it belongs to a group" })
+	destroy, err = s.Destroy(ctx)
+	require.Error(t, err)
+	said := destroy.StdOut + err.Error()
+	assert.Contains(t, said, "these volumes and snapshots of cluster test are deleted now, with all that is in them:\n")
+	assert.Contains(t, said, "volume pvc-2 (volume-2) is gone\n")
+	assert.Contains(t, said, "this is left of cluster test; the next destroy goes on with it:\n")
+	assert.Regexp(t, `volume pvc-1 \(volume-1\): delete it: .*it belongs to a group`, said)
+	assert.Equal(t, []string{"volume-1"}, cloud.IDs())
+
+	cloud.Change("volume-1", func(thing *openstack.Thing) { thing.Refuse = "" })
+	destroy, err = s.Destroy(ctx)
+	require.NoError(t, err, destroy.StdOut)
+	assert.Contains(t, destroy.StdOut, "volume pvc-1 (volume-1): 1 GiB\n")
+	assert.Empty(t, cloud.IDs())
+}

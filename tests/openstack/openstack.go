@@ -1,0 +1,220 @@
+// Package openstack is an OpenStack in one process, as far as a teardown sees it: Keystone, Nova, Cinder, Neutron, Octavia.
+package openstack
+
+import (
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"path"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// Project is the one that all credentials are for.
+const Project = "ours"
+
+// Object as the API shows it.
+type Object = map[string]any
+
+// Thing is an object and what happens to it.
+type Thing struct {
+	Object
+	// Next are the statuses that it goes through, one each time it is listed; gone is the last.
+	Next []string
+	// Delete are those after a DELETE; by default it is deleting, then gone.
+	Delete []string
+	// Refuse is why a DELETE is refused; with gone, it went by itself.
+	Refuse string
+}
+
+// Gone is the status of what is there no more.
+const Gone = "gone"
+
+// Cloud has a list of things for each kind: servers, volumes, snapshots, floatingips, loadbalancers.
+type Cloud struct {
+	// URL of Keystone.
+	URL string
+
+	mu       sync.Mutex
+	things   map[string][]*Thing
+	requests []string
+	down     bool
+}
+
+// Start starts one with these services in its catalogue, by type: the port of all is one.
+func Start(t testing.TB, services ...string) *Cloud {
+	t.Helper()
+	c := &Cloud{things: map[string][]*Thing{}}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		w.Header().Set("Content-Type", "application/json")
+		request := r.Method + " " + r.URL.RequestURI()
+		c.requests = append(c.requests, request)
+		kind, id := path.Split(strings.TrimPrefix(strings.TrimSuffix(r.URL.Path, "/detail"), "/"))
+		kind = path.Base(kind)
+		switch {
+		case c.down:
+			http.Error(w, "down", http.StatusServiceUnavailable)
+		case r.URL.Path == "/v3/auth/tokens":
+			w.Header().Set("X-Subject-Token", "token")
+			w.WriteHeader(http.StatusCreated)
+			write(t, w, Object{"token": token(c.URL, services)})
+		case !strings.Contains(r.URL.Path, "/v"):
+			write(t, w, Object{"versions": []Object{{"id": "v2.0", "status": "CURRENT"}}})
+		case r.Method == http.MethodDelete:
+			c.delete(w, kind, id)
+		case r.Method == http.MethodGet:
+			write(t, w, Object{id: c.list(id, r)})
+		default:
+			t.Errorf("the fake OpenStack does not know %s", request)
+			http.NotFound(w, r)
+		}
+	}))
+	t.Cleanup(server.Close)
+	c.URL = server.URL + "/v3"
+	return c
+}
+
+func write(t testing.TB, w http.ResponseWriter, body any) {
+	if err := json.NewEncoder(w).Encode(body); err != nil {
+		t.Error(err)
+	}
+}
+
+func token(url string, services []string) Object {
+	var catalogue []Object
+	for _, service := range services {
+		prefix := map[string]string{"compute": "/v2.1", "block-storage": "/v3/" + Project, "network": "/network", "load-balancer": "/load-balancer"}[service]
+		catalogue = append(catalogue, Object{"type": service, "name": service, "endpoints": []Object{
+			{"interface": "public", "region": "R", "region_id": "R", "url": strings.TrimSuffix(url, "/v3") + prefix},
+		}})
+	}
+	return Object{"project": Object{"id": Project, "name": Project}, "catalog": catalogue, "expires_at": "2100-01-01T00:00:00.000000Z"}
+}
+
+// status is the key of a kind's status.
+func status(kind string) string {
+	if kind == "loadbalancers" {
+		return "provisioning_status"
+	}
+	return "status"
+}
+
+func (c *Cloud) list(kind string, r *http.Request) []Object {
+	list := []Object{}
+	for _, thing := range slices.Clone(c.things[kind]) {
+		if len(thing.Next) > 0 {
+			thing.Object[status(kind)], thing.Next = thing.Next[0], thing.Next[1:]
+		}
+		switch {
+		case thing.Object[status(kind)] == Gone:
+			c.remove(kind, thing)
+		case r.URL.Query().Has("project_id") && r.URL.Query().Get("project_id") != thing.Object["project_id"]:
+		default:
+			list = append(list, thing.Object)
+		}
+	}
+	return list
+}
+
+func (c *Cloud) delete(w http.ResponseWriter, kind, id string) {
+	i := slices.IndexFunc(c.things[kind], func(t *Thing) bool { return t.Object["id"] == id })
+	if i < 0 {
+		http.Error(w, "{}", http.StatusNotFound)
+		return
+	}
+	thing := c.things[kind][i]
+	refuse := thing.Refuse
+	if refuse == Gone {
+		c.remove(kind, thing)
+		http.Error(w, "{}", http.StatusNotFound)
+		return
+	}
+	if slices.ContainsFunc(c.things["snapshots"], func(s *Thing) bool { return s.Object["volume_id"] == id }) {
+		refuse = "it has snapshots"
+	}
+	if refuse != "" {
+		http.Error(w, `{"badRequest": {"message": "`+refuse+`"}}`, http.StatusBadRequest)
+		return
+	}
+	if thing.Next = thing.Delete; thing.Next == nil {
+		thing.Next = []string{"deleting", Gone}
+	}
+	if kind == "floatingips" { // at once
+		c.remove(kind, thing)
+	}
+	w.WriteHeader(http.StatusNoContent)
+}
+
+func (c *Cloud) remove(kind string, thing *Thing) {
+	c.things[kind] = slices.DeleteFunc(c.things[kind], func(t *Thing) bool { return t == thing })
+}
+
+// Env is what a client needs.
+func (c *Cloud) Env() map[string]string {
+	return map[string]string{
+		"OS_AUTH_URL": c.URL, "OS_USERNAME": "user", "OS_PASSWORD": "password", "OS_PROJECT_NAME": Project, "OS_DOMAIN_NAME": "Default",
+		"OS_CLOUD": "", "OS_REGION_NAME": "", "OS_INTERFACE": "",
+	}
+}
+
+// Add adds a thing, which is the project's own unless it says otherwise.
+func (c *Cloud) Add(kind string, thing Thing) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if thing.Object["project_id"] == nil {
+		thing.Object["project_id"] = Project
+	}
+	c.things[kind] = append(c.things[kind], &thing)
+}
+
+// Change changes a thing.
+func (c *Cloud) Change(id string, change func(*Thing)) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, things := range c.things {
+		for _, thing := range things {
+			if thing.Object["id"] == id {
+				change(thing)
+			}
+		}
+	}
+}
+
+// Remove takes all of a kind away.
+func (c *Cloud) Remove(kind string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.things, kind)
+}
+
+// Down has every request refused, or none.
+func (c *Cloud) Down(down bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.down = down
+}
+
+// IDs of what there is, sorted.
+func (c *Cloud) IDs() []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	ids := []string{}
+	for _, things := range c.things {
+		for _, thing := range things {
+			ids = append(ids, thing.Object["id"].(string))
+		}
+	}
+	slices.Sort(ids)
+	return ids
+}
+
+// Requests are those so far that begin so, in their order.
+func (c *Cloud) Requests(prefix string) []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.DeleteFunc(slices.Clone(c.requests), func(r string) bool { return !strings.HasPrefix(r, prefix) })
+}

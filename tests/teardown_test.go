@@ -1,0 +1,92 @@
+//go:build e2e
+
+package tests
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"net/http"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gophercloud/gophercloud/v2"
+	"github.com/gophercloud/gophercloud/v2/openstack/blockstorage/v3/snapshots"
+	"github.com/gophercloud/gophercloud/v2/openstack/blockstorage/v3/volumes"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"kubernetes-openstack/cluster"
+)
+
+// What claims of a cluster got from the real Cinder is kept or deleted with it, whatever else there is.
+func TestTeardown(t *testing.T) {
+	const file = "../devcloud/clouds.yaml"
+	clouds, err := os.ReadFile(file)
+	require.NoError(t, err)
+	openstack := connect(t, file)
+	before := openstack.inventory(t)
+	plan := smallPlan(t, cluster.CoreDNS)
+	plan.Name = "teardown"
+	s := leftoversStack(t, &plan, "devcloud", string(clouds))
+	cinder := openstack.clients["volume"]
+
+	volume := openstack.claim(t, plan.Name, "data")
+	foreign := openstack.claim(t, plan.Name+"-2", "data")
+	snapshot, err := snapshots.Create(t.Context(), cinder, snapshots.CreateOpts{
+		VolumeID: volume, Name: "snapshot-data", Metadata: map[string]string{"cinder.csi.openstack.org/cluster": plan.Name},
+	}).Extract()
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = snapshots.Delete(context.Background(), cinder, snapshot.ID) })
+	soon, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	require.NoError(t, snapshots.WaitForStatus(soon, cinder, snapshot.ID, "available"))
+	all := openstack.inventory(t)
+	require.Len(t, all, len(before)+3)
+
+	for _, row := range []struct {
+		onDestroy, said string
+		left            []string
+	}{
+		{cluster.Keep, "are kept", all},
+		{cluster.Delete, "are deleted now", slices.DeleteFunc(slices.Clone(all), func(thing string) bool {
+			return strings.HasSuffix(thing, volume) || strings.HasSuffix(thing, snapshot.ID)
+		})},
+	} {
+		plan.Storage.OnDestroy = row.onDestroy
+		up, err := s.Up(t.Context())
+		require.NoError(t, err, up.StdOut)
+		destroy, err := s.Destroy(t.Context())
+		require.NoError(t, err, destroy.StdOut)
+		assert.Equal(t, row.left, openstack.inventory(t), row.onDestroy)
+		assert.Contains(t, destroy.StdOut, row.said)
+		assert.Contains(t, destroy.StdOut, "volume pvc-data ("+volume+"): 1 GiB, claim shop/data\n")
+		assert.Contains(t, destroy.StdOut, "snapshot snapshot-data ("+snapshot.ID+"): 1 GiB of volume "+volume+"\n")
+		assert.NotContains(t, destroy.StdOut, foreign)
+	}
+}
+
+// claim makes the volume that cinder-csi-plugin would make for a claim in a cluster, and gives its ID. After the test it is gone.
+func (c cloud) claim(t *testing.T, cluster, name string) string {
+	t.Helper()
+	volume, err := volumes.Create(t.Context(), c.clients["volume"], volumes.CreateOpts{Size: 1, Name: "pvc-" + name, Metadata: map[string]string{
+		"cinder.csi.openstack.org/cluster": cluster, "csi.storage.k8s.io/pvc/name": name, "csi.storage.k8s.io/pvc/namespace": "shop",
+	}}, nil).Extract()
+	require.NoError(t, err)
+	t.Cleanup(func() {
+		eventually(t, time.Minute, func() error { // a snapshot of it may be on its way out
+			err := volumes.Delete(context.Background(), c.clients["volume"], volume.ID, nil).ExtractErr()
+			if gophercloud.ResponseCodeIs(err, http.StatusNotFound) {
+				return nil
+			}
+			return cmp.Or(err, errors.New("still there"))
+		})
+	})
+	soon, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	require.NoError(t, volumes.WaitForStatus(soon, c.clients["volume"], volume.ID, "available"))
+	return volume.ID
+}
