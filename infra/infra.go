@@ -19,6 +19,8 @@ type Infra struct {
 	SSHKey   *SSHKey
 	Machines *Machines
 	Cluster  *Cluster
+	// Credential of the cluster's own controllers.
+	Credential *Credential
 }
 
 // New declares all of it, and has an `up` wait by watcher until all of it works.
@@ -43,11 +45,19 @@ func New(ctx *pulumi.Context, plan cluster.Plan, watcher Watcher) (*Infra, error
 	if err != nil {
 		return nil, err
 	}
-	machines, err := NewMachines(ctx, plan, network, security, pki, key, watcher)
+	credential, err := NewCredential(ctx, plan)
 	if err != nil {
 		return nil, err
 	}
-	in := &Infra{Network: network, Endpoint: endpoint, PKI: pki, SSHKey: key, Machines: machines}
+	leftovers, err := NewLeftovers(ctx, plan, network, security)
+	if err != nil {
+		return nil, err
+	}
+	machines, err := NewMachines(ctx, plan, network, security, leftovers, pki, key, watcher)
+	if err != nil {
+		return nil, err
+	}
+	in := &Infra{Network: network, Endpoint: endpoint, PKI: pki, SSHKey: key, Machines: machines, Credential: credential}
 	in.Cluster, err = in.newCluster(ctx, plan, watcher)
 	return in, err
 }

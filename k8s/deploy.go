@@ -18,26 +18,30 @@ type deployer struct {
 	options []pulumi.ResourceOption // of every object
 }
 
-// deploy declares the objects of a manifest in their order: each when those before it are there and ready.
-func (d deployer) deploy(component string, m manifest) error {
+// deploy declares the objects of a manifest in their order: each when those before it, and what it comes after, are there
+// and ready. It returns the last of them.
+func (d deployer) deploy(component string, m manifest, after ...pulumi.Resource) (pulumi.Resource, error) {
 	objects, err := m.objects()
 	if err != nil {
-		return err
+		return nil, err
 	}
+	return d.declare(component, objects, after...)
+}
+
+func (d deployer) declare(component string, objects []object, after ...pulumi.Resource) (last pulumi.Resource, err error) {
 	c := &pulumi.ResourceState{}
 	if err := d.ctx.RegisterComponentResource("kubernetes-openstack:k8s:"+component, d.plan.Name, c); err != nil {
-		return err
+		return nil, err
 	}
-	var before []pulumi.Resource
 	for _, o := range objects {
 		r := &pulumi.CustomResourceState{}
-		options := slices.Concat(d.options, []pulumi.ResourceOption{pulumi.Parent(c), pulumi.DependsOn(before)})
+		options := slices.Concat(d.options, []pulumi.ResourceOption{pulumi.Parent(c), pulumi.DependsOn(after)})
 		if err := d.ctx.RegisterResource(o.token(), o.name(), kubernetes.UntypedArgs(o), r, options...); err != nil {
-			return fmt.Errorf("%s: %w", o.name(), err)
+			return nil, fmt.Errorf("%s: %w", o.name(), err)
 		}
-		before = []pulumi.Resource{r}
+		last, after = r, []pulumi.Resource{r}
 	}
-	return d.ctx.RegisterResourceOutputs(c, pulumi.Map{})
+	return last, d.ctx.RegisterResourceOutputs(c, pulumi.Map{})
 }
 
 // token is Pulumi's name of the kind: kubernetes:apps/v1:Deployment.

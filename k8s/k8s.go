@@ -18,11 +18,12 @@ import (
 	"kubernetes-openstack/infra"
 )
 
-//go:embed *.yaml.tmpl
-var manifests embed.FS
+//go:embed *.tmpl
+var templates embed.FS
 
-// New declares all of it, to be created once the cluster is ready.
-func New(ctx *pulumi.Context, plan cluster.Plan, c *infra.Cluster) error {
+// New declares all of it, to be created once the cluster is ready. Controllers act in OpenStack as the credential, and have
+// their load balancers in the subnet.
+func New(ctx *pulumi.Context, plan cluster.Plan, c *infra.Cluster, credential *infra.Credential, subnet pulumi.StringInput) error {
 	provider, err := kubernetes.NewProvider(ctx, plan.Name, &kubernetes.ProviderArgs{
 		Kubeconfig: c.Kubeconfig,
 		// It is the same cluster whatever its address and its certificates: nothing in it is replaced when they are.
@@ -40,10 +41,29 @@ func New(ctx *pulumi.Context, plan cluster.Plan, c *infra.Cluster) error {
 		pulumi.DeletedWith(c),
 		pulumi.Timeouts(&pulumi.CustomTimeouts{Create: plan.BootstrapTimeout.String(), Update: plan.BootstrapTimeout.String()}),
 	}}
-	if err := d.deploy("KubeControllers", kubeControllers(plan)); err != nil {
+	if _, err := d.deploy("KubeControllers", kubeControllers(plan)); err != nil {
 		return err
 	}
-	return d.deploy("DNS", dns(plan))
+	config, err := d.declare("CloudConfig", []object{cloudConfig(plan, credential, subnet)})
+	if err != nil {
+		return err
+	}
+	if _, err := d.deploy("CloudControllerManager", cloudControllerManager(plan), config); err != nil {
+		return err
+	}
+	if _, err := d.deploy("DNS", dns(plan)); err != nil {
+		return err
+	}
+	snapshots, err := d.deploy("Snapshots", snapshots(plan))
+	if err != nil {
+		return err
+	}
+	driver, err := d.deploy("CinderCSI", cinderCSI(plan), config)
+	if err != nil {
+		return err
+	}
+	_, err = d.deploy("StorageClasses", storageClasses(plan), snapshots, driver)
+	return err
 }
 
 // manifest is a file of this folder and the values of its template.
@@ -53,13 +73,16 @@ type manifest struct {
 }
 
 // text is the manifest as kubectl reads it.
-func (m manifest) text() (string, error) {
-	t, err := template.New(m.name+".yaml.tmpl").Option("missingkey=error").ParseFS(manifests, m.name+".yaml.tmpl")
+func (m manifest) text() (string, error) { return execute(m.name+".yaml.tmpl", m.values) }
+
+// execute is a file of this folder with values.
+func execute(file string, values any) (string, error) {
+	t, err := template.New(file).Option("missingkey=error").ParseFS(templates, file)
 	if err != nil {
 		return "", err
 	}
 	var out strings.Builder
-	err = t.Execute(&out, m.values)
+	err = t.Execute(&out, values)
 	return out.String(), err
 }
 

@@ -42,7 +42,7 @@ func run(ctx *pulumi.Context, watcher infra.Watcher) error {
 	if err != nil {
 		return err
 	}
-	if err := k8s.New(ctx, plan, in.Cluster); err != nil {
+	if err := k8s.New(ctx, plan, in.Cluster, in.Credential, in.Network.SubnetID); err != nil {
 		return err
 	}
 	export(ctx, plan, in)

@@ -3,6 +3,7 @@ package tests
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"net"
 	"os"
 	"os/exec"
@@ -47,12 +48,12 @@ func smallPlan(t *testing.T, provider string) cluster.Plan {
 }
 
 // newStack is a stack of the built pulumi whose program is run's, in this process.
-func newStack(t *testing.T, run pulumi.RunFunc) auto.Stack {
+func newStack(t *testing.T, run pulumi.RunFunc, options ...auto.LocalWorkspaceOption) auto.Stack {
 	t.Helper()
 	home := dirs.State("pulumi-home")
 	command, err := auto.NewPulumiCommand(&auto.PulumiCommandOptions{Root: home, SkipVersionCheck: true})
 	require.NoError(t, err, "run make test")
-	s, err := auto.NewStackInlineSource(t.Context(), "test", "kubernetes-openstack", run, auto.Pulumi(command), auto.PulumiHome(home),
+	options = append(options, auto.Pulumi(command), auto.PulumiHome(home),
 		auto.EnvVars(map[string]string{
 			"PULUMI_BACKEND_URL":                          "file://" + t.TempDir(),
 			"PULUMI_CONFIG_PASSPHRASE":                    "test",
@@ -60,6 +61,7 @@ func newStack(t *testing.T, run pulumi.RunFunc) auto.Stack {
 			"PULUMI_IGNORE_AMBIENT_PLUGINS":               "true",
 			"PULUMI_SKIP_UPDATE_CHECK":                    "true",
 		}))
+	s, err := auto.NewStackInlineSource(t.Context(), "test", "kubernetes-openstack", run, options...)
 	require.NoError(t, err)
 	return s
 }
@@ -71,7 +73,11 @@ func deployed(plan *cluster.Plan, kubeconfig string) pulumi.RunFunc {
 		if err := ctx.RegisterComponentResource("kubernetes-openstack:infra:Cluster", plan.Name, c); err != nil {
 			return err
 		}
-		return k8s.New(ctx, *plan, c)
+		credential := &infra.Credential{
+			ID:     pulumi.String("id").ToStringOutput(),
+			Secret: pulumi.ToSecret(pulumi.String("application-credential")).(pulumi.StringOutput),
+		}
+		return k8s.New(ctx, *plan, c, credential, pulumi.String("subnet"))
 	}
 }
 
@@ -103,7 +109,7 @@ func TestDeploy(t *testing.T) {
 			assert.Equal(t, *d.Spec.Replicas, d.Status.AvailableReplicas, d.Name)
 			ready = append(ready, d.Name)
 		}
-		assert.ElementsMatch(t, []string{"calico-kube-controllers", name}, ready)
+		assert.ElementsMatch(t, []string{"calico-kube-controllers", "csi-cinder-controller", name, "snapshot-controller"}, ready)
 		service, err := api.Client.CoreV1().Services(metav1.NamespaceSystem).Get(ctx, "kube-dns", metav1.GetOptions{})
 		require.NoError(t, err)
 		assert.Equal(t, plan.DNSService.String(), service.Spec.ClusterIP)
@@ -120,6 +126,11 @@ func TestDeploy(t *testing.T) {
 	require.NoError(t, err)
 	assert.Contains(t, string(state), `"kubeconfig"`)
 	assert.NotContains(t, string(state), "current-context")
+	assert.Contains(t, string(state), "cloud.conf")
+	conf, err := api.Client.CoreV1().Secrets(metav1.NamespaceSystem).Get(ctx, "cloud-config", metav1.GetOptions{})
+	require.NoError(t, err)
+	assert.Contains(t, string(conf.Data["cloud.conf"]), "application-credential-secret = \"application-credential\"\n")
+	assert.NotContains(t, string(state), base64.StdEncoding.EncodeToString(conf.Data["cloud.conf"])[:20])
 
 	api.Stop()
 	begin := time.Now()

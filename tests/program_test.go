@@ -100,6 +100,8 @@ func (r *recorder) NewResource(args pulumi.MockResourceArgs) (string, resource.P
 		out["certPem"] = resource.NewStringProperty("certificate " + args.Name)
 	case "CertRequest":
 		out["certRequestPem"] = resource.NewStringProperty("request " + args.Name)
+	case "ApplicationCredential":
+		out["secret"] = resource.MakeSecret(resource.NewStringProperty("secret of " + args.Name))
 	case "LoadBalancer":
 		out["vipPortId"] = resource.NewStringProperty("Port/" + args.Name)
 	case "FloatingIp":
@@ -175,9 +177,14 @@ func TestSecrets(t *testing.T) {
 				assert.True(t, v.IsSecret(), "%s of %s", key, res.Name)
 			}
 		}
-		assert.NotContains(t, graph([]pulumi.MockResourceArgs{res}), "PRIVATE KEY")
+		for _, secret := range []string{"PRIVATE KEY", "secret of", base64.StdEncoding.EncodeToString([]byte("application-credential"))} {
+			assert.NotContains(t, graph([]pulumi.MockResourceArgs{res}), secret)
+		}
 	}
 	assert.Equal(t, 7, instances)
+	config := r.named("kubernetes:core/v1:Secret", "kube-system/cloud-config").Inputs["data"].ObjectValue()["cloud.conf"]
+	assert.True(t, config.IsSecret())
+	assert.NotEmpty(t, config.SecretValue().Element.StringValue())
 }
 
 // A worker is the machine that strangers' pods run on: it gets certificates of authorities, and no key.

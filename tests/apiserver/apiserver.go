@@ -64,7 +64,7 @@ func Start(t testing.TB) *Server {
 	const binaries = "dl.k8s.io/release/v1.36.3/bin/linux/amd64"
 	s.start(t, dir, dirs.Mirror(binaries, "kube-apiserver"), "--etcd-servers="+etcd, "--bind-address=127.0.0.1",
 		"--secure-port="+api[strings.LastIndex(api, ":")+1:], "--cert-dir="+dir, "--token-auth-file="+file("tokens", "token,admin,admin,system:masters\n"),
-		"--authorization-mode=RBAC", "--service-cluster-ip-range=10.96.0.0/16", "--service-account-issuer=https://test",
+		"--authorization-mode=RBAC", "--allow-privileged", "--service-cluster-ip-range=10.96.0.0/16", "--service-account-issuer=https://test",
 		"--service-account-key-file="+accounts, "--service-account-signing-key-file="+accounts)
 	s.Kubeconfig = fmt.Sprintf(`apiVersion: v1
 kind: Config

@@ -1,0 +1,56 @@
+package k8s
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"kubernetes-openstack/cluster"
+)
+
+// Where Cinder's zones are Nova's, a class's zone limits where its pods run; else it is Cinder's alone.
+func TestStorageClassesAndZones(t *testing.T) {
+	config := small(t)
+	config.Storage.Classes = []cluster.StorageClass{{Name: "fast", Type: "ssd", Zone: "az1"}}
+	for topology, allowed := range map[bool]any{
+		true: []any{map[string]any{"matchLabelExpressions": []any{map[string]any{
+			"key": "topology.cinder.csi.openstack.org/zone", "values": []any{"az1"},
+		}}}},
+		false: nil,
+	} {
+		config.Storage.Topology = topology
+		plan := cluster.NewPlan(config)
+		objects, err := storageClasses(plan).objects()
+		require.NoError(t, err)
+		require.Len(t, objects, 2)
+		assert.Equal(t, allowed, objects[1]["allowedTopologies"])
+		assert.Equal(t, map[string]any{"type": "ssd", "availability": "az1", "csi.storage.k8s.io/fstype": "ext4"}, objects[1]["parameters"])
+
+		driver, err := cinderCSI(plan).text()
+		require.NoError(t, err)
+		assert.Contains(t, driver, map[bool]string{true: "--with-topology=true", false: "--with-topology=false"}[topology])
+	}
+}
+
+// Workers hold nothing that OpenStack could be reached with.
+func TestCloudConfigIsOnControlPlanesAlone(t *testing.T) {
+	plan := cluster.NewPlan(small(t))
+	mounted := 0
+	for _, m := range []manifest{cloudControllerManager(plan), snapshots(plan), cinderCSI(plan)} {
+		objects, err := m.objects()
+		require.NoError(t, err)
+		for _, o := range objects {
+			volumes, _, _ := unstructured.NestedSlice(o, "spec", "template", "spec", "volumes")
+			selector, _, _ := unstructured.NestedStringMap(o, "spec", "template", "spec", "nodeSelector")
+			for _, v := range volumes {
+				if name, _, _ := unstructured.NestedString(v.(map[string]any), "secret", "secretName"); name == "cloud-config" {
+					mounted++
+					assert.Equal(t, map[string]string{"node-role.kubernetes.io/control-plane": ""}, selector, o.name())
+				}
+			}
+		}
+	}
+	assert.Equal(t, 2, mounted)
+}
