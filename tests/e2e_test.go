@@ -109,12 +109,13 @@ func TestLife(t *testing.T) {
 		for line := range strings.Lines(nodes) {
 			name, rest, _ := strings.Cut(line, " ")
 			assert.Contains(t, rest, "openstack:///"+openstack.server(t, name))
-			assert.Contains(t, rest, `"topology.kubernetes.io/region":"here"`)
+			assert.Contains(t, rest, `"topology.kubernetes.io/region":"RegionOne"`)
 			controlPlane := strings.Contains(name, "control-plane")
 			assert.Equal(t, controlPlane, strings.Contains(rest, `"node-role.kubernetes.io/control-plane":""`), line)
 			assert.Equal(t, controlPlane, strings.Contains(rest, `{"effect":"NoSchedule","key":"node-role.kubernetes.io/control-plane"}`), line)
+			assert.Contains(t, rest, `"topology.kubernetes.io/zone":"nova"`) // of control planes OpenStack's controller says it
 			for _, own := range []string{
-				`"topology.kubernetes.io/zone":"nova"`, `"example.com/disk":"ssd"`, `"kubernetes-openstack/pool":"worker"`,
+				`"example.com/disk":"ssd"`, `"kubernetes-openstack/pool":"worker"`,
 				`{"effect":"PreferNoSchedule","key":"example.com/best-left","value":"yes"}`,
 			} {
 				assert.Equal(t, !controlPlane, strings.Contains(rest, own), line)
@@ -131,6 +132,7 @@ func TestLife(t *testing.T) {
 		assert.Contains(t, api.kubectl(t, "version"), "Server Version: v1.36")
 	})
 	testNetwork(t, e, api, openstack)
+	testStorage(t, e, api, openstack)
 	step(t, "a Secret is encrypted in etcd", func(t *testing.T) {
 		api.kubectl(t, "create", "secret", "generic", "treasure", "--from-literal=gold=glittering")
 		stored := e.on(t, "e2e-etcd-0", "etcdctl get /registry/secrets/default/treasure")
@@ -174,8 +176,15 @@ func TestLife(t *testing.T) {
 		api.kubectl(t, "rollout", "status", "deployment/hello", "--timeout=120s")
 		t.Logf("all Ready and serving %.0f s after the reboots", time.Since(begin).Seconds())
 	})
-	step(t, "destroy leaves nothing", func(t *testing.T) {
-		e.must("destroy", "--yes", "--skip-preview")
+	step(t, "destroy leaves nothing, though the cluster is dead, and says first what is lost", func(t *testing.T) {
+		for _, name := range []string{"e2e-control-plane-0", "e2e-control-plane-1"} {
+			_ = e.ssh(name, "systemctl poweroff --force --force").Run()
+		}
+		out := e.must("destroy", "--yes", "--skip-preview")
+		for _, claim := range []string{"data-keeper-0", "restored", "archive"} {
+			assert.Contains(t, out, "claim default/"+claim)
+		}
+		assert.Contains(t, out, "VolumeSnapshot default/keeper")
 		var left []string
 		for _, thing := range openstack.inventory(t) {
 			if !slices.Contains(before, thing) {

@@ -35,8 +35,8 @@ var kinds = map[string]string{
 
 // cloud is the OpenStack project, asked without Pulumi.
 type cloud struct {
-	project string
-	clients map[string]*gophercloud.ServiceClient
+	project, user string
+	clients       map[string]*gophercloud.ServiceClient
 }
 
 func connect(t testing.TB, clientConfigFile string) cloud {
@@ -48,9 +48,11 @@ func connect(t testing.TB, clientConfigFile string) cloud {
 	require.NoError(t, err)
 	project, err := provider.GetAuthResult().(tokens.CreateResult).ExtractProject()
 	require.NoError(t, err)
-	c := cloud{project.ID, map[string]*gophercloud.ServiceClient{}}
+	user, err := provider.GetAuthResult().(tokens.CreateResult).ExtractUser()
+	require.NoError(t, err)
+	c := cloud{project.ID, user.ID, map[string]*gophercloud.ServiceClient{}}
 	for name, connect := range map[string]func(*gophercloud.ProviderClient, gophercloud.EndpointOpts) (*gophercloud.ServiceClient, error){
-		"compute": openstack.NewComputeV2, "network": openstack.NewNetworkV2, "volume": openstack.NewBlockStorageV3,
+		"compute": openstack.NewComputeV2, "network": openstack.NewNetworkV2, "volume": openstack.NewBlockStorageV3, "identity": openstack.NewIdentityV3,
 	} {
 		c.clients[name], err = connect(provider, endpoint)
 		require.NoError(t, err)
@@ -80,6 +82,9 @@ func (c cloud) inventory(t testing.TB) []string {
 				all = append(all, fmt.Sprintf("%s %v %v", kind, object["name"], object["id"]))
 			}
 		}
+	}
+	for _, credential := range c.credentials(t) {
+		all = append(all, fmt.Sprintf("application credential %s %s", credential.Name, credential.ID))
 	}
 	slices.Sort(all)
 	return all

@@ -285,9 +285,7 @@ func testNetwork(t *testing.T, e *engine, api *api, openstack cloud) {
 	step(t, "nor do workers that are replaced, one when the other is ready", func(t *testing.T) {
 		load := box.startLoad("http://" + service)
 		time.Sleep(3 * time.Second)
-		e.configure(t, func(text string) string {
-			return strings.Replace(patched(t, "e2e.yaml")(text), `"example.com/disk":"ssd"`, `"example.com/disk":"hdd"`, 1)
-		})
+		e.configure(t, replacedWorkers(t))
 		begin := time.Now()
 		assert.Contains(t, e.must("up", "--yes", "--skip-preview"), "+-2 replaced")
 		t.Logf("replaced after %.0f s", time.Since(begin).Seconds())
@@ -352,6 +350,15 @@ func testNetwork(t *testing.T, e *engine, api *api, openstack cloud) {
 		router.until(t, time.Minute, "both workers announce again", announced)
 		told("done after")
 	})
+}
+
+// replacedWorkers is the cluster of testdata/e2e.yaml with a change that replaces its workers.
+func replacedWorkers(t testing.TB) func(string) string {
+	t.Helper()
+	patch := patched(t, "e2e.yaml")
+	return func(text string) string {
+		return strings.Replace(patch(text), `"example.com/disk":"ssd"`, `"example.com/disk":"hdd"`, 1)
+	}
 }
 
 // outage is what became of a node whose power was cut, in time since then.
