@@ -15,14 +15,10 @@ import (
 // namespace that knew it is gone.
 type inode struct{ device, number uint64 }
 
-// detachLoops detaches each loop device whose file lies below one of the folders. Loop devices are the one thing
-// that may outlive the box: they belong to no namespace. It waits at most so long until they are free: who mounts a
-// file once more while its old mount is still being written back destroys what is on it.
+// detachLoops detaches each loop device whose file lies below one of the folders, or on a filesystem that is on such a
+// device. Loop devices are the one thing that may outlive the box: they belong to no namespace. It waits at most so long
+// until they are free: who mounts a file once more while its old mount is still being written back destroys what is on it.
 func detachLoops(wait time.Duration, folders ...string) error {
-	devices, err := filepath.Glob("/sys/block/loop*/loop")
-	if err != nil || len(devices) == 0 {
-		return err
-	}
 	ours := map[inode]bool{}
 	for _, folder := range folders {
 		err := filepath.WalkDir(folder, func(path string, entry fs.DirEntry, err error) error {
@@ -39,40 +35,62 @@ func detachLoops(wait time.Duration, folders ...string) error {
 			return err
 		}
 	}
-	for _, device := range devices {
-		device = "/dev/" + filepath.Base(filepath.Dir(device))
-		for end := time.Now().Add(wait); ; time.Sleep(20 * time.Millisecond) {
-			attached, err := detachLoop(device, ours)
-			if err != nil {
-				return err
-			}
-			if !attached || wait == 0 {
-				break
-			}
-			if time.Now().After(end) {
-				return fmt.Errorf("%s is still in use after %s: something has its filesystem mounted", device, wait)
-			}
+	for end := time.Now().Add(wait); ; time.Sleep(20 * time.Millisecond) {
+		attached, err := detachOnce(ours)
+		if err != nil {
+			return err
+		}
+		if len(attached) == 0 || wait == 0 {
+			return nil
+		}
+		if time.Now().After(end) {
+			return fmt.Errorf("%v is still in use after %s: something has its filesystem mounted", attached, wait)
 		}
 	}
-	return nil
 }
 
-// detachLoop detaches the device, at once or when the last who has it open is gone; it says whether it was attached.
-func detachLoop(path string, ours map[inode]bool) (attached bool, err error) {
-	device, err := os.OpenFile(path, os.O_RDWR, 0)
+// loop is an attached loop device.
+type loop struct {
+	*os.File
+	backing inode
+}
+
+// on says whether its file is one of those, or on a device that is.
+func (l loop) on(files map[inode]bool, devices map[uint64]loop) bool {
+	below, nested := devices[l.backing.device]
+	return files[l.backing] || nested && below.on(files, devices)
+}
+
+// detachOnce detaches the devices of the files, at once or when the last who has it open is gone; it says which were
+// attached.
+func detachOnce(files map[inode]bool) (attached []string, err error) {
+	found, err := filepath.Glob("/sys/block/loop*/loop")
 	if err != nil {
-		return false, nil // no node for it here: the host's own devices have one
+		return nil, err
 	}
-	defer device.Close()
-	status, err := unix.IoctlLoopGetStatus64(int(device.Fd()))
-	if err != nil {
-		return false, nil // detached meanwhile
+	devices := map[uint64]loop{}
+	for _, path := range found {
+		device, err := os.OpenFile("/dev/"+filepath.Base(filepath.Dir(path)), os.O_RDWR, 0)
+		if err != nil {
+			continue // no node for it here: the host's own devices have one
+		}
+		defer device.Close() // as long as it is open, it is no other file's
+		var stat unix.Stat_t
+		if err := unix.Fstat(int(device.Fd()), &stat); err != nil {
+			return nil, err
+		}
+		if status, err := unix.IoctlLoopGetStatus64(int(device.Fd())); err == nil { // else it was detached meanwhile
+			devices[stat.Rdev] = loop{device, inode{status.Device, status.Inode}}
+		}
 	}
-	if !ours[inode{status.Device, status.Inode}] {
-		return false, nil
+	for _, device := range devices {
+		if !device.on(files, devices) {
+			continue
+		}
+		attached = append(attached, device.Name())
+		if err := unix.IoctlSetInt(int(device.Fd()), unix.LOOP_CLR_FD, 0); err != nil && err != unix.ENXIO {
+			return nil, fmt.Errorf("detach %s: %w", device.Name(), err)
+		}
 	}
-	if err := unix.IoctlSetInt(int(device.Fd()), unix.LOOP_CLR_FD, 0); err != nil && err != unix.ENXIO {
-		return true, fmt.Errorf("detach %s: %w", path, err)
-	}
-	return true, nil
+	return attached, nil
 }

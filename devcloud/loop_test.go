@@ -13,10 +13,10 @@ func TestDetachLoops(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("only root can attach loop devices")
 	}
-	attach := func(folder string) string {
+	attach := func(folder string, size int) string {
 		t.Helper()
 		path := filepath.Join(folder, "volume")
-		if err := os.WriteFile(path, make([]byte, 1<<20), 0o644); err != nil {
+		if err := os.WriteFile(path, make([]byte, size), 0o644); err != nil {
 			t.Fatal(err)
 		}
 		output, err := exec.Command("losetup", "--find", "--show", path).Output()
@@ -32,7 +32,7 @@ func TestDetachLoops(t *testing.T) {
 		return err == nil
 	}
 	ours, others := t.TempDir(), t.TempDir()
-	our, other := attach(ours), attach(others)
+	our, other := attach(ours, 1<<20), attach(others, 1<<20)
 	if err := os.Rename(ours, ours+"-moved"); err != nil { // the kernel's path is wrong from now on
 		t.Fatal(err)
 	}
@@ -57,5 +57,24 @@ func TestDetachLoops(t *testing.T) {
 	}
 	if !attached(other) {
 		t.Error("another's device was detached")
+	}
+
+	// A filesystem on a device of ours stays as long as one of its own files has a device.
+	below := t.TempDir()
+	lower := attach(below, 8<<20)
+	for _, line := range []string{"mkfs.ext4 -q /dev/" + lower, "mount /dev/" + lower + " " + others} {
+		if output, err := exec.Command("sh", "-c", line).CombinedOutput(); err != nil {
+			t.Fatalf("%s: %v: %s", line, err, output)
+		}
+	}
+	upper := attach(others, 1<<20)
+	if err := exec.Command("umount", "--lazy", others).Run(); err != nil {
+		t.Fatal(err)
+	}
+	if err := detachLoops(time.Minute, below); err != nil {
+		t.Fatal(err)
+	}
+	if attached(lower) || attached(upper) {
+		t.Error("a device that lies on another is still attached, or the other is")
 	}
 }
