@@ -241,15 +241,8 @@ func (b Box) configure() error {
 	if err := unpack(drivers, ".", "/opt/devcloud"); err != nil {
 		return err
 	}
-	for link, target := range map[string]string{
-		"/usr/local/sbin/ebtables": "/opt/devcloud/nova/ebtables",
-	} {
-		if err := os.MkdirAll(filepath.Dir(link), 0o755); err != nil {
-			return err
-		}
-		if err := os.Symlink(target, link); err != nil {
-			return err
-		}
+	if err := os.Symlink("/opt/devcloud/nova/ebtables", "/usr/local/sbin/ebtables"); err != nil {
+		return err
 	}
 	if err := unix.Sethostname([]byte("devcloud")); err != nil {
 		return err

@@ -52,6 +52,18 @@ func services(compute string) []Service {
 		{Name: "rabbitmq", User: "rabbitmq", Ready: "tcp://127.0.0.1:5672",
 			Command: `exec /usr/lib/rabbitmq/bin/rabbitmq-server`},
 
+		// Volumes lie on a filesystem whose files can be copied at once, which the host's need not be. It takes of the
+		// host's disk what is written to them; their loop device ends with its last mount.
+		{Name: "volumes", Job: true, Command: `
+			cd /var/lib/cinder
+			if ! [ -e volumes.xfs ]; then
+				truncate --size 1T new.xfs
+				mkfs.xfs -q -f -l size=64m new.xfs
+				mv new.xfs volumes.xfs
+			fi
+			mkdir -p volumes
+			mount -o loop,discard volumes.xfs volumes`},
+
 		// Empty databases become OpenStack's: all schemas (two of these jobs at a time fill two processors),
 		// or what an earlier first start kept of them.
 		{Name: "keystone-db", Only: onMigrate, Job: true, After: []string{"databases"}, Command: `
@@ -107,7 +119,7 @@ func services(compute string) []Service {
 			Command: `exec cinder-api` + cinderConfig},
 		{Name: "cinder-scheduler", After: needs("cinder-db"),
 			Command: `exec cinder-scheduler` + cinderConfig},
-		{Name: "cinder-volume", After: needs("cinder-db"), Command: `
+		{Name: "cinder-volume", After: append(needs("cinder-db"), "volumes"), Command: `
 			export PYTHONPATH=/opt/devcloud/cinder # its driver
 			exec cinder-volume` + cinderConfig},
 
@@ -143,7 +155,7 @@ var computes = map[string]Compute{
 
 func novaCompute(driver, program string, after ...string) Service {
 	return Service{Name: "nova-compute",
-		After: append(after, "nova-api", "nova-conductor", "keystone", "placement", "neutron-linuxbridge-agent", "cinder-api"),
+		After: append(after, "nova-api", "nova-conductor", "keystone", "placement", "neutron-linuxbridge-agent", "cinder-api", "volumes"),
 		Command: `
 			mkdir -p /var/lib/nova/instances
 			exec ` + program + novaConfig + ` --config-file /etc/nova/compute.conf --config-file /etc/nova/compute-` + driver + `.conf`}

@@ -60,7 +60,7 @@ func TestServicesCanStart(t *testing.T) {
 
 // What is not needed at a first start only must be needed by name, or a later start begins with everything at once.
 func TestServicesWaitForTheDatabase(t *testing.T) {
-	without := []string{"bird", "dnsmasq", "mariadb", "rabbitmq", "virtlogd", "libvirtd"}
+	without := []string{"bird", "dnsmasq", "mariadb", "rabbitmq", "volumes", "virtlogd", "libvirtd"}
 	for compute := range computes {
 		for start, conditions := range starts {
 			after := map[string][]string{}

@@ -51,8 +51,10 @@ def detach(machine, connection_info):
 
 
 def grow(machine, connection_info):
-    """Have a machine see how large a volume is that has grown."""
-    run('losetup', '--set-capacity', _load(machine)[_volume_id(connection_info)]['loop'])
+    """Have a machine see how large a volume is that has grown, unless it sees that when it starts."""
+    volume = _load(machine).get(_volume_id(connection_info))
+    if volume and _is_held(volume):
+        run('losetup', '--set-capacity', volume['loop'])
 
 
 def detach_all(machine):
