@@ -61,7 +61,7 @@ func createCloud(ctx context.Context, record Record, imagePath string) error {
 	if err != nil {
 		return err
 	}
-	for _, create := range []func(context.Context, *gophercloud.ProviderClient) error{createFlavors, createVolumeType} {
+	for _, create := range []func(context.Context, *gophercloud.ProviderClient) error{createFlavors, createVolumeTypes} {
 		if err := create(ctx, client); err != nil {
 			return err
 		}
@@ -106,13 +106,19 @@ func createFlavors(ctx context.Context, client *gophercloud.ProviderClient) erro
 	return nil
 }
 
-func createVolumeType(ctx context.Context, client *gophercloud.ProviderClient) error {
+// createVolumeTypes creates the default one, whose volumes lie in the zone that is asked for, and one of the zone archive.
+func createVolumeTypes(ctx context.Context, client *gophercloud.ProviderClient) error {
 	storage, err := openstack.NewBlockStorageV3(client, inRegion)
 	if err != nil {
 		return err
 	}
-	if _, err = volumetypes.Create(ctx, storage, volumetypes.CreateOpts{Name: "standard"}).Extract(); err != nil {
-		return fmt.Errorf("create volume type standard: %w", err)
+	for _, opts := range []volumetypes.CreateOpts{
+		{Name: "standard"},
+		{Name: "archive", ExtraSpecs: map[string]string{"RESKEY:availability_zones": "archive"}},
+	} {
+		if _, err := volumetypes.Create(ctx, storage, opts).Extract(); err != nil {
+			return fmt.Errorf("create volume type %s: %w", opts.Name, err)
+		}
 	}
 	return nil
 }
