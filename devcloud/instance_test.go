@@ -6,7 +6,11 @@ import (
 	"bytes"
 	"context"
 	"encoding/base64"
+	"encoding/json"
 	"fmt"
+	"net"
+	"net/http"
+	"os"
 	"os/exec"
 	"strings"
 	"sync"
@@ -24,12 +28,16 @@ import (
 	"github.com/gophercloud/gophercloud/v2/openstack/compute/v2/volumeattach"
 	"github.com/gophercloud/gophercloud/v2/openstack/config"
 	cloudsyaml "github.com/gophercloud/gophercloud/v2/openstack/config/clouds"
+	"github.com/gophercloud/gophercloud/v2/openstack/identity/v3/applicationcredentials"
+	"github.com/gophercloud/gophercloud/v2/openstack/identity/v3/tokens"
+	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/extensions/layer3/routers"
 	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/extensions/security/groups"
 	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/extensions/security/rules"
 	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/networks"
 	neutronports "github.com/gophercloud/gophercloud/v2/openstack/networking/v2/ports"
 	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/subnets"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 )
 
 // A test's machines tell on their own what cloud-init did for them.
@@ -126,18 +134,37 @@ func TestInstances(t *testing.T) {
 		require.Equal(t, "kept", b.run("mount "+disk+" /mnt && cat /mnt/file"))
 	})
 
+	c.step("metadata", func() {
+		var data struct{ UUID, Availability_zone string }
+		require.NoError(t, json.Unmarshal([]byte(a.run("curl -sf http://169.254.169.254/openstack/latest/meta_data.json")), &data))
+		require.Equal(t, a.ID+" nova", data.UUID+" "+data.Availability_zone)
+	})
+
+	compute, storage := c.compute, c.storage
+	c.step("APIs as a machine reaches them", func() {
+		c.createRouter()
+		_, reader := a.controller("reader")
+		_, err := volumes.Get(t.Context(), reader, volume).Extract()
+		require.NoError(t, err)
+		_, err = volumes.Create(t.Context(), reader, volumes.CreateOpts{Size: 1}, nil).Extract()
+		require.True(t, gophercloud.ResponseCodeIs(err, http.StatusForbidden), err)
+		c.compute, c.storage = a.controller("member") // until the volumes are done
+	})
+
 	c.step("volume grows while it is in use", func() {
-		storage := *c.storage
-		storage.Microversion = "3.42"
-		require.NoError(t, volumes.ExtendSize(t.Context(), &storage, volume, volumes.ExtendSizeOpts{NewSize: 2}).ExtractErr())
+		c.storage.Microversion = "3.42"
+		require.NoError(t, volumes.ExtendSize(t.Context(), c.storage, volume, volumes.ExtendSizeOpts{NewSize: 2}).ExtractErr())
 		c.untilVolume(volume, "in-use")
-		require.Eventually(t, func() bool { return b.run("blockdev --getsize64 "+disk) == "2147483648" }, 20*time.Second, 200*time.Millisecond)
-		// resize2fs of a mounted filesystem needs a capability that not every host has (CAP_SYS_RESOURCE)
-		b.run("umount /mnt; e2fsck -fy " + disk + " || [ $? -eq 1 ]; resize2fs " + disk + " && mount " + disk + " /mnt")
+		b.eventually(20*time.Second, func() (string, bool) {
+			size := b.run("blockdev --getsize64 " + disk)
+			return size, size == "2147483648"
+		})
+		// What is mounted grows only where the host has CAP_SYS_RESOURCE.
+		b.run("resize2fs " + disk + " || { umount /mnt; e2fsck -fy " + disk + "; resize2fs " + disk + " && mount " + disk + " /mnt; }")
 		require.Greater(t, b.run("df --output=size -k /mnt | tail -n 1"), "1900000")
 	})
 
-	c.step("snapshot and copy of a volume in use, and a volume of another zone", func() {
+	c.step("snapshot and copy of a volume in use", func() {
 		sum := b.run("head -c 50M /dev/urandom > /mnt/random && sync && cd /mnt && sha256sum random")
 		begin := time.Now()
 		snapshot := c.createSnapshot(volume)
@@ -147,21 +174,35 @@ func TestInstances(t *testing.T) {
 		restored := c.createVolume(volumes.CreateOpts{Size: 3, SnapshotID: snapshot})
 		t.Logf("volume of it: %.1f s", time.Since(begin).Seconds())
 		copied := c.createVolume(volumes.CreateOpts{Size: 3, SourceVolID: restored})
-		archived := c.createVolume(volumes.CreateOpts{Size: 1, AvailabilityZone: "archive"})
-		for volume, want := range map[string]string{restored: sum, copied: sum, archived: ""} {
+		for _, volume := range []string{restored, copied} {
 			disk := "/dev/disk/by-id/virtio-" + volume[:20]
 			a.attach(volume)
-			if want != "" {
-				require.Equal(t, want, a.run("mount "+disk+" /mnt && cd /mnt && sha256sum random"))
-				require.Equal(t, "3221225472", a.run("blockdev --getsize64 "+disk))
-				a.run("umount /mnt")
-			}
+			require.Equal(t, "3221225472", a.run("blockdev --getsize64 "+disk))
+			require.Equal(t, sum, a.run("mount "+disk+" /mnt && cd /mnt && sha256sum random"))
+			a.run("umount /mnt")
 			a.detach(volume)
 		}
-		found, err := volumes.Get(t.Context(), c.storage, archived).Extract()
-		require.NoError(t, err)
-		require.Equal(t, "archive", found.AvailabilityZone)
+		c.createSnapshot(copied)
+		err := volumes.Delete(t.Context(), c.storage, copied, nil).ExtractErr()
+		require.True(t, gophercloud.ResponseCodeIs(err, http.StatusBadRequest), "it has a snapshot: %v", err)
 	})
+
+	c.step("volumes of a zone that Nova has not", func() {
+		var archived string
+		for _, opts := range []volumes.CreateOpts{
+			{AvailabilityZone: "archive"}, {VolumeType: "archive"}, {AvailabilityZone: "archive", VolumeType: "archive"},
+			{AvailabilityZone: "archive", VolumeType: "standard"},
+		} {
+			opts.Size = 1
+			archived = c.createVolume(opts)
+			found, err := volumes.Get(t.Context(), c.storage, archived).Extract()
+			require.NoError(t, err)
+			require.Equal(t, "archive", found.AvailabilityZone, "%+v", opts)
+		}
+		a.attach(archived)
+		a.detach(archived)
+	})
+	c.compute, c.storage = compute, storage
 
 	c.step("interface", func() {
 		added, err := attachinterfaces.Create(t.Context(), c.compute, b.ID, attachinterfaces.CreateOpts{NetworkID: c.netID}).Extract()
@@ -217,6 +258,10 @@ func TestInstances(t *testing.T) {
 			b.until("ACTIVE", 10*time.Second)
 		})
 	}
+
+	c.step("a volume that has grown is as large after reboots", func() {
+		require.Equal(t, "2147483648", b.run("blockdev --getsize64 "+disk))
+	})
 
 	c.step("kernel settings", func() {
 		names := "kernel/panic vm/overcommit_memory kernel/keys/root_maxkeys net/netfilter/nf_conntrack_max"
@@ -306,9 +351,10 @@ func TestInstances(t *testing.T) {
 type cloud struct {
 	*testing.T
 	record                    Record
+	client                    *gophercloud.ProviderClient
 	compute, network, storage *gophercloud.ServiceClient
 	flavor                    flavors.Flavor
-	netID, groupID            string
+	netID, subnetID, groupID  string
 	mu                        sync.Mutex
 	ids                       []string // of what it made: instances, ports, volumes
 	cleanups                  []func()
@@ -320,14 +366,14 @@ func connect(t *testing.T) *cloud {
 	require.True(t, c.record.Init.alive(), "devcloud does not run")
 	auth, endpoint, tls, err := cloudsyaml.Parse(cloudsyaml.WithCloudName("devcloud"), cloudsyaml.WithLocations(state("clouds.yaml")))
 	require.NoError(t, err)
-	client, err := config.NewProviderClient(t.Context(), auth, config.WithTLSConfig(tls))
+	c.client, err = config.NewProviderClient(t.Context(), auth, config.WithTLSConfig(tls))
 	require.NoError(t, err)
-	c.compute, err = openstack.NewComputeV2(client, endpoint)
+	c.compute, err = openstack.NewComputeV2(c.client, endpoint)
 	require.NoError(t, err)
 	c.compute.Microversion = "2.79"
-	c.network, err = openstack.NewNetworkV2(client, endpoint)
+	c.network, err = openstack.NewNetworkV2(c.client, endpoint)
 	require.NoError(t, err)
-	c.storage, err = openstack.NewBlockStorageV3(client, endpoint)
+	c.storage, err = openstack.NewBlockStorageV3(c.client, endpoint)
 	require.NoError(t, err)
 	pages, err := flavors.ListDetail(c.compute, nil).AllPages(t.Context())
 	require.NoError(t, err)
@@ -382,14 +428,28 @@ func (c *cloud) createNetwork() {
 	require.NoError(c, err)
 	c.netID = network.ID
 	c.later(func(ctx context.Context) error { return networks.Delete(ctx, c.network, network.ID).ExtractErr() })
-	_, err = subnets.Create(ctx, c.network, subnets.CreateOpts{NetworkID: network.ID, Name: "e2e", IPVersion: 4, CIDR: "10.99.0.0/24"}).Extract()
+	subnet, err := subnets.Create(ctx, c.network, subnets.CreateOpts{NetworkID: network.ID, Name: "e2e", IPVersion: 4, CIDR: "10.99.0.0/24"}).Extract()
 	require.NoError(c, err)
+	c.subnetID = subnet.ID
 	group, err := groups.Create(ctx, c.network, groups.CreateOpts{Name: "e2e"}).Extract()
 	require.NoError(c, err)
 	c.groupID = group.ID
 	c.later(func(ctx context.Context) error { return groups.Delete(ctx, c.network, group.ID).ExtractErr() })
 	c.allow("icmp", 0)
 	c.allow("tcp", 22)
+}
+
+// createRouter gives the network a way to the external one.
+func (c *cloud) createRouter() {
+	router, err := routers.Create(c.Context(), c.network, routers.CreateOpts{Name: "e2e", GatewayInfo: &routers.GatewayInfo{NetworkID: networkID}}).Extract()
+	require.NoError(c, err)
+	c.later(func(ctx context.Context) error { return routers.Delete(ctx, c.network, router.ID).ExtractErr() })
+	_, err = routers.AddInterface(c.Context(), c.network, router.ID, routers.AddInterfaceOpts{SubnetID: c.subnetID}).Extract()
+	require.NoError(c, err)
+	c.later(func(ctx context.Context) error {
+		_, err := routers.RemoveInterface(ctx, c.network, router.ID, routers.RemoveInterfaceOpts{SubnetID: c.subnetID}).Extract()
+		return err
+	})
 }
 
 // allow adds a rule to the group that all ports are in.
@@ -420,7 +480,6 @@ func (c *cloud) createVolume(opts volumes.CreateOpts) string {
 	return volume.ID
 }
 
-// untilVolume waits for a volume's status.
 // createSnapshot makes one of a volume, which may be in use.
 func (c *cloud) createSnapshot(volume string) string {
 	snapshot, err := snapshots.Create(c.Context(), c.storage, snapshots.CreateOpts{VolumeID: volume, Name: "e2e", Force: true}).Extract()
@@ -440,6 +499,7 @@ func (c *cloud) createSnapshot(volume string) string {
 	return snapshot.ID
 }
 
+// untilVolume waits for a volume's status.
 func (c *cloud) untilVolume(id, status string) {
 	require.NoError(c, c.waitForVolume(c.Context(), id, status))
 }
@@ -583,11 +643,16 @@ func (i *instance) detach(volume string) {
 	i.untilVolume(volume, "available")
 }
 
+// enter is a command that runs in the instance.
+func (i *instance) enter(command ...string) *exec.Cmd {
+	return i.record.enter(append([]string{"/opt/devcloud/nova/nspawn-enter", "/var/lib/nova/instances/" + i.ID}, command...)...)
+}
+
 // try runs a shell line in the instance; its output without the last line's end.
 func (i *instance) try(line string) (string, error) {
 	ctx, stop := context.WithTimeout(i.Context(), 30*time.Second)
 	defer stop()
-	enter := i.record.enter("/opt/devcloud/nova/nspawn-enter", "/var/lib/nova/instances/"+i.ID, "sh", "-c", line)
+	enter := i.enter("sh", "-c", line)
 	command := exec.CommandContext(ctx, enter.Path, enter.Args[1:]...)
 	var stderr bytes.Buffer
 	command.Stderr = &stderr
@@ -608,6 +673,57 @@ func (i *instance) run(line string) string {
 func (i *instance) succeeds(line string) bool {
 	_, err := i.try(line)
 	return err == nil
+}
+
+// controller is what a program on the instance uses that has an application credential of the role: the APIs of the
+// catalogue's internal endpoints.
+func (i *instance) controller(role string) (compute, storage *gophercloud.ServiceClient) {
+	ctx := i.Context()
+	identity, err := openstack.NewIdentityV3(i.client, inRegion)
+	require.NoError(i, err)
+	user, err := i.client.GetAuthResult().(tokens.CreateResult).ExtractUser()
+	require.NoError(i, err)
+	credential, err := applicationcredentials.Create(ctx, identity, user.ID, applicationcredentials.CreateOpts{
+		Name: "e2e-" + role, Roles: []applicationcredentials.Role{{Name: role}}}).Extract()
+	require.NoError(i, err)
+	i.later(func(ctx context.Context) error {
+		return applicationcredentials.Delete(ctx, identity, user.ID, credential.ID).ExtractErr()
+	})
+	client, err := openstack.NewClient("http://" + externalGateway + ":5000/v3")
+	require.NoError(i, err)
+	client.HTTPClient.Transport = &http.Transport{DialContext: i.dial, DisableKeepAlives: true}
+	i.eventually(30*time.Second, func() (string, bool) { // the router may still be being made
+		err := openstack.Authenticate(ctx, client, gophercloud.AuthOptions{IdentityEndpoint: client.IdentityEndpoint,
+			ApplicationCredentialID: credential.ID, ApplicationCredentialSecret: credential.Secret})
+		return fmt.Sprint(err), err == nil
+	})
+	internal := gophercloud.EndpointOpts{Region: region, Availability: gophercloud.AvailabilityInternal}
+	compute, err = openstack.NewComputeV2(client, internal)
+	require.NoError(i, err)
+	storage, err = openstack.NewBlockStorageV3(client, internal)
+	require.NoError(i, err)
+	for _, api := range []*gophercloud.ServiceClient{compute, storage} {
+		require.Contains(i, api.Endpoint, externalGateway)
+	}
+	return compute, storage
+}
+
+// dial connects from within the instance.
+func (i *instance) dial(_ context.Context, _, address string) (net.Conn, error) {
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	ours, theirs := os.NewFile(uintptr(pair[0]), "ours"), os.NewFile(uintptr(pair[1]), "theirs")
+	defer ours.Close() // net.FileConn has it twice
+	defer theirs.Close()
+	relay := i.enter("socat", "-", "TCP:"+address)
+	relay.Stdin, relay.Stdout = theirs, theirs
+	if err := relay.Start(); err != nil {
+		return nil, err
+	}
+	go relay.Wait()
+	return net.FileConn(ours)
 }
 
 // pings says whether an answer to a ping from the address comes back.

@@ -297,6 +297,7 @@ func machineWorks(t *testing.T) {
 		t.Errorf("the mirror gives %q", got)
 	}
 	inside(t, "m1", "curl -sf http://"+externalGateway+"/registry.example/v2/") // it is a registry, too
+	inside(t, "m1", "curl -sf --retry 10 --retry-all-errors http://169.254.169.254/openstack/latest/meta_data.json | grep -q '\"availability_zone\": \"nova\"'")
 	for begin := time.Now(); ; time.Sleep(500 * time.Millisecond) {
 		greeting, err := throughProxy(net.JoinHostPort(floatingIP, "22"))
 		if strings.HasPrefix(greeting, "SSH-2.0") {
