@@ -11,15 +11,16 @@ import (
 func (c Config) CredentialName() string { return c.Name + "-" + c.OpenStack.Credential }
 
 // CredentialRoles are those that the controllers need: to attach volumes and to manage them, and load balancers where
-// there are any. Both are OpenStack's own names (keystone-manage bootstrap, Octavia's default policy).
+// there are any. All are OpenStack's own names (keystone-manage bootstrap, Octavia's default policy). member implies
+// reader, but not in a credential's token (Keystone's bug 2030061, seen in 22.0.0), and who may not look may change nothing.
 func (o OpenStack) CredentialRoles() []string {
 	switch {
 	case len(o.Roles) > 0:
 		return o.Roles
 	case o.LoadBalancer == Octavia:
-		return []string{"member", "load-balancer_member"}
+		return []string{"member", "reader", "load-balancer_member"}
 	}
-	return []string{"member"}
+	return []string{"member", "reader"}
 }
 
 func (c Config) validateOpenStack(e *Errors) {

@@ -148,7 +148,14 @@ func TestInstances(t *testing.T) {
 		require.NoError(t, err)
 		_, err = volumes.Create(t.Context(), reader, volumes.CreateOpts{Size: 1}, nil).Extract()
 		require.True(t, gophercloud.ResponseCodeIs(err, http.StatusForbidden), err)
-		c.compute, c.storage = a.controller("member") // until the volumes are done
+		_, member := a.controller("member")
+		_, err = volumes.Get(t.Context(), member, volume).Extract()
+		require.True(t, gophercloud.ResponseCodeIs(err, http.StatusNotFound), "a credential has no implied roles: %v", err)
+		c.compute, c.storage = a.controller("member", "reader") // until the volumes are done
+		c.later(func(context.Context) error {
+			c.compute, c.storage = compute, storage
+			return nil
+		})
 	})
 
 	c.step("volume grows while it is in use", func() {
@@ -675,16 +682,19 @@ func (i *instance) succeeds(line string) bool {
 	return err == nil
 }
 
-// controller is what a program on the instance uses that has an application credential of the role: the APIs of the
+// controller is what a program on the instance uses that has an application credential of these roles: the APIs of the
 // catalogue's internal endpoints.
-func (i *instance) controller(role string) (compute, storage *gophercloud.ServiceClient) {
+func (i *instance) controller(roles ...string) (compute, storage *gophercloud.ServiceClient) {
 	ctx := i.Context()
 	identity, err := openstack.NewIdentityV3(i.client, inRegion)
 	require.NoError(i, err)
 	user, err := i.client.GetAuthResult().(tokens.CreateResult).ExtractUser()
 	require.NoError(i, err)
-	credential, err := applicationcredentials.Create(ctx, identity, user.ID, applicationcredentials.CreateOpts{
-		Name: "e2e-" + role, Roles: []applicationcredentials.Role{{Name: role}}}).Extract()
+	opts := applicationcredentials.CreateOpts{Name: "e2e-" + strings.Join(roles, "-")}
+	for _, role := range roles {
+		opts.Roles = append(opts.Roles, applicationcredentials.Role{Name: role})
+	}
+	credential, err := applicationcredentials.Create(ctx, identity, user.ID, opts).Extract()
 	require.NoError(i, err)
 	i.later(func(ctx context.Context) error {
 		return applicationcredentials.Delete(ctx, identity, user.ID, credential.ID).ExtractErr()

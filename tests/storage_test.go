@@ -145,8 +145,11 @@ func testStorage(t *testing.T, e *engine, api *api, openstack cloud) {
 		before := openstack.credentials(t)
 		require.Len(t, before, 1)
 		assert.Equal(t, "e2e-1", before[0].Name)
-		assert.Len(t, before[0].Roles, 1)
-		assert.Equal(t, "member", before[0].Roles[0].Name)
+		var roles []string
+		for _, role := range before[0].Roles {
+			roles = append(roles, role.Name)
+		}
+		assert.ElementsMatch(t, []string{"member", "reader"}, roles)
 		assert.False(t, before[0].Unrestricted)
 		e.configure(t, func(text string) string { return patched(t, "rotated.yaml")(replacedWorkers(t)(text)) })
 		e.must("up", "--yes", "--skip-preview")
