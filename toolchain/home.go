@@ -54,6 +54,7 @@ func printEnv(out io.Writer) error {
 		{"PULUMI_BACKEND_URL", "file://" + backend + "?metadata=skip"},
 		{"PULUMI_CONFIG_PASSPHRASE", "devcloud"},
 		{"PULUMI_SKIP_UPDATE_CHECK", "true"},
+		{"PULUMI_GO_USE_RUN", "true"}, // the program is linked when it has changed, not for each command
 		{"PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION", "true"},
 		{"PULUMI_IGNORE_AMBIENT_PLUGINS", "true"},
 	} {
