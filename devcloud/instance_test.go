@@ -51,8 +51,8 @@ runcmd:
 
 const publicKey = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIEGVC8wsoY0l6DZuEHnDuyKyRXTeqHsI9hUzTzfDcPxz e2e"
 
-// TestInstances uses the cloud that runs, as its user, and leaves it as it was.
-func TestInstances(t *testing.T) {
+// TestE2EInstances uses the cloud that runs, as its user, and leaves it as it was.
+func TestE2EInstances(t *testing.T) {
 	c := connect(t)
 	c.createNetwork()
 	c.createKeyPair()

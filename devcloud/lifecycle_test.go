@@ -34,7 +34,7 @@ import (
 	"kubernetes-openstack/internal/dirs"
 )
 
-// program is devcloud's own executable, built by TestLifecycle.
+// program is devcloud's own executable, built by TestE2ELifecycle.
 var program string
 
 // floatingIP is the instance m1's.
@@ -79,13 +79,13 @@ func killed(t *testing.T, begun func() bool) {
 	}
 }
 
-// TestLifecycle starts, kills and ends a devcloud of its own, from its first start to nothing left. It does so in a
+// TestE2ELifecycle starts, kills and ends a devcloud of its own, from its first start to nothing left. It does so in a
 // network namespace of its own, where the ports are free even if a devcloud runs on the machine.
-func TestLifecycle(t *testing.T) {
+func TestE2ELifecycle(t *testing.T) {
 	const inside = "DEVCLOUD_TEST_INSIDE"
 	if os.Getenv(inside) == "" {
 		again := exec.Command("unshare", "--net", "sh", "-c", `ip link set lo up && exec "$@"`, "sh",
-			os.Args[0], "-test.run", "^TestLifecycle$", "-test.v", "-test.timeout", "40m")
+			os.Args[0], "-test.run", "^TestE2ELifecycle$", "-test.v", "-test.timeout", "40m")
 		again.Env = append(os.Environ(), inside+"=1", "XDG_STATE_HOME="+t.TempDir())
 		again.Stdout, again.Stderr = os.Stdout, os.Stderr
 		if err := again.Run(); err != nil {

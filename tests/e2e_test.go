@@ -23,7 +23,7 @@ const cloudEnv = toolchainEnv + `; eval "$(go run ./devcloud env)"`
 
 // One cluster's life on a real OpenStack, with the real engine: an up that is killed and resumed, a running etcd, no
 // drift, a member that is replaced, and a destroy that leaves nothing.
-func TestLife(t *testing.T) {
+func TestE2ELife(t *testing.T) {
 	e := newEngine(t, "e2e", cloudEnv, patched(t, "e2e.yaml"))
 	openstack := connect(t, e.getenv("OS_CLIENT_CONFIG_FILE"))
 	before := openstack.inventory(t)

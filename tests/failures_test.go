@@ -12,7 +12,7 @@ import (
 
 // What cannot be downloaded, verified or stored ends `up` within its bound, with an error that names the machine, the
 // step and the cause. A corrected configuration goes on from there. All of it is in a network of its own.
-func TestFailures(t *testing.T) {
+func TestE2EFailures(t *testing.T) {
 	small := strings.NewReplacer("  etcd:\n", "  etcd:\n      count: 1\n", "count: 2", "count: 1",
 		"    devcloud: true\n", "    devcloud: true\n    bootstrapTimeout: 60s\n").Replace
 	config := func(edits ...string) func(string) string {

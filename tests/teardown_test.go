@@ -23,7 +23,7 @@ import (
 )
 
 // What claims of a cluster got from the real Cinder is kept or deleted with it, whatever else there is.
-func TestTeardown(t *testing.T) {
+func TestE2ETeardown(t *testing.T) {
 	const file = "../devcloud/clouds.yaml"
 	clouds, err := os.ReadFile(file)
 	require.NoError(t, err)
