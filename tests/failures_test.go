@@ -16,8 +16,8 @@ func TestE2EFailures(t *testing.T) {
 	small := strings.NewReplacer("  etcd:\n", "  etcd:\n      count: 1\n", "count: 2", "count: 1",
 		"    devcloud: true\n", "    devcloud: true\n    bootstrapTimeout: 60s\n").Replace
 	config := func(edits ...string) func(string) string {
-		tenant := patched(t, "tenant.yaml")
-		return func(text string) string { return tenant(strings.NewReplacer(edits...).Replace(small(text))) }
+		tenant, zones := patched(t, "tenant.yaml"), patched(t, "zones.yaml")
+		return func(text string) string { return zones(tenant(strings.NewReplacer(edits...).Replace(small(text)))) }
 	}
 	e := newEngine(t, "failures", cloudEnv, config("mirror: http://172.31.250.1", "mirror: http://172.31.250.99"))
 	t.Cleanup(func() {
@@ -52,12 +52,16 @@ func TestE2EFailures(t *testing.T) {
 		assert.Regexp(t, `failures-control-plane-0.*artifacts`, out)
 		assert.Contains(t, out, "no space left on device: /var/cache/artifacts")
 	})
-	step(t, "a correct configuration, whose API has a floating IP", func(t *testing.T) {
+	step(t, "a correct configuration, whose API has a floating IP, and volumes zones of their own", func(t *testing.T) {
 		e.configure(t, config("    bootstrapTimeout: 60s\n", ""))
 		e.must("up", "--yes", "--skip-preview")
 		assert.Regexp(t, `https://172\.31\.250\.\d+:6443`, e.must("stack", "output", "endpoints"))
-		waiting, err := e.api(t).notReady(2)
+		api := e.api(t)
+		waiting, err := api.notReady(2)
 		require.NoError(t, err)
 		require.Empty(t, waiting)
+		api.apply(t, "archive.yaml")
+		api.waitForPod(t, "archive", "")
+		assert.Equal(t, "archive", connect(t, e.getenv("OS_CLIENT_CONFIG_FILE")).volumeOf(t, api, "archive").AvailabilityZone)
 	})
 }

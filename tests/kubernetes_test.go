@@ -49,6 +49,15 @@ func (a *api) kubectl(t testing.TB, args ...string) string {
 	return a.engine.run(t, `exec kubectl --kubeconfig "$@"`, append([]string{a.kubeconfig}, args...)...)
 }
 
+// try is kubectl for what may fail for a while, as when the API's address moves.
+func (a *api) try(args ...string) (string, error) {
+	out, err := a.engine.shell(`exec kubectl --kubeconfig "$@"`, append([]string{a.kubeconfig}, args...)...).CombinedOutput()
+	if err != nil {
+		err = fmt.Errorf("%w: %s", err, out)
+	}
+	return string(out), err
+}
+
 // apply creates what a file of testdata has.
 func (a *api) apply(t testing.TB, file string) {
 	t.Helper()

@@ -79,7 +79,7 @@ func BenchmarkNetwork(b *testing.B) {
 			}
 			return nil
 		})
-	})
+	}, func() { openstack.cable(b, box, worker, "up") })
 	api.waitForNodes(b, len(nodes), 2*time.Minute)
 	fmt.Fprintf(&out, "\nFailover of %s: %s\n", worker, o)
 	b.ReportMetric(o.routes.Seconds(), "s/failover")

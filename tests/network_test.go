@@ -235,84 +235,6 @@ func testNetwork(t *testing.T, e *engine, api *api, openstack cloud) {
 		eventually(t, time.Minute, func() error { _, err := fromRouter(ofPod(here)); return err })
 	})
 
-	// Each time that a node leaves or comes the router spreads anew, and moves the connections of that moment to a node that
-	// does not know them.
-	losesNothing := func(t *testing.T, load *load, moves int) {
-		t.Helper()
-		time.Sleep(3 * time.Second)
-		t.Log(load.end())
-		assert.Empty(t, load.lost)
-		assert.LessOrEqual(t, load.broken, moves*loadClients)
-		assert.Zero(t, load.late, "requests that were only answered at a second try: %v", load.why)
-		api.kubectl(t, "rollout", "status", "deployment/hello", "--timeout=90s")
-	}
-	step(t, "a node that is drained loses no request", func(t *testing.T) {
-		const label = "node.kubernetes.io/exclude-from-external-load-balancers"
-		node := here.Spec.NodeName
-		load := box.startLoad("http://" + service)
-		time.Sleep(3 * time.Second)
-		api.kubectl(t, "label", "node", node, label+"=true")
-		left := router.until(t, time.Minute, node+" leaves the announcement", func(r routes) bool {
-			return slices.Equal(r[netip.MustParsePrefix(services)], []string{nodes[there.Spec.NodeName]})
-		})
-		begin := time.Now()
-		api.kubectl(t, "drain", node, "--ignore-daemonsets", "--delete-emptydir-data", "--timeout=120s")
-		drained := time.Since(begin)
-		api.kubectl(t, "uncordon", node)
-		api.kubectl(t, "label", "node", node, label+"-")
-		back := router.until(t, time.Minute, node+" announces again", announced)
-		t.Logf("%s left the announcement %.1f s after it was labelled, was drained after %.1f s more, and back %.1f s after its label was taken off",
-			node, left.Seconds(), drained.Seconds(), back.Seconds())
-		losesNothing(t, load, 2)
-	})
-	step(t, "nor does one that is shut down", func(t *testing.T) {
-		node := there.Spec.NodeName
-		load := box.startLoad("http://" + service)
-		time.Sleep(3 * time.Second)
-		openstack.stop(t, node)
-		openstack.start(t, node)
-		e.waitForMachine(t, node)
-		api.waitForNodes(t, 4, 3*time.Minute)
-		router.until(t, time.Minute, node+" announces again", announced)
-		losesNothing(t, load, 2)
-		eventually(t, time.Minute, func() error {
-			if said := api.kubectl(t, "get", "node", node, "--output", "jsonpath={.spec.unschedulable}"); said != "" {
-				return fmt.Errorf("%s is cordoned: %s", node, said)
-			}
-			return nil
-		})
-	})
-	step(t, "nor do workers that are replaced, one when the other is ready", func(t *testing.T) {
-		load := box.startLoad("http://" + service)
-		time.Sleep(3 * time.Second)
-		e.configure(t, replacedWorkers(t))
-		begin := time.Now()
-		assert.Contains(t, e.must("up", "--yes", "--skip-preview"), "+-2 replaced")
-		t.Logf("replaced after %.0f s", time.Since(begin).Seconds())
-		losesNothing(t, load, 4)
-		router.until(t, time.Minute, "both workers announce", announced)
-		ready := api.readySince(t)
-		for _, machine := range openstack.machines(t, "e2e") {
-			if machine.Name == "e2e-worker-1" {
-				assert.False(t, ready["e2e-worker-0"].After(machine.Created), "e2e-worker-0 was Ready at %s, and this made at %s", ready["e2e-worker-0"], machine.Created)
-			}
-		}
-	})
-
-	step(t, "a node whose power is cut gets nothing more", func(t *testing.T) {
-		o := cutPower(t, openstack, box, router, here.Spec.NodeName, nodes[here.Spec.NodeName], "http://"+service, func() {
-			eventually(t, 2*time.Minute, func() error {
-				if waiting, err := api.notReady(4); err != nil || waiting == "" {
-					return fmt.Errorf("%s is Ready: %w", here.Spec.NodeName, err)
-				}
-				return nil
-			})
-		})
-		t.Log(o)
-		api.waitForNodes(t, 4, 2*time.Minute)
-		eventually(t, time.Minute, func() error { _, err := fromRouter(whoami(service)); return err })
-	})
-
 	step(t, "a router that is not there, and one with another password, are told of", func(t *testing.T) {
 		const node, file = "e2e-control-plane-0", "/run/nobody.yaml"
 		password := strings.TrimSpace(api.kubectl(t, "get", "secret", "bgp-peers", "--namespace=kube-system", "--output", `jsonpath={.data.peer-10-0-0-1}`))
@@ -350,48 +272,6 @@ func testNetwork(t *testing.T, e *engine, api *api, openstack cloud) {
 		router.until(t, time.Minute, "both workers announce again", announced)
 		told("done after")
 	})
-}
-
-// replacedWorkers is the cluster of testdata/e2e.yaml with a change that replaces its workers.
-func replacedWorkers(t testing.TB) func(string) string {
-	t.Helper()
-	patch := patched(t, "e2e.yaml")
-	return func(text string) string {
-		return strings.Replace(patch(text), `"example.com/disk":"ssd"`, `"example.com/disk":"hdd"`, 1)
-	}
-}
-
-// outage is what became of a node whose power was cut, in time since then.
-type outage struct {
-	// routes of the router to it were gone, and the last request to a Service was lost.
-	routes, lastLost time.Duration
-	requests         string
-	// back is how long after its cable was put in again the router had its routes again.
-	back time.Duration
-}
-
-func (o outage) String() string {
-	return fmt.Sprintf("the router sent nothing to it %.1f s after its power was cut; the last request to a Service was lost after %.1f s (%s); its routes were back %.1f s after its cable was",
-		o.routes.Seconds(), o.lastLost.Seconds(), o.requests, o.back.Seconds())
-}
-
-// cutPower cuts a machine's power under a load of requests to url, and gives it back when the cluster has noticed.
-func cutPower(t testing.TB, openstack cloud, box, router namespace, machine, address, url string, notice func()) outage {
-	t.Helper()
-	var o outage
-	load := box.startLoad(url)
-	time.Sleep(3 * time.Second)
-	begin := time.Now()
-	openstack.cable(t, box, machine, "down")
-	defer openstack.cable(t, box, machine, "up") // whatever fails
-	o.routes = router.until(t, 5*time.Minute, "the router sends nothing to "+address, func(r routes) bool { return !r.via(address) })
-	notice()
-	time.Sleep(5 * time.Second)
-	o.requests = load.end()
-	o.lastLost = max(0, load.lastLost()-begin.Sub(load.begin))
-	openstack.cable(t, box, machine, "up")
-	o.back = router.until(t, 5*time.Minute, "the router sends to "+address+" again", func(r routes) bool { return r.via(address) })
-	return o
 }
 
 func receive(t *testing.T, from <-chan string) string {
