@@ -237,7 +237,7 @@ func (n namespace) startLoad(url string) *load {
 				select {
 				case <-l.stop:
 					return
-				case <-time.After(50 * time.Millisecond):
+				case <-time.After(100 * time.Millisecond):
 					l.ask(n, url)
 				}
 			}
