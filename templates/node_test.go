@@ -113,7 +113,7 @@ func TestContainerdReadsItsConfiguration(t *testing.T) {
 			out, err := guest.Run(t, containerd(t, machines()[test.machine]), "sh", "-c", dump)
 			require.NoError(t, err, out)
 			for _, want := range append(test.want, "sandbox = 'registry.k8s.io/pause:3.10.2'\n", "config_path = '/etc/containerd/certs.d'\n",
-				"bin_dirs = ['/opt/cni/bin']\n", "conf_dir = '/etc/cni/net.d'\n") {
+				"bin_dirs = ['/opt/cni/bin']\n", "conf_dir = '/etc/cni/net.d'\n", "stats_collect_period = '10s'\n") {
 				require.Contains(t, out, want)
 			}
 			require.NotContains(t, out, "level=")
