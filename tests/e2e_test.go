@@ -52,15 +52,8 @@ func TestE2ELife(t *testing.T) {
 		api.takesDNS(t, cluster.SkyDNS)
 		api.takesDNS(t, cluster.CoreDNS)
 	})
-	step(t, "nothing to change", func(t *testing.T) { e.must("preview", "--expect-no-changes") })
-	step(t, "nor in OpenStack itself", func(t *testing.T) {
+	step(t, "nothing to change, nor in OpenStack itself", func(t *testing.T) {
 		e.must("refresh", "--yes", "--skip-preview")
-		e.must("preview", "--expect-no-changes")
-	})
-	step(t, "a machine that somebody stopped is started", func(t *testing.T) {
-		openstack.stop(t, "e2e-worker-0")
-		out := e.must("up", "--yes", "--skip-preview", "--refresh")
-		assert.Contains(t, out, "~ 1 updated")
 		e.must("preview", "--expect-no-changes")
 	})
 	step(t, "outputs", func(t *testing.T) {
@@ -128,16 +121,22 @@ func TestE2ELife(t *testing.T) {
 	})
 	step(t, "no write is lost while each member and each control plane is down for a while", func(t *testing.T) {
 		writer := api.startWriter(t)
-		for _, name := range []string{"e2e-etcd-0", "e2e-etcd-1", "e2e-etcd-2", "e2e-control-plane-0", "e2e-control-plane-1"} {
+		for _, names := range [][]string{{"e2e-etcd-0", "e2e-control-plane-0"}, {"e2e-etcd-1", "e2e-control-plane-1"}, {"e2e-etcd-2"}} {
 			time.Sleep(3 * time.Second)
 			writer.longestGap()
-			openstack.stop(t, name)
+			for _, name := range names {
+				openstack.stop(t, name)
+			}
 			time.Sleep(15 * time.Second)
 			down := writer.longestGap()
-			openstack.start(t, name)
-			e.waitForMachine(t, name)
+			for _, name := range names {
+				openstack.start(t, name)
+			}
+			for _, name := range names {
+				e.waitForMachine(t, name)
+			}
 			e.waitForEtcd(t)
-			t.Logf("%s: longest gap %.1f s while it went down, %.1f s while it came back", name, down.Seconds(), writer.longestGap().Seconds())
+			t.Logf("%v: longest gap %.1f s while they went down, %.1f s while they came back", names, down.Seconds(), writer.longestGap().Seconds())
 		}
 		writer.check(t)
 	})

@@ -90,22 +90,6 @@ func testStorage(t *testing.T, e *engine, api *api, openstack cloud) *keeper {
 		assert.NotContains(t, api.kubectl(t, "exec", "restored", "--", "ls", "/data"), "later")
 		api.kubectl(t, "delete", "pod", "restored")
 	})
-	step(t, "the driver is sane, by the CSI community's own test", func(t *testing.T) {
-		api.apply(t, "sanity.yaml")
-		api.kubectl(t, "wait", "--namespace=kube-system", "--for=condition=Ready", "pod/sanity", "--timeout=60s")
-		skip := strings.Join([]string{
-			"should fail when an invalid starting_token is passed",    // Cinder's API takes any for the beginning
-			"absence of deleted ones in the volume list",              // it counts on nobody else's volumes, and on none that is only going
-			"should work if node-expand is called after node-publish", // ext4 grows under its mount where the host has CAP_SYS_RESOURCE
-		}, "|")
-		out := e.on(t, "e2e-control-plane-0", `
-			curl -sSf --output /run/csi-sanity http://172.31.250.1/devcloud.test/csi-sanity && chmod +x /run/csi-sanity
-			cd /var/lib/kubelet/csi-sanity && /run/csi-sanity --endpoint=$PWD/csi.sock --target=$PWD/target --staging=$PWD/staging \
-				--ginkgo.no-color --ginkgo.succinct --ginkgo.skip='`+skip+`' 2>&1 | tail -n 100`)
-		t.Log("\n" + out)
-		assert.Contains(t, out, "SUCCESS!")
-		api.kubectl(t, "delete", "pod", "sanity", "--namespace=kube-system")
-	})
 	return keeper
 }
 
