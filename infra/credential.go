@@ -15,15 +15,15 @@ type Credential struct {
 	Secret pulumi.StringOutput
 }
 
-// NewCredential declares it. One with another name is created before the one before it ends, and that ends when all else
-// is done: who used it has the new one by then.
+// NewCredential declares it. One with another name is another resource, so that the one before ends when all else is done: who
+// used it has the new one by then. Replaced under its name, as for other roles, it ends first: Keystone has no two of a name.
 func NewCredential(ctx *pulumi.Context, plan cluster.Plan) (*Credential, error) {
 	c := &Credential{}
 	child, err := component(ctx, "Credential", plan.Name, c)
 	if err != nil {
 		return nil, err
 	}
-	created, err := identity.NewApplicationCredential(ctx, plan.Name, &identity.ApplicationCredentialArgs{
+	created, err := identity.NewApplicationCredential(ctx, plan.CredentialName(), &identity.ApplicationCredentialArgs{
 		Name:        pulumi.String(plan.CredentialName()),
 		Description: pulumi.String("controllers of the Kubernetes cluster " + plan.Name),
 		Roles:       pulumi.ToStringArray(plan.OpenStack.CredentialRoles()),
