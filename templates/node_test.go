@@ -191,11 +191,23 @@ echo call >>/calls; [ $(wc -l </calls) -ge 3 ] || { echo 'curl: (22) 404' >&2; e
 }
 
 func TestCheckNode(t *testing.T) {
-	node := func(status, message string) string {
+	node := func(status, message string, taints ...string) string {
+		spec := ""
+		for _, taint := range taints {
+			spec += `
+      {
+        "key": "` + taint + `",
+        "effect": "NoSchedule"
+      }`
+		}
 		return `{
   "kind": "Node",
   "metadata": {
     "name": "dev-worker-0"
+  },
+  "spec": {
+    "taints": [` + spec + `
+    ]
   },
   "status": {
     "conditions": [
@@ -221,7 +233,10 @@ func TestCheckNode(t *testing.T) {
   }
 }`
 	}
-	const certificate = "/var/lib/kubelet/pki/kubelet-client-current.pem"
+	const (
+		certificate   = "/var/lib/kubelet/pki/kubelet-client-current.pem"
+		uninitialized = "node.cloudprovider.kubernetes.io/uninitialized"
+	)
 	for name, test := range map[string]struct {
 		answer string
 		script string
@@ -234,7 +249,12 @@ func TestCheckNode(t *testing.T) {
 			answer: "{\n  \"kind\": \"Status\",\n  \"status\": \"Failure\",\n  \"message\": \"nodes \\\"dev-worker-0\\\" not found\",\n  \"code\": 404\n}",
 			fails:  true, want: "not Ready: Failure: nodes \\\"dev-worker-0\\\" not found\n",
 		},
-		"no answer": {answer: "curl: (7) Failed to connect", fails: true, want: "not Ready: curl: (7) Failed to connect\n"},
+		"not found in OpenStack yet": {
+			answer: node("True", "kubelet is posting ready status", uninitialized), script: "touch /lease; ", fails: true,
+			want: "openstack-cloud-controller-manager has not found its machine yet\n",
+		},
+		"nobody there who could find it": {answer: node("True", "kubelet is posting ready status", uninitialized)},
+		"no answer":                      {answer: "curl: (7) Failed to connect", fails: true, want: "not Ready: curl: (7) Failed to connect\n"},
 		"no certificate": {
 			script: "rm " + certificate + "; ", fails: true,
 			want: "kubelet's request for its first certificate is not approved yet\n",
@@ -245,7 +265,7 @@ func TestCheckNode(t *testing.T) {
 			files := landed(t, workerMachine())
 			files[certificate] = "\n"
 			files["/answer"] = test.answer + "\n"
-			files["/usr/local/sbin/curl"] = "#!/bin/sh\ncat /answer\n"
+			files["/usr/local/sbin/curl"] = "#!/bin/sh\ncase $* in *--fail*leases/cloud-controller-manager) [ -e /lease ]; exit ;; esac\ncat /answer\n"
 			out, err := guest.Run(t, files, "sh", "-c", test.script+"check-node")
 			require.Equal(t, test.fails, err != nil, out)
 			require.Equal(t, test.want, out)
