@@ -18,6 +18,7 @@ import (
 	"github.com/gophercloud/gophercloud/v2/openstack/compute/v2/servergroups"
 	"github.com/gophercloud/gophercloud/v2/openstack/compute/v2/servers"
 	"github.com/gophercloud/gophercloud/v2/openstack/compute/v2/volumeattach"
+	"github.com/gophercloud/gophercloud/v2/openstack/identity/v3/applicationcredentials"
 	"github.com/gophercloud/gophercloud/v2/openstack/identity/v3/tokens"
 	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/extensions/layer3/floatingips"
 	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/extensions/layer3/routers"
@@ -33,17 +34,17 @@ import (
 // skew in time between OpenStack and the host that made the stack.
 const skew = 5 * time.Minute
 
-// cloud is the OpenStack project that the provider makes things in.
+// cloud is the OpenStack project that the provider makes things in, as its user.
 type cloud struct {
-	network, compute, volume *gophercloud.ServiceClient
-	project                  string
+	network, compute, volume, identity *gophercloud.ServiceClient
+	project, user                      string
 }
 
 // connect logs in with clouds.yaml or OS_*, by the same package as the provider.
 func connect(ctx context.Context) (*cloud, error) {
 	c := &cloud{}
 	for service, client := range map[string]**gophercloud.ServiceClient{
-		"network": &c.network, "compute": &c.compute, "volume": &c.volume,
+		"network": &c.network, "compute": &c.compute, "volume": &c.volume, "identity": &c.identity,
 	} {
 		var err error
 		if *client, err = clientconfig.NewServiceClient(ctx, service, nil); err != nil {
@@ -58,6 +59,11 @@ func connect(ctx context.Context) (*cloud, error) {
 		if project != nil {
 			c.project = project.ID
 		}
+		user, err := result.ExtractUser()
+		if err != nil {
+			return nil, err
+		}
+		c.user = user.ID
 	}
 	return c, nil
 }
@@ -179,6 +185,13 @@ var finders = map[string]func(context.Context, *cloud, inputs) ([]candidate, err
 			return nil, unlessMissing(err)
 		}
 		return []candidate{{ID: a.ServerID + "/" + a.ID, Building: building(v.Status)}}, nil
+	},
+	"openstack:identity/applicationCredential:ApplicationCredential": func(ctx context.Context, c *cloud, in inputs) ([]candidate, error) {
+		pager := applicationcredentials.List(c.identity, c.user, applicationcredentials.ListOpts{Name: in.text("name")})
+		return list(ctx, pager, applicationcredentials.ExtractApplicationCredentials, func(a applicationcredentials.ApplicationCredential) (candidate, bool) {
+			return candidate{ID: a.ID, Redo: "as Keystone does not tell its secret again"},
+				a.Description == in.text("description") && a.ProjectID == c.project
+		})
 	},
 	"openstack:blockstorage/volume:Volume": func(ctx context.Context, c *cloud, in inputs) ([]candidate, error) {
 		pager := volumes.List(c.volume, volumes.ListOpts{Name: in.text("name")})

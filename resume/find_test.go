@@ -8,6 +8,7 @@ import (
 	"os"
 	"path"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -49,7 +50,7 @@ func fake(t *testing.T, held map[string][]object) *cloud {
 		provider := &gophercloud.ProviderClient{TokenID: "t"}
 		return &gophercloud.ServiceClient{ProviderClient: provider, Endpoint: server.URL + prefix, ResourceBase: server.URL + prefix}
 	}
-	return &cloud{network: client("/v2.0/"), compute: client("/v2.1/"), volume: client("/v3/"), project: "ours"}
+	return &cloud{network: client("/v2.0/"), compute: client("/v2.1/"), volume: client("/v3/"), identity: client("/v3/"), project: "ours", user: "us"}
 }
 
 func matches(t *testing.T, o object, r *http.Request) bool {
@@ -160,6 +161,15 @@ var samples = map[string]struct {
 		`{"name": "dev", "publicKey": "ssh-ed25519 A\n"}`, "/v2.1/os-keypairs",
 		object{"name": "dev", "public_key": "ssh-ed25519 A"}, nil, "dev",
 	},
+	"openstack:identity/applicationCredential:ApplicationCredential": {
+		`{"name": "dev-1", "description": "controllers of dev"}`, "/v3/users/us/application_credentials",
+		object{"id": "a", "name": "dev-1", "description": "controllers of dev", "project_id": "ours"},
+		[]object{
+			{"id": "name", "name": "dev-2", "description": "controllers of dev", "project_id": "ours"},
+			{"id": "description", "name": "dev-1", "description": "mine", "project_id": "ours"},
+			{"id": "project", "name": "dev-1", "description": "controllers of dev", "project_id": "theirs"},
+		}, "a",
+	},
 	"openstack:compute/instance:Instance": {
 		`{"name": "dev-etcd-0", "metadata": {"cluster": "dev", "role": "etcd"}}`, "/v2.1/servers/detail",
 		object{"id": "m", "name": "dev-etcd-0", "metadata": object{"cluster": "dev", "role": "etcd"}},
@@ -207,7 +217,8 @@ func TestFind(t *testing.T) {
 			ours := found["urn:pulumi:dev::p::"+typ+"::x"]
 			require.Len(t, ours, 1)
 			assert.Equal(t, sample.id, ours[0].ID)
-			assert.Equal(t, typ == "openstack:compute/instance:Instance", ours[0].Redo != "")
+			redone := []string{"openstack:compute/instance:Instance", "openstack:identity/applicationCredential:ApplicationCredential"}
+			assert.Equal(t, slices.Contains(redone, typ), ours[0].Redo != "")
 
 			assert.Empty(t, find(`{"urn": "urn:x", "type": "`+typ+`", "id": "`+sample.id+`"}`), "in the state already")
 			held[sample.list] = sample.others
