@@ -44,7 +44,7 @@ test: host toolchain image ## everything that needs no running OpenStack
 	cd toolchain/storage && $(AS_BUILT) go test -trimpath ./...
 
 e2e: host toolchain cloud ## the real engine on the real OpenStack, from up to nothing left; then devcloud itself
-	go test -tags e2e -run '^TestE2E' -count 1 -p 1 -timeout 70m -v ./tests ./devcloud
+	go test -tags e2e -run '^TestE2E' -count 1 -p 1 -timeout 80m -v ./tests ./devcloud
 
 bench: host toolchain cloud ## seconds from nothing to Ready nodes, beside a cluster that kubeadm builds on the same machines; and the network's
 	go test -tags e2e -run '^$$' -bench . -benchtime 1x -timeout 40m -v ./tests
