@@ -112,7 +112,8 @@ func TestPreviewNeedsNoNetwork(t *testing.T) {
 	assert.Contains(t, string(out), "openstack:compute/instance:Instance: (create)")
 	assert.NotContains(t, string(out), "warning")
 	assert.NotContains(t, string(out), "PRIVATE KEY")
-	assert.NotContains(t, string(out), "cloud-config")
+	assert.NotContains(t, string(out), "#cloud-config", "user-data")
+	assert.NotContains(t, string(out), "H4sI", "what gzipped user-data begins with")
 }
 
 // Ten mistakes are ten lines at preview, and nothing is created.
