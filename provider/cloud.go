@@ -13,8 +13,9 @@ import (
 	"github.com/gophercloud/gophercloud/v2/openstack/identity/v3/tokens"
 	"github.com/gophercloud/gophercloud/v2/openstack/loadbalancer/v2/loadbalancers"
 	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/extensions/layer3/floatingips"
-	"github.com/gophercloud/gophercloud/v2/pagination"
 	"github.com/gophercloud/utils/v2/openstack/clientconfig"
+
+	"kubernetes-openstack/internal/pages"
 )
 
 // cloud is the OpenStack project that the credentials are for. Nova and Cinder give what is in it; Neutron and Octavia
@@ -56,10 +57,12 @@ func connect(ctx context.Context) (*cloud, error) {
 // instances are those in the project, by ID.
 func (c *cloud) instances(ctx context.Context) (map[string]servers.Server, error) {
 	all := map[string]servers.Server{}
-	_, err := list(ctx, servers.List(c.compute, servers.ListOpts{}), servers.ExtractServers, func(s servers.Server) (leftover, bool) {
-		all[s.ID] = s
-		return leftover{}, false
+	found, err := pages.Collect(ctx, servers.List(c.compute, servers.ListOpts{}), servers.ExtractServers, func(s servers.Server) (servers.Server, bool) {
+		return s, true
 	})
+	for _, s := range found {
+		all[s.ID] = s
+	}
 	return all, err
 }
 
@@ -85,7 +88,7 @@ func (c *cloud) leftovers(ctx context.Context, cluster string) ([]leftover, erro
 }
 
 func (c *cloud) snapshots(ctx context.Context, cluster string) ([]leftover, error) {
-	return list(ctx, snapshots.List(c.volume, snapshots.ListOpts{}), snapshots.ExtractSnapshots, func(s snapshots.Snapshot) (leftover, bool) {
+	return pages.Collect(ctx, snapshots.List(c.volume, snapshots.ListOpts{}), snapshots.ExtractSnapshots, func(s snapshots.Snapshot) (leftover, bool) {
 		about := fmt.Sprintf(": %d GiB of volume %s", s.Size, s.VolumeID)
 		return leftover{
 			kind: "snapshot", name: s.Name, id: s.ID, about: about + named(s.Metadata, "VolumeSnapshot", "volumesnapshot"),
@@ -96,7 +99,7 @@ func (c *cloud) snapshots(ctx context.Context, cluster string) ([]leftover, erro
 }
 
 func (c *cloud) volumes(ctx context.Context, cluster string) ([]leftover, error) {
-	return list(ctx, volumes.List(c.volume, volumes.ListOpts{}), volumes.ExtractVolumes, func(v volumes.Volume) (leftover, bool) {
+	return pages.Collect(ctx, volumes.List(c.volume, volumes.ListOpts{}), volumes.ExtractVolumes, func(v volumes.Volume) (leftover, bool) {
 		l := leftover{
 			kind: "volume", name: v.Name, id: v.ID, about: fmt.Sprintf(": %d GiB", v.Size) + named(v.Metadata, "claim", "pvc"),
 			data: true, status: v.Status, idle: idle(v.Status),
@@ -127,7 +130,7 @@ func (c *cloud) loadBalancers(ctx context.Context, cluster string) ([]leftover, 
 		return nil, nil
 	}
 	pager := loadbalancers.List(c.balancer, loadbalancers.ListOpts{ProjectID: c.project})
-	return list(ctx, pager, loadbalancers.ExtractLoadBalancers, func(b loadbalancers.LoadBalancer) (leftover, bool) {
+	return pages.Collect(ctx, pager, loadbalancers.ExtractLoadBalancers, func(b loadbalancers.LoadBalancer) (leftover, bool) {
 		return leftover{
 			kind: "load balancer", name: b.Name, id: b.ID,
 			status: b.ProvisioningStatus, idle: b.ProvisioningStatus == "ACTIVE" || b.ProvisioningStatus == "ERROR",
@@ -149,31 +152,10 @@ func ofService(name, cluster string) bool {
 // else made for a Service is not the cluster's: it stays, as it does when its Service is deleted.
 func (c *cloud) floatingIPs(ctx context.Context, cluster string) ([]leftover, error) {
 	pager := floatingips.List(c.network, floatingips.ListOpts{ProjectID: c.project})
-	return list(ctx, pager, floatingips.ExtractFloatingIPs, func(f floatingips.FloatingIP) (leftover, bool) {
+	return pages.Collect(ctx, pager, floatingips.ExtractFloatingIPs, func(f floatingips.FloatingIP) (leftover, bool) {
 		return leftover{
 			kind: "floating IP", name: f.FloatingIP, id: f.ID, status: f.Status, idle: true,
 			delete: func(ctx context.Context) error { return floatingips.Delete(ctx, c.network, f.ID).ExtractErr() },
 		}, strings.HasPrefix(f.Description, "Floating IP for Kubernetes external service ") && strings.HasSuffix(f.Description, " from cluster "+cluster)
 	})
-}
-
-// list gives what is on all pages, and wanted.
-func list[T any](
-	ctx context.Context, pager pagination.Pager, extract func(pagination.Page) ([]T, error), as func(T) (l leftover, wanted bool),
-) ([]leftover, error) {
-	pages, err := pager.AllPages(ctx)
-	if err != nil {
-		return nil, err
-	}
-	all, err := extract(pages)
-	if err != nil {
-		return nil, err
-	}
-	var out []leftover
-	for _, t := range all {
-		if l, wanted := as(t); wanted {
-			out = append(out, l)
-		}
-	}
-	return out, nil
 }

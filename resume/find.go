@@ -27,8 +27,9 @@ import (
 	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/networks"
 	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/ports"
 	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/subnets"
-	"github.com/gophercloud/gophercloud/v2/pagination"
 	"github.com/gophercloud/utils/v2/openstack/clientconfig"
+
+	"kubernetes-openstack/internal/pages"
 )
 
 // skew in time between OpenStack and the host that made the stack.
@@ -85,7 +86,7 @@ type candidate struct {
 var finders = map[string]func(context.Context, *cloud, inputs) ([]candidate, error){
 	"openstack:networking/network:Network": func(ctx context.Context, c *cloud, in inputs) ([]candidate, error) {
 		pager := networks.List(c.network, networks.ListOpts{Name: in.text("name"), ProjectID: c.project})
-		return list(ctx, pager, networks.ExtractNetworks, func(n networks.Network) (candidate, bool) {
+		return pages.Collect(ctx, pager, networks.ExtractNetworks, func(n networks.Network) (candidate, bool) {
 			return candidate{ID: n.ID, Created: n.CreatedAt}, tagsFit(in, n.Tags)
 		})
 	},
@@ -93,13 +94,13 @@ var finders = map[string]func(context.Context, *cloud, inputs) ([]candidate, err
 		pager := subnets.List(c.network, subnets.ListOpts{
 			Name: in.text("name"), NetworkID: in.text("networkId"), CIDR: in.text("cidr"),
 		})
-		return list(ctx, pager, subnets.ExtractSubnets, func(s subnets.Subnet) (candidate, bool) {
+		return pages.Collect(ctx, pager, subnets.ExtractSubnets, func(s subnets.Subnet) (candidate, bool) {
 			return candidate{ID: s.ID, Created: s.CreatedAt}, tagsFit(in, s.Tags)
 		})
 	},
 	"openstack:networking/router:Router": func(ctx context.Context, c *cloud, in inputs) ([]candidate, error) {
 		pager := routers.List(c.network, routers.ListOpts{Name: in.text("name"), ProjectID: c.project})
-		return list(ctx, pager, routers.ExtractRouters, func(r routers.Router) (candidate, bool) {
+		return pages.Collect(ctx, pager, routers.ExtractRouters, func(r routers.Router) (candidate, bool) {
 			return candidate{ID: r.ID, Created: r.CreatedAt}, tagsFit(in, r.Tags)
 		})
 	},
@@ -107,7 +108,7 @@ var finders = map[string]func(context.Context, *cloud, inputs) ([]candidate, err
 		pager := ports.List(c.network, ports.ListOpts{
 			DeviceID: in.text("routerId"), FixedIPs: []ports.FixedIPOpts{{SubnetID: in.text("subnetId")}},
 		})
-		return list(ctx, pager, ports.ExtractPorts, func(p ports.Port) (candidate, bool) {
+		return pages.Collect(ctx, pager, ports.ExtractPorts, func(p ports.Port) (candidate, bool) {
 			return candidate{ID: p.ID, Created: p.CreatedAt, Building: p.Status == "BUILD"}, true
 		})
 	},
@@ -117,19 +118,19 @@ var finders = map[string]func(context.Context, *cloud, inputs) ([]candidate, err
 			Name: in.text("name"), NetworkID: in.text("networkId"),
 			FixedIPs: []ports.FixedIPOpts{{SubnetID: fixed.text("subnetId"), IPAddress: fixed.text("ipAddress")}},
 		})
-		return list(ctx, pager, ports.ExtractPorts, func(p ports.Port) (candidate, bool) {
+		return pages.Collect(ctx, pager, ports.ExtractPorts, func(p ports.Port) (candidate, bool) {
 			return candidate{ID: p.ID, Created: p.CreatedAt}, tagsFit(in, p.Tags)
 		})
 	},
 	"openstack:networking/floatingIp:FloatingIp": func(ctx context.Context, c *cloud, in inputs) ([]candidate, error) {
 		pager := floatingips.List(c.network, floatingips.ListOpts{Description: in.text("description"), ProjectID: c.project})
-		return list(ctx, pager, floatingips.ExtractFloatingIPs, func(f floatingips.FloatingIP) (candidate, bool) {
+		return pages.Collect(ctx, pager, floatingips.ExtractFloatingIPs, func(f floatingips.FloatingIP) (candidate, bool) {
 			return candidate{ID: f.ID, Created: f.CreatedAt}, in.text("description") != "" && tagsFit(in, f.Tags)
 		})
 	},
 	"openstack:networking/floatingIpAssociate:FloatingIpAssociate": func(ctx context.Context, c *cloud, in inputs) ([]candidate, error) {
 		pager := floatingips.List(c.network, floatingips.ListOpts{FloatingIP: in.text("floatingIp"), PortID: in.text("portId")})
-		return list(ctx, pager, floatingips.ExtractFloatingIPs, func(f floatingips.FloatingIP) (candidate, bool) {
+		return pages.Collect(ctx, pager, floatingips.ExtractFloatingIPs, func(f floatingips.FloatingIP) (candidate, bool) {
 			return candidate{ID: f.ID}, true // made when the floating IP was, long before
 		})
 	},
@@ -137,13 +138,13 @@ var finders = map[string]func(context.Context, *cloud, inputs) ([]candidate, err
 		pager := groups.List(c.network, groups.ListOpts{
 			Name: in.text("name"), Description: in.text("description"), ProjectID: c.project,
 		})
-		return list(ctx, pager, groups.ExtractGroups, func(g groups.SecGroup) (candidate, bool) {
+		return pages.Collect(ctx, pager, groups.ExtractGroups, func(g groups.SecGroup) (candidate, bool) {
 			return candidate{ID: g.ID, Created: g.CreatedAt}, tagsFit(in, g.Tags)
 		})
 	},
 	"openstack:networking/secGroupRule:SecGroupRule": func(ctx context.Context, c *cloud, in inputs) ([]candidate, error) {
 		pager := rules.List(c.network, rules.ListOpts{SecGroupID: in.text("securityGroupId"), Direction: in.text("direction")})
-		return list(ctx, pager, rules.ExtractRules, func(r rules.SecGroupRule) (candidate, bool) {
+		return pages.Collect(ctx, pager, rules.ExtractRules, func(r rules.SecGroupRule) (candidate, bool) {
 			// compared here, since a query cannot ask for a field that is not set
 			same := r.EtherType == in.text("ethertype") && r.Protocol == in.text("protocol") &&
 				r.PortRangeMin == in.number("portRangeMin") && r.PortRangeMax == in.number("portRangeMax") &&
@@ -153,7 +154,7 @@ var finders = map[string]func(context.Context, *cloud, inputs) ([]candidate, err
 	},
 	"openstack:compute/serverGroup:ServerGroup": func(ctx context.Context, c *cloud, in inputs) ([]candidate, error) {
 		pager := servergroups.List(c.compute, servergroups.ListOpts{})
-		return list(ctx, pager, servergroups.ExtractServerGroups, func(g servergroups.ServerGroup) (candidate, bool) {
+		return pages.Collect(ctx, pager, servergroups.ExtractServerGroups, func(g servergroups.ServerGroup) (candidate, bool) {
 			return candidate{ID: g.ID}, g.Name == in.text("name")
 		})
 	},
@@ -169,7 +170,7 @@ var finders = map[string]func(context.Context, *cloud, inputs) ([]candidate, err
 	},
 	"openstack:compute/instance:Instance": func(ctx context.Context, c *cloud, in inputs) ([]candidate, error) {
 		pager := servers.List(c.compute, servers.ListOpts{Name: "^" + regexp.QuoteMeta(in.text("name")) + "$"})
-		return list(ctx, pager, servers.ExtractServers, func(s servers.Server) (candidate, bool) {
+		return pages.Collect(ctx, pager, servers.ExtractServers, func(s servers.Server) (candidate, bool) {
 			return candidate{
 				ID: s.ID, Created: s.Created, Building: s.Status == "BUILD", Redo: "as Nova does not tell its user-data",
 			}, metadataFits(in, s.Metadata)
@@ -188,14 +189,14 @@ var finders = map[string]func(context.Context, *cloud, inputs) ([]candidate, err
 	},
 	"openstack:identity/applicationCredential:ApplicationCredential": func(ctx context.Context, c *cloud, in inputs) ([]candidate, error) {
 		pager := applicationcredentials.List(c.identity, c.user, applicationcredentials.ListOpts{Name: in.text("name")})
-		return list(ctx, pager, applicationcredentials.ExtractApplicationCredentials, func(a applicationcredentials.ApplicationCredential) (candidate, bool) {
+		return pages.Collect(ctx, pager, applicationcredentials.ExtractApplicationCredentials, func(a applicationcredentials.ApplicationCredential) (candidate, bool) {
 			return candidate{ID: a.ID, Redo: "as Keystone does not tell its secret again"},
 				a.Description == in.text("description") && a.ProjectID == c.project
 		})
 	},
 	"openstack:blockstorage/volume:Volume": func(ctx context.Context, c *cloud, in inputs) ([]candidate, error) {
 		pager := volumes.List(c.volume, volumes.ListOpts{Name: in.text("name")})
-		return list(ctx, pager, volumes.ExtractVolumes, func(v volumes.Volume) (candidate, bool) {
+		return pages.Collect(ctx, pager, volumes.ExtractVolumes, func(v volumes.Volume) (candidate, bool) {
 			f := candidate{ID: v.ID, Created: v.CreatedAt, Building: building(v.Status)}
 			if strings.HasPrefix(v.Status, "error") {
 				f.Redo = "as its status is " + v.Status
@@ -256,25 +257,6 @@ func tooMany(create create, found []candidate) error {
 	}
 	return fmt.Errorf("%s: its create was interrupted %d times, OpenStack has %d that may be of it; "+
 		"delete there what is not, and run resume again:%s", create, create.Times, len(found), strings.Join(lines, ""))
-}
-
-// list the candidates on all pages.
-func list[T any](ctx context.Context, pager pagination.Pager, extract func(pagination.Page) ([]T, error), as func(T) (candidate, bool)) ([]candidate, error) {
-	pages, err := pager.AllPages(ctx)
-	if err != nil {
-		return nil, err
-	}
-	all, err := extract(pages)
-	if err != nil {
-		return nil, err
-	}
-	var out []candidate
-	for _, t := range all {
-		if c, ok := as(t); ok {
-			out = append(out, c)
-		}
-	}
-	return out, nil
 }
 
 func unlessMissing(err error) error {
