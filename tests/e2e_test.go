@@ -111,7 +111,7 @@ func TestE2ELife(t *testing.T) {
 		assert.Contains(t, api.kubectl(t, "version"), "Server Version: v1.36")
 	})
 	testNetwork(t, e, api, openstack)
-	keeper := testStorage(t, e, api, openstack)
+	keeper := testStorage(t, api, openstack)
 	testOutages(t, e, api, openstack, keeper)
 	step(t, "a Secret is encrypted in etcd", func(t *testing.T) {
 		api.kubectl(t, "create", "secret", "generic", "treasure", "--from-literal=gold=glittering")

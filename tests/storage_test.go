@@ -41,7 +41,7 @@ func (k *keeper) leaves(t testing.TB, node string) {
 }
 
 // testStorage has keeper write, and its volume grown and copied. What it makes is there when it ends: destroy has to find it.
-func testStorage(t *testing.T, e *engine, api *api, openstack cloud) *keeper {
+func testStorage(t *testing.T, api *api, openstack cloud) *keeper {
 	keeper := &keeper{api: api}
 	step(t, "nodes are known to OpenStack", func(t *testing.T) {
 		nodes := api.kubectl(t, "get", "nodes", "--output", `jsonpath={range .items[*]}{.metadata.labels.node\.kubernetes\.io/instance-type}{" "}{.metadata.labels.topology\.cinder\.csi\.openstack\.org/zone}{" "}{.spec.taints[*].key}{"\n"}{end}`)
