@@ -319,7 +319,7 @@ func TestE2EInstances(t *testing.T) {
 
 	c.step("create and delete", func() {
 		begin := time.Now()
-		const side, rounds = 4, 2
+		const side, rounds = 2, 2
 		var wait sync.WaitGroup
 		for i := range side {
 			wait.Go(func() {
@@ -350,7 +350,7 @@ func TestE2EInstances(t *testing.T) {
 			}
 		}
 		require.Empty(t, left)
-		require.GreaterOrEqual(t, len(c.ids), 2*(2+8)+1)
+		require.GreaterOrEqual(t, len(c.ids), 2*(2+4)+1)
 	})
 }
 

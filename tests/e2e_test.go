@@ -159,6 +159,13 @@ func TestE2ELife(t *testing.T) {
 		}
 		e.waitForEtcd(t)
 		api.waitForNodes(t, 4, 3*time.Minute)
+		eventually(t, time.Minute, func() error { // each drained itself
+			cordoned, err := api.try("get", "nodes", "--output", "jsonpath={.items[*].spec.unschedulable}")
+			if err == nil && strings.TrimSpace(cordoned) != "" {
+				err = fmt.Errorf("nodes are cordoned: %s", cordoned)
+			}
+			return err
+		})
 		api.kubectl(t, "rollout", "status", "deployment/hello", "--timeout=120s")
 		t.Logf("all Ready and serving %.0f s after the reboots", time.Since(begin).Seconds())
 	})

@@ -20,7 +20,13 @@ func TestE2EFailures(t *testing.T) {
 		tenant, zones := patched(t, "tenant.yaml"), patched(t, "zones.yaml")
 		return func(text string) string { return zones(tenant(strings.NewReplacer(edits...).Replace(small(text)))) }
 	}
-	e := newEngine(t, "failures", cloudEnv, config("mirror: http://172.31.250.1", "mirror: http://172.31.250.99"))
+	const nowhere = "172.31.250.99"
+	wrong := strings.Repeat("f", 64) // not 0: YAML would read a number
+	e := newEngine(t, "failures", cloudEnv, config("mirror: http://172.31.250.1", "mirror: http://"+nowhere,
+		"      flavor: etcd", "      flavor: etcd\n      version: 3.6.99", "        etcd: 8baace17", "        etcd: 00000000", // there is none
+		"        kubelet: ", "        kubelet: "+wrong+" # ", // the nodes' alone
+		"flavor: control-plane", "flavor: tiny",
+	))
 	t.Cleanup(func() {
 		out, err := e.try("destroy", "--yes", "--skip-preview")
 		assert.NoError(t, err, out)
@@ -30,26 +36,17 @@ func TestE2EFailures(t *testing.T) {
 		out, err := e.try("up", "--yes", "--skip-preview")
 		require.Error(t, err)
 		assert.Regexp(t, `failures-etcd-0.*artifacts`, out)
-		assert.Contains(t, out, "etcd: cannot download http://172.31.250.99/github.com/etcd-io/")
+		assert.Contains(t, out, "etcd: cannot download http://"+nowhere+"/github.com/etcd-io/")
 	})
-	step(t, "a file that is not there, and another one than expected", func(t *testing.T) {
-		wrong := strings.Repeat("f", 64) // not 0: YAML would read a number
-		e.configure(t, config(
-			"      flavor: etcd", "      flavor: etcd\n      version: 3.6.99", "        etcd: 8baace17", "        etcd: 00000000", // 404
-			"        kubelet: ", "        kubelet: "+wrong+" # ", // the nodes' alone
-			"flavor: control-plane", "flavor: tiny",
-		))
+	step(t, "now that it can: a file that is not there, another one than expected, and a disk that is full", func(t *testing.T) {
+		e.on(t, "failures-control-plane-0", "dd if=/dev/zero of=/full bs=1M 2>&1 || true")
+		openNamespace(t, "").forward(t, nowhere+":80", "172.31.250.1:80")
 		out, err := e.try("up", "--yes", "--skip-preview")
 		require.Error(t, err)
 		assert.Regexp(t, `failures-etcd-0.*artifacts`, out)
-		assert.Regexp(t, `etcd: cannot download http://172.31.250.1/\S*etcd-v3.6.99-linux-amd64.tar.gz to \S*: .*404`, out)
+		assert.Regexp(t, `etcd: cannot download http://`+nowhere+`/\S*etcd-v3.6.99-linux-amd64.tar.gz to \S*: .*404`, out)
 		assert.Regexp(t, `failures-worker-0.*artifacts`, out)
-		assert.Regexp(t, `kubelet: http://172.31.250.1/\S*/kubelet has sha256 [0-9a-f]{64}, expected `+wrong, out)
-	})
-	step(t, "a disk that is full", func(t *testing.T) {
-		e.on(t, "failures-control-plane-0", "dd if=/dev/zero of=/full bs=1M 2>&1 || true")
-		out, err := e.try("up", "--yes", "--skip-preview")
-		require.Error(t, err)
+		assert.Regexp(t, `kubelet: http://`+nowhere+`/\S*/kubelet has sha256 [0-9a-f]{64}, expected `+wrong, out)
 		assert.Regexp(t, `failures-control-plane-0.*artifacts`, out)
 		assert.Contains(t, out, "no space left on device: /var/cache/artifacts")
 	})

@@ -34,7 +34,7 @@ type api struct {
 func (e *engine) api(t testing.TB) *api {
 	t.Helper()
 	text := e.must("stack", "output", "--show-secrets", "kubeconfig")
-	file := filepath.Join(t.TempDir(), "kubeconfig")
+	file := filepath.Join(e.t.TempDir(), "kubeconfig") // for as long as the stack is there
 	require.NoError(t, os.WriteFile(file, []byte(text), 0o600))
 	config, err := clientcmd.RESTConfigFromKubeConfig([]byte(text))
 	require.NoError(t, err)

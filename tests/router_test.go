@@ -10,7 +10,9 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httputil"
 	"net/netip"
+	"net/url"
 	"os"
 	"os/exec"
 	"runtime"
@@ -114,6 +116,26 @@ func (n namespace) accept(t *testing.T, address string) (port int, from <-chan s
 		}
 	}()
 	return listener.Addr().(*net.TCPAddr).Port, seen
+}
+
+// forward has address, which nobody has, and passes HTTP on to another one, for as long as the test takes.
+func (n namespace) forward(t *testing.T, address, to string) {
+	t.Helper()
+	host, _, err := net.SplitHostPort(address)
+	require.NoError(t, err)
+	_, err = n.ip("address", "add", host+"/32", "dev", "lo")
+	require.NoError(t, err)
+	t.Cleanup(func() { _, _ = n.ip("address", "del", host+"/32", "dev", "lo") })
+	var listener net.Listener
+	require.NoError(t, n.do(func() (err error) {
+		listener, err = net.Listen("tcp", address)
+		return err
+	}))
+	proxy := httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: to})
+	proxy.Transport = &http.Transport{DialContext: n.dial}
+	server := &http.Server{Handler: proxy}
+	t.Cleanup(func() { server.Close() })
+	go server.Serve(listener)
 }
 
 // routes are the namespace's: next hops by prefix.
