@@ -311,7 +311,7 @@ func TestE2EInstances(t *testing.T) {
 		require.Eventually(t, func() bool {
 			now, err := a.try("cat /proc/sys/kernel/random/boot_id")
 			return err == nil && now != boot
-		}, 60*time.Second, 200*time.Millisecond)
+		}, 2*time.Minute, 200*time.Millisecond) // Nova gives it 60 s to shut down, then ends it
 		a.until("ACTIVE", 30*time.Second)
 		require.True(t, a.succeeds("test -e /full"), "its disk is full, it boots all the same")
 		require.Equal(t, "kept", b.run("cat /mnt/file"), "it was not touched")
