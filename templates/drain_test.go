@@ -92,7 +92,7 @@ kill $proxy
 before=$(date +%s)
 node-drain away 2>/dev/null || echo "gave up"
 took=$(($(date +%s) - before))
-[ "$took" -ge 9 ] && [ "$took" -le 13 ] || echo "took $took s"
+[ "$took" -ge 19 ] && [ "$took" -le 25 ] || echo "took $took s"
 touch /var/lib/node-drain/cordoned
 node-drain back 2>/dev/null || echo "will try again"
 rm /var/lib/kubelet/pki/kubelet-client-current.pem
