@@ -98,15 +98,20 @@ func (n namespace) get(url string, timeout time.Duration) (string, error) {
 	return strings.TrimSpace(string(body)), err
 }
 
-// accept takes one connection at address, a free port of which it tells, and sends who it came from.
-func (n namespace) accept(t *testing.T, address string) (port int, from <-chan string) {
+func (n namespace) listen(t *testing.T, address string) (listener net.Listener) {
 	t.Helper()
-	var listener net.Listener
 	require.NoError(t, n.do(func() (err error) {
-		listener, err = net.Listen("tcp", net.JoinHostPort(address, "0"))
+		listener, err = net.Listen("tcp", address)
 		return err
 	}))
 	t.Cleanup(func() { listener.Close() })
+	return listener
+}
+
+// accept takes one connection at address, a free port of which it tells, and sends who it came from.
+func (n namespace) accept(t *testing.T, address string) (port int, from <-chan string) {
+	t.Helper()
+	listener := n.listen(t, net.JoinHostPort(address, "0"))
 	seen := make(chan string, 1)
 	go func() {
 		if conn, err := listener.Accept(); err == nil {
@@ -126,16 +131,11 @@ func (n namespace) forward(t *testing.T, address, to string) {
 	_, err = n.ip("address", "add", host+"/32", "dev", "lo")
 	require.NoError(t, err)
 	t.Cleanup(func() { _, _ = n.ip("address", "del", host+"/32", "dev", "lo") })
-	var listener net.Listener
-	require.NoError(t, n.do(func() (err error) {
-		listener, err = net.Listen("tcp", address)
-		return err
-	}))
 	proxy := httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: to})
 	proxy.Transport = &http.Transport{DialContext: n.dial}
 	server := &http.Server{Handler: proxy}
 	t.Cleanup(func() { server.Close() })
-	go server.Serve(listener)
+	go server.Serve(n.listen(t, address))
 }
 
 // routes are the namespace's: next hops by prefix.
