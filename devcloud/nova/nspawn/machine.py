@@ -16,6 +16,7 @@ CONF = conf.CONF
 CGROUPS = '/sys/fs/cgroup'
 HERE = os.path.dirname(os.path.abspath(__file__))
 LAUNCHER = os.path.join(HERE, '..', 'nspawn-launch')
+ENTER = os.path.join(HERE, '..', 'nspawn-enter')
 
 # What systemd-nspawn refuses by default and a Kubernetes node needs.
 SYSTEM_CALLS = '@keyring @module @mount bpf'
@@ -174,9 +175,7 @@ class Machine:
 
     def enter(self, *command):
         """Run a command of the machine's in it; its output, or None when the machine is off or it fails."""
-        leader = self.leader()
-        if leader:
-            return attempt('nsenter', '--target', str(leader), '--mount', '--pid', '--root', *command)
+        return attempt(ENTER, self.folder, *command)
 
     def console(self, size):
         """The last bytes, at most size, that it wrote to its console."""
