@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/gophercloud/gophercloud/v2"
@@ -31,7 +32,7 @@ func waitReady(ctx context.Context, record Record, timeout time.Duration) error 
 	for {
 		client, err := admin(ctx)
 		if err == nil {
-			err = missingParts(ctx, client, record.Started)
+			err = missingParts(ctx, client, record)
 		}
 		if record.Ready.IsZero() { // later, a service may well have been killed some times
 			if err := endless(); err != nil {
@@ -67,7 +68,7 @@ func endless() error {
 }
 
 // missingParts asks once; an up state from an old database counts for nothing.
-func missingParts(ctx context.Context, client *gophercloud.ProviderClient, since time.Time) error {
+func missingParts(ctx context.Context, client *gophercloud.ProviderClient, record Record) error {
 	compute, err := openstack.NewComputeV2(client, inRegion)
 	if err != nil {
 		return err
@@ -82,7 +83,7 @@ func missingParts(ctx context.Context, client *gophercloud.ProviderClient, since
 	}
 	missing := slices.Clone(reporting)
 	lives := func(binary string, up bool, reported time.Time) {
-		if up && reported.After(since) {
+		if up && reported.After(record.Started) {
 			missing = slices.DeleteFunc(missing, func(name string) bool { return name == binary })
 		}
 	}
@@ -133,6 +134,13 @@ func missingParts(ctx context.Context, client *gophercloud.ProviderClient, since
 	}
 	if pools, err := schedulerstats.ExtractStoragePools(pages); err != nil || len(pools) == 0 {
 		return errors.Join(fmt.Errorf("cinder-volume has no pool of storage\n%s", logTail("cinder-volume")), err)
+	}
+
+	// The DHCP agent reports long before it has served the networks that there were. What Neutron tells it until then is lost.
+	const queue = "dhcp_agent.devcloud"
+	queues, err := record.enter("rabbitmqctl", "list_queues", "--quiet", "name").Output()
+	if err != nil || !slices.Contains(strings.Fields(string(queues)), queue) {
+		return errors.Join(fmt.Errorf("nobody takes messages from the queue %s\n%s", queue, logTail("neutron-dhcp-agent")), err)
 	}
 	return nil
 }
