@@ -250,7 +250,7 @@ func TestE2EInstances(t *testing.T) {
 			leader, begin := b.leader(), time.Now()
 			reboot()
 			// Nova would kill a machine that does not end by itself after 60 s: that would be no good reboot.
-			b.untilInitIsNot(leader, 30*time.Second)
+			b.untilRebooted(leader, 30*time.Second)
 			require.Error(t, inside.Wait())
 			b.eventually(30*time.Second, func() (string, bool) {
 				state, err := b.try("systemctl is-system-running")
@@ -307,7 +307,7 @@ func TestE2EInstances(t *testing.T) {
 			return unit.State == running && unit.PID != killed.PID
 		}, 30*time.Second, 100*time.Millisecond)
 		a.reboot(servers.SoftReboot) // the message waits for it
-		a.untilInitIsNot(leader, time.Minute)
+		a.untilRebooted(leader, time.Minute)
 		a.until("ACTIVE", 30*time.Second)
 		a.eventually(30*time.Second, func() (string, bool) { // its disk is full, it boots all the same
 			_, err := a.try("systemctl is-active multi-user.target && test -e /full")
@@ -634,8 +634,8 @@ func (i *instance) eventually(timeout time.Duration, condition func() (state str
 	}
 }
 
-// untilInitIsNot waits for an init of the instance other than the one it had.
-func (i *instance) untilInitIsNot(leader int, timeout time.Duration) {
+// untilRebooted waits for an init of the instance other than leader, the one it had.
+func (i *instance) untilRebooted(leader int, timeout time.Duration) {
 	i.Helper()
 	i.eventually(timeout, func() (string, bool) {
 		now := i.leader()

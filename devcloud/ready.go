@@ -4,8 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/gophercloud/gophercloud/v2"
@@ -66,6 +66,9 @@ func endless() error {
 	}
 	return nil
 }
+
+// dhcpAgentListens finds the agent's queue, with a consumer, among RabbitMQ's.
+var dhcpAgentListens = regexp.MustCompile(`(?m)^dhcp_agent\.devcloud\t[1-9]`)
 
 // missingParts asks once; an up state from an old database counts for nothing.
 func missingParts(ctx context.Context, client *gophercloud.ProviderClient, record Record) error {
@@ -137,10 +140,9 @@ func missingParts(ctx context.Context, client *gophercloud.ProviderClient, recor
 	}
 
 	// The DHCP agent reports long before it has served the networks that there were. What Neutron tells it until then is lost.
-	const queue = "dhcp_agent.devcloud"
-	queues, err := record.enter("rabbitmqctl", "list_queues", "--quiet", "name").Output()
-	if err != nil || !slices.Contains(strings.Fields(string(queues)), queue) {
-		return errors.Join(fmt.Errorf("nobody takes messages from the queue %s\n%s", queue, logTail("neutron-dhcp-agent")), err)
+	queues, err := record.enter("rabbitmqctl", "list_queues", "--quiet", "name", "consumers").Output()
+	if err != nil || !dhcpAgentListens.Match(queues) {
+		return errors.Join(fmt.Errorf("neutron-dhcp-agent takes no messages\n%s", logTail("neutron-dhcp-agent")), err)
 	}
 	return nil
 }
