@@ -1,0 +1,66 @@
+package tenancy
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/json"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// Rules and policies are made in the table's order.
+func TestResourcesAreSorted(t *testing.T) {
+	assert.True(t, slices.IsSortedFunc(resources, func(a, b resource) int { return cmp.Or(cmp.Compare(a.group, b.group), cmp.Compare(a.name, b.name)) }))
+}
+
+// What tenants must not have, as they could give themselves the rest by it.
+func TestNothingToEscalateBy(t *testing.T) {
+	for _, r := range resources {
+		assert.NotContains(t, []string{"*", "rbac.authorization.k8s.io", "certificates.k8s.io", "admissionregistration.k8s.io", "apiextensions.k8s.io", "storage.k8s.io"}, r.group)
+		assert.NotContains(t, []string{"*", "nodes", "persistentvolumes", "bindings"}, r.name)
+		if slices.Contains([]string{"namespaces", "resourcequotas", "limitranges", "endpoints", "endpointslices"}, r.name) {
+			assert.Empty(t, r.write, r.name)
+		}
+		assert.False(t, View.includes(r.write), "view changes nothing: %s", r.name)
+		assert.True(t, r.write == "" || r.write.includes(r.read), "who writes %s reads it", r.name)
+		assert.NotContains(t, r.uses, "status", "of %s", r.name)
+	}
+	for _, a := range accesses {
+		for _, rule := range a.rules() {
+			assert.NotContains(t, slices.Concat(rule.APIGroups, rule.Resources, rule.Verbs), "*")
+			assert.False(t, a == View && slices.Contains(rule.Resources, "secrets"), "reading Secrets is more than to view")
+		}
+	}
+}
+
+func TestIncludes(t *testing.T) {
+	assert.True(t, Admin.includes(Edit) && Edit.includes(View) && View.includes(View))
+	assert.False(t, View.includes(Edit) || Edit.includes(Admin))
+	assert.False(t, Admin.includes(""), "what nobody may")
+	assert.False(t, Access("").includes(View))
+}
+
+// Each line is one object with each of its fields, whatever is in them: a name of a user cannot begin another line.
+func TestPolicyLines(t *testing.T) {
+	plan := Plan{Tenants: []Tenant{{Namespace: "n", Members: []Member{{UserID: "x\"}}\n{\"*", Access: View}}}}}
+	text, err := plan.Policy()
+	require.NoError(t, err)
+	lines := strings.Split(strings.TrimSuffix(string(text), "\n"), "\n")
+	require.Len(t, lines, len(resources)-3, "but Secrets, Leases and reviews of access")
+	for _, line := range lines {
+		var fields struct {
+			APIVersion, Kind string
+			Spec             map[string]any
+		}
+		require.NoError(t, json.NewDecoder(bytes.NewReader([]byte(line))).Decode(&fields))
+		assert.Equal(t, "abac.authorization.kubernetes.io/v1beta1 Policy", fields.APIVersion+" "+fields.Kind)
+		assert.Equal(t, "keystone:x\"}}\n{\"*", fields.Spec["user"])
+		assert.Equal(t, "n", fields.Spec["namespace"])
+		assert.Equal(t, true, fields.Spec["readonly"])
+		assert.Len(t, fields.Spec, 5)
+	}
+}

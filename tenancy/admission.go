@@ -1,0 +1,64 @@
+package tenancy
+
+import (
+	"fmt"
+	"strings"
+
+	admissionv1 "k8s.io/api/admissionregistration/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// admissionName is of the ValidatingAdmissionPolicy and of its binding.
+const admissionName = "tenants.kubernetes-openstack"
+
+// admissionPolicy takes back what ABAC gives with a resource and RBAC does not: to write subresources that are others' to
+// write, and to reach into pods and Services by reading. Who may write a Service's status has kube-proxy on each node send
+// them what is meant for any address; who may write a Pod's has the API server connect to any.
+func admissionPolicy() *admissionv1.ValidatingAdmissionPolicy {
+	var uses []string
+	for _, r := range resources {
+		for _, sub := range r.uses {
+			uses = append(uses, fmt.Sprintf("'%s/%s'", r.name, sub))
+		}
+	}
+	all := admissionv1.NamespacedScope
+	fail := admissionv1.Fail
+	return &admissionv1.ValidatingAdmissionPolicy{
+		TypeMeta:   metav1.TypeMeta{APIVersion: "admissionregistration.k8s.io/v1", Kind: "ValidatingAdmissionPolicy"},
+		ObjectMeta: metav1.ObjectMeta{Name: admissionName},
+		Spec: admissionv1.ValidatingAdmissionPolicySpec{
+			FailurePolicy: &fail,
+			MatchConstraints: &admissionv1.MatchResources{ResourceRules: []admissionv1.NamedRuleWithOperations{{
+				RuleWithOperations: admissionv1.RuleWithOperations{
+					Operations: []admissionv1.OperationType{admissionv1.OperationAll},
+					Rule:       admissionv1.Rule{APIGroups: []string{"*"}, APIVersions: []string{"*"}, Resources: []string{"*/*"}, Scope: &all},
+				},
+			}}},
+			MatchConditions: []admissionv1.MatchCondition{
+				{Name: "tenant", Expression: fmt.Sprintf("request.userInfo.username.startsWith('%s')", usernamePrefix)},
+				{Name: "subresource", Expression: "has(request.subResource)"},
+			},
+			Validations: []admissionv1.Validation{
+				{
+					Expression: fmt.Sprintf("request.resource.resource + '/' + request.subResource in [%s]", strings.Join(uses, ", ")),
+					Message:    "tenants do not write this subresource",
+				},
+				{
+					Expression: "request.operation != 'CONNECT' || authorizer.group(request.resource.group).resource(request.resource.resource)" +
+						".namespace(request.namespace).check('create').allowed()",
+					Message: "who may only read does not connect",
+				},
+			},
+		},
+	}
+}
+
+func admissionBinding() *admissionv1.ValidatingAdmissionPolicyBinding {
+	return &admissionv1.ValidatingAdmissionPolicyBinding{
+		TypeMeta:   metav1.TypeMeta{APIVersion: "admissionregistration.k8s.io/v1", Kind: "ValidatingAdmissionPolicyBinding"},
+		ObjectMeta: metav1.ObjectMeta{Name: admissionName},
+		Spec: admissionv1.ValidatingAdmissionPolicyBindingSpec{
+			PolicyName: admissionName, ValidationActions: []admissionv1.ValidationAction{admissionv1.Deny},
+		},
+	}
+}

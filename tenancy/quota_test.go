@@ -1,0 +1,48 @@
+package tenancy
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	corev1 "k8s.io/api/core/v1"
+)
+
+func TestQuota(t *testing.T) {
+	hard := func(q Quota) map[string]string {
+		out := map[string]string{}
+		for _, quota := range (Tenant{Quota: q}).resourceQuotas() {
+			if quota.Name == "tenant" {
+				for resource, n := range quota.Spec.Hard {
+					out[string(resource)] = n.String()
+				}
+			}
+		}
+		return out
+	}
+	unlimited := Quota{Unlimited, Unlimited, Unlimited, Unlimited, Unlimited}
+	assert.Empty(t, hard(unlimited))
+	assert.Nil(t, Tenant{Quota: unlimited}.limitRange())
+
+	assert.Equal(t, map[string]string{
+		"requests.cpu": "0", "limits.memory": "0", "requests.storage": "0", "persistentvolumeclaims": "0",
+		"count/volumesnapshots.snapshot.storage.k8s.io": "0",
+	}, hard(Quota{}), "nothing, where nothing is known")
+
+	memory := unlimited
+	memory.RAM = 2147483647 // the most that Nova takes
+	assert.Equal(t, map[string]string{"limits.memory": "2147483647Mi"}, hard(memory))
+	limits := Tenant{Quota: memory}.limitRange()
+	require.NotNil(t, limits)
+	assert.Contains(t, limits.Spec.Limits[0].Default, corev1.ResourceMemory, "who says nothing is not refused")
+	assert.Empty(t, limits.Spec.Limits[0].DefaultRequest)
+}
+
+// Pods of these classes have others' ended for them.
+func TestNoSystemPriority(t *testing.T) {
+	for _, quota := range (Tenant{Quota: Quota{Unlimited, Unlimited, Unlimited, Unlimited, Unlimited}}).resourceQuotas() {
+		assert.Equal(t, "no-system-priority", quota.Name)
+		assert.True(t, quota.Spec.Hard.Pods().IsZero())
+		assert.Equal(t, []string{"system-cluster-critical", "system-node-critical"}, quota.Spec.ScopeSelector.MatchExpressions[0].Values)
+	}
+}

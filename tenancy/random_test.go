@@ -1,0 +1,231 @@
+package tenancy
+
+import (
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/util/validation"
+)
+
+// random is a World in which anything may be: names that are alike or hostile, roles and projects that go round in circles,
+// and assignments of what is not there.
+func random(r *rand.Rand) World {
+	var w World
+	one := func(list ...string) string { return list[r.IntN(len(list))] }
+	mostly := func() bool { return r.IntN(6) > 0 }
+	some := func(kind string, n int) []string {
+		var ids []string
+		for i := range n {
+			ids = append(ids, fmt.Sprintf("%032x", r.Uint64())[8:]+fmt.Sprintf("%08d", i))
+		}
+		return append(ids, kind+"-unknown")
+	}
+	// half of all IDs begin alike
+	domains, projects, users, groups, roles := some("d", 3), some("p", 8), some("u", 8), some("g", 3), some("r", 6)
+	name := func() string {
+		return one("shop", "Shop", "shop-d0", "kube-system", "default", "system:masters", "магазин", "a@b", "*", "", "x\n\"y", strings.Repeat("long", 70))
+	}
+	for i, id := range domains[:3] {
+		w.Domains = append(w.Domains, Domain{id, fmt.Sprintf("d%d", i), mostly()})
+	}
+	quota := func() int64 { return r.Int64N(20) + Unlimited }
+	for _, id := range projects[:8] {
+		w.Projects = append(w.Projects, Project{
+			id, name(), one(domains...), one(append(projects, domains...)...), mostly(), Quota{quota(), quota(), quota(), quota(), quota()},
+		})
+	}
+	for _, id := range users[:8] {
+		w.Users = append(w.Users, User{id, name(), one(domains...), mostly()})
+	}
+	for _, id := range groups[:3] {
+		w.Groups = append(w.Groups, Group{id, name(), one(domains...), []string{one(users...), one(users...)}})
+	}
+	for i, id := range roles[:6] {
+		role := Role{ID: id, Name: []string{"reader", "member", "admin", "other", "reader", "auditor"}[i]}
+		if i > 3 {
+			role.DomainID = one(domains...)
+		}
+		w.Roles = append(w.Roles, role)
+	}
+	for range r.IntN(6) {
+		w.ImpliedRoles = append(w.ImpliedRoles, ImpliedRole{one(roles...), one(roles...)})
+	}
+	for range r.IntN(24) {
+		a := Assignment{RoleID: one(roles...), Inherited: r.IntN(2) == 0}
+		if mostly() {
+			a.UserID = one(users...)
+		} else {
+			a.GroupID = one(groups...)
+		}
+		if r.IntN(3) > 0 {
+			a.ProjectID = one(projects...)
+		} else {
+			a.DomainID = one(domains...)
+		}
+		w.Assignments = append(w.Assignments, a)
+	}
+	return w
+}
+
+// holds tells whether the user has the role on the project: the definition, question by question, and no more clever.
+func holds(w World, user, project, role string) bool {
+	enabled := func(domain string) bool {
+		return slices.ContainsFunc(w.Domains, func(d Domain) bool { return d.ID == domain && d.Enabled })
+	}
+	if !slices.ContainsFunc(w.Users, func(u User) bool { return u.ID == user && u.Enabled && enabled(u.DomainID) }) ||
+		!slices.ContainsFunc(w.Projects, func(p Project) bool { return p.ID == project && p.Enabled && enabled(p.DomainID) }) {
+		return false
+	}
+	within := func(target string) bool { // not more than as deep as there are projects
+		at := project
+		for range w.Projects {
+			i := slices.IndexFunc(w.Projects, func(p Project) bool { return p.ID == at })
+			if i < 0 {
+				return false
+			}
+			if at = w.Projects[i].ParentID; at == target && target != project {
+				return true
+			}
+		}
+		return false
+	}
+	ofDomain := func(domain string) bool {
+		return slices.ContainsFunc(w.Projects, func(p Project) bool { return p.ID == project && p.DomainID == domain })
+	}
+	gives := func(id string) bool {
+		if !slices.ContainsFunc(w.Roles, func(r Role) bool { return r.ID == id }) {
+			return false
+		}
+		reached := []string{id}
+		for range w.Roles {
+			for _, i := range w.ImpliedRoles {
+				if slices.Contains(reached, i.Prior) {
+					reached = append(reached, i.Implied)
+				}
+			}
+		}
+		return slices.ContainsFunc(w.Roles, func(r Role) bool { return r.Name == role && r.DomainID == "" && slices.Contains(reached, r.ID) })
+	}
+	return slices.ContainsFunc(w.Assignments, func(a Assignment) bool {
+		who := a.UserID == user || slices.ContainsFunc(w.Groups, func(g Group) bool { return g.ID == a.GroupID && slices.Contains(g.Users, user) })
+		where := !a.Inherited && a.ProjectID == project || a.Inherited && a.ProjectID != "" && within(a.ProjectID) ||
+			a.Inherited && a.DomainID != "" && (ofDomain(a.DomainID) || within(a.DomainID))
+		return who && where && gives(a.RoleID)
+	})
+}
+
+// expected is who may do what in the namespace of which project, by the username and the namespace.
+func expected(w World, plan Plan) map[string]map[string]Access {
+	out := map[string]map[string]Access{}
+	for _, t := range plan.Tenants {
+		for _, u := range w.Users {
+			for role, access := range defaultRoles {
+				if t.Closed == "" && holds(w, u.ID, t.ProjectID, role) {
+					if out[Username(u.ID)] == nil {
+						out[Username(u.ID)] = map[string]Access{}
+					}
+					if access.includes(out[Username(u.ID)][t.Namespace]) || out[Username(u.ID)][t.Namespace] == "" {
+						out[Username(u.ID)][t.Namespace] = access
+					}
+				}
+			}
+		}
+	}
+	return out
+}
+
+func namespaces(names map[string]bool) []corev1.Namespace {
+	var out []corev1.Namespace
+	for name := range names {
+		out = append(out, namespace(name, ""))
+	}
+	return out
+}
+
+// shuffle is the same world, told in another order.
+func shuffle(r *rand.Rand, w World) World {
+	return World{
+		shuffled(r, w.Domains), shuffled(r, w.Projects), shuffled(r, w.Users), shuffled(r, w.Groups), shuffled(r, w.Roles),
+		shuffled(r, w.ImpliedRoles), shuffled(r, w.Assignments),
+	}
+}
+
+func shuffled[T any](r *rand.Rand, list []T) []T {
+	list = slices.Clone(list)
+	r.Shuffle(len(list), func(i, j int) { list[i], list[j] = list[j], list[i] })
+	return list
+}
+
+// TestRandomWorlds plans worlds, and plans again when they have changed. With RANDOM_WORLDS=FOLDER it writes some there, for
+// Kubernetes' own authorizers to judge (toolchain/kubernetes).
+func TestRandomWorlds(t *testing.T) {
+	folder := os.Getenv("RANDOM_WORLDS")
+	granted := 0
+	for seed := range uint64(300) {
+		r := rand.New(rand.NewPCG(seed, 0))
+		w := random(r)
+		plan, err := NewPlan(w, Mapping{}, podCIDR, nil)
+		require.NoError(t, err)
+		access := expected(w, plan)
+		granted += len(access)
+
+		seen := map[string]bool{}
+		var existing []corev1.Namespace
+		members := map[string]map[string]Access{}
+		for _, tenant := range plan.Tenants {
+			assert.Empty(t, validation.IsDNS1123Label(tenant.Namespace))
+			assert.False(t, seen[tenant.Namespace], "one namespace, one project")
+			seen[tenant.Namespace] = true
+			existing = append(existing, *tenant.namespace())
+			for _, m := range tenant.Members {
+				if members[Username(m.UserID)] == nil {
+					members[Username(m.UserID)] = map[string]Access{}
+				}
+				members[Username(m.UserID)][tenant.Namespace] = m.Access
+			}
+		}
+		assert.Equal(t, access, members, "seed %d", seed)
+
+		again, err := NewPlan(shuffle(r, w), Mapping{}, podCIDR, nil)
+		require.NoError(t, err)
+		assert.Equal(t, plan, again, "the order does not matter")
+		after, err := NewPlan(w, Mapping{}, podCIDR, shuffled(r, existing))
+		require.NoError(t, err)
+		assert.Equal(t, plan, after, "what is there already is planned again")
+
+		// another world with some of the same projects: each is where it was
+		changed := random(r)
+		changed.Projects = append(changed.Projects, w.Projects[:4]...)
+		later, err := NewPlan(changed, Mapping{}, podCIDR, existing)
+		require.NoError(t, err)
+		ids := map[string]string{}
+		for _, tenant := range later.Tenants {
+			ids[tenant.Namespace] = tenant.ProjectID
+		}
+		for _, n := range existing {
+			assert.Equal(t, n.Labels[ProjectLabel], ids[n.Name])
+		}
+
+		if folder != "" && seed < 8 {
+			policy, err := plan.Policy()
+			require.NoError(t, err)
+			text, err := json.Marshal(access)
+			require.NoError(t, err)
+			for extension, content := range map[string]string{
+				"policy.jsonl": string(policy), "yaml": manifest(t, plan.Objects()), "json": string(text),
+			} {
+				require.NoError(t, os.WriteFile(filepath.Join(folder, fmt.Sprintf("%d.%s", seed, extension)), []byte(content), 0o644))
+			}
+		}
+	}
+	assert.Greater(t, granted, 300, "or nothing has been looked at")
+}

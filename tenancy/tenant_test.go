@@ -1,0 +1,210 @@
+package tenancy
+
+import (
+	"net/netip"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"sigs.k8s.io/yaml"
+)
+
+var podCIDR = netip.MustParsePrefix("10.244.0.0/16")
+
+// example is the cloud of testdata/example.yaml.
+func example(t *testing.T) World {
+	t.Helper()
+	text, err := os.ReadFile("testdata/example.yaml")
+	require.NoError(t, err)
+	var w World
+	require.NoError(t, yaml.UnmarshalStrict(text, &w))
+	return w
+}
+
+func namespace(name, project string) corev1.Namespace {
+	n := corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}
+	if project != "" {
+		n.Labels = map[string]string{ProjectLabel: project}
+	}
+	return n
+}
+
+// golden compares got with testdata/NAME, or rewrites that where UPDATE_GOLDEN is set.
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	file := "testdata/" + name
+	if os.Getenv("UPDATE_GOLDEN") != "" {
+		require.NoError(t, os.WriteFile(file, []byte(got), 0o644))
+		return
+	}
+	want, err := os.ReadFile(file)
+	require.NoError(t, err)
+	assert.Equal(t, string(want), got, "intended? UPDATE_GOLDEN=1 go test ./tenancy, and read the diff")
+}
+
+// manifest is objects as kubectl reads them.
+func manifest(t *testing.T, objects []runtime.Object) string {
+	t.Helper()
+	var documents []string
+	for _, o := range objects {
+		text, err := yaml.Marshal(o)
+		require.NoError(t, err)
+		documents = append(documents, strings.ReplaceAll(string(text), "status: {}\n", ""))
+	}
+	return strings.Join(documents, "---\n")
+}
+
+func isRBAC(o runtime.Object) bool {
+	return o.GetObjectKind().GroupVersionKind().Group == rbacv1.GroupName
+}
+
+// TestGolden compares what becomes of testdata/example.yaml, where the project old had a namespace before it was disabled,
+// and another project before it was deleted.
+func TestGolden(t *testing.T) {
+	gone := namespace("gone-default-90e90e90", "90e90e90e90e90e90e90e90e90e90e90")
+	gone.Annotations = map[string]string{projectAnnotation: "gone", domainAnnotation: "Default"}
+	plan, err := NewPlan(example(t), Mapping{Exclude: []string{"service@Default"}}, podCIDR, []corev1.Namespace{
+		namespace("default", ""), namespace("old", "4e310000000000000000000000000012"), gone,
+	})
+	require.NoError(t, err)
+	assert.Empty(t, plan.Warnings)
+	policy, err := plan.Policy()
+	require.NoError(t, err)
+	golden(t, "example.policy.jsonl", string(policy))
+	objects := plan.Objects()
+	golden(t, "example.rbac.yaml", manifest(t, slices.DeleteFunc(slices.Clone(objects), func(o runtime.Object) bool { return !isRBAC(o) })))
+	golden(t, "example.tenants.yaml", manifest(t, slices.DeleteFunc(objects, isRBAC)))
+}
+
+func TestClosed(t *testing.T) {
+	const shop = "3f2a9c1d5e6b4a7f8c9d0e1f2a3b4c5d"
+	closed := func(w World, m Mapping) Tenant {
+		plan, err := NewPlan(w, m, podCIDR, []corev1.Namespace{namespace("shop", shop)})
+		require.NoError(t, err)
+		i := slices.IndexFunc(plan.Tenants, func(t Tenant) bool { return t.ProjectID == shop })
+		require.GreaterOrEqual(t, i, 0)
+		return plan.Tenants[i]
+	}
+	open := closed(example(t), Mapping{})
+	assert.Empty(t, open.Closed)
+	assert.Len(t, open.Members, 2)
+
+	disabled := example(t)
+	disabled.Projects[0].Enabled = false
+	disabledDomain := example(t)
+	disabledDomain.Domains[0].Enabled = false
+	deleted := example(t)
+	deleted.Projects = deleted.Projects[1:]
+	for name, test := range map[string]struct {
+		world   World
+		mapping Mapping
+		want    Closed
+	}{
+		"project disabled":   {disabled, Mapping{}, Disabled},
+		"domain disabled":    {disabledDomain, Mapping{}, Disabled},
+		"project deleted":    {deleted, Mapping{}, Deleted},
+		"excluded by name":   {example(t), Mapping{Exclude: []string{"shop@Default"}}, Excluded},
+		"excluded by its ID": {example(t), Mapping{Exclude: []string{shop}}, Excluded},
+	} {
+		t.Run(name, func(t *testing.T) {
+			tenant := closed(test.world, test.mapping)
+			assert.Equal(t, "shop", tenant.Namespace, "it stays")
+			assert.Equal(t, test.want, tenant.Closed)
+			assert.Equal(t, string(test.want), tenant.namespace().Annotations[closedAnnotation])
+			assert.Empty(t, tenant.Members)
+			assert.Empty(t, tenant.roleBindings())
+		})
+	}
+}
+
+// A project of another name, or in other hands, keeps its namespace; one of the same name that comes later has another.
+func TestNamespaceStays(t *testing.T) {
+	w := example(t)
+	first, err := NewPlan(w, Mapping{}, podCIDR, nil)
+	require.NoError(t, err)
+	var existing []corev1.Namespace
+	for _, tenant := range first.Tenants {
+		existing = append(existing, *tenant.namespace())
+	}
+	was := map[string]string{}
+	for _, tenant := range first.Tenants {
+		was[tenant.ProjectID] = tenant.Namespace
+	}
+	for i := range w.Projects {
+		w.Projects[i].Name = "renamed"
+	}
+	w.Domains[0].Name = "renamed too"
+	w.Projects = append(w.Projects, Project{ID: "3f2a9c1d000000000000000000000000", Name: "shop", DomainID: "default", Enabled: true})
+	w.Domains[0].Name = "Default"
+	second, err := NewPlan(w, Mapping{}, podCIDR, existing)
+	require.NoError(t, err)
+	for _, tenant := range second.Tenants {
+		if before, known := was[tenant.ProjectID]; known {
+			assert.Equal(t, before, tenant.Namespace)
+			assert.Equal(t, "renamed", tenant.namespace().Annotations[projectAnnotation])
+		} else {
+			assert.Equal(t, "shop-default-3f2a9c1d00000000", tenant.Namespace, "eight digits were taken")
+		}
+	}
+	assert.Len(t, second.Tenants, len(first.Tenants)+1)
+}
+
+// All that is wrong is told at once.
+func TestErrors(t *testing.T) {
+	w := World{
+		Projects: []Project{{ID: "a"}, {ID: "a"}, {ID: "not a label"}, {Quota: Quota{Cores: -2, Gigabytes: -1}}},
+		Users:    []User{{ID: "u"}, {}},
+		Roles:    []Role{{}},
+	}
+	m := Mapping{
+		Roles:   map[string]Access{"member": "write", "": View},
+		Exclude: []string{"", "@Default", "shop@", "shop@Default", "shop@Default"},
+	}
+	_, err := NewPlan(w, m, podCIDR, []corev1.Namespace{
+		namespace("two", "b"), namespace("one", "b"), namespace("kube-system", "c"), namespace("default", "d"),
+		{ObjectMeta: metav1.ObjectMeta{Name: "x", Labels: map[string]string{ProjectLabel: ""}}},
+	})
+	assert.EqualError(t, err, `projects[1].id: "a" is projects[0].id too
+projects[3].id: must be set
+projects[2].id: must be a label's value: up to 63 letters, digits, '-', '_' and '.', not "not a label"
+projects[3].quota.cores: must be -1, which is unlimited, or 0 and more, not -2
+users[1].id: must be set
+roles[0].id: must be set
+roles[]: must be the name of a role
+roles[member]: must be view, edit or admin, not "write"
+exclude[0]: must be NAME@DOMAIN or the ID of a project, not ""
+exclude[1]: must be NAME@DOMAIN or the ID of a project, not "@Default"
+exclude[2]: must be NAME@DOMAIN or the ID of a project, not "shop@"
+exclude[4]: "shop@Default" is exclude[3] too
+namespaces[default].labels[kubernetes-openstack/project]: cannot be set: no project may have a namespace of Kubernetes' own
+namespaces[kube-system].labels[kubernetes-openstack/project]: cannot be set: no project may have a namespace of Kubernetes' own
+namespaces[two].labels[kubernetes-openstack/project]: "b" is one's too: a project has one namespace
+namespaces[x].labels[kubernetes-openstack/project]: must be the ID of a project`)
+}
+
+func TestWarnings(t *testing.T) {
+	m := Mapping{Roles: map[string]Access{"memeber": Edit, "reader": View, "developer": Edit}, Exclude: []string{"shop@Default", "service"}}
+	plan, err := NewPlan(example(t), m, podCIDR, nil)
+	require.NoError(t, err)
+	assert.Equal(t, []Error{
+		{"roles[developer]", "Keystone has no role of this name"}, // but in a domain, which no token tells
+		{"roles[memeber]", "Keystone has no role of this name"},
+		{"exclude[1]", "Keystone has no project service"},
+	}, plan.Warnings)
+}
+
+// A user has the most that one of their roles lets do, and is in one binding.
+func TestMostAccess(t *testing.T) {
+	m := Mapping{Roles: map[string]Access{"a": Admin, "b": View, "c": Edit}}
+	members := m.members([]Grant{
+		{"p", "u", "a"}, {"p", "u", "b"}, {"p", "u", "c"}, {"p", "u", "other"}, {"p", "v", "b"}, {"p", "v", "c"}, {"q", "u", "b"}, {"q", "v", "other"},
+	})
+	assert.Equal(t, map[string][]Member{"p": {{"u", Admin}, {"v", Edit}}, "q": {{"u", View}}}, members)
+}
