@@ -192,7 +192,7 @@ func TestRandomWorlds(t *testing.T) {
 }
 
 // testAuthorizers asks both for everything, in the name of everybody. RBAC gives what the user's access is, and nothing where
-// they have none, as in others' namespaces. ABAC gives all of that, and more by testdata/abac-beyond-rbac.txt alone, which says
+// they have none, as in others' namespaces. ABAC gives all of that, and more by tenancy/testdata/abac-beyond-rbac.txt alone, which says
 // of each difference what stops it.
 func testAuthorizers(t *testing.T, worlds []world) {
 	beyond := map[string]map[string][]string{} // access and what stops it → path → verbs
@@ -342,7 +342,7 @@ func testAdmission(t *testing.T, worlds []world) {
 	assert.Positive(t, min(asked[true], asked[false]))
 }
 
-// testRoles tells how view, edit and admin of ours differ from Kubernetes' own (testdata/beside-kubernetes-roles.txt).
+// testRoles tells how view, edit and admin of ours differ from Kubernetes' own (tenancy/testdata/beside-kubernetes-roles.txt).
 func testRoles(t *testing.T, w world) {
 	var theirs []rbacv1.PolicyRule
 	differences := map[string]map[string][]string{}
@@ -425,10 +425,10 @@ func table(differences map[string]map[string][]string) string {
 	return out.String()
 }
 
-// golden compares got with testdata/NAME, or rewrites that where UPDATE_GOLDEN is set.
+// golden compares got with tenancy/testdata/NAME, or rewrites that where UPDATE_GOLDEN is set.
 func golden(t *testing.T, name, got string) {
 	t.Helper()
-	file := "testdata/" + name
+	file := "../../../tenancy/testdata/" + name
 	if os.Getenv("UPDATE_GOLDEN") != "" {
 		require.NoError(t, os.WriteFile(file, []byte(got), 0o644))
 		return
