@@ -44,9 +44,12 @@ func TestIncludes(t *testing.T) {
 	assert.False(t, Access("").includes(View))
 }
 
-// Each line is one object with each of its fields, whatever is in them: a name of a user cannot begin another line.
+// Each line is one object with each of its fields, whatever is in them: the name of a role cannot begin another line.
 func TestPolicyLines(t *testing.T) {
-	plan := Plan{Tenants: []Tenant{{Namespace: "n", Members: []Member{{UserID: "x\"}}\n{\"*", Access: View}}}}}
+	plan := Plan{
+		Settings: Settings{Authorizer: ABAC},
+		Tenants:  []Tenant{{Namespace: "n", ProjectID: "p", Members: []Member{{"u", "x\"}}\n{\"*", View}}}},
+	}
 	text, err := plan.Policy()
 	require.NoError(t, err)
 	lines := strings.Split(strings.TrimSuffix(string(text), "\n"), "\n")
@@ -58,7 +61,7 @@ func TestPolicyLines(t *testing.T) {
 		}
 		require.NoError(t, json.NewDecoder(bytes.NewReader([]byte(line))).Decode(&fields))
 		assert.Equal(t, "abac.authorization.kubernetes.io/v1beta1 Policy", fields.APIVersion+" "+fields.Kind)
-		assert.Equal(t, "keystone:x\"}}\n{\"*", fields.Spec["user"])
+		assert.Equal(t, "keystone:p:u:x\"}}\n{\"*", fields.Spec["group"])
 		assert.Equal(t, "n", fields.Spec["namespace"])
 		assert.Equal(t, true, fields.Spec["readonly"])
 		assert.Len(t, fields.Spec, 5)

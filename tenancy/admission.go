@@ -35,7 +35,7 @@ func admissionPolicy() *admissionv1.ValidatingAdmissionPolicy {
 				},
 			}}},
 			MatchConditions: []admissionv1.MatchCondition{
-				{Name: "tenant", Expression: fmt.Sprintf("request.userInfo.username.startsWith('%s')", usernamePrefix)},
+				{Name: "tenant", Expression: fmt.Sprintf("request.userInfo.username.startsWith('%s')", prefix)},
 				{Name: "subresource", Expression: "has(request.subResource)"},
 			},
 			Validations: []admissionv1.Validation{

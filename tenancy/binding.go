@@ -27,7 +27,7 @@ func (t Tenant) roleBindings() []*rbacv1.RoleBinding {
 		var subjects []rbacv1.Subject
 		for _, m := range t.Members {
 			if m.Access == a {
-				subjects = append(subjects, rbacv1.Subject{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: Username(m.UserID)})
+				subjects = append(subjects, rbacv1.Subject{APIGroup: rbacv1.GroupName, Kind: rbacv1.GroupKind, Name: t.group(m)})
 			}
 		}
 		if len(subjects) > 0 {

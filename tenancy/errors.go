@@ -12,7 +12,7 @@ type Error struct {
 
 func (e Error) Error() string { return e.Path + ": " + e.Message }
 
-// Errors is everything wrong. They are not package cluster's, which is to have a Mapping in its Config.
+// Errors is everything wrong. They are not package cluster's, which has Settings in its Config.
 type Errors []Error
 
 func (e Errors) Error() string {

@@ -1,14 +1,23 @@
 package tenancy
 
-const usernamePrefix = "keystone:"
+import "strings"
 
-// Username is a user of Keystone's name in Kubernetes: `keystone:` and the user's ID.
+const prefix = "keystone:"
+
+// Username is a user of Keystone's name in Kubernetes: `keystone:<user ID>`.
 //
 // The ID is one user's for ever. A name is not: another domain has users of the same names, whoever gets the name of one
-// who is gone would get what they had, and no separator of name and domain is one that neither may have in it. The
-// prefix keeps Keystone's users apart from all others, and from `system:`, whose names Kubernetes itself trusts. Names
-// are for people: they are in what the webhook tells besides (`extra`), which audit logs have.
+// who is gone would get what they had, and no separator of name and domain is one that neither may have in it. Names are
+// for people: the webhook tells them besides (`extra`), which audit logs have. The prefix keeps Keystone's users apart from
+// all others, and from `system:`, whose names Kubernetes itself trusts.
+func Username(userID string) string { return prefix + userID }
+
+// Group is a role in a token of Keystone's, in Kubernetes: `keystone:<project ID>:<user ID>:<role>`. Whoever shows a token
+// is in one for each role that it has, and all access is by these.
 //
-// A user may do the same whichever of their projects their token is for. So an application credential that has fewer
-// roles than its user, or a token that is for another project, is the webhook's to refuse.
-func Username(userID string) string { return usernamePrefix + userID }
+// So a token opens here what it opens in OpenStack. One for a project has nothing in another, and an application credential
+// with fewer roles than its user has fewer rights. The user is in it for what a token still says after Keystone took a role
+// away: the group has nothing any more. The role, by its name, is last, as it alone may have a colon in it.
+func Group(projectID, userID, role string) string {
+	return prefix + strings.Join([]string{projectID, userID, role}, ":")
+}

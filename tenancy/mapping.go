@@ -7,21 +7,26 @@ import (
 	"strings"
 )
 
-// Mapping is which of OpenStack's tenants become Kubernetes', and what their users may do, as the stack's configuration
-// says it.
+// Mapping is which of OpenStack's tenants become Kubernetes', and what their users may do.
 type Mapping struct {
-	// Roles is what each role of Keystone, by its name, lets its users do in the project's namespace. Where empty:
-	// {reader: view, member: edit, admin: admin}. Who has several roles may do the most that one of them lets do.
-	Roles map[string]Access `mapstructure:"roles"`
+	// Roles is what each role of Keystone, by its name, lets do in the project's namespace. Where empty:
+	// {reader: view, member: edit, admin: admin}.
+	Roles map[string]Access `json:"roles,omitempty" mapstructure:"roles"`
 	// Exclude lists projects that become no tenants, each as NAME@DOMAIN or by its ID, which outlives another name.
-	Exclude []string `mapstructure:"exclude"`
+	Exclude []string `json:"exclude,omitempty" mapstructure:"exclude"`
 }
 
 var defaultRoles = map[string]Access{"reader": View, "member": Edit, "admin": Admin}
 
-// Validate is everything wrong with the mapping by itself.
-func (m Mapping) Validate() Errors {
-	var e Errors
+// roles is what each role lets do.
+func (m Mapping) roles() map[string]Access {
+	if len(m.Roles) == 0 {
+		return defaultRoles
+	}
+	return m.Roles
+}
+
+func (m Mapping) validate(e *Errors) {
 	for _, role := range slices.Sorted(maps.Keys(m.Roles)) {
 		path := fmt.Sprintf("roles[%s]", role)
 		if role == "" {
@@ -42,18 +47,20 @@ func (m Mapping) Validate() Errors {
 			seen[project] = i
 		}
 	}
-	return e
 }
 
-// access is what a role lets do; empty where nothing.
-func (m Mapping) access(role string) Access {
-	if len(m.Roles) == 0 {
-		return defaultRoles[role]
+// members are the grants by which somebody has access, by the project's ID.
+func (m Mapping) members(grants []Grant) map[string][]Member {
+	out := map[string][]Member{}
+	for _, g := range grants {
+		if access, known := m.roles()[g.Role]; known {
+			out[g.ProjectID] = append(out[g.ProjectID], Member{g.UserID, g.Role, access})
+		}
 	}
-	return m.Roles[role]
+	return out
 }
 
-// excludes tells whether an entry means the project, whose domain has the name.
+// excludes tells whether an entry of Exclude means the project, whose domain has the name.
 func excludes(entry string, p Project, domain string) bool {
 	// put together, not taken apart: a name may have an @ in it
 	return entry == p.ID || entry == p.Name+"@"+domain

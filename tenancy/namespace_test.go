@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/validation"
 )
 
@@ -46,9 +47,13 @@ func TestNamespaceTaken(t *testing.T) {
 		assert.Equal(t, want, got)
 		taken[got] = true
 	}
-	w := World{Domains: []Domain{{ID: "d", Name: "d", Enabled: true}}, Projects: []Project{{ID: p.ID, Name: "shop", DomainID: "d", Enabled: true}}}
-	existing := namespaces(taken)
-	_, err := NewPlan(w, Mapping{}, podCIDR, existing)
+	w := cloud()
+	w.Projects = []Project{{ID: p.ID, Name: "shop", DomainID: "D", Enabled: true}}
+	var existing []corev1.Namespace
+	for name := range taken {
+		existing = append(existing, namespace(name, ""))
+	}
+	_, err := NewPlan(w, settings(), existing)
 	assert.EqualError(t, err, fmt.Sprintf("namespaces: have all names that the project %s could have: give one of them the label %s=%[1]s", p.ID, ProjectLabel))
 }
 

@@ -14,17 +14,20 @@ type policy struct {
 }
 
 type policySpec struct {
-	User      string `json:"user"`
+	Group     string `json:"group"`
 	Namespace string `json:"namespace"`
 	APIGroup  string `json:"apiGroup"`
 	Resource  string `json:"resource"`
 	Readonly  bool   `json:"readonly"`
 }
 
-// Policy is the plan in ABAC's terms: JSON lines in the order of namespaces, users and resources. It gives what
-// RoleBindings give, and more where ABAC knows less: verbs are reading or anything, subresources go with their
-// resource. Admission takes that back.
+// Policy is the plan in ABAC's terms, and nothing where ABAC is not the authorizer: JSON lines in the order of namespaces,
+// users, roles and resources. It gives what RoleBindings give, and more where ABAC knows less: verbs are reading or
+// anything, subresources go with their resource. Admission takes that back.
 func (p Plan) Policy() ([]byte, error) {
+	if p.Settings.Authorizer != ABAC {
+		return nil, nil
+	}
 	var out bytes.Buffer
 	encoder := json.NewEncoder(&out)
 	for _, t := range p.Tenants {
@@ -34,7 +37,7 @@ func (p Plan) Policy() ([]byte, error) {
 					continue
 				}
 				line := policy{"abac.authorization.kubernetes.io/v1beta1", "Policy", policySpec{
-					User: Username(m.UserID), Namespace: t.Namespace, APIGroup: r.group, Resource: r.name,
+					Group: t.group(m), Namespace: t.Namespace, APIGroup: r.group, Resource: r.name,
 					Readonly: !m.Access.includes(r.write),
 				}}
 				if err := encoder.Encode(line); err != nil {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"k8s.io/apimachinery/pkg/util/validation"
 )
@@ -15,7 +16,7 @@ type World struct {
 	Domains      []Domain      `json:"domains"`
 	Projects     []Project     `json:"projects"`
 	Users        []User        `json:"users"`
-	Groups       []Group       `json:"groups"`
+	Groups       []UserGroup   `json:"groups"`
 	Roles        []Role        `json:"roles"`
 	ImpliedRoles []ImpliedRole `json:"implied_roles"`
 	Assignments  []Assignment  `json:"role_assignments"`
@@ -47,8 +48,8 @@ type User struct {
 	Enabled  bool   `json:"enabled"`
 }
 
-// Group is a set of users.
-type Group struct {
+// UserGroup is what Keystone calls a group: a set of users.
+type UserGroup struct {
 	ID       string `json:"id"`
 	Name     string `json:"name"`
 	DomainID string `json:"domain_id"`
@@ -87,9 +88,21 @@ type Grant struct {
 	Role string
 }
 
-// Validate is what no Keystone says: IDs that are missing, twice there or no label of Kubernetes, and quotas below none.
+// Validate is what no Keystone says to who may hear it all: nothing at all of something, IDs that are missing, twice there or
+// nothing to make names in Kubernetes of, and quotas below none.
 func (w World) Validate() Errors {
 	var e Errors
+	for _, list := range []struct {
+		name string
+		len  int
+	}{
+		{"domains", len(w.Domains)}, {"projects", len(w.Projects)}, {"users", len(w.Users)}, {"roles", len(w.Roles)},
+		{"role_assignments", len(w.Assignments)},
+	} {
+		if list.len == 0 {
+			e.add(list.name, "Keystone listed none, which it must have: whoever asked may not see them")
+		}
+	}
 	ids(&e, "domains", w.Domains, func(d Domain) string { return d.ID })
 	ids(&e, "projects", w.Projects, func(p Project) string { return p.ID })
 	for i, p := range w.Projects {
@@ -100,7 +113,12 @@ func (w World) Validate() Errors {
 		p.Quota.validate(&e, fmt.Sprintf("projects[%d].quota", i))
 	}
 	ids(&e, "users", w.Users, func(u User) string { return u.ID })
-	ids(&e, "groups", w.Groups, func(g Group) string { return g.ID })
+	for i, u := range w.Users {
+		if strings.Contains(u.ID, ":") {
+			e.add(fmt.Sprintf("users[%d].id", i), "must have no ':' in it, which ends an ID in the names of groups, not %q", u.ID)
+		}
+	}
+	ids(&e, "groups", w.Groups, func(g UserGroup) string { return g.ID })
 	ids(&e, "roles", w.Roles, func(r Role) string { return r.ID })
 	return e
 }
@@ -123,13 +141,13 @@ func ids[T any](e *Errors, list string, items []T, id func(T) string) {
 // roles are told one by one, and what is disabled, or in a domain that is, has nothing. In the order of projects, users and
 // roles.
 func (w World) Effective() []Grant {
-	domains := w.enabledDomains()
+	domains := w.domains()
 	users, projects := map[string]bool{}, map[string]bool{}
 	for _, u := range w.Users {
-		users[u.ID] = u.Enabled && domains[u.DomainID]
+		users[u.ID] = u.Enabled && domains[u.DomainID].Enabled
 	}
 	for _, p := range w.Projects {
-		projects[p.ID] = p.Enabled && domains[p.DomainID]
+		projects[p.ID] = p.Enabled && domains[p.DomainID].Enabled
 	}
 	members := map[string][]string{}
 	for _, g := range w.Groups {
@@ -161,13 +179,13 @@ func (w World) Effective() []Grant {
 	})
 }
 
-// enabledDomains are those that may have users and projects, by ID.
-func (w World) enabledDomains() map[string]bool {
-	enabled := map[string]bool{}
+// domains by their IDs.
+func (w World) domains() map[string]Domain {
+	out := map[string]Domain{}
 	for _, d := range w.Domains {
-		enabled[d.ID] = d.Enabled
+		out[d.ID] = d
 	}
-	return enabled
+	return out
 }
 
 // rolesOf is, by the ID of a role, the names of all roles that it gives, itself among them unless it is a domain's.

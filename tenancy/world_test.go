@@ -7,7 +7,7 @@ import (
 )
 
 // cloud is a domain D with the projects top, top/middle and top/middle/leaf, a domain E with the project other, the users
-// ann of D and eve of E, who are the group both, and the roles admin → member → reader.
+// ann of D and eve of E, who are the group both, the roles admin → member → reader, and an assignment on a domain, which gives nothing.
 func cloud() World {
 	return World{
 		Domains: []Domain{{ID: "D", Name: "D", Enabled: true}, {ID: "E", Name: "E", Enabled: true}},
@@ -18,11 +18,12 @@ func cloud() World {
 			{ID: "other", Name: "other", DomainID: "E", ParentID: "E", Enabled: true},
 		},
 		Users: []User{{ID: "ann", Name: "ann", DomainID: "D", Enabled: true}, {ID: "eve", Name: "eve", DomainID: "E", Enabled: true}},
-		Groups: []Group{
+		Groups: []UserGroup{
 			{ID: "both", Name: "both", DomainID: "D", Users: []string{"ann", "eve", "unknown"}},
 		},
 		Roles:        []Role{{ID: "a", Name: "admin"}, {ID: "m", Name: "member"}, {ID: "r", Name: "reader"}},
 		ImpliedRoles: []ImpliedRole{{"a", "m"}, {"m", "r"}},
+		Assignments:  []Assignment{{RoleID: "r", UserID: "ann", DomainID: "D"}},
 	}
 }
 
