@@ -59,8 +59,27 @@ type world struct {
 	objects    []runtime.Object
 	rbac       *rbac.RBACAuthorizer
 	namespaces []string
-	// access is who has which access to which namespace, by a definition of its own: username → namespace → access.
-	access map[string]map[string]string
+	// tokens are what people may show to the API server.
+	tokens []token
+}
+
+// token is a user's, of one project and with some of their roles, and what it is to open by a definition of its own: the
+// access to that project's namespace, which may be none, and nothing in others.
+type token struct {
+	User, Namespace, Access string
+	Groups                  []string
+}
+
+func (t token) user() user.Info {
+	return &user.DefaultInfo{Name: t.User, Groups: append([]string{user.AllAuthenticated}, t.Groups...)}
+}
+
+// accessTo a namespace.
+func (t token) accessTo(namespace string) string {
+	if namespace != t.Namespace {
+		return ""
+	}
+	return t.Access
 }
 
 func worlds(t *testing.T) []world {
@@ -82,7 +101,7 @@ func worlds(t *testing.T) []world {
 		require.NoError(t, err)
 		text, err := os.ReadFile(file)
 		require.NoError(t, err)
-		require.NoError(t, json.Unmarshal(text, &w.access))
+		require.NoError(t, json.Unmarshal(text, &w.tokens))
 		for _, n := range of[*corev1.Namespace](w.objects) {
 			w.namespaces = append(w.namespaces, n.Name)
 		}
@@ -124,9 +143,9 @@ func read(t *testing.T, file string) []runtime.Object {
 // request is something that somebody may want to do, in a namespace.
 type request struct{ group, resource, subresource, verb string }
 
-func (r request) attributes(name, namespace string) authorizer.AttributesRecord {
+func (r request) attributes(who user.Info, namespace string) authorizer.AttributesRecord {
 	return authorizer.AttributesRecord{
-		User: &user.DefaultInfo{Name: name, Groups: []string{user.AllAuthenticated}}, Verb: r.verb, Namespace: namespace,
+		User: who, Verb: r.verb, Namespace: namespace,
 		APIGroup: r.group, APIVersion: "v1", Resource: r.resource, Subresource: r.subresource, Name: "x", ResourceRequest: true,
 	}
 }
@@ -191,40 +210,52 @@ func TestRandomWorlds(t *testing.T) {
 	t.Run("roles", func(t *testing.T) { testRoles(t, all[0]) })
 }
 
-// testAuthorizers asks both for everything, in the name of everybody. RBAC gives what the user's access is, and nothing where
-// they have none, as in others' namespaces. ABAC gives all of that, and more by tenancy/testdata/abac-beyond-rbac.txt alone, which says
-// of each difference what stops it.
+// testAuthorizers asks both for everything, with everybody's tokens. RBAC gives what the token's access is, and nothing where
+// it has none, as in others' namespaces. ABAC gives all of that, and more by tenancy/testdata/abac-beyond-rbac.txt alone, which
+// says of each difference what stops it. By neither has a token more than one with the same roles and others.
 func testAuthorizers(t *testing.T, worlds []world) {
 	beyond := map[string]map[string][]string{} // access and what stops it → path → verbs
-	asked := map[string]int{}
+	type decision struct {
+		by, namespace string
+		request
+	}
+	asked, compared := map[string]int{}, map[bool]int{}
 	for _, w := range worlds {
 		all, admit := requests(of[*rbacv1.ClusterRole](w.objects)), admitter(t, w)
-		names := slices.Sorted(maps.Keys(w.access))
-		for _, name := range names {
-			id := strings.TrimPrefix(name, "keystone:")
-			names = append(names, id, "keystone:"+id[1:])
-		}
-		names = append(names, "keystone:", "keystone:nobody", "system:anonymous", "*")
-		for _, name := range names {
+		tokens := append(w.tokens, strangers(w.tokens)...)
+		allowed := make([]map[decision]bool, len(tokens))
+		for i, token := range tokens {
+			allowed[i] = map[decision]bool{}
+			who := token.user()
 			for _, namespace := range append(w.namespaces, "", "default", "kube-system") {
-				access := w.access[name][namespace]
+				access := token.accessTo(namespace)
 				asked[access]++
+				var rules []rbacv1.PolicyRule
+				if access != "" {
+					rules = clusterRole(t, w, access).Rules
+				}
 				for _, r := range all {
-					attributes := r.attributes(name, namespace)
+					attributes := r.attributes(who, namespace)
 					byABAC, _, err := w.abac.Authorize(t.Context(), attributes)
 					require.NoError(t, err)
 					byRBAC, _, err := w.rbac.Authorize(t.Context(), attributes)
 					require.NoError(t, err)
-					want := access != "" && rbac.RulesAllow(attributes, clusterRole(t, w, access).Rules...)
+					want := rbac.RulesAllow(attributes, rules...)
+					if byABAC == authorizer.DecisionAllow {
+						allowed[i][decision{"ABAC", namespace, r}] = true
+					}
+					if byRBAC == authorizer.DecisionAllow {
+						allowed[i][decision{"RBAC", namespace, r}] = true
+					}
 					switch {
 					case want != (byRBAC == authorizer.DecisionAllow):
-						t.Errorf("RBAC lets %q, who has access %q to %q, do %v", name, access, namespace, r)
+						t.Errorf("RBAC lets %v, which has access %q to %q, do %v", token, access, namespace, r)
 					case want && byABAC != authorizer.DecisionAllow:
-						t.Errorf("ABAC does not let %q, who has access %q to %q, do %v", name, access, namespace, r)
+						t.Errorf("ABAC does not let %v, which has access %q to %q, do %v", token, access, namespace, r)
 					case access == "" && byABAC == authorizer.DecisionAllow:
-						t.Errorf("ABAC lets %q, who has no access to %q, do %v", name, namespace, r)
+						t.Errorf("ABAC lets %v, which has no access to %q, do %v", token, namespace, r)
 					case !want && byABAC == authorizer.DecisionAllow:
-						by, path := stopped(admit, name, namespace, r), r.path()
+						by, path := stopped(admit, token, r), r.path()
 						if by == noSuchVerb {
 							path = "all that they may change"
 						}
@@ -233,22 +264,53 @@ func testAuthorizers(t *testing.T, worlds []world) {
 				}
 			}
 			for _, path := range []string{"/", "/metrics", "/api", "/logs/"} {
-				decision, _, err := w.abac.Authorize(t.Context(), authorizer.AttributesRecord{User: &user.DefaultInfo{Name: name}, Verb: "get", Path: path})
+				byABAC, _, err := w.abac.Authorize(t.Context(), authorizer.AttributesRecord{User: who, Verb: "get", Path: path})
 				require.NoError(t, err)
-				assert.NotEqual(t, authorizer.DecisionAllow, decision, path)
+				assert.NotEqual(t, authorizer.DecisionAllow, byABAC, path)
+			}
+		}
+		for i, fewer := range tokens {
+			for j, more := range tokens {
+				if fewer.User != more.User || slices.ContainsFunc(fewer.Groups, func(g string) bool { return !slices.Contains(more.Groups, g) }) {
+					continue
+				}
+				compared[len(allowed[i]) < len(allowed[j])]++
+				for d := range allowed[i] {
+					assert.True(t, allowed[j][d], "%v may, and %v may not, do %v", fewer, more, d)
+				}
 			}
 		}
 	}
+	assert.Positive(t, compared[true], "no role makes a difference")
 	for _, access := range []string{"", "view", "edit", "admin"} {
 		assert.Positive(t, asked[access], "nobody has access %q", access)
 	}
 	golden(t, "abac-beyond-rbac.txt", table(beyond))
 }
 
+// strangers have groups and names that are like those of tokens, and mean nothing.
+func strangers(tokens []token) []token {
+	out := []token{{User: "system:anonymous"}, {User: "*", Groups: []string{"*"}}, {User: "keystone:", Groups: []string{"keystone:", "keystone:::"}}}
+	for _, t := range tokens {
+		if t.Access == "" || len(t.Groups) != 1 {
+			continue
+		}
+		group := t.Groups[0]
+		id, role := strings.TrimPrefix(group, "keystone:"), group[strings.LastIndex(group, ":"):]
+		out = append(out,
+			token{User: t.User}, token{User: group}, // a user is no group
+			token{User: t.User, Groups: []string{
+				t.User, id, "keystone:" + id[1:], strings.ToUpper(group), group + ":", strings.TrimSuffix(group, role), "keystone" + role, t.User + role,
+			}},
+		)
+	}
+	return out
+}
+
 const noSuchVerb = "nothing: there is no such thing to do"
 
 // stopped says what stops a request that ABAC lets through.
-func stopped(admit admit, name, namespace string, r request) string {
+func stopped(admit admit, token token, r request) string {
 	operation := map[string]admission.Operation{
 		"create": admission.Create, "update": admission.Update, "patch": admission.Update, "delete": admission.Delete,
 		"deletecollection": admission.Delete,
@@ -263,7 +325,7 @@ func stopped(admit admit, name, namespace string, r request) string {
 		return noSuchVerb
 	case operation == "":
 		return "nothing: it tells what its resource does, if it is there"
-	case admit(name, namespace, operation, r):
+	case admit(token.user(), token.Namespace, operation, r):
 		return "NOTHING"
 	}
 	return "admission"
@@ -280,7 +342,7 @@ func note(to map[string]map[string][]string, heading, path, verb string) {
 }
 
 // admit tells whether admission lets a request through.
-type admit func(name, namespace string, operation admission.Operation, r request) bool
+type admit func(who user.Info, namespace string, operation admission.Operation, r request) bool
 
 // admitter asks the ValidatingAdmissionPolicy, on an API server that authorizes by ABAC.
 func admitter(t *testing.T, w world) admit {
@@ -304,10 +366,9 @@ func admitter(t *testing.T, w world) admit {
 	}
 	matcher := matchconditions.NewMatcher(compile(conditions), spec.FailurePolicy, "policy", "validate", policies[0].Name)
 	validator := validating.NewValidator(compile(validations), matcher, compile(nil), compile(nil), spec.FailurePolicy, nil)
-	return func(name, namespace string, operation admission.Operation, r request) bool {
+	return func(who user.Info, namespace string, operation admission.Operation, r request) bool {
 		resource := schema.GroupVersionResource{Group: r.group, Version: "v1", Resource: r.resource}
-		attributes := admission.NewAttributesRecord(nil, nil, schema.GroupVersionKind{}, namespace, "x", resource, r.subresource, operation, nil, false,
-			&user.DefaultInfo{Name: name})
+		attributes := admission.NewAttributesRecord(nil, nil, schema.GroupVersionKind{}, namespace, "x", resource, r.subresource, operation, nil, false, who)
 		result := validator.Validate(t.Context(), resource, &admission.VersionedAttributes{Attributes: attributes}, nil, nil, celconfig.RuntimeCELCostBudget, w.abac)
 		for _, decision := range result.Decisions {
 			require.NotEqual(t, validating.EvalError, decision.Evaluation, decision.Message)
@@ -324,19 +385,21 @@ func testAdmission(t *testing.T, worlds []world) {
 	asked := map[bool]int{}
 	for _, w := range worlds {
 		admit := admitter(t, w)
-		for name, namespaces := range w.access {
-			for namespace, access := range namespaces {
-				edits := access != "view"
-				asked[edits]++
-				assert.Equal(t, edits, admit(name, namespace, admission.Connect, request{resource: "pods", subresource: "exec"}), access)
-				assert.Equal(t, edits, admit(name, namespace, admission.Connect, request{resource: "services", subresource: "proxy"}), access)
-				assert.True(t, admit(name, namespace, admission.Create, request{resource: "pods", subresource: "eviction"}))
-				assert.True(t, admit(name, namespace, admission.Update, request{group: "apps", resource: "deployments", subresource: "scale"}))
-				assert.True(t, admit(name, namespace, admission.Update, request{resource: "services"}))
-				assert.False(t, admit(name, namespace, admission.Update, request{resource: "services", subresource: "status"}))
-				assert.False(t, admit(name, namespace, admission.Create, request{resource: "pods", subresource: "binding"}))
-				assert.True(t, admit("system:node:x", namespace, admission.Update, request{resource: "pods", subresource: "status"}))
+		for _, token := range w.tokens {
+			if token.Access == "" {
+				continue
 			}
+			edits, who, namespace := token.Access != "view", token.user(), token.Namespace
+			asked[edits]++
+			assert.Equal(t, edits, admit(who, namespace, admission.Connect, request{resource: "pods", subresource: "exec"}), token)
+			assert.Equal(t, edits, admit(who, namespace, admission.Connect, request{resource: "services", subresource: "proxy"}), token)
+			assert.True(t, admit(who, namespace, admission.Create, request{resource: "pods", subresource: "eviction"}))
+			assert.True(t, admit(who, namespace, admission.Update, request{group: "apps", resource: "deployments", subresource: "scale"}))
+			assert.True(t, admit(who, namespace, admission.Update, request{resource: "services"}))
+			assert.False(t, admit(who, namespace, admission.Update, request{resource: "services", subresource: "status"}))
+			assert.False(t, admit(who, namespace, admission.Create, request{resource: "pods", subresource: "binding"}))
+			node := &user.DefaultInfo{Name: "system:node:x"}
+			assert.True(t, admit(node, namespace, admission.Update, request{resource: "pods", subresource: "status"}))
 		}
 	}
 	assert.Positive(t, min(asked[true], asked[false]))
@@ -353,7 +416,7 @@ func testRoles(t *testing.T, w world) {
 			}
 		}
 		for _, r := range requests(of[*rbacv1.ClusterRole](w.objects)) {
-			attributes := r.attributes("", "n")
+			attributes := r.attributes(&user.DefaultInfo{}, "n")
 			our, their := rbac.RulesAllow(attributes, clusterRole(t, w, access).Rules...), rbac.RulesAllow(attributes, theirs...)
 			if our == their || r.group == "extensions" { // which is no more
 				continue
