@@ -41,8 +41,8 @@ var (
 	statusAndScale = []string{"status", "scale"}
 )
 
-// resources are all that tenants may do: what view, edit and admin of Kubernetes 1.36 may, without what is not here and
-// with volumes' snapshots, which are.
+// resources are all that tenants may do: what Kubernetes 1.36's own view, edit and admin let do, and volumes' snapshots.
+// Each difference is in testdata/beside-kubernetes-roles.txt.
 //
 // Roles and RoleBindings are not among them: who could write them gave themselves the rest, as nothing but RBAC asks
 // whether the writer has what the role gives. Nobody writes quotas and limits, nor Endpoints, which can lead a Service

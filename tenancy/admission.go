@@ -21,7 +21,7 @@ func admissionPolicy() *admissionv1.ValidatingAdmissionPolicy {
 			uses = append(uses, fmt.Sprintf("'%s/%s'", r.name, sub))
 		}
 	}
-	all := admissionv1.NamespacedScope
+	namespaced := admissionv1.NamespacedScope
 	fail := admissionv1.Fail
 	return &admissionv1.ValidatingAdmissionPolicy{
 		TypeMeta:   metav1.TypeMeta{APIVersion: "admissionregistration.k8s.io/v1", Kind: "ValidatingAdmissionPolicy"},
@@ -31,7 +31,7 @@ func admissionPolicy() *admissionv1.ValidatingAdmissionPolicy {
 			MatchConstraints: &admissionv1.MatchResources{ResourceRules: []admissionv1.NamedRuleWithOperations{{
 				RuleWithOperations: admissionv1.RuleWithOperations{
 					Operations: []admissionv1.OperationType{admissionv1.OperationAll},
-					Rule:       admissionv1.Rule{APIGroups: []string{"*"}, APIVersions: []string{"*"}, Resources: []string{"*/*"}, Scope: &all},
+					Rule:       admissionv1.Rule{APIGroups: []string{"*"}, APIVersions: []string{"*"}, Resources: []string{"*/*"}, Scope: &namespaced},
 				},
 			}}},
 			MatchConditions: []admissionv1.MatchCondition{

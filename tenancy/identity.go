@@ -16,8 +16,9 @@ func Username(userID string) string { return prefix + userID }
 // is in one for each role that it has, and all access is by these.
 //
 // So a token opens here what it opens in OpenStack. One for a project has nothing in another, and an application credential
-// with fewer roles than its user has fewer rights. The user is in it for what a token still says after Keystone took a role
-// away: the group has nothing any more. The role, by its name, is last, as it alone may have a colon in it.
+// with fewer roles than its user has fewer rights. The user is part of it so that a role which Keystone takes from them is
+// worth nothing from the next plan on, though tokens of before may still say it. The role, by its name, is last, as it alone
+// may have a colon in it.
 func Group(projectID, userID, role string) string {
 	return prefix + strings.Join([]string{projectID, userID, role}, ":")
 }

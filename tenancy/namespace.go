@@ -44,16 +44,19 @@ func namespacesOf(existing []corev1.Namespace) (map[string]corev1.Namespace, Err
 	existing = slices.SortedFunc(slices.Values(existing), func(a, b corev1.Namespace) int { return strings.Compare(a.Name, b.Name) })
 	for _, n := range existing {
 		project, labelled := n.Labels[ProjectLabel]
-		path := fmt.Sprintf("namespaces[%s].labels[%s]", n.Name, ProjectLabel)
-		if first, taken := out[project]; !labelled {
+		if !labelled {
 			continue
-		} else if project == "" {
+		}
+		path := fmt.Sprintf("namespaces[%s].labels[%s]", n.Name, ProjectLabel)
+		first, taken := out[project]
+		switch {
+		case project == "":
 			e.add(path, "must be the ID of a project")
-		} else if taken {
+		case taken:
 			e.add(path, "%q is %s's too: a project has one namespace", project, first.Name)
-		} else if n.Name == corev1.NamespaceDefault || isReserved(n.Name) {
+		case n.Name == corev1.NamespaceDefault || isReserved(n.Name):
 			e.add(path, "cannot be set: no project may have a namespace of Kubernetes' own")
-		} else {
+		default:
 			out[project] = n
 		}
 	}

@@ -151,12 +151,14 @@ func TestClosed(t *testing.T) {
 func TestGone(t *testing.T) {
 	s := settings()
 	s.OnProjectDelete = DeleteNamespace
-	existing := []corev1.Namespace{namespace("z", "gone"), namespace("a", "gone-too"), namespace("other", "")}
+	existing, gone := []corev1.Namespace{namespace("other", "")}, []Tenant{}
+	for _, name := range []string{"a", "b", "c", "d", "e"} {
+		existing = append(existing, namespace(name, "of-"+name))
+		gone = append(gone, Tenant{Namespace: name, ProjectID: "of-" + name, Closed: Deleted})
+	}
 	plan, err := NewPlan(example(t), s, existing)
 	require.NoError(t, err)
-	assert.Equal(t, []Tenant{
-		{Namespace: "a", ProjectID: "gone-too", Closed: Deleted}, {Namespace: "z", ProjectID: "gone", Closed: Deleted},
-	}, plan.Gone)
+	assert.Equal(t, gone, plan.Gone)
 	without, err := NewPlan(example(t), s, nil)
 	require.NoError(t, err)
 	assert.Equal(t, without.Objects(), plan.Objects())

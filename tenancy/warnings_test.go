@@ -27,6 +27,7 @@ func TestWarnings(t *testing.T) {
 	// lists that have been cut off
 	w := example(t)
 	w.Domains, w.Projects, w.Users, w.Groups, w.Roles = w.Domains[:1], w.Projects[1:], w.Users[1:], nil, w.Roles[1:]
+	w.Projects[1].ParentID = ""
 	named := func(ids string) string {
 		return "name IDs that Keystone did not list, by which nobody has access: " + ids
 	}
