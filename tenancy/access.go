@@ -6,7 +6,7 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 )
 
-// Access is how much a user may do in a namespace, by the names of Kubernetes' own ClusterRoles for users.
+// Access is how much may be done in a namespace, by the names of Kubernetes' own ClusterRoles for users.
 type Access string
 
 const (
