@@ -13,6 +13,8 @@ import (
 	"github.com/gophercloud/gophercloud/v2/openstack/blockstorage/v3/volumetypes"
 	"github.com/gophercloud/gophercloud/v2/openstack/compute/v2/flavors"
 	"github.com/gophercloud/gophercloud/v2/openstack/identity/v3/projects"
+	"github.com/gophercloud/gophercloud/v2/openstack/identity/v3/roles"
+	"github.com/gophercloud/gophercloud/v2/openstack/identity/v3/users"
 	"github.com/gophercloud/gophercloud/v2/openstack/image/v2/imagedata"
 	"github.com/gophercloud/gophercloud/v2/openstack/image/v2/images"
 	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/extensions/external"
@@ -40,6 +42,9 @@ const (
 // tenant is the name of the project, and of the user in it who is not an administrator.
 const tenant = "kubernetes"
 
+// reader is the name of the user who may look at everybody's.
+const reader = "tenant-sync"
+
 // machineTypes are the flavors: memory in MB, disk in GB.
 var machineTypes = []struct {
 	Name            string
@@ -61,7 +66,7 @@ func createCloud(ctx context.Context, record Record, imagePath string) error {
 	if err != nil {
 		return err
 	}
-	for _, create := range []func(context.Context, *gophercloud.ProviderClient) error{createFlavors, createVolumeTypes} {
+	for _, create := range []func(context.Context, *gophercloud.ProviderClient) error{createReader, createFlavors, createVolumeTypes} {
 		if err := create(ctx, client); err != nil {
 			return err
 		}
@@ -89,6 +94,37 @@ func createTenant(ctx context.Context, client *gophercloud.ProviderClient) (proj
 		return "", fmt.Errorf("create project: %w", err)
 	}
 	return created.ID, createUser(ctx, identity, tenant, created.ID, "member")
+}
+
+// createReader creates the user as whom clusters read who is a tenant. It may read all of Keystone, and in each project of the
+// default domain what a reader may.
+func createReader(ctx context.Context, client *gophercloud.ProviderClient) error {
+	identity, err := openstack.NewIdentityV3(client, inRegion)
+	if err != nil {
+		return err
+	}
+	user, err := users.Create(ctx, identity, users.CreateOpts{Name: reader, DomainID: "default", Password: password}).Extract()
+	if err != nil {
+		return fmt.Errorf("create user %s: %w", reader, err)
+	}
+	pages, err := roles.List(identity, roles.ListOpts{Name: "reader"}).AllPages(ctx)
+	if err != nil {
+		return err
+	}
+	role, err := roles.ExtractRoles(pages)
+	if err != nil {
+		return err
+	}
+	for _, scope := range []string{
+		"system/users/" + user.ID + "/roles/" + role[0].ID,
+		"OS-INHERIT/domains/default/users/" + user.ID + "/roles/" + role[0].ID + "/inherited_to_projects",
+	} {
+		_, err := identity.Put(ctx, identity.ServiceURL(scope), nil, nil, &gophercloud.RequestOpts{OkCodes: []int{http.StatusNoContent}})
+		if err != nil {
+			return fmt.Errorf("give user %s the role reader: %w", reader, err)
+		}
+	}
+	return nil
 }
 
 func createFlavors(ctx context.Context, client *gophercloud.ProviderClient) error {
