@@ -98,7 +98,7 @@ func (b build) make(source, dir string, log *progress.Log) error {
 // compile builds p below dir. What it makes depends on p and its module alone (with cgo, on the host's compiler too):
 // not on the machine's folders, its Go or the user's settings for Go.
 func (p programs) compile(source, dir string, log *os.File) error {
-	mod, err := p.goMod(source)
+	env, err := p.goEnv(source)
 	if err != nil {
 		return err
 	}
@@ -113,17 +113,7 @@ func (p programs) compile(source, dir string, log *os.File) error {
 	cmd := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-tags", p.tags, "-ldflags", flags, "-o", made)
 	cmd.Args = append(cmd.Args, slices.Sorted(maps.Values(p.packages))...)
 	cmd.Dir = filepath.Join(source, p.module)
-	cmd.Env = append(goEnv(mod),
-		"GOEXPERIMENT=",
-		"GOFIPS140=off",
-		"CGO_ENABLED=0",
-		"GOOS=linux",
-		"GOARCH="+runtime.GOARCH,
-		"GOAMD64=v1",
-	)
-	if p.cgo {
-		cmd.Env = append(cmd.Env, "CGO_ENABLED=1", "CC=gcc", "CGO_CFLAGS=-O2", "CGO_LDFLAGS=-O2", "PKG_CONFIG=pkg-config")
-	}
+	cmd.Env = env
 	cmd.Stdout, cmd.Stderr = log, log
 	if err := cmd.Run(); err != nil {
 		return fmt.Errorf("%s in %s: %w: see %s", strings.Join(cmd.Args[:2], " "), cmd.Dir, err, log.Name())
@@ -147,13 +137,35 @@ func (p programs) compile(source, dir string, log *os.File) error {
 	return os.Remove(made)
 }
 
-// goEnv is the environment in which `go` reads the module as it is committed, with the Go that it names.
-func goEnv(mod *modfile.File) []string {
-	return append(os.Environ(),
+// goEnv is the environment in which `go` reads the module as it is committed and builds the programs, with the Go that the
+// module names. The repository itself leaves that to whoever runs it: its programs are built with Kubernetes'.
+func (p programs) goEnv(source string) ([]string, error) {
+	names := p
+	if p.module == repository {
+		names = kubernetes.programs[0]
+	}
+	mod, err := names.goMod(source)
+	if err != nil {
+		return nil, err
+	}
+	if mod.Toolchain == nil {
+		return nil, fmt.Errorf("%s has no toolchain line: it says which Go builds the module", mod.Syntax.Name)
+	}
+	env := append(os.Environ(),
 		"GOTOOLCHAIN="+mod.Toolchain.Name,
 		"GOFLAGS=-mod=readonly", // empty would let `go env -w` have its way
 		"GOWORK=off",
+		"GOEXPERIMENT=",
+		"GOFIPS140=off",
+		"CGO_ENABLED=0",
+		"GOOS=linux",
+		"GOARCH="+runtime.GOARCH,
+		"GOAMD64=v1",
 	)
+	if p.cgo {
+		env = append(env, "CGO_ENABLED=1", "CC=gcc", "CGO_CFLAGS=-O2", "CGO_LDFLAGS=-O2", "PKG_CONFIG=pkg-config")
+	}
+	return env, nil
 }
 
 var majorVersion = regexp.MustCompile(`/v[0-9]+$`)
@@ -164,8 +176,18 @@ func binary(pkg string) string { return path.Base(majorVersion.ReplaceAllString(
 // expand fills in the version, its parts and the architecture.
 func (p programs) expand(source, text string) (string, error) {
 	text = strings.ReplaceAll(text, "{arch}", runtime.GOARCH)
-	if p.versionOf == "" {
-		return text, nil
+	version, err := p.release(source)
+	if err != nil || version == "" {
+		return text, err
+	}
+	part := strings.SplitN(version, ".", 3)
+	return strings.NewReplacer("{version}", version, "{major}", part[0], "{minor}", part[1]).Replace(text), nil
+}
+
+// release is the version of the programs, empty where they have none.
+func (p programs) release(source string) (string, error) {
+	if p.version != "" || p.versionOf == "" {
+		return p.version, nil
 	}
 	mod, err := p.goMod(source)
 	if err != nil {
@@ -173,12 +195,7 @@ func (p programs) expand(source, text string) (string, error) {
 	}
 	for _, require := range mod.Require {
 		if require.Mod.Path == p.versionOf {
-			version := p.version
-			if version == "" {
-				version = strings.TrimPrefix(require.Mod.Version, "v")
-			}
-			part := strings.SplitN(version, ".", 3)
-			return strings.NewReplacer("{version}", version, "{major}", part[0], "{minor}", part[1]).Replace(text), nil
+			return strings.TrimPrefix(require.Mod.Version, "v"), nil
 		}
 	}
 	return "", fmt.Errorf("%s requires no %s", mod.Syntax.Name, p.versionOf)
@@ -191,11 +208,7 @@ func (p programs) goMod(source string) (*modfile.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	mod, err := modfile.Parse(path, text, nil)
-	if err == nil && mod.Toolchain == nil {
-		err = fmt.Errorf("%s has no toolchain line: it says which Go builds the module", path)
-	}
-	return mod, err
+	return modfile.Parse(path, text, nil)
 }
 
 // The files here that decide what a build becomes.
@@ -255,8 +268,17 @@ func (b build) key(source string) (string, error) {
 			continue
 		}
 		seen[p.module] = true
-		if err := add(os.DirFS(filepath.Join(source, p.module)), "."); err != nil {
-			return "", err
+		files := []string{"."}
+		if p.module == repository {
+			var err error
+			if files, err = p.sources(source); err != nil {
+				return "", err
+			}
+		}
+		for _, file := range files {
+			if err := add(os.DirFS(filepath.Join(source, p.module)), file); err != nil {
+				return "", err
+			}
 		}
 	}
 	return fmt.Sprintf("%x", hash.Sum(nil))[:12], nil

@@ -86,3 +86,39 @@ func TestFailedBuildNamesItsLogAndKeepsTheLastGoodOne(t *testing.T) {
 	require.Contains(t, string(text), "undefined: undefined")
 	require.DirExists(t, *placed)
 }
+
+// What this repository's programs are built again for is what they are made of, and no other file of the repository.
+func TestKeyIsOfTheSources(t *testing.T) {
+	repo := t.TempDir()
+	source := filepath.Join(repo, "toolchain")
+	write(t, filepath.Join(source, "kubernetes", "go.mod"), "module kubernetes\n\ngo 1.26\n\ntoolchain go1.26.8\n")
+	write(t, filepath.Join(repo, "go.mod"), "module repo\n\ngo 1.26\n")
+	write(t, filepath.Join(repo, "go.sum"), "")
+	write(t, filepath.Join(repo, "program", "main.go"), "package main\n\nimport _ \"repo/part\"\n\nfunc main() {}\n")
+	write(t, filepath.Join(repo, "part", "part.go"), "package part\n\nimport _ \"embed\"\n\n//go:embed text\nvar text string\n")
+	b := build{name: "ours", programs: []programs{{module: repository, packages: map[string]string{"program": "./program"}}}}
+	last := ""
+	for _, step := range []struct {
+		file, text string
+		changes    bool
+	}{
+		{"part/text", "embedded", true},
+		{"README.md", "text", false},
+		{"other/main.go", "package main\n", false},
+		{"part/part_test.go", "package part\n", false},
+		{"part/part_windows.go", "package part\n", false},
+		{"part/text", "embedded otherwise", true},
+		{"part/more.go", "package part\n", true},
+		{"program/main.go", "package main\n\nfunc main() {}\n", true},
+		{"part/more.go", "package part\n\nvar more int\n", false}, // nothing imports it any more
+		{"go.sum", "\n", true},
+		{"go.mod", "module repo\n\ngo 1.26.0\n", true},
+		{"toolchain/kubernetes/go.mod", "module kubernetes\n\ngo 1.26.0\n\ntoolchain go1.26.8\n", true},
+	} {
+		write(t, filepath.Join(repo, step.file), step.text)
+		key, err := b.key(source)
+		require.NoError(t, err)
+		require.Equal(t, step.changes, key != last, step)
+		last = key
+	}
+}

@@ -16,21 +16,24 @@ type build struct {
 // programs are the Go binaries that one `go build` makes of one module. In texts, {version} is the version of versionOf
 // in the module's go.mod, {major} and {minor} are its parts, {arch} is GOARCH.
 type programs struct {
-	module    string            // folder beside this file
+	module    string            // folder beside this file, or repository
 	packages  map[string]string // by the program's name
 	folder    string            // in the build's folder
 	versionOf string            // Go module, of which the programs are a part or the counterpart; "" for none
-	version   string            // where the module's is another; "" otherwise
+	version   string            // where the module's is another or there is no such module; "" otherwise
 	stamps    []string          // variable=value for the linker
 	tags      string
 	cgo       bool
 }
 
+// repository is the module that this file is in itself.
+const repository = ".."
+
 // parts is the folder, in a build's, of what is only a part of its archive or images. It goes when they are made.
 const parts = "parts"
 
 var builds = []build{pulumi, plugins, etcd, kubernetes, containerd, runc, cni, calico, coredns, images,
-	openstack, provisioner, attacher, resizer, snapshotter, registrar, livenessprobe, sanity}
+	openstack, provisioner, attacher, resizer, snapshotter, registrar, livenessprobe, sanity, own}
 
 const pulumiVersion = "github.com/pulumi/pulumi/sdk/v3/go/common/version.Version={version}"
 
@@ -114,7 +117,7 @@ const kubernetesBinaries = "dl.k8s.io/release/v{version}/bin/linux/{arch}"
 
 var kubernetes = build{
 	name:  "kubernetes",
-	place: linkKubernetes,
+	place: linkTool("dl.k8s.io/release/*/bin/linux/*/kubectl"),
 	programs: []programs{{
 		module: "kubernetes",
 		packages: map[string]string{
@@ -358,23 +361,16 @@ var images = build{
 
 const openstackModule = "k8s.io/cloud-provider-openstack"
 
-// openstack is what makes a cluster's nodes and volumes OpenStack's instances and volumes.
+const openstackBinaries = "github.com/kubernetes/cloud-provider-openstack/releases/download"
+
+// openstack is what makes a cluster's nodes, volumes and users OpenStack's instances, volumes and users.
 var openstack = build{
 	name:  "cloud-provider-openstack",
-	place: linkMirror,
-	programs: []programs{{
-		module: "storage",
-		packages: map[string]string{
-			"openstack-cloud-controller-manager": openstackModule + "/cmd/openstack-cloud-controller-manager",
-			"cinder-csi-plugin":                  openstackModule + "/cmd/cinder-csi-plugin",
-		},
-		folder:    parts,
-		versionOf: openstackModule,
-		stamps: []string{
-			openstackModule + "/pkg/version.Version=v{version}",
-			"k8s.io/component-base/version.gitVersion=v{version}",
-		},
-	}},
+	place: linkTool(openstackBinaries + "/*/client-keystone-auth"),
+	programs: []programs{
+		openstackPrograms(parts, "openstack-cloud-controller-manager", "cinder-csi-plugin", "k8s-keystone-auth"),
+		openstackPrograms(openstackBinaries+"/v{version}", "client-keystone-auth"),
+	},
 	images: []image{
 		{
 			name:    "registry.k8s.io/provider-os/openstack-cloud-controller-manager:v{version}",
@@ -389,7 +385,30 @@ var openstack = build{
 			files:   []string{parts + "/cinder-csi-plugin"},
 			command: []string{"/bin/cinder-csi-plugin"},
 		},
+		{
+			name:    "registry.k8s.io/provider-os/k8s-keystone-auth:v{version}",
+			folder:  "bin",
+			files:   []string{parts + "/k8s-keystone-auth"},
+			command: []string{"/bin/k8s-keystone-auth"},
+		},
 	},
+}
+
+func openstackPrograms(folder string, names ...string) programs {
+	p := programs{
+		module:    "storage",
+		packages:  map[string]string{},
+		folder:    folder,
+		versionOf: openstackModule,
+		stamps: []string{
+			openstackModule + "/pkg/version.Version=v{version}",
+			"k8s.io/component-base/version.gitVersion=v{version}",
+		},
+	}
+	for _, name := range names {
+		p.packages[name] = openstackModule + "/cmd/" + name
+	}
+	return p
 }
 
 const csiModule = "github.com/kubernetes-csi/"
@@ -446,4 +465,25 @@ var sanity = build{
 		versionOf: csiModule + "csi-test/v5",
 		stamps:    []string{"main.version=v{version}"},
 	}},
+}
+
+const ownBinaries = "kubernetes-openstack/{version}"
+
+// own is the programs of this repository that control planes run.
+var own = build{
+	name:  "kubernetes-openstack",
+	place: linkMirror,
+	programs: []programs{{
+		module: repository,
+		packages: map[string]string{
+			"keystone-webhook": "./keystone-webhook",
+			"tenant-sync":      "./tenant-sync",
+		},
+		folder:  ownBinaries,
+		version: "0.1.0",
+	}},
+	artifacts: map[string]string{
+		"keystone-webhook": ownBinaries + "/keystone-webhook",
+		"tenant-sync":      ownBinaries + "/tenant-sync",
+	},
 }

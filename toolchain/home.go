@@ -25,20 +25,23 @@ func linkHome(name string) func(dir string) error {
 	}
 }
 
-// linkKubernetes gives the mirror its files, and a shell kubectl.
-func linkKubernetes(dir string) error {
-	if err := linkMirror(dir); err != nil {
-		return err
+// linkTool places a built folder in the mirror, and the file in it that the pattern is of beside a shell's kubectl.
+func linkTool(pattern string) func(dir string) error {
+	return func(dir string) error {
+		if err := linkMirror(dir); err != nil {
+			return err
+		}
+		built, err := filepath.Glob(filepath.Join(dir, pattern))
+		if err != nil || len(built) != 1 {
+			return fmt.Errorf("find %s in %s: %v: %w", pattern, dir, built, err)
+		}
+		return replace(home("kubectl", filepath.Base(pattern)), func(link string) error { return os.Symlink(built[0], link) })
 	}
-	built, err := filepath.Glob(filepath.Join(dir, "dl.k8s.io/release/*/bin/linux/*/kubectl"))
-	if err != nil || len(built) != 1 {
-		return fmt.Errorf("find kubectl in %s: %v: %w", dir, built, err)
-	}
-	return replace(home("kubectl", "kubectl"), func(link string) error { return os.Symlink(built[0], link) })
 }
 
-// printEnv prints the exports with which a shell's `pulumi` and `kubectl` are the built ones, and pulumi finds all it needs
-// without network, its state in a folder. The passphrase protects nothing: development only.
+// printEnv prints the exports with which a shell's `pulumi` and `kubectl`, and the latter's client-keystone-auth, are the
+// built ones, and pulumi finds all it needs without network, its state in a folder. The passphrase protects nothing:
+// development only.
 func printEnv(out io.Writer) error {
 	if _, err := os.Stat(home("bin", "pulumi")); errors.Is(err, fs.ErrNotExist) {
 		return errors.New("pulumi is not built yet: go run ./toolchain")

@@ -39,12 +39,12 @@ func (p programs) rootfs(source, recipe, work string, log *os.File) ([]byte, err
 
 // moduleDir is the folder of versionOf's source in Go's module cache.
 func (p programs) moduleDir(source string) (string, error) {
-	mod, err := p.goMod(source)
+	env, err := p.goEnv(source)
 	if err != nil {
 		return "", err
 	}
 	cmd := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", p.versionOf)
-	cmd.Dir, cmd.Env = filepath.Join(source, p.module), goEnv(mod)
+	cmd.Dir, cmd.Env = filepath.Join(source, p.module), env
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()

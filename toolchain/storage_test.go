@@ -24,8 +24,8 @@ func TestStorageHasTheTagsOfTheManifests(t *testing.T) {
 	module, err := openstack.programs[0].moduleDir(".")
 	require.NoError(t, err)
 	named := map[string]string{} // tags by name
-	for _, pattern := range []string{"controller-manager/*.yaml", "cinder-csi-plugin/*.yaml"} {
-		files, err := filepath.Glob(filepath.Join(module, "manifests", pattern))
+	for _, pattern := range []string{"manifests/controller-manager/*.yaml", "manifests/cinder-csi-plugin/*.yaml", "examples/webhook/*.yaml"} {
+		files, err := filepath.Glob(filepath.Join(module, pattern))
 		require.NoError(t, err)
 		for _, file := range files {
 			text, err := os.ReadFile(file)
@@ -35,7 +35,7 @@ func TestStorageHasTheTagsOfTheManifests(t *testing.T) {
 			}
 		}
 	}
-	require.Len(t, named, 8)
+	require.Len(t, named, 9)
 	named["registry.k8s.io/sig-storage/csi-attacher"] = "v4.13.0"
 
 	built := map[string]string{}
@@ -56,10 +56,10 @@ func TestStorageHasTheTagsOfTheManifests(t *testing.T) {
 func TestStorageIsTheReleasesThatItsTagsName(t *testing.T) {
 	for _, b := range storage {
 		p := b.programs[0]
-		mod, err := p.goMod(".")
+		env, err := p.goEnv(".")
 		require.NoError(t, err)
 		cmd := exec.Command("go", "list", "-m", "-json", p.versionOf)
-		cmd.Dir, cmd.Env = p.module, goEnv(mod)
+		cmd.Dir, cmd.Env = p.module, env
 		out, err := cmd.Output()
 		require.NoError(t, err)
 		var module struct {
@@ -91,8 +91,11 @@ func TestStorageTellsItsVersion(t *testing.T) {
 			name, _, _ := strings.Cut(i.name, ":")
 			files = append(files, filepath.Join(unpack(t, name+"@"+version), append(i.entrypoint, i.command...)[0]))
 		}
-		if b.name == sanity.name {
+		switch b.name {
+		case sanity.name:
 			files = append(files, dirs.Mirror("devcloud.test/csi-sanity"))
+		case openstack.name:
+			files = append(files, home("kubectl", "client-keystone-auth"))
 		}
 		require.NotEmpty(t, files)
 		for _, file := range files {

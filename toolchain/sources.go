@@ -1,0 +1,35 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"maps"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// sources are the files that programs of the repository are built of, by their paths in it.
+func (p programs) sources(source string) ([]string, error) {
+	env, err := p.goEnv(source)
+	if err != nil {
+		return nil, err
+	}
+	const file = `{{slice $.ImportPath (len $.Module.Path)}}/{{.}}{{"\n"}}`
+	const files = `{{if .Module}}{{if .Module.Main}}{{range .GoFiles}}` + file + `{{end}}{{range .EmbedFiles}}` + file + `{{end}}{{end}}{{end}}`
+	cmd := exec.Command("go", "list", "-deps", "-f", files)
+	cmd.Args = append(cmd.Args, slices.Sorted(maps.Values(p.packages))...)
+	cmd.Dir, cmd.Env = filepath.Join(source, p.module), env
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		return nil, fmt.Errorf("find what the programs of %s are built of: %w: %s", cmd.Dir, err, &stderr)
+	}
+	found := []string{"go.mod", "go.sum", "toolchain/kubernetes/go.mod"} // of what else, and with which Go
+	for _, path := range strings.Split(strings.TrimSpace(string(out)), "\n") {
+		found = append(found, strings.TrimPrefix(path, "/"))
+	}
+	return found, nil
+}
