@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/client-go/tools/clientcmd/api"
 
 	"kubernetes-openstack/internal/progress"
 )
@@ -69,21 +70,24 @@ func TestPeopleLogInToTheProject(t *testing.T) {
 				t.Setenv(name, value)
 			}
 			bearer := ""
-			api := httptest.NewTLSServer(http.HandlerFunc(func(response http.ResponseWriter, request *http.Request) {
+			server := httptest.NewTLSServer(http.HandlerFunc(func(response http.ResponseWriter, request *http.Request) {
 				bearer = request.Header.Get("Authorization")
 			}))
-			defer api.Close()
+			defer server.Close()
 
 			config, err := clientcmd.LoadFromFile("../kubeconfig/testdata/web.yaml")
 			require.NoError(t, err)
 			for _, cluster := range config.Clusters {
-				cluster.Server, cluster.CertificateAuthorityData, cluster.InsecureSkipTLSVerify = api.URL, nil, true
+				cluster.Server, cluster.CertificateAuthorityData, cluster.InsecureSkipTLSVerify = server.URL, nil, true
+			}
+			for _, user := range config.AuthInfos { // client-go runs it once for all that are equal
+				user.Exec.Env = append(user.Exec.Env, api.ExecEnvVar{Name: "TEST", Value: name})
 			}
 			client, err := clientcmd.NewDefaultClientConfig(*config, nil).ClientConfig()
 			require.NoError(t, err)
 			kubectl, err := rest.HTTPClientFor(client)
 			require.NoError(t, err)
-			response, err := kubectl.Get(api.URL)
+			response, err := kubectl.Get(server.URL)
 			require.NoError(t, err)
 			require.NoError(t, response.Body.Close())
 			require.Equal(t, "Bearer token-"+t.Name(), bearer)
