@@ -1,19 +1,28 @@
 package main
 
 import (
+	"crypto/x509"
 	"encoding/json"
+	"encoding/pem"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
+	authentication "k8s.io/api/authentication/v1beta1"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/client-go/tools/clientcmd/api"
 
+	"kubernetes-openstack/internal/dirs"
 	"kubernetes-openstack/internal/progress"
 )
 
@@ -99,4 +108,85 @@ func TestPeopleLogInToTheProject(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Both webhooks as they are built, between kube-apiserver and a Keystone in which a user and a group have names of
+// Kubernetes' own.
+func TestWebhooksAnswerForKeystone(t *testing.T) {
+	log := progress.New(os.Stderr, "toolchain")
+	require.NoError(t, openstack.ensure(".", log))
+	require.NoError(t, own.ensure(".", log))
+	version, err := openstack.programs[0].release(".")
+	require.NoError(t, err)
+	webhook, err := own.programs[0].expand(".", own.artifacts["keystone-webhook"])
+	require.NoError(t, err)
+
+	var away atomic.Bool
+	keystone := httptest.NewTLSServer(http.HandlerFunc(func(response http.ResponseWriter, request *http.Request) {
+		response.Header().Set("Content-Type", "application/json")
+		switch {
+		case away.Load():
+			response.WriteHeader(http.StatusServiceUnavailable)
+		case request.Header.Get("X-Auth-Token") != "good":
+			response.WriteHeader(http.StatusUnauthorized)
+		case request.URL.Path == "/v3/auth/tokens":
+			io.WriteString(response, `{"token": {"user": {"id": "a11ce", "name": "system:admin", "domain": {"id": "default", "name": "Default"}},
+				"project": {"id": "e4d", "name": "web"}, "roles": [{"name": "member"}]}}`)
+		case request.URL.Path == "/v3/users/a11ce/groups":
+			io.WriteString(response, `{"groups": [{"name": "system:masters"}], "links": {}}`)
+		}
+	}))
+	defer keystone.Close()
+	dir := t.TempDir()
+	key, err := x509.MarshalPKCS8PrivateKey(keystone.TLS.Certificates[0].PrivateKey)
+	require.NoError(t, err)
+	for name, block := range map[string]*pem.Block{
+		"certificate": {Type: "CERTIFICATE", Bytes: keystone.Certificate().Raw}, "key": {Type: "PRIVATE KEY", Bytes: key},
+	} {
+		write(t, filepath.Join(dir, name), string(pem.EncodeToMemory(block)))
+	}
+	start := func(program string, args ...string) (address string) {
+		free, err := net.Listen("tcp", "127.0.0.1:0")
+		require.NoError(t, err)
+		address = free.Addr().String()
+		require.NoError(t, free.Close())
+		server := exec.CommandContext(t.Context(), program, append(args, "--listen", address, "--tls-cert-file", "certificate", "--tls-private-key-file", "key")...)
+		server.Dir = dir
+		require.NoError(t, server.Start())
+		t.Cleanup(func() { server.Process.Kill(); server.Wait() })
+		return address
+	}
+	upstream := start(unpack(t, "registry.k8s.io/provider-os/k8s-keystone-auth@v"+version)+"/bin/k8s-keystone-auth",
+		"--keystone-url", keystone.URL+"/v3", "--keystone-ca-file", "certificate")
+	hook := start(dirs.Mirror(webhook), "--upstream", "https://"+upstream+"/webhook", "--upstream-ca-file", "certificate")
+	require.Eventually(t, func() bool {
+		response, err := keystone.Client().Get("https://" + hook + "/healthz")
+		return err == nil && response.Body.Close() == nil && response.StatusCode == http.StatusOK
+	}, 10*time.Second, 50*time.Millisecond)
+
+	ask := func(token string) authentication.TokenReviewStatus {
+		response, err := keystone.Client().Post("https://"+hook+"/webhook", "application/json", strings.NewReader(
+			`{"apiVersion": "authentication.k8s.io/v1beta1", "kind": "TokenReview", "spec": {"token": "`+token+`"}}`))
+		require.NoError(t, err)
+		defer response.Body.Close()
+		var review authentication.TokenReview
+		require.NoError(t, json.NewDecoder(response.Body).Decode(&review))
+		return review.Status
+	}
+	refused := authentication.TokenReviewStatus{Error: "Keystone refuses the token, or does not answer"}
+	require.Equal(t, refused, ask("another"))
+	require.Equal(t, authentication.TokenReviewStatus{Authenticated: true, User: authentication.UserInfo{
+		Username: "keystone:a11ce",
+		Groups:   []string{"keystone:e4d:a11ce:member"},
+		Extra: map[string]authentication.ExtraValue{
+			"alpha.kubernetes.io/identity/project/id":       {"e4d"},
+			"alpha.kubernetes.io/identity/project/name":     {"web"},
+			"alpha.kubernetes.io/identity/roles":            {"member"},
+			"alpha.kubernetes.io/identity/user/domain/id":   {"default"},
+			"alpha.kubernetes.io/identity/user/domain/name": {"Default"},
+			"alpha.kubernetes.io/identity/user/name":        {"system:admin"},
+		},
+	}}, ask("good"))
+	away.Store(true)
+	require.Equal(t, refused, ask("good"))
 }
