@@ -144,7 +144,19 @@ func (a api) differs(ctx context.Context, is, planned *object) (bool, error) {
 		return false, nil
 	}
 	would, err := a.apply(ctx, planned, metav1.DryRunAll)
-	return err != nil || !reflect.DeepEqual(would.Object, is.Object), err
+	if err != nil {
+		return true, err
+	}
+	return !reflect.DeepEqual(fields, applied(would)) || !reflect.DeepEqual(content(is), content(would)), nil
+}
+
+// content of an object is what others do not change all the time.
+func content(o *object) map[string]any {
+	o = o.DeepCopy()
+	o.SetResourceVersion("")
+	o.SetManagedFields(nil)
+	delete(o.Object, "status")
+	return o.Object
 }
 
 // applied are the fields that we applied and nobody else took since, in FieldsV1; nil where we applied none.
