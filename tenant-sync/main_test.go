@@ -1,0 +1,200 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/kubernetes"
+	"sigs.k8s.io/yaml"
+
+	"kubernetes-openstack/tenancy"
+	"kubernetes-openstack/tenants"
+	"kubernetes-openstack/tenants/tenantstest"
+	"kubernetes-openstack/tests/apiserver"
+)
+
+var world = tenancy.World{
+	Domains:  []tenancy.Domain{{ID: "default", Name: "Default", Enabled: true}},
+	Projects: []tenancy.Project{{ID: "3f2a9c1d5e6b4a7f8c9d0e1f2a3b4c5d", Name: "shop", DomainID: "default", ParentID: "default", Enabled: true}},
+	Users:    []tenancy.User{{ID: "a11ce", Name: "alice", DomainID: "default", Enabled: true}, {ID: "b0b", Name: "bob", DomainID: "default", Enabled: true}},
+	Roles:    []tenancy.Role{{ID: "1", Name: "reader"}, {ID: "2", Name: "member"}, {ID: "3", Name: "admin"}},
+	Assignments: []tenancy.Assignment{
+		{RoleID: "1", UserID: "a11ce", ProjectID: "3f2a9c1d5e6b4a7f8c9d0e1f2a3b4c5d"},
+		{RoleID: "1", UserID: "b0b", ProjectID: "3f2a9c1d5e6b4a7f8c9d0e1f2a3b4c5d"},
+	},
+}
+
+// TestCommand has the command work as on a control plane.
+func TestCommand(t *testing.T) {
+	api := apiserver.Start(t)
+	if !t.Run("lease", func(t *testing.T) { testLease(t, api.Client) }) {
+		return // all else would wait
+	}
+
+	o := tenantstest.Start(t, world)
+	configure(t, api.Client, o)
+	dir := t.TempDir()
+	file := func(name string) string { return filepath.Join(dir, name) }
+	read := func(name string) string {
+		text, err := os.ReadFile(file(name))
+		require.NoError(t, err)
+		return string(text)
+	}
+	require.NoError(t, os.WriteFile(file("kubeconfig"), []byte(api.Kubeconfig), 0o600))
+	reload := program(t, fmt.Sprintf("cd %s\ntest ! -e broken\ntouch reloading\nwhile test -e hold; do sleep 0.1; done\ncat policy >loaded\n", dir))
+	// command is what it prints.
+	command := func(ctx context.Context, args ...string) (string, error) {
+		var out bytes.Buffer
+		err := run(ctx, append(args, "--kubeconfig", file("kubeconfig"), "--policy-file", file("policy")), io.MultiWriter(&out, t.Output()))
+		return out.String(), err
+	}
+
+	t.Log("plan")
+	out, err := command(t.Context(), "plan")
+	require.NoError(t, err)
+	assert.Contains(t, out, "+ namespace shop-default-3f2a9c1d (project shop@Default)\n")
+	assert.Contains(t, out, "+ access to shop-default-3f2a9c1d of "+tenancy.Group(world.Projects[0].ID, "b0b", "reader")+"\n")
+	assert.NoFileExists(t, file("policy"))
+
+	t.Log("apply, and what a second one does")
+	out, err = command(t.Context(), "apply", "--reload", reload)
+	require.NoError(t, err)
+	assert.Contains(t, out, "+ namespace shop-default-3f2a9c1d (project shop@Default)\n")
+	assert.Regexp(t, `\ntook: lease \d+\.\d s, OpenStack \d+\.\d s, Kubernetes \d+\.\d s, apply \d+\.\d s, reload \d+\.\d s\n$`, out)
+	assert.Contains(t, read("loaded"), tenancy.Group(world.Projects[0].ID, "b0b", "reader"))
+	require.NoError(t, os.Remove(file("loaded")))
+	out, err = command(t.Context(), "apply", "--reload", reload)
+	require.NoError(t, err)
+	assert.Regexp(t, `^took: `, out)
+	assert.NoFileExists(t, file("loaded"))
+
+	t.Log("who may no more, may no more after the next")
+	o.Change(func(w *tenancy.World) { w.Users[1].Enabled = false })
+	_, err = command(t.Context(), "apply", "--reload", reload)
+	require.NoError(t, err)
+	assert.Contains(t, read("loaded"), "a11ce")
+	assert.NotContains(t, read("loaded"), "b0b")
+
+	t.Log("a reload that fails is an error, and done by the next one")
+	o.Change(func(w *tenancy.World) { w.Users[1].Enabled = true })
+	require.NoError(t, os.WriteFile(file("broken"), nil, 0o600))
+	_, err = command(t.Context(), "apply", "--reload", reload)
+	require.ErrorContains(t, err, "the next run tries again")
+	require.NoError(t, os.Remove(file("broken")))
+	_, err = command(t.Context(), "apply", "--reload", reload)
+	require.NoError(t, err)
+	assert.Contains(t, read("loaded"), "b0b")
+
+	t.Log("a signal waits for the reload")
+	o.Change(func(w *tenancy.World) { w.Users[0].Enabled = false })
+	require.NoError(t, os.Remove(file("reloading")))
+	require.NoError(t, os.WriteFile(file("hold"), nil, 0o600))
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error)
+	go func() {
+		_, err := command(ctx, "apply", "--reload", reload)
+		ended <- err
+	}()
+	require.Eventually(t, func() bool { _, err := os.Stat(file("reloading")); return err == nil }, 20*time.Second, 50*time.Millisecond)
+	cancel()
+	select {
+	case err := <-ended:
+		t.Fatalf("it ended: %v", err)
+	case <-time.After(300 * time.Millisecond):
+	}
+	require.NoError(t, os.Remove(file("hold")))
+	require.NoError(t, <-ended)
+	assert.NotContains(t, read("loaded"), "a11ce")
+	assert.NoFileExists(t, file("policy.reload"))
+
+	t.Log("one that comes before the reload ends all, and holds nobody up")
+	o.Change(func(w *tenancy.World) { w.Users[0].Enabled = true })
+	before := read("policy")
+	_, err = command(ctx, "apply", "--reload", reload)
+	require.ErrorIs(t, err, context.Canceled)
+	assert.Equal(t, before, read("policy"))
+	_, err = command(t.Context(), "apply", "--reload", reload)
+	require.NoError(t, err)
+	assert.Contains(t, read("loaded"), "a11ce")
+
+	t.Log("settings that are none")
+	_, err = api.Client.CoreV1().ConfigMaps(metav1.NamespaceSystem).Patch(t.Context(), "tenant-sync", types.MergePatchType,
+		[]byte(`{"data": {"settings.yaml": "authoriser: rbac"}}`), metav1.PatchOptions{})
+	require.NoError(t, err)
+	_, err = command(t.Context(), "plan")
+	require.ErrorContains(t, err, `ConfigMap kube-system/tenant-sync, settings.yaml: `)
+	require.ErrorContains(t, err, `"authoriser"`)
+}
+
+// configure is what Pulumi does.
+func configure(t *testing.T, client kubernetes.Interface, o *tenantstest.OpenStack) {
+	t.Helper()
+	settings, err := yaml.Marshal(tenancy.Settings{Authorizer: tenancy.ABAC, PodCIDR: netip.MustParsePrefix("10.244.0.0/16")})
+	require.NoError(t, err)
+	cloud, err := yaml.Marshal(tenants.Cloud{
+		AuthURL: o.AuthURL, CA: o.CA, Region: tenantstest.Region, Interface: tenantstest.Interface,
+		Username: tenantstest.Username, UserDomain: "Default", Password: tenantstest.Password,
+	})
+	require.NoError(t, err)
+	meta := metav1.ObjectMeta{Name: "tenant-sync", Namespace: metav1.NamespaceSystem}
+	_, err = client.CoreV1().ConfigMaps(meta.Namespace).Create(t.Context(), &corev1.ConfigMap{ObjectMeta: meta, Data: map[string]string{"settings.yaml": string(settings)}}, metav1.CreateOptions{})
+	require.NoError(t, err)
+	_, err = client.CoreV1().Secrets(meta.Namespace).Create(t.Context(), &corev1.Secret{ObjectMeta: meta, Data: map[string][]byte{"cloud.yaml": cloud}}, metav1.CreateOptions{})
+	require.NoError(t, err)
+}
+
+// testLease has two machines, "a" and "b", want it.
+func testLease(t *testing.T, client kubernetes.Interface) {
+	of := func(holder string) *lease {
+		l, err := newLease(client)
+		require.NoError(t, err)
+		l.holder, l.duration, l.interval = holder, 3*time.Second, 300*time.Millisecond
+		return l
+	}
+	a, b := of("a"), of("b")
+	_, releaseA, err := a.take(t.Context(), io.Discard)
+	require.NoError(t, err)
+
+	t.Log("b waits for as long as a works")
+	ctx, cancel := context.WithTimeout(t.Context(), b.duration*4/3)
+	defer cancel()
+	var out bytes.Buffer
+	_, _, err = b.take(ctx, &out)
+	require.Error(t, err)
+	require.Error(t, ctx.Err())
+	assert.Equal(t, "waiting for a, which is at work\n", out.String())
+
+	t.Log("and not much longer")
+	time.AfterFunc(300*time.Millisecond, releaseA)
+	begin := time.Now()
+	workingB, releaseB, err := b.take(t.Context(), io.Discard)
+	require.NoError(t, err)
+	assert.Less(t, time.Since(begin), b.duration)
+	require.Error(t, a.renew(t.Context()))
+
+	t.Log("who has lost it hears of it")
+	_, err = b.client.Patch(t.Context(), leaseName, types.MergePatchType, []byte(`{"spec": {"holderIdentity": "c"}}`), metav1.PatchOptions{})
+	require.NoError(t, err)
+	<-workingB.Done()
+	require.ErrorIs(t, context.Cause(workingB), errLost)
+	releaseB()
+
+	t.Log("who has died is waited for as long as the lease lasts")
+	begin = time.Now()
+	_, releaseA, err = a.take(t.Context(), io.Discard)
+	require.NoError(t, err)
+	assert.Greater(t, time.Since(begin), a.duration)
+	releaseA()
+}

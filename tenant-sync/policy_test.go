@@ -1,0 +1,90 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// program writes one that runs the script.
+func program(t *testing.T, script string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "program")
+	require.NoError(t, os.WriteFile(path, []byte("#!/bin/sh -e\n"+script), 0o700))
+	return path
+}
+
+func line(namespace, group, resource string) string {
+	return fmt.Sprintf(`{"kind":"Policy","spec":{"group":%q,"namespace":%q,"resource":%q}}`+"\n", group, namespace, resource)
+}
+
+func TestPolicyFile(t *testing.T) {
+	dir := t.TempDir()
+	path, loaded, broken := filepath.Join(dir, "policy.jsonl"), filepath.Join(dir, "loaded"), filepath.Join(dir, "broken")
+	f := &policyFile{path: path, reload: program(t, fmt.Sprintf("test -e %[1]s.reload; test ! -e %[3]s; cat %[1]s >>%[2]s; echo loaded >>%[2]s", path, loaded, broken))}
+	may := func() error { return nil }
+	read := func(name string) string {
+		text, err := os.ReadFile(name)
+		if !errors.Is(err, os.ErrNotExist) {
+			require.NoError(t, err)
+		}
+		return string(text)
+	}
+
+	t.Log("nothing is what is there before")
+	require.NoError(t, f.write(nil, may))
+	assert.Empty(t, read(loaded))
+
+	t.Log("a policy is written, then loaded, once")
+	require.NoError(t, f.write([]byte("one\n"), may))
+	require.NoError(t, f.write([]byte("one\n"), may))
+	assert.Equal(t, "one\nloaded\n", read(loaded))
+
+	t.Log("where it may not, nothing is written")
+	require.ErrorContains(t, f.write([]byte("two\n"), func() error { return errLost }), path+" is not written: another has taken it")
+	assert.Equal(t, "one\n", read(path))
+	require.NoError(t, f.write([]byte("one\n"), may))
+	assert.Equal(t, "one\nloaded\n", read(loaded))
+
+	t.Log("what was not loaded is loaded by the next run, though the file is as it should be")
+	require.NoError(t, os.WriteFile(broken, nil, 0o600))
+	require.ErrorContains(t, f.write([]byte("two\n"), may), path+" is written, and kube-apiserver may not have read it: "+f.reload+": exit status 1")
+	assert.Equal(t, "two\n", read(path))
+	require.Error(t, f.write([]byte("two\n"), may))
+	require.NoError(t, os.Remove(broken))
+	require.NoError(t, f.write([]byte("two\n"), may))
+	assert.Equal(t, "one\nloaded\ntwo\nloaded\n", read(loaded))
+	require.NoError(t, f.write([]byte("two\n"), may))
+	assert.Equal(t, "one\nloaded\ntwo\nloaded\n", read(loaded))
+
+	t.Log("nothing is left beside it")
+	files, err := os.ReadDir(dir)
+	require.NoError(t, err)
+	assert.Len(t, files, 2)
+
+	t.Log("where there is none, there is nothing to do")
+	require.NoError(t, (&policyFile{}).write([]byte("one\n"), may))
+}
+
+func TestPolicyChanges(t *testing.T) {
+	f := &policyFile{path: filepath.Join(t.TempDir(), "policy.jsonl")}
+	old := "# a comment\n" + line("a", "alice", "pods") + line("a", "bob", "pods") + line("a", "bob", "secrets")
+	require.NoError(t, os.WriteFile(f.path, []byte(old), 0o600))
+	policy := []byte(line("a", "bob", "pods") + line("b", "bob", "pods"))
+
+	lines, err := f.changes(policy)
+	require.NoError(t, err)
+	assert.Equal(t, []string{"+ access to b of bob", "- access to a of alice", "~ access to a of bob"}, lines)
+	lines, err = f.changes([]byte(old))
+	require.NoError(t, err)
+	assert.Empty(t, lines)
+
+	less, err := f.revoked(policy)
+	require.NoError(t, err)
+	assert.Equal(t, line("a", "bob", "pods"), string(less))
+}
