@@ -164,8 +164,10 @@ func testLease(t *testing.T, client kubernetes.Interface) {
 		return l
 	}
 	a, b := of("a"), of("b")
-	_, releaseA, err := a.take(t.Context(), io.Discard)
+	ctxA, signal := context.WithCancel(t.Context())
+	_, releaseA, err := a.take(ctxA, io.Discard)
 	require.NoError(t, err)
+	signal() // which a reload does not end by
 
 	t.Log("b waits for as long as a works")
 	ctx, cancel := context.WithTimeout(t.Context(), b.duration*4/3)

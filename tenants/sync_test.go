@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -45,9 +46,15 @@ func TestSync(t *testing.T) {
 			return nil
 		})
 		require.NoError(t, err)
-		before := versions(t, kube)
-		again, err := Compare(t.Context(), kube, cloudOf(o), s)
+		before, asked := versions(t, kube), atomic.Int32{}
+		again, err := Compare(t.Context(), intercept(kube, func(r *http.Request) error {
+			if r.Method == http.MethodPatch {
+				asked.Add(1)
+			}
+			return nil
+		}), cloudOf(o), s)
 		require.NoError(t, err)
+		assert.LessOrEqual(t, asked.Load(), int32(2), "dry runs, but for what the API server has added to")
 		assert.Empty(t, again.Lines(), "the next sync")
 		require.NoError(t, again.Apply(t.Context()))
 		assert.Equal(t, before, versions(t, kube), "versions of objects after the next sync")
@@ -185,14 +192,11 @@ func TestSync(t *testing.T) {
 	require.NotEmpty(t, binding(stagingNamespace, "admin"))
 
 	t.Log("what fails is said, the rest is done, and nobody comes where something failed")
-	forbidden := rest.CopyConfig(kube)
-	forbidden.Wrap(func(next http.RoundTripper) http.RoundTripper {
-		return roundTripper(func(r *http.Request) (*http.Response, error) {
-			if r.Method == http.MethodPatch && strings.HasSuffix(r.URL.Path, shopNamespace+"/networkpolicies/tenant") {
-				return nil, assert.AnError
-			}
-			return next.RoundTrip(r)
-		})
+	broken := intercept(kube, func(r *http.Request) error {
+		if r.Method == http.MethodPatch && strings.HasSuffix(r.URL.Path, shopNamespace+"/networkpolicies/tenant") {
+			return assert.AnError
+		}
+		return nil
 	})
 	require.NoError(t, policies.Delete(t.Context(), "tenant", metav1.DeleteOptions{}))
 	o.Change(func(w *tenancy.World) {
@@ -200,7 +204,7 @@ func TestSync(t *testing.T) {
 			w.Assignments = append(w.Assignments, tenancy.Assignment{RoleID: w.Roles[1].ID, UserID: bob, ProjectID: project})
 		}
 	})
-	_, err = Sync(t.Context(), forbidden, cloudOf(o), s, func(string) error { return nil })
+	_, err = Sync(t.Context(), broken, cloudOf(o), s, func(string) error { return nil })
 	require.ErrorContains(t, err, "networkpolicy "+shopNamespace+"/tenant: ")
 	require.ErrorContains(t, err, "rolebinding "+shopNamespace+"/kubernetes-openstack:tenant-edit: not applied")
 	assert.Nil(t, binding(shopNamespace, "edit"))
@@ -242,6 +246,20 @@ func TestSync(t *testing.T) {
 		return apierrors.IsNotFound(err)
 	}, 20*time.Second, 100*time.Millisecond)
 	assert.Empty(t, sync())
+}
+
+// intercept is how the API server is reached, where before lets through.
+func intercept(kube *rest.Config, before func(*http.Request) error) *rest.Config {
+	kube = rest.CopyConfig(kube)
+	kube.Wrap(func(next http.RoundTripper) http.RoundTripper {
+		return roundTripper(func(r *http.Request) (*http.Response, error) {
+			if err := before(r); err != nil {
+				return nil, err
+			}
+			return next.RoundTrip(r)
+		})
+	})
+	return kube
 }
 
 type roundTripper func(*http.Request) (*http.Response, error)

@@ -298,20 +298,26 @@ var extra = Object{
 	"quota": "as much as there is", "users": []string{"0b0b0000000000000000000000000000"},
 }
 
+// withExtra is the item as Keystone shows it, what is extra last.
+func withExtra(item any) json.RawMessage {
+	text, _ := json.Marshal(item)
+	own := Object{}
+	_ = json.Unmarshal(text, &own)
+	delete(own, "quota") // which Keystone does not know
+	delete(own, "users")
+	text, _ = json.Marshal(own)
+	more, _ := json.Marshal(extra)
+	return slices.Concat(text[:len(text)-1], []byte(","), more[1:])
+}
+
 // list answers with a list's items that are wanted, on pages and cut off as was said.
 func list[T any](o *OpenStack, w http.ResponseWriter, r *http.Request, key string, items []T, wanted func(T) bool) {
-	shown := []Object{}
+	shown := []json.RawMessage{}
 	for _, item := range items {
 		if wanted != nil && !wanted(item) {
 			continue
 		}
-		text, _ := json.Marshal(item)
-		object := Object{}
-		_ = json.Unmarshal(text, &object)
-		for name, value := range extra {
-			object[name] = value
-		}
-		shown = append(shown, object)
+		shown = append(shown, withExtra(item))
 	}
 	answer := Object{"links": Object{"self": "http://inside" + r.URL.RequestURI(), "next": nil, "previous": nil}}
 	if o.listLimit > 0 && len(shown) > o.listLimit {
