@@ -45,14 +45,15 @@ const leaseName = "tenant-sync"
 
 var errLost = errors.New("another has taken it")
 
-// take waits until it is ours. The context ends when it no longer is; release lets the next one have it.
+// take waits until it is ours. held ends when that is no longer sure; release lets the next one have it.
 func (l *lease) take(ctx context.Context, out io.Writer) (held context.Context, release func(), err error) {
 	var seen string // the version
 	var since time.Time
 	for waiting := false; ; {
 		current, err := l.client.Get(ctx, leaseName, metav1.GetOptions{})
 		if apierrors.IsNotFound(err) {
-			current, err = l.client.Create(ctx, &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Name: leaseName}}, metav1.CreateOptions{})
+			nobodys := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Name: leaseName}}
+			current, err = l.client.Create(ctx, nobodys, metav1.CreateOptions{})
 		}
 		if apierrors.IsAlreadyExists(err) {
 			continue
@@ -103,12 +104,13 @@ func (l *lease) keep(ctx context.Context) (held context.Context, release func())
 			case <-time.After(l.duration / 20):
 			}
 			err := l.renew(ctx)
-			switch {
-			case err == nil:
+			if err == nil {
 				renewed = time.Now()
-			case errors.Is(err, errLost), time.Since(renewed) > l.duration/2:
+			} else if lost := errors.Is(err, errLost); lost || time.Since(renewed) > l.duration/2 {
 				cancel(fmt.Errorf("Lease %s: %w", leaseName, err))
-				return
+				if lost {
+					return
+				}
 			}
 		}
 	}()

@@ -27,9 +27,11 @@ import (
 
 var world = tenancy.World{
 	Domains:  []tenancy.Domain{{ID: "default", Name: "Default", Enabled: true}},
-	Projects: []tenancy.Project{{ID: "3f2a9c1d5e6b4a7f8c9d0e1f2a3b4c5d", Name: "shop", DomainID: "default", ParentID: "default", Enabled: true}},
-	Users:    []tenancy.User{{ID: "a11ce", Name: "alice", DomainID: "default", Enabled: true}, {ID: "b0b", Name: "bob", DomainID: "default", Enabled: true}},
-	Roles:    []tenancy.Role{{ID: "1", Name: "reader"}, {ID: "2", Name: "member"}, {ID: "3", Name: "admin"}},
+	Projects: []tenancy.Project{{ID: "3f2a9c1d5e6b4a7f8c9d0e1f2a3b4c5d", Name: "shop", DomainID: "default", Enabled: true}},
+	Users: []tenancy.User{
+		{ID: "a11ce", Name: "alice", DomainID: "default", Enabled: true}, {ID: "b0b", Name: "bob", DomainID: "default", Enabled: true},
+	},
+	Roles: []tenancy.Role{{ID: "1", Name: "reader"}, {ID: "2", Name: "member"}, {ID: "3", Name: "admin"}},
 	Assignments: []tenancy.Assignment{
 		{RoleID: "1", UserID: "a11ce", ProjectID: "3f2a9c1d5e6b4a7f8c9d0e1f2a3b4c5d"},
 		{RoleID: "1", UserID: "b0b", ProjectID: "3f2a9c1d5e6b4a7f8c9d0e1f2a3b4c5d"},
@@ -148,10 +150,12 @@ func configure(t *testing.T, client kubernetes.Interface, o *tenantstest.OpenSta
 		Username: tenantstest.Username, UserDomain: "Default", Password: tenantstest.Password,
 	})
 	require.NoError(t, err)
-	meta := metav1.ObjectMeta{Name: "tenant-sync", Namespace: metav1.NamespaceSystem}
-	_, err = client.CoreV1().ConfigMaps(meta.Namespace).Create(t.Context(), &corev1.ConfigMap{ObjectMeta: meta, Data: map[string]string{"settings.yaml": string(settings)}}, metav1.CreateOptions{})
+	meta := metav1.ObjectMeta{Name: "tenant-sync"}
+	configMap := &corev1.ConfigMap{ObjectMeta: meta, Data: map[string]string{"settings.yaml": string(settings)}}
+	_, err = client.CoreV1().ConfigMaps(metav1.NamespaceSystem).Create(t.Context(), configMap, metav1.CreateOptions{})
 	require.NoError(t, err)
-	_, err = client.CoreV1().Secrets(meta.Namespace).Create(t.Context(), &corev1.Secret{ObjectMeta: meta, Data: map[string][]byte{"cloud.yaml": cloud}}, metav1.CreateOptions{})
+	secret := &corev1.Secret{ObjectMeta: meta, Data: map[string][]byte{"cloud.yaml": cloud}}
+	_, err = client.CoreV1().Secrets(metav1.NamespaceSystem).Create(t.Context(), secret, metav1.CreateOptions{})
 	require.NoError(t, err)
 }
 

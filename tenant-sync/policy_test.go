@@ -26,7 +26,8 @@ func line(namespace, group, resource string) string {
 func TestPolicyFile(t *testing.T) {
 	dir := t.TempDir()
 	path, loaded, broken := filepath.Join(dir, "policy.jsonl"), filepath.Join(dir, "loaded"), filepath.Join(dir, "broken")
-	f := &policyFile{path: path, reload: program(t, fmt.Sprintf("test -e %[1]s.reload; test ! -e %[3]s; cat %[1]s >>%[2]s; echo loaded >>%[2]s", path, loaded, broken))}
+	reload := fmt.Sprintf("test -e %[1]s.reload\ntest ! -e %[3]s\ncat %[1]s >>%[2]s\necho loaded >>%[2]s\n", path, loaded, broken)
+	f := &policyFile{path: path, reload: program(t, reload)}
 	may := func() error { return nil }
 	read := func(name string) string {
 		text, err := os.ReadFile(name)

@@ -1,6 +1,7 @@
 package tenants
 
 import (
+	"fmt"
 	"net/http"
 	"net/netip"
 	"os"
@@ -19,7 +20,7 @@ var settings = tenancy.Settings{
 	PodCIDR: netip.MustParsePrefix("10.244.0.0/16"),
 }
 
-// example is the cloud of tenancy's example, in which a domain's users are in LDAP, and the reader is an auditor.
+// example is the cloud of tenancy's example. The reader is an auditor in it, and there is a group without a role.
 func example(t testing.TB) *tenantstest.OpenStack {
 	t.Helper()
 	text, err := os.ReadFile("../tenancy/testdata/example.yaml")
@@ -86,37 +87,43 @@ func TestWorld(t *testing.T) {
 // A user of LDAP, of whom Keystone does not say that they are enabled, is.
 func TestUserOfLDAP(t *testing.T) {
 	o := example(t)
-	const erin = "0e410000000000000000000000000002"
-	o.Answer("/identity/v3/users?domain_id=5ba0c0dbd4f84e8ab6a5ca1ba8e1e06c", func(w http.ResponseWriter, _ *http.Request) {
-		_, _ = w.Write([]byte(`{"users": [{"id": "` + erin + `", "name": "erin", "domain_id": "5ba0c0dbd4f84e8ab6a5ca1ba8e1e06c"}], "links": {"next": null}}`))
+	const domain, erin = "5ba0c0dbd4f84e8ab6a5ca1ba8e1e06c", "0e410000000000000000000000000002"
+	o.Answer("/identity/v3/users?domain_id="+domain, func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = fmt.Fprintf(w, `{"users": [{"id": %q, "name": "erin", "domain_id": %q}], "links": {"next": null}}`, erin, domain)
 	})
 	w, err := read(t, cloudOf(o))
 	require.NoError(t, err)
-	assert.Contains(t, w.Users, tenancy.User{ID: erin, Name: "erin", DomainID: "5ba0c0dbd4f84e8ab6a5ca1ba8e1e06c", Enabled: true})
+	assert.Contains(t, w.Users, tenancy.User{ID: erin, Name: "erin", DomainID: domain, Enabled: true})
 }
 
 // What cannot be read to the end is no world.
 func TestNoIncompleteWorld(t *testing.T) {
-	const v3, shop = "/identity/v3/", "3f2a9c1d5e6b4a7f8c9d0e1f2a3b4c5d"
+	const v3, auditors = "/identity/v3/", "a0d17000000000000000000000000000"
 	text := func(body string) http.HandlerFunc {
 		return func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(body)) }
 	}
 	down := tenantstest.Refuse(http.StatusInternalServerError, "Unable to establish a connection to LDAP Server (ldap://ldap).")
+	no := tenantstest.Refuse(http.StatusForbidden, "no")
+	const addReader = "tenant-sync may not read it: openstack role add --user tenant-sync --user-domain Default --domain default --inherited reader"
 	for path, test := range map[string]struct {
 		answer http.HandlerFunc
 		want   string
 	}{
-		v3 + "domains?":                                       {down, "Keystone's list of domains: "},
-		v3 + "projects?":                                      {down, "Keystone's list of projects: "},
-		v3 + "roles?":                                         {down, "Keystone's list of roles: "},
-		v3 + "role_inferences?":                               {down, "Keystone's list of role_inferences: "},
-		v3 + "role_assignments?":                              {text(`{"links": {}}`), "Keystone's list of role_assignments: role_assignments: "},
-		v3 + "users?domain_id=default":                        {down, "Unable to establish a connection to LDAP Server"},
-		v3 + "groups?domain_id=default":                       {text(`{"groups": [], "truncated": true}`), "cut off after 0: list_limit in keystone.conf"},
-		v3 + "roles?domain_id=default":                        {text(`{"roles": [], "links": {"next": "http://here/?domain_id=default"}}`), "comes after itself"},
-		v3 + "groups/a0d17000000000000000000000000000/users?": {down, "Keystone's list of groups/a0d17000000000000000000000000000/users: "},
-		"/compute/v2.1/os-quota-sets/" + shop:                 {down, "quota of project shop@Default: "},
-		"/volume/v3/" + shop + "/os-quota-sets/" + shop:       {tenantstest.Refuse(http.StatusForbidden, "no"), "tenant-sync may not read it: openstack role add --user tenant-sync --user-domain Default --domain default --inherited reader"},
+		v3 + "domains?":                {down, "Keystone's list of domains: "},
+		v3 + "projects?":               {down, "Keystone's list of projects: "},
+		v3 + "roles?":                  {down, "Keystone's list of roles: "},
+		v3 + "role_inferences?":        {down, "Keystone's list of role_inferences: "},
+		v3 + "role_assignments?":       {text(`{"links": {}}`), "Keystone's list of role_assignments: role_assignments: "},
+		v3 + "users?domain_id=default": {down, "Unable to establish a connection to LDAP Server"},
+		v3 + "groups?domain_id=default": {
+			text(`{"groups": [], "truncated": true}`), "cut off after 0: list_limit in keystone.conf",
+		},
+		v3 + "roles?domain_id=default": {
+			text(`{"roles": [], "links": {"next": "http://here/?domain_id=default"}}`), "comes after itself",
+		},
+		v3 + "groups/" + auditors + "/users?":           {down, "Keystone's list of groups/" + auditors + "/users: "},
+		"/compute/v2.1/os-quota-sets/" + shop:           {down, `quota of project "shop@Default": `},
+		"/volume/v3/" + shop + "/os-quota-sets/" + shop: {no, addReader},
 	} {
 		t.Run(path, func(t *testing.T) {
 			o := example(t)
@@ -160,7 +167,7 @@ func TestIsDeleted(t *testing.T) {
 	deleted, err := r.isDeleted(t.Context(), "90e90e")
 	require.NoError(t, err)
 	assert.True(t, deleted)
-	deleted, err = r.isDeleted(t.Context(), "3f2a9c1d5e6b4a7f8c9d0e1f2a3b4c5d")
+	deleted, err = r.isDeleted(t.Context(), shop)
 	require.NoError(t, err)
 	assert.False(t, deleted)
 

@@ -35,7 +35,7 @@ func (r *reader) addQuotas(ctx context.Context, w tenancy.World, settings tenanc
 		quotas.Go(func() (err error) {
 			project := projects[t.ProjectID]
 			if project.Quota, err = r.quota(reading, t.ProjectID); err != nil {
-				err = fmt.Errorf("quota of project %s@%s: %w", t.Project, t.Domain, err)
+				err = fmt.Errorf("quota of project %q: %w", t.Project+"@"+t.Domain, err)
 			}
 			if gophercloud.ResponseCodeIs(err, http.StatusUnauthorized) || gophercloud.ResponseCodeIs(err, http.StatusForbidden) {
 				err = fmt.Errorf("%w\n%s may not read it: openstack role add --user %s --user-domain %s --domain %s --inherited reader",

@@ -1,9 +1,9 @@
-// Package tenants does what package tenancy plans: it reads what OpenStack knows of its tenants, and makes Kubernetes be
-// like it.
+// Package tenants does what package tenancy plans: it reads what OpenStack knows of its tenants, and makes Kubernetes' be
+// the same.
 //
-// What is ours in Kubernetes is what has tenancy's label, and fields that our field manager applied. A tenant can say both of
-// objects in their own namespace, of the kinds that they may write; all they can get so is that their own object is deleted,
-// and that the object of ours which they changed is as before.
+// What is ours in Kubernetes has tenancy's label, and fields that our field manager applied. A tenant can have both said of
+// NetworkPolicies in their own namespace, the only one of our kinds that they may write. All that they get by it is that we
+// delete theirs: each sync makes ours what is planned, whoever else says that it is theirs.
 package tenants
 
 import (
@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
@@ -23,8 +24,8 @@ import (
 	"kubernetes-openstack/tenancy"
 )
 
-// Sync makes the tenants of the cluster be OpenStack's, and logs each change as it is found. The policy is for API servers
-// that authorize by ABAC, as Changes has it.
+// Sync makes the cluster's tenants be OpenStack's. It logs the changes, each in a line, then makes them. The policy is
+// Changes'.
 func Sync(ctx context.Context, kube *rest.Config, cloud Cloud, settings tenancy.Settings, log func(line string) error) (policy []byte, err error) {
 	changes, err := Compare(ctx, kube, cloud, settings)
 	if err != nil {
@@ -40,8 +41,8 @@ func Sync(ctx context.Context, kube *rest.Config, cloud Cloud, settings tenancy.
 
 // Changes are what is to be done so that the cluster is as planned.
 type Changes struct {
-	// Policy is what API servers that authorize by ABAC are to have, once the changes are applied; nothing where RBAC is the
-	// authorizer. Where applying them failed, they may be given what takes access away, and nothing that gives it.
+	// Policy is for API servers that authorize by ABAC, once the changes are applied, and empty where RBAC is the authorizer.
+	// Where one of the changes failed, of it only what takes access away.
 	Policy []byte
 	// Reading is how long OpenStack took to say what it has.
 	Reading time.Duration
@@ -84,8 +85,8 @@ func (c change) namespace() string {
 
 func (c change) String() string { return c.sign + " " + idOf(c.object).String() + c.about }
 
-// Compare reads OpenStack and the cluster, changes nothing, and tells what to change. What it cannot read all of, it compares
-// with nothing.
+// Compare reads OpenStack and the cluster and tells what to change, but changes nothing. It tells nothing at all where it
+// cannot read all of OpenStack's tenants.
 func Compare(ctx context.Context, kube *rest.Config, cloud Cloud, settings tenancy.Settings) (*Changes, error) {
 	start := time.Now()
 	r, err := cloud.login(ctx)
@@ -282,6 +283,14 @@ func (c *Changes) Lines() []string {
 	}
 	for _, change := range c.list {
 		lines = append(lines, change.String())
+	}
+	for i, line := range lines {
+		lines[i] = strings.Map(func(r rune) rune { // names are anybody's: one may begin a line of its own
+			if unicode.IsPrint(r) {
+				return r
+			}
+			return unicode.ReplacementChar
+		}, line)
 	}
 	return lines
 }

@@ -157,9 +157,9 @@ func TestSync(t *testing.T) {
 	require.NoError(t, err)
 
 	t.Log("a tenant who imitates us loses what they made")
-	_, err = policies.Patch(t.Context(), "imitated", types.ApplyPatchType,
-		[]byte(`{"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": {"name": "imitated", "labels": {"`+tenancy.ProjectLabel+`": "`+shop+`"}}, "spec": {"podSelector": {}}}`),
-		metav1.PatchOptions{FieldManager: manager})
+	imitated := fmt.Sprintf(`{"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "spec": {"podSelector": {}},
+		"metadata": {"name": "imitated", "labels": {%q: %q}}}`, tenancy.ProjectLabel, shop)
+	_, err = policies.Patch(t.Context(), "imitated", types.ApplyPatchType, []byte(imitated), metav1.PatchOptions{FieldManager: manager})
 	require.NoError(t, err)
 	assert.Equal(t, "- networkpolicy "+shopNamespace+"/imitated", sync())
 
@@ -246,6 +246,16 @@ func TestSync(t *testing.T) {
 		return apierrors.IsNotFound(err)
 	}, 20*time.Second, 100*time.Millisecond)
 	assert.Empty(t, sync())
+}
+
+// A name cannot look like another change.
+func TestLines(t *testing.T) {
+	o := &object{Object: map[string]any{"kind": "Namespace", "metadata": map[string]any{"name": "a"}}}
+	c := &Changes{
+		warnings: []tenancy.Error{{Path: "exclude[0]", Message: "Keystone has no project a@b"}},
+		list:     []change{{sign: "+", object: o, about: aboutProject(tenancy.Tenant{Project: "ü\n- namespace b\x1b", Domain: "D"})}},
+	}
+	assert.Equal(t, []string{"exclude[0]: notice: Keystone has no project a@b", "+ namespace a (project ü\ufffd- namespace b\ufffd@D)"}, c.Lines())
 }
 
 // intercept is how the API server is reached, where before lets through.

@@ -131,7 +131,9 @@ func (o *OpenStack) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		o.login(w, r)
 	case parts[0] == "identity" && token == "system" && len(parts) > 2:
 		o.identity(w, r, parts[2:])
-	case token == "project-"+project && (r.URL.Path == "/compute/v2.1/os-quota-sets/"+project || r.URL.Path == "/volume/v3/"+project+"/os-quota-sets/"+project):
+	case token == "project-"+project && slices.Contains([]string{
+		"/compute/v2.1/os-quota-sets/" + project, "/volume/v3/" + project + "/os-quota-sets/" + project,
+	}, r.URL.Path):
 		o.quota(w, parts[0], project)
 	default:
 		Refuse(http.StatusForbidden, "You are not authorized to perform the requested action.")(w, r)
