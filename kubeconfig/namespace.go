@@ -13,12 +13,6 @@ import (
 	"kubernetes-openstack/tenancy"
 )
 
-// Annotations that tenancy gives a project's namespace.
-const (
-	projectAnnotation = "kubernetes-openstack/project-name"
-	domainAnnotation  = "kubernetes-openstack/domain-name"
-)
-
 // namespaceOf is the namespace of a project, which is NAME@DOMAIN or an ID.
 func namespaceOf(ctx context.Context, client *rest.Config, project string) (corev1.Namespace, error) {
 	var none corev1.Namespace
@@ -35,7 +29,7 @@ func namespaceOf(ctx context.Context, client *rest.Config, project string) (core
 	for _, n := range all.Items {
 		id := n.Labels[tenancy.ProjectLabel]
 		// put together, not taken apart: a name may have an @ in it
-		if project == id || project == n.Annotations[projectAnnotation]+"@"+n.Annotations[domainAnnotation] {
+		if project == id || project == n.Annotations[tenancy.ProjectAnnotation]+"@"+n.Annotations[tenancy.DomainAnnotation] {
 			found, ids = append(found, n), append(ids, id)
 		}
 	}

@@ -22,18 +22,22 @@ func admissionPolicy() *admissionv1.ValidatingAdmissionPolicy {
 		}
 	}
 	namespaced := admissionv1.NamespacedScope
-	fail := admissionv1.Fail
+	fail, equivalent := admissionv1.Fail, admissionv1.Equivalent
 	return &admissionv1.ValidatingAdmissionPolicy{
 		TypeMeta:   metav1.TypeMeta{APIVersion: "admissionregistration.k8s.io/v1", Kind: "ValidatingAdmissionPolicy"},
 		ObjectMeta: metav1.ObjectMeta{Name: admissionName},
 		Spec: admissionv1.ValidatingAdmissionPolicySpec{
 			FailurePolicy: &fail,
-			MatchConstraints: &admissionv1.MatchResources{ResourceRules: []admissionv1.NamedRuleWithOperations{{
-				RuleWithOperations: admissionv1.RuleWithOperations{
-					Operations: []admissionv1.OperationType{admissionv1.OperationAll},
-					Rule:       admissionv1.Rule{APIGroups: []string{"*"}, APIVersions: []string{"*"}, Resources: []string{"*/*"}, Scope: &namespaced},
-				},
-			}}},
+			MatchConstraints: &admissionv1.MatchResources{
+				ResourceRules: []admissionv1.NamedRuleWithOperations{{
+					RuleWithOperations: admissionv1.RuleWithOperations{
+						Operations: []admissionv1.OperationType{admissionv1.OperationAll},
+						Rule:       admissionv1.Rule{APIGroups: []string{"*"}, APIVersions: []string{"*"}, Resources: []string{"*/*"}, Scope: &namespaced},
+					},
+				}},
+				// what Kubernetes would fill in, and a sync find to be another
+				MatchPolicy: &equivalent, NamespaceSelector: &metav1.LabelSelector{}, ObjectSelector: &metav1.LabelSelector{},
+			},
 			MatchConditions: []admissionv1.MatchCondition{
 				{Name: "tenant", Expression: fmt.Sprintf("request.userInfo.username.startsWith('%s')", prefix)},
 				{Name: "subresource", Expression: "has(request.subResource)"},

@@ -18,14 +18,14 @@ const ProjectLabel = "kubernetes-openstack/project"
 
 // Annotations of a project's namespace.
 const (
-	projectAnnotation = "kubernetes-openstack/project-name"
-	domainAnnotation  = "kubernetes-openstack/domain-name"
+	ProjectAnnotation = "kubernetes-openstack/project-name"
+	DomainAnnotation  = "kubernetes-openstack/domain-name"
 	closedAnnotation  = "kubernetes-openstack/closed"
 )
 
 // namespace is the tenant's, as it is to be.
 func (t Tenant) namespace() *corev1.Namespace {
-	annotations := map[string]string{projectAnnotation: t.Project, domainAnnotation: t.Domain}
+	annotations := map[string]string{ProjectAnnotation: t.Project, DomainAnnotation: t.Domain}
 	if t.Closed != "" {
 		annotations[closedAnnotation] = string(t.Closed)
 	}

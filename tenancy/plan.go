@@ -52,6 +52,9 @@ func NewPlan(w World, s Settings, existing []corev1.Namespace) (Plan, error) {
 		default:
 			t.Members = members[p.ID]
 		}
+		if len(t.Members) == 0 { // who could make anything? and what is there may be made again by its controllers
+			t.Quota = Quota{Unlimited, Unlimited, Unlimited, Unlimited, Unlimited}
+		}
 		if n, exists := namespaces[p.ID]; exists {
 			t.Namespace = n.Name
 			delete(namespaces, p.ID)
@@ -69,7 +72,7 @@ func NewPlan(w World, s Settings, existing []corev1.Namespace) (Plan, error) {
 	for project, n := range namespaces { // those that are left
 		t := Tenant{
 			Namespace: n.Name, ProjectID: project, Closed: Deleted,
-			Project: n.Annotations[projectAnnotation], Domain: n.Annotations[domainAnnotation],
+			Project: n.Annotations[ProjectAnnotation], Domain: n.Annotations[DomainAnnotation],
 		}
 		if s.OnProjectDelete == DeleteNamespace {
 			plan.Gone = append(plan.Gone, t)

@@ -70,7 +70,7 @@ func isRBAC(o runtime.Object) bool {
 // and another project before it was deleted.
 func TestGolden(t *testing.T) {
 	gone := namespace("gone-default-90e90e90", "90e90e90e90e90e90e90e90e90e90e90")
-	gone.Annotations = map[string]string{projectAnnotation: "gone", domainAnnotation: "Default"}
+	gone.Annotations = map[string]string{ProjectAnnotation: "gone", DomainAnnotation: "Default"}
 	plan := func(a Authorizer) ([]runtime.Object, string) {
 		s := settings()
 		s.Exclude, s.Authorizer = []string{"service@Default"}, a
@@ -188,7 +188,7 @@ func TestNamespaceStays(t *testing.T) {
 	for _, tenant := range second.Tenants {
 		if before, known := was[tenant.ProjectID]; known {
 			assert.Equal(t, before, tenant.Namespace)
-			assert.Equal(t, "renamed", tenant.namespace().Annotations[projectAnnotation])
+			assert.Equal(t, "renamed", tenant.namespace().Annotations[ProjectAnnotation])
 		} else {
 			assert.Equal(t, "shop-default-3f2a9c1d00000000", tenant.Namespace, "eight digits were taken")
 		}

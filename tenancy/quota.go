@@ -86,14 +86,16 @@ func (t Tenant) resourceQuota(name string, spec corev1.ResourceQuotaSpec) *corev
 // limitRange is what a container gets that does not say itself what the quota counts, and would be refused; nil where
 // the quota counts neither CPUs nor memory. Memory is then requested as much as may be taken.
 func (t Tenant) limitRange() *corev1.LimitRange {
-	item := corev1.LimitRangeItem{Type: corev1.LimitTypeContainer}
+	item := corev1.LimitRangeItem{Type: corev1.LimitTypeContainer, DefaultRequest: corev1.ResourceList{}}
 	if t.Quota.Cores != Unlimited {
-		item.DefaultRequest = corev1.ResourceList{corev1.ResourceCPU: quantity.MustParse("100m")}
+		item.DefaultRequest[corev1.ResourceCPU] = quantity.MustParse("100m")
 	}
 	if t.Quota.RAM != Unlimited {
-		item.Default = corev1.ResourceList{corev1.ResourceMemory: quantity.MustParse("512Mi")}
+		memory := quantity.MustParse("512Mi")
+		item.Default = corev1.ResourceList{corev1.ResourceMemory: memory}
+		item.DefaultRequest[corev1.ResourceMemory] = memory // what Kubernetes would fill in, and a sync find to be another
 	}
-	if item.Default == nil && item.DefaultRequest == nil {
+	if len(item.DefaultRequest) == 0 {
 		return nil
 	}
 	return &corev1.LimitRange{

@@ -35,7 +35,7 @@ func TestQuota(t *testing.T) {
 	limits := Tenant{Quota: memory}.limitRange()
 	require.NotNil(t, limits)
 	assert.Contains(t, limits.Spec.Limits[0].Default, corev1.ResourceMemory, "who says nothing is not refused")
-	assert.Empty(t, limits.Spec.Limits[0].DefaultRequest)
+	assert.Equal(t, limits.Spec.Limits[0].Default, limits.Spec.Limits[0].DefaultRequest, "and no CPU, which is not counted")
 }
 
 // Pods of these classes have others' ended for them.
