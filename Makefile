@@ -14,7 +14,7 @@ AS_BUILT = GOTOOLCHAIN=$$(sed -n 's/^toolchain //p' go.mod) GOFLAGS=-mod=readonl
 # own DNS, and the router the way to its ClusterIP over BGP
 REACH_SAMPLE = go run ./devcloud exec router -- curl -sS http://hello.default.svc.cluster.local
 
-.PHONY: help up pulumi-up nodes sample down destroy preview status test e2e bench host toolchain image cloud
+.PHONY: help up pulumi-up nodes sample down destroy preview kubeconfig status test e2e bench host toolchain image cloud
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,6 +51,9 @@ bench: host toolchain cloud ## seconds from nothing to Ready nodes, beside a clu
 
 preview: ## what `up` would change; needs no network
 	@$(ENV) pulumi preview --stack $(STACK) --diff
+
+kubeconfig: ## PROJECT=web@Default: the kubeconfig of an OpenStack project's people
+	@$(ENV) pulumi stack output --stack $(STACK) --show-secrets kubeconfig | go run ./kubeconfig --project '$(PROJECT)'
 
 status: ## what of devcloud runs
 	@go run ./devcloud status

@@ -110,6 +110,7 @@ func TestE2ELife(t *testing.T) {
 		assert.Contains(t, e.on(t, "e2e-worker-0", "curl -sS --retry 10 --retry-delay 1 --retry-connrefused --max-time 5 http://"+service), "hello-") // kube-proxy hears of pods after they are Ready
 		assert.Contains(t, api.kubectl(t, "version"), "Server Version: v1.36")
 	})
+	testTenancy(t, e, api)
 	testNetwork(t, e, api, openstack)
 	keeper := testStorage(t, api, openstack)
 	testOutages(t, e, api, openstack, keeper)

@@ -1,0 +1,164 @@
+//go:build e2e
+
+package tests
+
+import (
+	"context"
+	"net/http"
+	"testing"
+
+	"github.com/gophercloud/gophercloud/v2"
+	"github.com/gophercloud/gophercloud/v2/openstack"
+	"github.com/gophercloud/gophercloud/v2/openstack/config"
+	"github.com/gophercloud/gophercloud/v2/openstack/config/clouds"
+	"github.com/gophercloud/gophercloud/v2/openstack/identity/v3/applicationcredentials"
+	"github.com/gophercloud/gophercloud/v2/openstack/identity/v3/domains"
+	"github.com/gophercloud/gophercloud/v2/openstack/identity/v3/groups"
+	"github.com/gophercloud/gophercloud/v2/openstack/identity/v3/projects"
+	"github.com/gophercloud/gophercloud/v2/openstack/identity/v3/roles"
+	"github.com/gophercloud/gophercloud/v2/openstack/identity/v3/users"
+	"github.com/stretchr/testify/require"
+)
+
+// keystone is devcloud's, as its administrator has it. What a test makes is gone after it.
+type keystone struct {
+	t      *testing.T
+	client *gophercloud.ServiceClient
+	roles  map[string]string // IDs by name
+}
+
+const personsPassword = "a person's"
+
+func newKeystone(t *testing.T, clientConfigFile string) *keystone {
+	t.Helper()
+	auth, endpoint, tlsConfig, err := clouds.Parse(clouds.WithLocations(clientConfigFile), clouds.WithCloudName("devcloud-admin"))
+	require.NoError(t, err)
+	provider, err := config.NewProviderClient(t.Context(), auth, config.WithTLSConfig(tlsConfig))
+	require.NoError(t, err)
+	k := &keystone{t: t, roles: map[string]string{}}
+	k.client, err = openstack.NewIdentityV3(provider, endpoint)
+	require.NoError(t, err)
+	pages, err := roles.List(k.client, nil).AllPages(t.Context())
+	require.NoError(t, err)
+	all, err := roles.ExtractRoles(pages)
+	require.NoError(t, err)
+	for _, role := range all {
+		k.roles[role.Name] = role.ID
+	}
+	return k
+}
+
+// later has the path of Keystone's API deleted at the end.
+func (k *keystone) later(path ...string) {
+	k.t.Cleanup(func() { k.delete(path...) })
+}
+
+func (k *keystone) delete(path ...string) {
+	_, err := k.client.Delete(context.Background(), k.client.ServiceURL(path...), nil)
+	if !gophercloud.ResponseCodeIs(err, http.StatusNotFound) && err != nil {
+		k.t.Error(err)
+	}
+}
+
+// domain creates one, whose projects the user as whom clusters read can read, too.
+func (k *keystone) domain(name string) string {
+	k.t.Helper()
+	made, err := domains.Create(k.t.Context(), k.client, domains.CreateOpts{Name: name}).Extract()
+	require.NoError(k.t, err)
+	k.later("domains", made.ID)
+	k.t.Cleanup(func() { // only then it can be deleted
+		disabled := false
+		_, err := domains.Update(context.Background(), k.client, made.ID, domains.UpdateOpts{Enabled: &disabled}).Extract()
+		require.NoError(k.t, err)
+	})
+	pages, err := users.List(k.client, users.ListOpts{Name: "tenant-sync", DomainID: "default"}).AllPages(k.t.Context())
+	require.NoError(k.t, err)
+	readers, err := users.ExtractUsers(pages)
+	require.NoError(k.t, err)
+	require.Len(k.t, readers, 1)
+	k.put("OS-INHERIT", "domains", made.ID, "users", readers[0].ID, "roles", k.roles["reader"], "inherited_to_projects")
+	return made.ID
+}
+
+func (k *keystone) put(path ...string) {
+	k.t.Helper()
+	_, err := k.client.Put(k.t.Context(), k.client.ServiceURL(path...), nil, nil, &gophercloud.RequestOpts{OkCodes: []int{http.StatusNoContent}})
+	require.NoError(k.t, err)
+}
+
+func (k *keystone) project(name, domain string) string {
+	k.t.Helper()
+	made, err := projects.Create(k.t.Context(), k.client, projects.CreateOpts{Name: name, DomainID: domain}).Extract()
+	require.NoError(k.t, err)
+	k.later("projects", made.ID)
+	return made.ID
+}
+
+// person is a user with a token for a project.
+type person struct {
+	k                         *keystone
+	name, id, domain, project string
+}
+
+func (k *keystone) person(name, domain, project string) *person {
+	k.t.Helper()
+	made, err := users.Create(k.t.Context(), k.client, users.CreateOpts{Name: name, DomainID: domain, Password: personsPassword}).Extract()
+	require.NoError(k.t, err)
+	k.later("users", made.ID)
+	return &person{k, name, made.ID, domain, project}
+}
+
+// role gives a person a role on the project, or takes it.
+func (p *person) role(name string) []string {
+	return []string{"projects", p.project, "users", p.id, "roles", p.k.roles[name]}
+}
+
+// inGroup has a person be in a new group, which has a role on the project.
+func (p *person) inGroup(name, role string) {
+	t := p.k.t
+	t.Helper()
+	made, err := groups.Create(t.Context(), p.k.client, groups.CreateOpts{Name: name, DomainID: p.domain}).Extract()
+	require.NoError(t, err)
+	p.k.later("groups", made.ID)
+	p.k.put("groups", made.ID, "users", p.id)
+	p.k.put("projects", p.project, "groups", made.ID, "roles", p.k.roles[role])
+}
+
+// login is as the person, for the project.
+func (p *person) login(t *testing.T) (*gophercloud.ProviderClient, error) {
+	t.Helper()
+	return openstack.AuthenticatedClient(t.Context(), gophercloud.AuthOptions{
+		IdentityEndpoint: p.k.client.IdentityEndpoint, UserID: p.id, Password: personsPassword, Scope: &gophercloud.AuthScope{ProjectID: p.project},
+	})
+}
+
+func (p *person) token(t *testing.T) string {
+	t.Helper()
+	provider, err := p.login(t)
+	require.NoError(t, err)
+	return provider.Token()
+}
+
+// applicationCredential has one role of the person's.
+func (p *person) applicationCredential(t *testing.T, role string) *applicationcredentials.ApplicationCredential {
+	t.Helper()
+	provider, err := p.login(t)
+	require.NoError(t, err)
+	identity, err := openstack.NewIdentityV3(provider, gophercloud.EndpointOpts{})
+	require.NoError(t, err)
+	made, err := applicationcredentials.Create(t.Context(), identity, p.id, applicationcredentials.CreateOpts{
+		Name: "e2e", Roles: []applicationcredentials.Role{{Name: role}},
+	}).Extract()
+	require.NoError(t, err)
+	return made
+}
+
+// credentialToken is what an application credential logs in with.
+func credentialToken(t *testing.T, k *keystone, id, secret string) string {
+	t.Helper()
+	provider, err := openstack.AuthenticatedClient(t.Context(), gophercloud.AuthOptions{
+		IdentityEndpoint: k.client.IdentityEndpoint, ApplicationCredentialID: id, ApplicationCredentialSecret: secret,
+	})
+	require.NoError(t, err)
+	return provider.Token()
+}

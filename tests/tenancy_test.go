@@ -1,0 +1,396 @@
+//go:build e2e
+
+package tests
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+
+	"kubernetes-openstack/tenancy"
+)
+
+// testTenancy has people of two projects, whose names are meant to mislead, at the API: with RBAC, then with ABAC.
+func testTenancy(t *testing.T, e *engine, api *api) {
+	k := newKeystone(t, e.getenv("OS_CLIENT_CONFIG_FILE"))
+	other := k.domain("e2e-other")
+	web, shop := k.project("web", "default"), k.project("shop", other)
+	alice := k.person("alice", "default", web)
+	k.put(alice.role("member")...)
+	namesake := k.person("alice", other, shop)
+	k.put(namesake.role("member")...)
+	hostile := k.person("system:admin", "default", web)
+	hostile.inGroup("system:masters", "reader")
+	credential := alice.applicationCredential(t, "reader")
+
+	var namespaces map[string]string
+	step(t, "projects get namespaces", func(t *testing.T) {
+		begin := time.Now()
+		eventually(t, 3*time.Minute, func() error {
+			list, err := api.client.CoreV1().Namespaces().List(t.Context(), metav1.ListOptions{LabelSelector: tenancy.ProjectLabel})
+			if err != nil {
+				return err
+			}
+			namespaces = map[string]string{}
+			for _, n := range list.Items {
+				namespaces[n.Labels[tenancy.ProjectLabel]] = n.Name
+			}
+			if namespaces[web] == "" || namespaces[shop] == "" {
+				err = fmt.Errorf("namespaces of projects: %v", namespaces)
+			}
+			return err
+		})
+		t.Logf("%s and %s %.0f s after their projects", namespaces[web], namespaces[shop], time.Since(begin).Seconds())
+		for _, name := range []string{namespaces[web], namespaces[shop]} {
+			service := &corev1.Service{
+				ObjectMeta: metav1.ObjectMeta{Name: "some"}, Spec: corev1.ServiceSpec{Ports: []corev1.ServicePort{{Port: 80}}},
+			}
+			_, err := api.client.CoreV1().Services(name).Create(t.Context(), service, metav1.CreateOptions{})
+			require.NoError(t, err)
+		}
+	})
+	step(t, "people log in by kubectl, with a password and with an application credential", func(t *testing.T) {
+		kubeconfig := filepath.Join(t.TempDir(), "kubeconfig")
+		e.run(t, `go run ./kubeconfig --project web@Default <"$1" >"$2"`, api.kubeconfig, kubeconfig)
+		whoami := func(variables ...string) (name string, groups []string) {
+			t.Helper()
+			line := `exec env --unset=OS_CLOUD --unset=OS_CLIENT_CONFIG_FILE OS_AUTH_URL=` + k.client.IdentityEndpoint + ` "${@:2}" \
+				kubectl --kubeconfig "$1" auth whoami --output json`
+			cmd := e.shell(line, append([]string{kubeconfig}, variables...)...)
+			cmd.Stderr = os.Stderr
+			out, err := cmd.Output()
+			require.NoError(t, err)
+			var review struct {
+				Status struct {
+					UserInfo struct {
+						Username string
+						Groups   []string
+					}
+				}
+			}
+			require.NoError(t, json.Unmarshal(out, &review))
+			return review.Status.UserInfo.Username, review.Status.UserInfo.Groups
+		}
+		name, groups := whoami("OS_USERNAME=alice", "OS_USER_DOMAIN_NAME=Default", "OS_PASSWORD="+personsPassword)
+		assert.Equal(t, tenancy.Username(alice.id), name)
+		assert.ElementsMatch(t, []string{tenancy.Group(web, alice.id, "member"), tenancy.Group(web, alice.id, "reader"), "system:authenticated"}, groups)
+		name, groups = whoami("OS_APPLICATION_CREDENTIAL_ID="+credential.ID, "OS_APPLICATION_CREDENTIAL_SECRET="+credential.Secret)
+		assert.Equal(t, tenancy.Username(alice.id), name)
+		assert.ElementsMatch(t, []string{tenancy.Group(web, alice.id, "reader"), "system:authenticated"}, groups)
+		name, groups = whoami("OS_USERNAME=system:admin", "OS_USER_DOMAIN_NAME=Default", "OS_PASSWORD="+personsPassword)
+		assert.Equal(t, tenancy.Username(hostile.id), name)
+		assert.ElementsMatch(t, []string{tenancy.Group(web, hostile.id, "reader"), "system:authenticated"}, groups)
+	})
+
+	table := func(t *testing.T) {
+		t.Helper()
+		people := []*kubernetes.Clientset{
+			api.as(t, alice.token(t)), api.as(t, credentialToken(t, k, credential.ID, credential.Secret)),
+			api.as(t, hostile.token(t)), api.as(t, namesake.token(t)),
+		}
+		var out strings.Builder
+		fmt.Fprintf(&out, "%-44s %-8s %-14s %-14s %s\n", "", "alice", "her reader", "system:admin", "alice of another domain")
+		for _, r := range requests {
+			fmt.Fprintf(&out, "%-44s", r.what)
+			for i, person := range people {
+				answer := answerOf(r.ask(t.Context(), person, namespaces[web]))
+				fmt.Fprintf(&out, " %-*s", []int{8, 14, 14, 3}[i], answer)
+				assert.Equal(t, r.want[i], answer, "%s, of person %d", r.what, i)
+			}
+			out.WriteString("\n")
+		}
+		assert.Equal(t, "yes", answerOf(requests[0].ask(t.Context(), people[3], namespaces[shop])), "each has their own")
+		t.Log("\n" + out.String())
+	}
+	step(t, "what they may do, by RBAC", table)
+	revoke := func(t *testing.T, gone func() error) {
+		t.Helper()
+		client := api.as(t, alice.token(t))
+		require.Equal(t, "yes", answerOf(requests[0].ask(t.Context(), client, namespaces[web])))
+		k.delete(alice.role("member")...)
+		begin := time.Now()
+		var refused time.Duration
+		eventually(t, 3*time.Minute, func() error {
+			answer := answerOf(requests[0].ask(t.Context(), client, namespaces[web]))
+			if answer == "yes" {
+				return fmt.Errorf("alice still has access")
+			}
+			if refused == 0 {
+				refused = time.Since(begin)
+				t.Logf("her token is refused %.0f s after Keystone took her role: %s", refused.Seconds(), answer)
+			}
+			return gone()
+		})
+		t.Logf("nobody with a token that has it would get in any more after %.0f s", time.Since(begin).Seconds())
+		k.put(alice.role("member")...)
+	}
+	step(t, "who loses a role loses access, by RBAC", func(t *testing.T) {
+		revoke(t, func() error {
+			bindings, err := api.try("get", "rolebindings", "--namespace", namespaces[web], "--output", "jsonpath={.items[*].subjects[*].name}")
+			if err == nil && strings.Contains(bindings, alice.id) {
+				err = fmt.Errorf("there are bindings to alice's groups: %s", bindings)
+			}
+			return err
+		})
+	})
+	policies := func() (map[string]string, error) {
+		found := map[string]string{}
+		for _, name := range machines {
+			if strings.Contains(name, "control-plane") {
+				out, err := e.ssh(name, "cat /etc/kubernetes/abac/policy.jsonl && test ! -e /etc/kubernetes/abac/policy.jsonl.reload").Output()
+				if err != nil {
+					return nil, fmt.Errorf("%s: policy file: %w", name, err)
+				}
+				found[name] = string(out)
+			}
+		}
+		return found, nil
+	}
+	everyPolicy := func(contains bool, what string) error {
+		found, err := policies()
+		for name, policy := range found {
+			if err == nil && strings.Contains(policy, what) != contains {
+				err = fmt.Errorf("the policy of %s has %s: %v", name, what, !contains)
+			}
+		}
+		return err
+	}
+	step(t, "ABAC takes over, and each API server restarts without a client of their address noticing", func(t *testing.T) {
+		load := api.startLoad(t)
+		e.configure(t, func(text string) string { return patched(t, "abac.yaml")(patched(t, "e2e.yaml")(text)) })
+		e.must("up", "--yes", "--skip-preview")
+		begin := time.Now()
+		eventually(t, 5*time.Minute, func() error { return everyPolicy(true, tenancy.Group(web, alice.id, "member")) })
+		t.Logf("both have restarted %.0f s after up ended", time.Since(begin).Seconds())
+		time.Sleep(5 * time.Second)
+		t.Log(load.end())
+		assert.Empty(t, load.failures)
+		assert.NotContains(t, api.kubectl(t, "get", "rolebindings", "--all-namespaces", "--output", "name"), "kubernetes-openstack:tenant")
+	})
+	step(t, "what they may do, by ABAC", table)
+	step(t, "who loses a role loses access, by ABAC", func(t *testing.T) {
+		revoke(t, func() error { return everyPolicy(false, alice.id) })
+	})
+	step(t, "the namespace of a project that is deleted is closed, and what is in it stays", func(t *testing.T) {
+		k.delete("projects", shop)
+		eventually(t, 3*time.Minute, func() error {
+			why, err := api.try("get", "namespace", namespaces[shop], "--output", `jsonpath={.metadata.annotations.kubernetes-openstack/closed}`)
+			if err == nil && why != "deleted" {
+				err = fmt.Errorf("it is closed for %q", why)
+			}
+			return err
+		})
+		api.kubectl(t, "get", "service", "some", "--namespace", namespaces[shop])
+	})
+	step(t, "Keystone is away: who is in stays a moment, administrators stay, and nobody's access changes", func(t *testing.T) {
+		eventually(t, 3*time.Minute, func() error { return everyPolicy(true, tenancy.Group(web, alice.id, "member")) })
+		client := api.as(t, alice.token(t))
+		require.Equal(t, "yes", answerOf(requests[0].ask(t.Context(), client, namespaces[web])))
+		box := openNamespace(t, "")
+		rule := []string{"INPUT", "--protocol", "tcp", "--dport", "5000", "--jump", "REJECT", "--reject-with", "tcp-reset"}
+		iptables := func(do string) {
+			require.NoError(t, box.do(func() error {
+				return exec.Command("iptables", append([]string{"--wait", do}, rule...)...).Run()
+			}))
+		}
+		iptables("--insert")
+		back := sync.OnceFunc(func() { iptables("--delete") })
+		t.Cleanup(back)
+		begin := time.Now()
+		require.Equal(t, "yes", answerOf(requests[0].ask(t.Context(), client, namespaces[web])), "it was asked a moment ago")
+		eventually(t, 2*time.Minute, func() error {
+			if answer := answerOf(requests[0].ask(t.Context(), client, namespaces[web])); answer != "nobody" {
+				return fmt.Errorf("the API server still answers %s", answer)
+			}
+			return nil
+		})
+		t.Logf("tokens are refused after %.0f s", time.Since(begin).Seconds())
+		eventually(t, 2*time.Minute, func() error {
+			return e.ssh("e2e-control-plane-0", "systemctl is-failed --quiet tenant-sync").Run()
+		})
+		api.kubectl(t, "get", "nodes")
+		require.NoError(t, everyPolicy(true, tenancy.Group(web, alice.id, "member")))
+		back()
+		begin = time.Now()
+		eventually(t, 2*time.Minute, func() error {
+			if answer := answerOf(requests[0].ask(t.Context(), client, namespaces[web])); answer != "yes" {
+				return fmt.Errorf("the API server answers %s", answer)
+			}
+			return nil
+		})
+		t.Logf("and taken again %.0f s after Keystone is back", time.Since(begin).Seconds())
+	})
+}
+
+// requests are what each of the people asks of alice's namespace, and whether they get it: alice is a member of the
+// project, her application credential a reader, system:admin a reader by the group system:masters, and the other alice
+// has nothing there.
+var requests = []struct {
+	what string
+	ask  func(ctx context.Context, client *kubernetes.Clientset, namespace string) error
+	want [4]string
+}{
+	{"list pods", func(ctx context.Context, c *kubernetes.Clientset, n string) error {
+		_, err := c.CoreV1().Pods(n).List(ctx, metav1.ListOptions{})
+		return err
+	}, [4]string{"yes", "yes", "yes", "no"}},
+	{"create a ConfigMap", func(ctx context.Context, c *kubernetes.Clientset, n string) error {
+		_, err := c.CoreV1().ConfigMaps(n).Create(ctx, &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "new"}}, dryRun)
+		return err
+	}, [4]string{"yes", "no", "no", "no"}},
+	{"list Secrets", func(ctx context.Context, c *kubernetes.Clientset, n string) error {
+		_, err := c.CoreV1().Secrets(n).List(ctx, metav1.ListOptions{})
+		return err
+	}, [4]string{"yes", "no", "no", "no"}},
+	{"read the namespace itself", func(ctx context.Context, c *kubernetes.Clientset, n string) error {
+		_, err := c.CoreV1().Namespaces().Get(ctx, n, metav1.GetOptions{})
+		return err
+	}, [4]string{"yes", "yes", "yes", "no"}},
+	{"delete the namespace itself", func(ctx context.Context, c *kubernetes.Clientset, n string) error {
+		return c.CoreV1().Namespaces().Delete(ctx, n, metav1.DeleteOptions{DryRun: dryRun.DryRun})
+	}, [4]string{"no", "no", "no", "no"}},
+	{"write a Service", func(ctx context.Context, c *kubernetes.Clientset, n string) error {
+		_, err := c.CoreV1().Services(n).Patch(ctx, "some", types.MergePatchType, []byte(`{"metadata": {"labels": {"a": "b"}}}`), dryRunPatch)
+		return err
+	}, [4]string{"yes", "no", "no", "no"}},
+	{"write a Service's status", func(ctx context.Context, c *kubernetes.Clientset, n string) error {
+		_, err := c.CoreV1().Services(n).Patch(ctx, "some", types.MergePatchType, []byte(`{"status": {"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}]}}}`), dryRunPatch, "status")
+		return err
+	}, [4]string{"no", "no", "no", "no"}},
+	{"give somebody a role", func(ctx context.Context, c *kubernetes.Clientset, n string) error {
+		_, err := c.RbacV1().RoleBindings(n).Create(ctx, &rbacv1.RoleBinding{
+			ObjectMeta: metav1.ObjectMeta{Name: "new"}, RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "view"},
+		}, dryRun)
+		return err
+	}, [4]string{"no", "no", "no", "no"}},
+	{"list pods of all namespaces", func(ctx context.Context, c *kubernetes.Clientset, _ string) error {
+		_, err := c.CoreV1().Pods("").List(ctx, metav1.ListOptions{})
+		return err
+	}, [4]string{"no", "no", "no", "no"}},
+	{"list namespaces", func(ctx context.Context, c *kubernetes.Clientset, _ string) error {
+		_, err := c.CoreV1().Namespaces().List(ctx, metav1.ListOptions{})
+		return err
+	}, [4]string{"no", "no", "no", "no"}},
+	{"list nodes", func(ctx context.Context, c *kubernetes.Clientset, _ string) error {
+		_, err := c.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
+		return err
+	}, [4]string{"no", "no", "no", "no"}},
+}
+
+var (
+	dryRun      = metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}}
+	dryRunPatch = metav1.PatchOptions{DryRun: dryRun.DryRun}
+)
+
+// answerOf is yes or no; nobody where the API server does not know who asks.
+func answerOf(err error) string {
+	switch {
+	case err == nil:
+		return "yes"
+	case apierrors.IsForbidden(err) || apierrors.IsInvalid(err) && strings.Contains(err.Error(), "tenants do not write"):
+		return "no"
+	case apierrors.IsUnauthorized(err):
+		return "nobody"
+	}
+	return err.Error()
+}
+
+// as is a client with a token of Keystone's, and nothing else.
+func (a *api) as(t testing.TB, token string) *kubernetes.Clientset {
+	t.Helper()
+	config := rest.AnonymousClientConfig(a.config(t))
+	config.BearerToken = token
+	client, err := kubernetes.NewForConfig(config)
+	require.NoError(t, err)
+	return client
+}
+
+func (a *api) config(t testing.TB) *rest.Config {
+	t.Helper()
+	config, err := clientcmd.BuildConfigFromFlags("", a.kubeconfig)
+	require.NoError(t, err)
+	return config
+}
+
+// apiLoad is two clients of the API: one that keeps its connection, and one that makes another for each request.
+type apiLoad struct {
+	stop     chan struct{}
+	done     sync.WaitGroup
+	mutex    sync.Mutex
+	answered int
+	failures []string
+}
+
+func (a *api) startLoad(t testing.TB) *apiLoad {
+	t.Helper()
+	l := &apiLoad{stop: make(chan struct{})}
+	config := a.config(t)
+	client, err := rest.HTTPClientFor(config)
+	require.NoError(t, err)
+	client.Timeout = 10 * time.Second
+	url := config.Host + "/api/v1/namespaces/default/configmaps"
+	begin := time.Now()
+	ask := func(ask func() error) {
+		l.done.Go(func() {
+			for {
+				select {
+				case <-l.stop:
+					return
+				case <-time.After(100 * time.Millisecond):
+				}
+				at := time.Since(begin)
+				err := ask()
+				l.mutex.Lock()
+				if l.answered++; err != nil {
+					l.failures = append(l.failures, fmt.Sprintf("after %.1f s: %v", at.Seconds(), err))
+				}
+				l.mutex.Unlock()
+			}
+		})
+	}
+	ask(func() error {
+		client.CloseIdleConnections()
+		response, err := client.Get(url)
+		if err != nil {
+			return err
+		}
+		defer response.Body.Close()
+		if response.StatusCode != http.StatusOK {
+			return fmt.Errorf("%s", response.Status)
+		}
+		_, err = io.Copy(io.Discard, response.Body)
+		return err
+	})
+	ask(func() error {
+		name := fmt.Sprintf("load-%d", time.Now().UnixNano())
+		_, err := a.client.CoreV1().ConfigMaps("default").Create(context.Background(), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: name}}, dryRun)
+		return err
+	})
+	return l
+}
+
+func (l *apiLoad) end() string {
+	close(l.stop)
+	l.done.Wait()
+	return fmt.Sprintf("%d requests to the API, %d of them failed", l.answered, len(l.failures))
+}
