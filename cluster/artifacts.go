@@ -28,6 +28,8 @@ type release struct {
 	version   func(Config) string
 	// roles of the machines that it is for.
 	roles []Role
+	// tenancy says that it is only for clusters with it.
+	tenancy bool
 }
 
 // Versions of what every node runs whatever its Kubernetes version.
@@ -36,6 +38,9 @@ const (
 	runcVersion       = "1.4.3"
 	cniVersion        = "1.9.1"
 )
+
+// ownVersion is that of our own programs.
+const ownVersion = "0.1.0"
 
 const binaries = "/usr/local/bin"
 
@@ -93,6 +98,8 @@ var releases = []release{
 	},
 	kubernetesRelease("kubelet", nodes),
 	kubernetesRelease("kube-proxy", nodes),
+	ownRelease("keystone-webhook"),
+	ownRelease("tenant-sync"),
 }
 
 func kubernetesRelease(name string, roles []Role) release {
@@ -102,6 +109,18 @@ func kubernetesRelease(name string, roles []Role) release {
 		directory: binaries,
 		version:   func(c Config) string { return c.Kubernetes.Version },
 		roles:     roles,
+	}
+}
+
+// ownRelease is of a program of ours. It has no host, as nobody publishes it: whoever wants it has a mirror.
+func ownRelease(name string) release {
+	return release{
+		name:      name,
+		url:       "https://kubernetes-openstack/{version}/" + name,
+		directory: binaries,
+		version:   func(Config) string { return ownVersion },
+		roles:     []Role{RoleControlPlane},
+		tenancy:   true,
 	}
 }
 
@@ -119,7 +138,7 @@ func ArtifactNames() []string {
 func (c Config) artifacts(role Role) []Artifact {
 	var out []Artifact
 	for _, r := range releases {
-		if slices.Contains(r.roles, role) {
+		if slices.Contains(r.roles, role) && (c.Tenancy.Enabled || !r.tenancy) {
 			out = append(out, c.artifact(r))
 		}
 	}

@@ -7,6 +7,8 @@ package cluster
 import (
 	"net/netip"
 	"time"
+
+	"kubernetes-openstack/tenancy"
 )
 
 // Config is the stack's `kubernetes-openstack:cluster`, after Decode: complete and valid.
@@ -26,6 +28,7 @@ type Config struct {
 	// OpenStack is the cloud as the cluster's own controllers use it.
 	OpenStack OpenStack `mapstructure:"openstack"`
 	Storage   Storage   `mapstructure:"storage"`
+	Tenancy   Tenancy   `mapstructure:"tenancy"`
 	// API is how clients reach the Kubernetes API.
 	API        API        `mapstructure:"api"`
 	Kubernetes Kubernetes `mapstructure:"kubernetes"`
@@ -229,6 +232,25 @@ type StorageClass struct {
 	ReclaimPolicy string `mapstructure:"reclaimPolicy"`
 }
 
+// Tenancy has OpenStack's tenants be Kubernetes' tenants: people log in with their tokens of Keystone, and have namespaces
+// for their projects.
+type Tenancy struct {
+	Enabled bool `mapstructure:"enabled"`
+	// Settings are complete in a Plan: the network has PodCIDR.
+	tenancy.Settings `mapstructure:",squash"`
+	// Interval is how often each control plane looks whether OpenStack has others.
+	Interval time.Duration `mapstructure:"interval"`
+	Reader   Reader        `mapstructure:"reader"`
+}
+
+// Reader is the user of OpenStack that reads its tenants: role reader on the system, and on each domain, inherited.
+type Reader struct {
+	Username string `mapstructure:"username"`
+	// Domain of the user, by name.
+	Domain   string `mapstructure:"domain"`
+	Password Secret `mapstructure:"password"`
+}
+
 // Load balancers of the API.
 const (
 	// Keepalived has the control planes hold the address in turn.
@@ -334,11 +356,16 @@ func Defaults(stack string) Config {
 			PodCIDR:     netip.MustParsePrefix("10.244.0.0/16"),
 			ServiceCIDR: netip.MustParsePrefix("10.96.0.0/16"),
 		},
-		Calico:            Calico{Version: "3.28.5", Encapsulation: NoEncapsulation, BlockSize: 26},
-		BGP:               BGP{ASNumber: 64512},
-		DNS:               DNS{Provider: SkyDNS, Replicas: 2},
-		OpenStack:         OpenStack{Interface: "public", Credential: "1", LoadBalancer: NoLoadBalancer},
-		Storage:           Storage{OnDestroy: Keep, Topology: true},
+		Calico:    Calico{Version: "3.28.5", Encapsulation: NoEncapsulation, BlockSize: 26},
+		BGP:       BGP{ASNumber: 64512},
+		DNS:       DNS{Provider: SkyDNS, Replicas: 2},
+		OpenStack: OpenStack{Interface: "public", Credential: "1", LoadBalancer: NoLoadBalancer},
+		Storage:   Storage{OnDestroy: Keep, Topology: true},
+		Tenancy: Tenancy{
+			Settings: tenancy.Settings{Authorizer: tenancy.RBAC, OnProjectDelete: tenancy.CloseNamespace},
+			Interval: time.Minute,
+			Reader:   Reader{Domain: "Default"},
+		},
 		API:               API{LoadBalancer: Keepalived},
 		Kubernetes:        Kubernetes{Version: "1.36.3", ProxyMode: ProxyNFTables},
 		Etcd:              Etcd{Group: Group{Count: 3}, Version: "3.6.14", Volume: Volume{Size: 20}},

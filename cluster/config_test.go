@@ -161,7 +161,7 @@ func TestErrors(t *testing.T) {
 		{"registry", "artifacts.registryMirrors", map[string]any{"https://registry.k8s.io": "http://10.1.1.1"}, "artifacts.registryMirrors[https://registry.k8s.io]: is no registry: write it as images' names begin, such as registry.k8s.io"},
 		{"registry's mirror", "artifacts.registryMirrors", map[string]any{"registry.k8s.io": "10.1.1.1"}, `artifacts.registryMirrors[registry.k8s.io]: must be a URL such as https://mirror.example.com/registry.k8s.io, not "10.1.1.1"`},
 		{"bad sum", "artifacts.checksums.etcd", "abc", "artifacts.checksums.etcd: must be a sha256 of 64 hexadecimal digits"},
-		{"unknown artifact", "artifacts.checksums.etdc", strings.Repeat("0", 64), "artifacts.checksums.etdc: is no artifact: there are calicoctl, cni-plugins, containerd, etcd, kube-apiserver, kube-controller-manager, kube-proxy, kube-scheduler, kubectl, kubelet, runc"},
+		{"unknown artifact", "artifacts.checksums.etdc", strings.Repeat("0", 64), "artifacts.checksums.etdc: is no artifact: there are calicoctl, cni-plugins, containerd, etcd, keystone-webhook, kube-apiserver, kube-controller-manager, kube-proxy, kube-scheduler, kubectl, kubelet, runc, tenant-sync"},
 		{"mirror", "artifacts.mirror", "mirror.example.com", `artifacts.mirror: must be a URL such as https://mirror.example.com/releases, not "mirror.example.com"`},
 		{"policy", "serverGroupPolicy", "affinity", `serverGroupPolicy: must be one of soft-anti-affinity, anti-affinity, not "affinity"`},
 		{"volume", "etcd.volume.size", 0, "etcd.volume.size: must be at least 1 (GiB), not 0"},

@@ -82,6 +82,9 @@ func (p *Plan) planPKI() {
 		{Name: "etcd-apiserver", Authority: EtcdCA, CommonName: "kube-apiserver", Client: true},
 		{Name: "etcd-calico", Authority: EtcdCA, CommonName: "calico", Client: true},
 	}
+	if p.Tenancy.Enabled {
+		p.Certificates = append(p.Certificates, Certificate{Name: "tenant-sync", Authority: KubernetesCA, CommonName: "tenant-sync", Client: true})
+	}
 	loopback := netip.MustParseAddr("127.0.0.1")
 	for i := range p.Machines {
 		switch m := &p.Machines[i]; m.Role {
@@ -133,6 +136,16 @@ func (p *Plan) planPKI() {
 			m.PKI = append(m.PKI, pair(dir+"admin", AdminCertificate)...)
 			m.PKI = append(m.PKI, certificate(calicoCA, EtcdCA))
 			m.PKI = append(m.PKI, pair("/etc/calico/pki/etcd", "etcd-calico")...)
+			if p.Tenancy.Enabled {
+				webhook := Certificate{ // kube-apiserver and both that ask Keystone for it are on this machine alone
+					Name: m.name() + "-keystone-auth", Authority: KubernetesCA, CommonName: "keystone-auth",
+					DNSNames: []string{"localhost"}, Addresses: []netip.Addr{loopback},
+					Server: true,
+				}
+				p.Certificates = append(p.Certificates, webhook)
+				m.PKI = append(m.PKI, pair(dir+"keystone-auth", webhook.Name)...)
+				m.PKI = append(m.PKI, pair(dir+"tenant-sync", "tenant-sync")...)
+			}
 		case RoleWorker:
 			// no private key: kubelets get their certificates from the cluster itself, and Calico's by them
 			m.PKI = append(m.PKI, certificate("/etc/kubernetes/pki/ca", KubernetesCA), certificate(calicoCA, EtcdCA))

@@ -94,6 +94,7 @@ var controlPlaneTaint = Taint{Key: "node-role.kubernetes.io/control-plane", Effe
 // NewPlan plans a valid Config.
 func NewPlan(c Config) Plan {
 	c.API.Address = c.apiAddress()
+	c.Tenancy.Settings = c.tenancySettings()
 	p := Plan{
 		Config:     c,
 		Gateway:    c.Network.gateway(),

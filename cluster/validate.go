@@ -33,6 +33,7 @@ func (c Config) Validate() Errors {
 	c.validateDNS(&e)
 	c.validateOpenStack(&e)
 	c.Storage.validate(&e)
+	c.validateTenancy(&e)
 	c.validateAPI(&e)
 	c.validateVersions(&e)
 	c.validateEtcd(&e)

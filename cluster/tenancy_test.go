@@ -1,0 +1,129 @@
+package cluster
+
+import (
+	"encoding/json"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"kubernetes-openstack/tenancy"
+)
+
+// tenants is the small configuration with tenancy, as an object.
+func tenants(t *testing.T) map[string]any {
+	t.Helper()
+	object := valid(t)
+	set(object, "tenancy", map[string]any{
+		"enabled": true, "reader": map[string]any{"username": "reader", "password": "secret"},
+	})
+	set(object, "artifacts", map[string]any{"mirror": "https://mirror.example.com", "checksums": map[string]any{
+		"tenant-sync": strings.Repeat("0", 64), "keystone-webhook": strings.Repeat("1", 64),
+	}})
+	return object
+}
+
+func TestTenancy(t *testing.T) {
+	object := tenants(t)
+	p := NewPlan(decoded(t, object))
+	assert.Equal(t, Tenancy{
+		Enabled: true,
+		Settings: tenancy.Settings{
+			Authorizer: tenancy.RBAC, OnProjectDelete: tenancy.CloseNamespace, PodCIDR: netip.MustParsePrefix("10.244.0.0/16"),
+		},
+		Interval: time.Minute,
+		Reader:   Reader{Username: "reader", Domain: "Default", Password: "secret"},
+	}, p.Tenancy)
+
+	set(object, "tenancy.roles", map[string]any{"operator": "admin"})
+	set(object, "tenancy.exclude", []any{"service@Default"})
+	set(object, "tenancy.authorizer", "abac")
+	set(object, "tenancy.onProjectDelete", "delete")
+	set(object, "tenancy.interval", "10s")
+	p = NewPlan(decoded(t, object))
+	assert.Equal(t, tenancy.Mapping{
+		Roles: map[string]tenancy.Access{"operator": tenancy.Admin}, Exclude: []string{"service@Default"},
+	}, p.Tenancy.Mapping, "instead of the default roles, not besides them")
+	assert.Equal(t, "abac delete 10s", string(p.Tenancy.Authorizer)+" "+p.Tenancy.OnProjectDelete+" "+p.Tenancy.Interval.String())
+}
+
+func TestTenancyErrors(t *testing.T) {
+	for _, row := range []struct {
+		path  string
+		value any
+		want  string
+	}{
+		{"tenancy.colour", "red", "tenancy.colour: unknown key"},
+		{"tenancy.podCIDR", "10.0.0.0/8", "tenancy.podCIDR: unknown key"},
+		{"tenancy.roles", map[string]any{"member": "write"}, `tenancy.roles[member]: must be view, edit or admin, not "write"`},
+		{"tenancy.exclude", []any{"@Default"}, `tenancy.exclude[0]: must be NAME@DOMAIN or the ID of a project, not "@Default"`},
+		{"tenancy.authorizer", "webhook", `tenancy.authorizer: must be rbac or abac, not "webhook"`},
+		{"tenancy.onProjectDelete", "keep", `tenancy.onProjectDelete: must be close or delete, not "keep"`},
+		{"tenancy.interval", "9s", "tenancy.interval: must be at least 10s, not 9s"},
+		{"tenancy.interval", 60, "tenancy.interval: must be a duration such as 15m, not 60"},
+		{"tenancy.reader.username", nil, "tenancy.reader.username: must be set to the name of a user of OpenStack that reads its tenants"},
+		{"tenancy.reader.domain", "", "tenancy.reader.domain: must be set to the name of the user's domain"},
+		{"tenancy.reader.password", nil, "tenancy.reader.password: must be set to the user's password"},
+		{"tenancy.reader.password", 12345, "tenancy.reader.password: must be text: quote it"},
+		{"network.podCIDR", "pods", "network.podCIDR: must be an IPv4 CIDR such as 10.0.0.0/24, not pods"},
+		{"artifacts.mirror", nil, "artifacts.mirror: must be set to where tenant-sync and keystone-webhook are: tenancy.enabled, and nobody else publishes them"},
+		{"artifacts.checksums.tenant-sync", nil, "artifacts.checksums.tenant-sync: must be set: no sha256 of tenant-sync 0.1.0 is pinned"},
+	} {
+		t.Run(row.path, func(t *testing.T) {
+			object := tenants(t)
+			set(object, row.path, row.value)
+			text, err := json.Marshal(object)
+			require.NoError(t, err)
+			_, err = Decode("test", string(text))
+			var errs Errors
+			require.ErrorAs(t, err, &errs)
+			require.Len(t, errs, 1, "%s", errs)
+			assert.Equal(t, row.want, errs[0].Error())
+			assert.NotContains(t, err.Error(), "12345")
+		})
+	}
+}
+
+// What only tenancy needs is nowhere without it.
+func TestTenancyIsOnControlPlanesAlone(t *testing.T) {
+	ours := func(c Config) (out []string) {
+		for _, m := range NewPlan(c).Machines {
+			for _, a := range m.Artifacts {
+				if strings.Contains(a.URL, "kubernetes-openstack") {
+					out = append(out, m.ID+" "+a.URL+" in "+a.Directory)
+				}
+			}
+			for _, f := range m.PKI {
+				if of := f.Of[0]; strings.HasSuffix(of, "keystone-auth") || of == "tenant-sync" {
+					out = append(out, m.ID+" "+f.Path+" of "+of)
+				}
+			}
+		}
+		return out
+	}
+	assert.Empty(t, ours(small(t)))
+	object := tenants(t)
+	set(object, "controlPlane.count", 1)
+	c := decoded(t, object)
+	assert.Equal(t, []string{
+		"test-control-plane-0 https://mirror.example.com/kubernetes-openstack/0.1.0/keystone-webhook in /usr/local/bin",
+		"test-control-plane-0 https://mirror.example.com/kubernetes-openstack/0.1.0/tenant-sync in /usr/local/bin",
+		"test-control-plane-0 /etc/kubernetes/pki/keystone-auth.crt of control-plane-0-keystone-auth",
+		"test-control-plane-0 /etc/kubernetes/pki/keystone-auth.key of control-plane-0-keystone-auth",
+		"test-control-plane-0 /etc/kubernetes/pki/tenant-sync.crt of tenant-sync",
+		"test-control-plane-0 /etc/kubernetes/pki/tenant-sync.key of tenant-sync",
+	}, ours(c))
+	for _, cert := range NewPlan(c).Certificates {
+		switch cert.Name {
+		case "control-plane-0-keystone-auth":
+			assert.True(t, cert.Server && !cert.Client, "nobody to the API")
+			assert.Equal(t, []netip.Addr{netip.MustParseAddr("127.0.0.1")}, cert.Addresses)
+		case "tenant-sync":
+			assert.True(t, cert.Client && !cert.Server)
+			assert.Equal(t, "tenant-sync", cert.CommonName+cert.Organization)
+		}
+	}
+}
