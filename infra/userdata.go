@@ -123,6 +123,7 @@ func controlPlane(plan cluster.Plan, m cluster.Machine, in inputs) (*templates.C
 	c := &templates.ControlPlane{
 		Etcd:              etcdURLs(plan),
 		ServiceCIDR:       plan.Network.ServiceCIDR.String(),
+		APIService:        plan.APIService.String(),
 		EncryptionKey:     base64.StdEncoding.EncodeToString(key),
 		NodePrefix:        plan.NodePrefix(),
 		NodeCIDR:          plan.Network.CIDR.String(),
@@ -137,6 +138,11 @@ func controlPlane(plan cluster.Plan, m cluster.Machine, in inputs) (*templates.C
 		}
 		for _, peer := range v.Peers {
 			c.VirtualIP.Peers = append(c.VirtualIP.Peers, peer.String())
+		}
+	}
+	if t := plan.Tenancy; t.Enabled {
+		c.Tenancy = &templates.Tenancy{
+			AuthURL: plan.OpenStack.AuthURL, CACertificate: strings.TrimSpace(plan.OpenStack.CACertificate), Interval: t.Interval.String(),
 		}
 	}
 	return c, nil

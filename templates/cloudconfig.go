@@ -3,6 +3,7 @@ package templates
 import (
 	"fmt"
 	"path"
+	"strings"
 
 	"sigs.k8s.io/yaml"
 )
@@ -36,7 +37,7 @@ func CloudConfig(m Machine) ([]byte, error) {
 	for _, f := range files {
 		config.WriteFiles = append(config.WriteFiles,
 			writeFile{Path: f.Path, Permissions: fmt.Sprintf("%04o", f.Mode.Perm()), Content: f.Content})
-		if path.Dir(f.Path) == "/etc/systemd/system" {
+		if path.Dir(f.Path) == "/etc/systemd/system" && strings.Contains(f.Content, "\n[Install]\n") {
 			units = append(units, path.Base(f.Path))
 		}
 	}

@@ -123,8 +123,10 @@ func pki(t *testing.T) map[string]string {
 		{dir + "apiserver-kubelet-client", ca, "kube-apiserver-kubelet-client", ""},
 		{dir + "controller-manager", ca, "system:kube-controller-manager", ""},
 		{dir + "front-proxy-client", proxy, "front-proxy-client", ""},
+		{dir + "keystone-auth", ca, "keystone-auth", ""},
 		{dir + "kubelet-csr-approver", ca, "kubelet-csr-approver", ""},
 		{dir + "scheduler", ca, "system:kube-scheduler", ""},
+		{dir + "tenant-sync", ca, "tenant-sync", ""},
 	} {
 		files[leaf.path+".crt"], files[leaf.path+".key"] = leaf.by.issue(t, leaf.name, leaf.organization,
 			"10.0.0.10", "10.0.0.20", "127.0.0.1")

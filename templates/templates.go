@@ -4,8 +4,8 @@
 // The path in the tree is the path on the machine. A file that ends in .tmpl is a text/template of the Machine and lands
 // without that suffix; every other file is copied byte for byte. A template in a folder {registry} is one of a
 // RegistryMirror, and lands once for each in a folder of the registry's name. Files under bin and sbin are executable, and
-// those under /etc/kubernetes are root's alone, but for certificates and public keys. Every unit in a tree is enabled and
-// started.
+// those under /etc/kubernetes are root's alone, but for certificates and public keys. Every unit in a tree that is to be
+// installed somewhere ([Install]) is enabled and started.
 package templates
 
 import (
@@ -23,6 +23,7 @@ import (
 //go:embed base os-packages artifacts etcd etcd-proxy api-proxy metadata-filter containerd kubelet kube-proxy
 //go:embed calico-node calico-credential calico-tunnels node-drain
 //go:embed calico-resources kube-apiserver kube-controller-manager kube-scheduler cluster-resources kubelet-csr-approver api-vip
+//go:embed keystone-auth keystone-ca keystone-webhook kube-apiserver-spare tenant-sync
 var systems embed.FS
 
 // Machine is what one machine's user-data is rendered from. The tags let a template that uses an empty value fail.
@@ -111,6 +112,7 @@ type RegistryMirror struct {
 type ControlPlane struct {
 	Etcd              string          `json:",omitempty"` // https://ip:2379,…
 	ServiceCIDR       string          `json:",omitempty"`
+	APIService        string          `json:",omitempty"` // the Service kubernetes' address
 	EncryptionKey     string          `json:",omitempty"` // 32 bytes in base64: Secrets in etcd are encrypted with it
 	NodePrefix        string          `json:",omitempty"` // control planes' hostnames begin with it: dev-control-plane-
 	NodeCIDR          string          `json:",omitempty"` // the machines' network: kubelets' addresses are in it
@@ -119,6 +121,14 @@ type ControlPlane struct {
 	ControlPlaneToken BootstrapToken  `json:",omitempty"`
 	VirtualIP         *VirtualIP      `json:",omitempty"` // nil where a load balancer has the API's address
 	Calico            CalicoResources `json:",omitempty"`
+	Tenancy           *Tenancy        `json:",omitempty"` // nil where OpenStack's tenants are none of Kubernetes'
+}
+
+// Tenancy is OpenStack's tenants as Kubernetes': who they are, from Keystone.
+type Tenancy struct {
+	AuthURL       string `json:",omitempty"` // Keystone's
+	CACertificate string `json:",omitempty"` // PEM: whose certificate Keystone has; empty for one of a public authority
+	Interval      string `json:",omitempty"` // between two looks at OpenStack, as systemd reads it: 1m0s
 }
 
 // BootstrapToken is one that kubelets of a role join with: https://kubernetes.io/docs/reference/access-authn-authz/bootstrap-tokens/
@@ -187,6 +197,12 @@ func (m Machine) systems() []string {
 			"cluster-resources", "kubelet-csr-approver")
 		if m.ControlPlane.VirtualIP != nil {
 			names = append(names, "api-vip")
+		}
+		if t := m.ControlPlane.Tenancy; t != nil {
+			names = append(names, "keystone-auth", "keystone-webhook", "kube-apiserver-spare", "tenant-sync")
+			if t.CACertificate != "" {
+				names = append(names, "keystone-ca")
+			}
 		}
 	}
 	return names

@@ -61,11 +61,12 @@ func controlPlaneMachine() Machine {
 	m := Machine{
 		Hostname:  "dev-control-plane-0",
 		Role:      "control-plane",
-		Artifacts: artifacts("containerd", "runc", "cni-plugins", "calicoctl", "etcd", "kubelet", "kube-proxy", "kubectl", "kube-apiserver", "kube-controller-manager", "kube-scheduler"),
+		Artifacts: artifacts("containerd", "runc", "cni-plugins", "calicoctl", "etcd", "kubelet", "kube-proxy", "kubectl", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "keystone-webhook", "tenant-sync"),
 		Node:      node("10.0.0.20", "cptokn.0123456789abcdef"),
 		ControlPlane: &ControlPlane{
 			Etcd:              "https://10.0.0.10:2379,https://10.0.0.11:2379,https://10.0.0.12:2379",
 			ServiceCIDR:       "10.96.0.0/16",
+			APIService:        "10.96.0.1",
 			EncryptionKey:     "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=",
 			NodePrefix:        "dev-control-plane-",
 			NodeCIDR:          "10.0.0.0/24",
@@ -74,6 +75,10 @@ func controlPlaneMachine() Machine {
 			ControlPlaneToken: BootstrapToken{ID: "cptokn", Secret: "0123456789abcdef"},
 			VirtualIP:         &VirtualIP{Address: "10.0.0.5", RouterID: 51, Priority: 100, Peers: []string{"10.0.0.21"}},
 			Calico:            calicoResources(),
+			Tenancy: &Tenancy{
+				AuthURL: "https://keystone.example.com:5000/v3", CACertificate: "-----BEGIN placeholder-----\nkeystone-ca\n-----END placeholder-----",
+				Interval: "1m0s",
+			},
 		},
 	}
 	m.Node.Labels = "topology.kubernetes.io/region=RegionOne,topology.kubernetes.io/zone=nova"
@@ -84,8 +89,8 @@ func controlPlaneMachine() Machine {
 		"ca.crt", "client-ca.crt", "node-ca.crt", "node-ca.key", "admin.crt", "admin.key", "apiserver.crt", "apiserver.key",
 		"apiserver-etcd-client.crt", "apiserver-etcd-client.key", "apiserver-kubelet-client.crt", "apiserver-kubelet-client.key",
 		"controller-manager.crt", "controller-manager.key", "etcd/ca.crt", "front-proxy-ca.crt", "front-proxy-client.crt",
-		"front-proxy-client.key", "kubelet-csr-approver.crt", "kubelet-csr-approver.key", "sa.key", "sa.pub", "scheduler.crt",
-		"scheduler.key",
+		"front-proxy-client.key", "keystone-auth.crt", "keystone-auth.key", "kubelet-csr-approver.crt", "kubelet-csr-approver.key", "sa.key", "sa.pub",
+		"scheduler.crt", "scheduler.key", "tenant-sync.crt", "tenant-sync.key",
 	} {
 		m.Secrets = append(m.Secrets, placeholder("/etc/kubernetes/pki/"+name))
 	}
@@ -164,6 +169,9 @@ func artifacts(names ...string) []Artifact {
 		if !packed {
 			a.URL = kubernetes + name
 		}
+		if name == "keystone-webhook" || name == "tenant-sync" {
+			a.URL = "http://192.0.2.1/kubernetes-openstack/0.1.0/" + name
+		}
 		a.Name = name
 		a.SHA256 = fmt.Sprintf("%x", sha256.Sum256([]byte(name)))
 		if a.Directory == "" {
@@ -216,7 +224,7 @@ func TestCloudConfigKeysAndFiles(t *testing.T) {
 				modes[f.Path] = f.Permissions
 				require.NotContains(t, f.Path, ".tmpl")
 				require.NotContains(t, f.Content, "<no value>")
-				require.Truef(t, strings.HasSuffix(f.Content, "\n"), "%s does not end in a newline", f.Path)
+				require.Truef(t, f.Content == "" || strings.HasSuffix(f.Content, "\n"), "%s does not end in a newline", f.Path)
 			}
 			require.Equal(t, "0755", modes["/usr/local/sbin/first-boot"])
 			require.Equal(t, "0644", modes["/etc/sysctl.d/90-kubernetes.conf"])
