@@ -77,7 +77,9 @@ func testOutages(t *testing.T, e *engine, api *api, openstack cloud, keeper *kee
 
 		load := box.startLoad(service)
 		time.Sleep(3 * time.Second)
-		e.configure(t, func(text string) string { return patched(t, "replaced.yaml")(patched(t, "abac.yaml")(patched(t, "e2e.yaml")(text))) })
+		e.configure(t, func(text string) string {
+			return patched(t, "replaced.yaml")(patched(t, "abac.yaml")(patched(t, "e2e.yaml")(text)))
+		})
 		begin := time.Now()
 		e.must("up", "--yes", "--skip-preview", "--replace", e.urn("openstack:compute/instance:Instance", "e2e-etcd-1"))
 		t.Logf("replaced after %.0f s", time.Since(begin).Seconds())
