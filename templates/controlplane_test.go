@@ -206,8 +206,8 @@ func controlPlane(t *testing.T) map[string]string {
 	return files
 }
 
-// startControlPlane is the beginning of a script that runs in controlPlane's files.
-const startControlPlane = `
+// prepareControlPlane is the beginning of a script that runs in controlPlane's files.
+const prepareControlPlane = `
 set -eu
 ip link set lo up
 for address in 10.0.0.10 10.0.0.20; do ip address add $address/24 dev lo; done
@@ -228,10 +228,14 @@ eventually() {
 		sleep 1
 	done
 }
+eventually 60 etcd-auth
+`
+
+// startControlPlane is prepareControlPlane, and then all else.
+const startControlPlane = prepareControlPlane + `
 start kube-apiserver
 start kube-controller-manager
 start kube-scheduler
-eventually 60 etcd-auth
 eventually 60 check-kube-apiserver
 run-cluster-resources
 `
@@ -289,6 +293,10 @@ func TestControlPlaneRuns(t *testing.T) {
 		may system:node:dev-worker-0 list endpointslices.discovery.k8s.io '' system:nodes
 		may kubelet-csr-approver update certificatesigningrequests approval
 		may kubelet-csr-approver list secrets
+		may tenant-sync create namespaces
+		may tenant-sync list pods
+		may tenant-sync bind clusterroles.rbac.authorization.k8s.io/kubernetes-openstack:tenant-edit
+		may tenant-sync bind clusterroles.rbac.authorization.k8s.io/cluster-admin
 
 		kubectl run privileged --image=pause --dry-run=server \
 			--overrides='{"spec": {"containers": [{"name": "pause", "image": "pause", "securityContext": {"privileged": true}}]}}' || true
@@ -338,6 +346,8 @@ the same again
 		"kube-apiserver-kubelet-client create nodes proxy: yes\n", "kube-apiserver-kubelet-client list secrets: no\n",
 		"system:node:dev-worker-0 list endpointslices.discovery.k8s.io  system:nodes: yes\n",
 		"kubelet-csr-approver update certificatesigningrequests approval: yes\n", "kubelet-csr-approver list secrets: no\n",
+		"tenant-sync create namespaces: yes\n", "tenant-sync list pods: no\n",
+		"tenant-edit: yes\n", "cluster-admin: no\n",
 		`violates PodSecurity "baseline:latest"`, "Use of external IPs is denied by admission control",
 		"Calico gets permission denied, 10.244.0.0/16\n", "the API server gets k8s:enc:secretbox:v1:key1:, permission denied\n",
 	} {

@@ -1,0 +1,210 @@
+package templates
+
+import (
+	"regexp"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"kubernetes-openstack/tests/guest"
+)
+
+// systemd, as far as it is asked here: of a unit that is running, ExecStart and ExecStartPost.
+const fakeSystemctl = `#!/bin/sh
+# systemctl start|stop|restart UNIT: it has started when ExecStartPost has ended, and failed if it ends before
+set -eu
+[ "$1" != daemon-reload ] || exit 0
+unit=/etc/systemd/system/$2.service pid=/run/$2.pid
+[ -e "$unit" ] || unit=/run/systemd/system/$2.service
+echo "$1 $2" >>/log/systemctl
+setting() { sed -e :a -e '/\\$/N; s/\\\n//; ta' "$unit" | sed -n "s/^$1=//p" | tail -n 1; }
+case $1 in stop | restart)
+	kill "$(cat "$pid")" 2>/dev/null || true
+	while kill -0 "$(cat "$pid")" 2>/dev/null; do sleep 0.1; done
+esac
+case $1 in start | restart)
+	setsid $(setting ExecStart) >>"/log/$2" 2>&1 &
+	echo $! >"$pid"
+	eval "$(setting ExecStartPost)" &
+	post=$!
+	while kill -0 $post 2>/dev/null; do
+		kill -0 "$(cat "$pid")" 2>/dev/null || { kill $post; exit 1; }
+		sleep 0.1
+	done
+esac
+`
+
+// load asks for the namespace default for as long as it runs: by a new connection each time, and on one that is kept. What a
+// client does by itself, it does, too: on a kept connection that the server has ended, or where it says when to try again.
+const load = `
+import http.client, signal, ssl, sys, threading, time
+pki = "/etc/kubernetes/pki/"
+context = ssl.create_default_context(cafile=pki + "ca.crt")
+context.load_cert_chain(pki + "admin.crt", pki + "admin.key")
+context.check_hostname = False # 10.0.0.5 is in no certificate here
+ended = threading.Event()
+def connect():
+	return http.client.HTTPSConnection("10.0.0.5", 6443, timeout=20, context=context)
+def ask(connection):
+	connection.request("GET", "/api/v1/namespaces/default")
+	answer = connection.getresponse()
+	answer.read()
+	return answer
+def new(counts):
+	connection = connect()
+	try:
+		answer = ask(connection)
+		assert answer.status == 200, answer.status
+	finally:
+		connection.close()
+kept = connect()
+def keep(counts):
+	global kept
+	try:
+		answer = ask(kept)
+	except (http.client.RemoteDisconnected, ConnectionError, ssl.SSLEOFError):
+		answer = None
+	if answer is None or answer.status in (429, 503) and answer.getheader("Retry-After"):
+		counts["again"] += 1
+		kept.close()
+		kept = connect()
+		answer = ask(kept)
+	assert answer.status == 200, answer.status
+def run(name, what):
+	counts = {"answered": 0, "failed": 0, "again": 0}
+	while not ended.is_set():
+		try:
+			what(counts)
+			counts["answered"] += 1
+		except Exception as e:
+			counts["failed"] += 1
+			print(name, "failed:", repr(e), flush=True)
+			kept.close()
+		time.sleep(0.05)
+	print(name, counts, flush=True)
+threads = [threading.Thread(target=run, args=arguments) for arguments in (("new", new), ("kept", keep))]
+signal.signal(signal.SIGTERM, lambda *_: ended.set())
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+`
+
+// keystoneWebhook knows one token.
+const keystoneWebhook = `
+import http.server, json, ssl
+class Handler(http.server.BaseHTTPRequestHandler):
+	def do_POST(self):
+		review = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+		good = self.path.startswith("/webhook") and review["apiVersion"] == "authentication.k8s.io/v1beta1" and review["spec"]["token"] == "alice"
+		review["status"] = {"authenticated": good}
+		if good:
+			review["status"]["user"] = {"username": "keystone:a11ce", "groups": ["keystone:e4d:a11ce:member"]}
+		self.send_response(200)
+		self.send_header("Content-Type", "application/json")
+		self.end_headers()
+		self.wfile.write(json.dumps(review).encode())
+server = http.server.HTTPServer(("127.0.0.1", 8444), Handler)
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+context.load_cert_chain("/etc/kubernetes/pki/keystone-auth.crt", "/etc/kubernetes/pki/keystone-auth.key")
+server.socket = context.wrap_socket(server.socket, server_side=True)
+server.serve_forever()
+`
+
+// TestReloadKubeAPIServer: who has access by ABAC has it when kube-apiserver was reloaded, and nobody who asks it meanwhile is
+// refused: neither another machine at the virtual address, nor keepalived, nor a pod of this machine at the Service's address.
+func TestReloadKubeAPIServer(t *testing.T) {
+	t.Parallel()
+	files := controlPlane(t)
+	files["/usr/local/sbin/systemctl"] = fakeSystemctl
+	files["/load.py"] = load
+	files["/keystone-webhook.py"] = keystoneWebhook
+	out, err := guest.Run(t, files, "unshare", "--net", "sh", "-c", prepareControlPlane+`
+		mkdir -p /run/systemd/system
+		ip netns add client
+		ip link add eth0 type veth peer eth0 netns client
+		ip address add 10.0.0.5/32 dev eth0; ip address add 10.1.0.1/24 dev eth0; ip link set eth0 up
+		ip -n client address add 10.1.0.9/24 dev eth0; ip -n client link set eth0 up
+		ip -n client route add default via 10.1.0.1
+		ip route add 10.96.0.0/16 dev lo
+
+		python3 /keystone-webhook.py >/log/keystone-webhook 2>&1 &
+		systemctl start kube-apiserver
+		run-cluster-resources >/dev/null
+		alice() {
+			curl --silent --output /dev/null --write-out '%{http_code}' --cacert /etc/kubernetes/pki/ca.crt \
+				--oauth2-bearer "${1-alice}" https://10.0.0.20:6443/api/v1/namespaces/default/configmaps
+		}
+		allow='{"apiVersion": "abac.authorization.kubernetes.io/v1beta1", "kind": "Policy", "spec": {"group": "keystone:e4d:a11ce:member", "namespace": "default", "resource": "configmaps"}}'
+		policy=/etc/kubernetes/abac/policy.jsonl
+		echo "alice: $(alice), mallory: $(alice mallory)"
+		echo "$allow" >$policy
+		echo "alice: $(alice) before it is read"
+
+		ip netns exec client python3 /load.py >/log/load 2>&1 &
+		client=$!
+		while :; do check-kube-apiserver 10.0.0.20:6443 || echo not ready; sleep 0.5; done >/log/keepalived 2>&1 &
+		keepalived=$!
+		# by the Service's address there is only the spare, as there is no kube-proxy
+		while :; do curl --silent --max-time 5 --cacert /etc/kubernetes/pki/ca.crt --connect-to ::10.96.0.1:443 https://10.0.0.20/readyz || true; echo; sleep 0.5; done >/log/pod 2>&1 &
+		pod=$!
+		sleep 3
+		first=$(cat /run/kube-apiserver.pid)
+		reload-kube-apiserver
+		sleep 3
+		kill $client $keepalived $pod || { tail -n 5 /log/load /log/keepalived /log/pod; exit 1; }
+		wait $client
+		echo "alice: $(alice) after a reload"
+		[ "$(cat /run/kube-apiserver.pid)" != "$first" ] && echo another kube-apiserver
+		sort /log/load
+		echo "keepalived: $(sort -u /log/keepalived)"
+		echo "pod: $(grep -c ok /log/pod | sed 's/^[1-9].*/ok/')"
+		echo "endpoint: $(kubectl get endpoints kubernetes --output=jsonpath='{.subsets[*].addresses[*].ip}:{.subsets[*].ports[*].port}' 2>/dev/null)"
+		echo "rules: $(nft list table ip kube-apiserver-spare | grep dnat)"
+		curl --silent https://127.0.0.1:6444 || echo 'no spare'
+		ls /var/log/kubernetes/audit
+
+		echo '{"apiVersion": "nonsense"}' >$policy
+		begun=$(cat /run/kube-apiserver.pid)
+		reload-kube-apiserver && echo 'reloaded nonsense'
+		[ "$(cat /run/kube-apiserver.pid)" = "$begun" ] && echo "alice: $(alice) with a policy that cannot be read"
+
+		# a run that was killed while the spare answered
+		: >$policy
+		systemctl start kube-apiserver-spare
+		nft --file /etc/kubernetes/kube-apiserver-spare.nft
+		reload-kube-apiserver
+		echo "alice: $(alice) after it was taken away"
+		cat /log/systemctl
+	`)
+	t.Log(out)
+	require.NoError(t, err)
+	counts := regexp.MustCompile(`'answered': \d{2,}, 'failed': 0, 'again': \d}`)
+	require.Equal(t, `alice: 403, mallory: 401
+alice: 403 before it is read
+alice: 200 after a reload
+another kube-apiserver
+kept {all}
+new {all}
+keepalived: 
+pod: ok
+endpoint: 10.0.0.20:6443
+rules: 
+no spare
+audit.log
+spare.log
+kube-apiserver stays as it was, as another does not start: journalctl --unit=kube-apiserver-spare
+alice: 200 with a policy that cannot be read
+alice: 403 after it was taken away
+start kube-apiserver
+start kube-apiserver-spare
+restart kube-apiserver
+stop kube-apiserver-spare
+stop kube-apiserver-spare
+start kube-apiserver-spare
+stop kube-apiserver-spare
+start kube-apiserver-spare
+stop kube-apiserver-spare
+start kube-apiserver-spare
+restart kube-apiserver
+stop kube-apiserver-spare
+`, counts.ReplaceAllString(out, "all}"))
+}
