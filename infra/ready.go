@@ -10,6 +10,8 @@ import (
 
 	"kubernetes-openstack/bootstrap"
 	"kubernetes-openstack/cluster"
+	"kubernetes-openstack/tenancy"
+	"kubernetes-openstack/tenants"
 )
 
 // Watcher watches machines become a cluster; *bootstrap.Cloud is the real one. A preview calls none of it.
@@ -20,6 +22,8 @@ type Watcher interface {
 	Machine(ctx context.Context, m bootstrap.Machine, log func(line string) error) error
 	// Cluster waits until its API and its nodes are.
 	Cluster(ctx context.Context, c bootstrap.Cluster, log func(line string) error) error
+	// Tenants makes the cluster's be OpenStack's. The cloud is as machines reach it.
+	Tenants(ctx context.Context, kubeconfig string, cloud tenants.Cloud, settings tenancy.Settings, log func(line string) error) error
 }
 
 // logger prints lines under r, notices as warnings, and keeps all but those that the next one outdates. Its error says that
@@ -75,11 +79,12 @@ type Cluster struct {
 	pulumi.ResourceState
 	// Kubeconfig is the administrators', a secret; in an `up` it is known once all works.
 	Kubeconfig pulumi.StringOutput
+	watcher    Watcher
 }
 
 // newCluster declares it.
 func (in *Infra) newCluster(ctx *pulumi.Context, plan cluster.Plan, watcher Watcher) (*Cluster, error) {
-	c := &Cluster{Kubeconfig: in.Kubeconfig(plan)}
+	c := &Cluster{Kubeconfig: in.Kubeconfig(plan), watcher: watcher}
 	if _, err := component(ctx, "Cluster", plan.Name, c); err != nil {
 		return nil, err
 	}

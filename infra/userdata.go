@@ -163,9 +163,26 @@ func texts[T fmt.Stringer](list []T) []string {
 	return out
 }
 
-// pemSize in bytes is that of our largest PEM of a kind: an API server's certificate, and any P-256 key. At preview none
-// exists yet.
-var pemSize = map[cluster.Part]int{cluster.PartCertificate: 1000, cluster.PartPrivateKey: 250, cluster.PartPublicKey: 200}
+// pemSize in bytes is at least that of a part of the plan's in PEM: a certificate grows with its names, a P-256 key does not
+// grow. At preview none exists yet.
+func pemSize(plan cluster.Plan, of string, part cluster.Part) int {
+	switch part {
+	case cluster.PartPrivateKey:
+		return 250
+	case cluster.PartPublicKey:
+		return 200
+	}
+	names := 22 // an authority's common name
+	for _, c := range plan.Certificates {
+		if c.Name == of {
+			names = len(c.CommonName) + len(c.Organization) + len(strings.Join(c.DNSNames, "  ")) + 6*len(c.Addresses)
+			if c.FloatingIP {
+				names += 6
+			}
+		}
+	}
+	return 650 + 2*names
+}
 
 // CheckUserData renders each machine's user-data with stand-ins for what is not known before `pulumi up`, so that one
 // that is too large for Nova fails at preview.
@@ -186,7 +203,11 @@ func CheckUserData(plan cluster.Plan) error {
 			workerToken: derived(), controlPlaneToken: derived(), encryptionKey: derived(),
 		}
 		for _, f := range m.PKI {
-			in.files = append(in.files, base64.StdEncoding.EncodeToString(bytes(len(f.Of)*pemSize[f.Part]*3/4)))
+			size := 0
+			for _, of := range f.Of {
+				size += pemSize(plan, of, f.Part)
+			}
+			in.files = append(in.files, base64.StdEncoding.EncodeToString(bytes(size*3/4)))
 		}
 		if _, err := render(plan, m, in); err != nil {
 			errs = append(errs, err)

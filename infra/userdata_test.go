@@ -62,6 +62,7 @@ func TestNode(t *testing.T) {
 	assert.Equal(t, &templates.ControlPlane{
 		Etcd:              "https://10.0.0.16:2379",
 		ServiceCIDR:       "10.96.0.0/16",
+		APIService:        "10.96.0.1",
 		EncryptionKey:     "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAP8=",
 		NodePrefix:        "test-control-plane-",
 		NodeCIDR:          "10.0.0.0/24",
@@ -75,6 +76,14 @@ func TestNode(t *testing.T) {
 	got, err = controlPlane(plan, m, inputs{workerToken: digits, controlPlaneToken: digits, encryptionKey: digits})
 	assert.NoError(t, err)
 	assert.Nil(t, got.VirtualIP)
+
+	plan.OpenStack = cluster.OpenStack{AuthURL: "https://keystone.example.com:5000/v3", CACertificate: "PEM\n"}
+	plan.Tenancy = cluster.Tenancy{Enabled: true, Interval: 90 * time.Second}
+	got, err = controlPlane(plan, m, inputs{workerToken: digits, controlPlaneToken: digits, encryptionKey: digits})
+	assert.NoError(t, err)
+	assert.Equal(t, &templates.Tenancy{
+		AuthURL: "https://keystone.example.com:5000/v3", CACertificate: "PEM", Interval: "1m30s",
+	}, got.Tenancy, "and nothing that changes more often: it would replace machines")
 }
 
 // Too much for Nova is said at preview, when no certificate exists yet, and for each machine.
@@ -85,7 +94,7 @@ func TestCheckUserData(t *testing.T) {
 		Etcd:    cluster.Etcd{Version: "3.6.14", Group: cluster.Group{Count: 1, Addresses: netip.MustParsePrefix("10.0.0.16/28")}},
 	})
 	assert.NoError(t, CheckUserData(plan))
-	for i := range 60 {
+	for i := range 100 {
 		plan.Machines[0].PKI = append(plan.Machines[0].PKI, cluster.PKIFile{
 			Path: fmt.Sprintf("/etc/etcd/pki/%d.crt", i), Of: []string{cluster.EtcdCA}, Part: cluster.PartCertificate,
 		})
@@ -95,9 +104,10 @@ func TestCheckUserData(t *testing.T) {
 	assert.ErrorContains(t, err, "49151 are allowed")
 }
 
-// The stand-ins are no smaller than what they stand for, in a cluster with the longest names.
+// The stand-ins are no smaller than what they stand for, in a cluster with the longest names, and not much larger.
 func TestPEMSize(t *testing.T) {
 	plan := cluster.NewPlan(cluster.Config{
+		Tenancy:      cluster.Tenancy{Enabled: true},
 		Name:         strings.Repeat("x", 47), // and -control-plane-0
 		Network:      cluster.Network{CIDR: netip.MustParsePrefix("10.0.0.0/24"), ServiceCIDR: netip.MustParsePrefix("10.96.0.0/16")},
 		API:          cluster.API{Address: netip.MustParseAddr("10.0.0.10"), FloatingIP: true},
@@ -111,8 +121,8 @@ func TestPEMSize(t *testing.T) {
 	public, err := x509.MarshalPKIXPublicKey(key.Public())
 	require.NoError(t, err)
 	size := func(kind string, der []byte) int { return len(pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der})) }
-	assert.LessOrEqual(t, size("EC PRIVATE KEY", private), pemSize[cluster.PartPrivateKey])
-	assert.LessOrEqual(t, size("PUBLIC KEY", public), pemSize[cluster.PartPublicKey])
+	assert.LessOrEqual(t, size("EC PRIVATE KEY", private), pemSize(plan, cluster.AdminCertificate, cluster.PartPrivateKey))
+	assert.LessOrEqual(t, size("PUBLIC KEY", public), pemSize(plan, cluster.ServiceAccountKey, cluster.PartPublicKey))
 	for _, c := range plan.Certificates {
 		leaf := &x509.Certificate{
 			SerialNumber: new(big.Int).Lsh(big.NewInt(1), 158),
@@ -121,12 +131,27 @@ func TestPEMSize(t *testing.T) {
 			KeyUsage:    x509.KeyUsageDigitalSignature | x509.KeyUsageKeyEncipherment,
 			ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
 		}
-		for _, address := range append(c.Addresses, netip.MustParseAddr("203.0.113.10")) {
+		addresses := c.Addresses
+		if c.FloatingIP {
+			addresses = append(addresses, netip.MustParseAddr("203.0.113.10"))
+		}
+		for _, address := range addresses {
 			leaf.IPAddresses = append(leaf.IPAddresses, address.AsSlice())
 		}
 		authority := &x509.Certificate{Subject: pkix.Name{CommonName: "kubernetes-front-proxy"}, SubjectKeyId: make([]byte, 20)}
 		der, err := x509.CreateCertificate(rand.Reader, leaf, authority, key.Public(), key)
 		require.NoError(t, err)
-		assert.LessOrEqual(t, size("CERTIFICATE", der), pemSize[cluster.PartCertificate], c.Name)
+		assert.LessOrEqual(t, size("CERTIFICATE", der), pemSize(plan, c.Name, cluster.PartCertificate), c.Name)
+		assert.Greater(t, size("CERTIFICATE", der), pemSize(plan, c.Name, cluster.PartCertificate)*4/5, c.Name)
+	}
+	for _, a := range plan.Authorities {
+		self := &x509.Certificate{
+			SerialNumber: new(big.Int).Lsh(big.NewInt(1), 158), Subject: pkix.Name{CommonName: a.CommonName}, NotAfter: time.Now(),
+			IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign | x509.KeyUsageDigitalSignature,
+			SubjectKeyId: make([]byte, 20), AuthorityKeyId: make([]byte, 20),
+		}
+		der, err := x509.CreateCertificate(rand.Reader, self, self, key.Public(), key)
+		require.NoError(t, err)
+		assert.LessOrEqual(t, size("CERTIFICATE", der), pemSize(plan, a.Name, cluster.PartCertificate), a.Name)
 	}
 }

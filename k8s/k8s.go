@@ -62,7 +62,21 @@ func New(ctx *pulumi.Context, plan cluster.Plan, c *infra.Cluster, credential *i
 	if err != nil {
 		return err
 	}
-	_, err = d.deploy("StorageClasses", storageClasses(plan), snapshots, driver)
+	if _, err = d.deploy("StorageClasses", storageClasses(plan), snapshots, driver); err != nil {
+		return err
+	}
+	if !plan.Tenancy.Enabled {
+		return nil
+	}
+	objects, err := tenantSync(plan)
+	if err != nil {
+		return err
+	}
+	config, err = d.declare("TenantSync", objects)
+	if err != nil {
+		return err
+	}
+	_, err = infra.NewTenants(ctx, plan, c, config)
 	return err
 }
 

@@ -14,6 +14,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"kubernetes-openstack/bootstrap"
+	"kubernetes-openstack/tenancy"
+	"kubernetes-openstack/tenants"
 )
 
 // watcher is machines that are ready as soon as they exist, but for those that are said to be broken.
@@ -61,6 +63,14 @@ func (w *watcher) Cluster(_ context.Context, c bootstrap.Cluster, log func(strin
 	w.called("cluster")
 	w.cluster = c
 	return log("all nodes are Ready")
+}
+
+func (w *watcher) Tenants(_ context.Context, kubeconfig string, cloud tenants.Cloud, settings tenancy.Settings, log func(string) error) error {
+	w.called("tenants")
+	if kubeconfig != w.cluster.Kubeconfig || cloud.Password == "" || !settings.PodCIDR.IsValid() {
+		return fmt.Errorf("asked for %+v", settings)
+	}
+	return log("+ namespace shop")
 }
 
 func (r *recorder) instances() []string {

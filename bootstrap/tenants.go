@@ -1,0 +1,51 @@
+package bootstrap
+
+import (
+	"cmp"
+	"context"
+	"os"
+
+	"github.com/gophercloud/utils/v2/openstack/clientconfig"
+	"k8s.io/client-go/tools/clientcmd"
+
+	"kubernetes-openstack/tenancy"
+	"kubernetes-openstack/tenants"
+)
+
+// Tenants makes the cluster's tenants be OpenStack's. It reaches OpenStack by the way that this host has, as the cloud's reader.
+func (c *Cloud) Tenants(ctx context.Context, kubeconfig string, cloud tenants.Cloud, settings tenancy.Settings, log func(line string) error) error {
+	kube, err := clientcmd.RESTConfigFromKubeConfig([]byte(kubeconfig))
+	if err != nil {
+		return err
+	}
+	if cloud, err = fromHere(cloud); err != nil {
+		return err
+	}
+	_, err = tenants.Sync(ctx, kube, cloud, settings, log) // the policy is for control planes, which make it themselves
+	return err
+}
+
+// fromHere is the cloud as OS_CLOUD or OS_* say how to reach it.
+func fromHere(cloud tenants.Cloud) (tenants.Cloud, error) {
+	options, err := clientconfig.AuthOptions(nil)
+	if err != nil {
+		return cloud, err
+	}
+	named := &clientconfig.Cloud{}
+	if os.Getenv("OS_CLOUD") != "" {
+		if named, err = clientconfig.GetCloudFromYAML(nil); err != nil {
+			return cloud, err
+		}
+	}
+	cloud.AuthURL, cloud.CA = options.IdentityEndpoint, ""
+	if file := cmp.Or(named.CACertFile, os.Getenv("OS_CACERT")); file != "" {
+		ca, err := os.ReadFile(file)
+		if err != nil {
+			return cloud, err
+		}
+		cloud.CA = string(ca)
+	}
+	cloud.Region = cmp.Or(named.RegionName, os.Getenv("OS_REGION_NAME"), cloud.Region)
+	cloud.Interface = string(clientconfig.GetEndpointType(cmp.Or(named.EndpointType, os.Getenv("OS_INTERFACE"))))
+	return cloud, nil
+}

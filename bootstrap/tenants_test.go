@@ -1,0 +1,53 @@
+package bootstrap
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"kubernetes-openstack/tenants"
+)
+
+// As whom is the stack's affair, by which way is this host's: machines may have another one.
+func TestFromHere(t *testing.T) {
+	dir := t.TempDir()
+	t.Chdir(dir)
+	file := filepath.Join(dir, "ca.pem")
+	require.NoError(t, os.WriteFile(file, []byte("PEM"), 0o600))
+	require.NoError(t, os.WriteFile("clouds.yaml", []byte(`clouds:
+  here:
+    auth: {auth_url: "https://public:5000", username: operator, password: theirs, project_name: k}
+    region_name: east
+    interface: admin
+    cacert: `+file+"\n"), 0o600))
+	for _, name := range []string{"CLOUD", "AUTH_URL", "CACERT", "REGION_NAME", "INTERFACE", "CLIENT_CONFIG_FILE"} {
+		t.Setenv("OS_"+name, "")
+	}
+	machines := tenants.Cloud{
+		AuthURL: "http://internal:5000/v3", CA: "the machines'", Region: "west", Interface: "internal",
+		Username: "reader", UserDomain: "Default", Password: "a password",
+	}
+	want := tenants.Cloud{Username: "reader", UserDomain: "Default", Password: "a password"}
+
+	_, err := fromHere(machines)
+	assert.ErrorContains(t, err, "auth_url")
+
+	t.Setenv("OS_AUTH_URL", "https://keystone:5000/v3")
+	got, err := fromHere(machines)
+	require.NoError(t, err)
+	want.AuthURL, want.Region, want.Interface = "https://keystone:5000/v3", "west", "public"
+	assert.Equal(t, want, got)
+
+	t.Setenv("OS_CLOUD", "here")
+	got, err = fromHere(machines)
+	require.NoError(t, err)
+	want.AuthURL, want.CA, want.Region, want.Interface = "https://public:5000", "PEM", "east", "admin"
+	assert.Equal(t, want, got)
+
+	require.NoError(t, os.Remove(file))
+	_, err = fromHere(machines)
+	assert.ErrorContains(t, err, file)
+}

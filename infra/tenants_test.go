@@ -1,0 +1,68 @@
+package infra
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	"github.com/pulumi/pulumi/sdk/v3/go/common/resource"
+	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"kubernetes-openstack/cluster"
+	"kubernetes-openstack/tenancy"
+	"kubernetes-openstack/tenants"
+)
+
+// syncer is a Watcher of tenants alone, and resources that exist as soon as they are declared.
+type syncer struct {
+	Watcher
+	calls []string
+	err   error
+}
+
+func (s *syncer) Tenants(_ context.Context, kubeconfig string, cloud tenants.Cloud, _ tenancy.Settings, log func(string) error) error {
+	s.calls = append(s.calls, "tenants of "+kubeconfig+" from "+cloud.AuthURL)
+	return errors.Join(s.err, log("+ namespace shop"))
+}
+
+func (s *syncer) NewResource(r pulumi.MockResourceArgs) (string, resource.PropertyMap, error) {
+	s.calls = append(s.calls, r.Name)
+	return r.Name, r.Inputs, nil
+}
+
+func (*syncer) Call(pulumi.MockCallArgs) (resource.PropertyMap, error) { return nil, nil }
+
+func TestTenants(t *testing.T) {
+	plan := cluster.Plan{Config: cluster.Config{
+		Name: "test", BootstrapTimeout: 1e9, OpenStack: cluster.OpenStack{AuthURL: "https://keystone.example.com:5000/v3"},
+	}}
+	run := func(s *syncer, options ...pulumi.RunOption) error {
+		return pulumi.RunErr(func(ctx *pulumi.Context) error {
+			c := &Cluster{Kubeconfig: pulumi.ToSecret(pulumi.String("kubeconfig")).(pulumi.StringOutput), watcher: s}
+			if _, err := component(ctx, "Cluster", "test", c); err != nil {
+				return err
+			}
+			config := &pulumi.CustomResourceState{}
+			if err := ctx.RegisterResource("kubernetes:core/v1:Secret", "config", pulumi.Map{}, config); err != nil {
+				return err
+			}
+			_, err := NewTenants(ctx, plan, c, config)
+			return err
+		}, append(options, pulumi.WithMocks("kubernetes-openstack", "test", s))...)
+	}
+
+	s := &syncer{}
+	require.NoError(t, run(s))
+	require.NotEmpty(t, s.calls)
+	assert.Equal(t, "tenants of kubeconfig from https://keystone.example.com:5000/v3", s.calls[len(s.calls)-1], "after what it needs")
+	assert.Len(t, s.calls, 4)
+
+	s = &syncer{err: errors.New("the reader has no role on the system")}
+	assert.ErrorContains(t, run(s), "tenant-sync is not ready")
+
+	s = &syncer{}
+	require.NoError(t, run(s, func(info *pulumi.RunInfo) { info.DryRun = true }))
+	assert.Len(t, s.calls, 3, "a preview asks nobody")
+}
