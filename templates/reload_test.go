@@ -34,19 +34,20 @@ case $1 in start | restart)
 esac
 `
 
-// load asks for the namespace default for as long as it runs: by a new connection each time, and on one that is kept. What a
-// client does by itself, it does, too: on a kept connection that the server has ended, or where it says when to try again.
+// load asks for namespaces for as long as it runs, as one who may by RBAC: by a new connection each time, and on one that is
+// kept. What a client does by itself, it does, too: on a kept connection that the server has ended, or where it says when to try
+// again.
 const load = `
 import http.client, signal, ssl, sys, threading, time
 pki = "/etc/kubernetes/pki/"
 context = ssl.create_default_context(cafile=pki + "ca.crt")
-context.load_cert_chain(pki + "admin.crt", pki + "admin.key")
+context.load_cert_chain(pki + "tenant-sync.crt", pki + "tenant-sync.key")
 context.check_hostname = False # 10.0.0.5 is in no certificate here
 ended = threading.Event()
 def connect():
 	return http.client.HTTPSConnection("10.0.0.5", 6443, timeout=20, context=context)
 def ask(connection):
-	connection.request("GET", "/api/v1/namespaces/default")
+	connection.request("GET", "/api/v1/namespaces")
 	answer = connection.getresponse()
 	answer.read()
 	return answer
@@ -161,6 +162,7 @@ func TestReloadKubeAPIServer(t *testing.T) {
 		echo "rules: $(nft list table ip kube-apiserver-spare | grep dnat)"
 		curl --silent https://127.0.0.1:6444 || echo 'no spare'
 		ls /var/log/kubernetes/audit
+		systemd-analyze verify --man=no /run/systemd/system/kube-apiserver-spare.service && echo 'a unit'
 
 		echo '{"apiVersion": "nonsense"}' >$policy
 		begun=$(cat /run/kube-apiserver.pid)
@@ -191,6 +193,7 @@ rules:
 no spare
 audit.log
 spare.log
+a unit
 kube-apiserver stays as it was, as another does not start: journalctl --unit=kube-apiserver-spare
 alice: 200 with a policy that cannot be read
 alice: 403 after it was taken away
