@@ -180,7 +180,7 @@ type OpenStack struct {
 	AuthURL string `mapstructure:"authURL"`
 	// Interface of the cloud's other services that the machines reach: public, internal or admin.
 	Interface string `mapstructure:"interface"`
-	// CACertificate, in PEM form, is whom to trust besides the public authorities.
+	// CACertificate, in PEM form, is whom to trust instead of the public authorities.
 	CACertificate string `mapstructure:"caCertificate"`
 	// Credential is the last part of the application credential's name: another one makes another credential, and ends the
 	// one before.

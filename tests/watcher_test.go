@@ -95,7 +95,7 @@ func TestUpWaits(t *testing.T) {
 		"machine dev-etcd-0", "machine dev-etcd-1", "machine dev-etcd-2", "machine dev-control-plane-0",
 		"machine dev-control-plane-1", "machine dev-worker-0", "machine dev-worker-1",
 	}, w.calls[1:8])
-	assert.Equal(t, []string{"cluster"}, w.calls[8:])
+	assert.Equal(t, []string{"cluster", "tenants"}, w.calls[8:], "tenants are of a cluster that is ready")
 	assert.Equal(t, map[string]string{
 		"dev-control-plane-0": "Instance/dev-control-plane-0", "dev-control-plane-1": "Instance/dev-control-plane-1",
 		"dev-worker-0": "Instance/dev-worker-0", "dev-worker-1": "Instance/dev-worker-1",
