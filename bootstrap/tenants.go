@@ -4,8 +4,10 @@ import (
 	"cmp"
 	"context"
 	"os"
+	"time"
 
 	"github.com/gophercloud/utils/v2/openstack/clientconfig"
+	utilwait "k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/tools/clientcmd"
 
 	"kubernetes-openstack/tenancy"
@@ -21,9 +23,29 @@ func (c *Cloud) Tenants(ctx context.Context, kubeconfig string, cloud tenants.Cl
 	if cloud, err = fromHere(cloud); err != nil {
 		return err
 	}
-	_, err = tenants.Sync(ctx, kube, cloud, settings, log) // the policy is for control planes, which make it themselves
-	return err
+	return again(ctx, log, func() error {
+		_, err := tenants.Sync(ctx, kube, cloud, settings, log) // the policy is for control planes, which make it themselves
+		return err
+	})
 }
+
+// again does what failed twice more: the API's address may just have moved to another control plane, as they are young.
+func again(ctx context.Context, log func(line string) error, do func() error) error {
+	var failed error
+	ended := utilwait.ExponentialBackoffWithContext(ctx, utilwait.Backoff{Steps: 3, Duration: pause}, func(context.Context) (bool, error) {
+		if failed != nil {
+			if err := log("once more, after " + failed.Error()); err != nil {
+				return false, err
+			}
+		}
+		failed = do()
+		return failed == nil, nil
+	})
+	return cmp.Or(failed, ended)
+}
+
+// pause is how long again waits.
+var pause = 10 * time.Second
 
 // fromHere is the cloud as OS_CLOUD or OS_* say how to reach it.
 func fromHere(cloud tenants.Cloud) (tenants.Cloud, error) {

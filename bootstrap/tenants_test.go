@@ -1,6 +1,7 @@
 package bootstrap
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
@@ -50,4 +51,28 @@ func TestFromHere(t *testing.T) {
 	require.NoError(t, os.Remove(file))
 	_, err = fromHere(machines)
 	assert.ErrorContains(t, err, file)
+}
+
+func TestAgain(t *testing.T) {
+	pause = 0
+	var lines []string
+	log := func(line string) error { lines = append(lines, line); return nil }
+	fails := func(times int) (do func() error, done *int) {
+		done = new(int)
+		return func() error {
+			if *done++; *done <= times {
+				return errors.New("unexpected EOF")
+			}
+			return nil
+		}, done
+	}
+
+	do, done := fails(2)
+	assert.NoError(t, again(t.Context(), log, do))
+	assert.Equal(t, 3, *done)
+	assert.Equal(t, []string{"once more, after unexpected EOF", "once more, after unexpected EOF"}, lines)
+
+	do, done = fails(3)
+	assert.EqualError(t, again(t.Context(), log, do), "unexpected EOF")
+	assert.Equal(t, 3, *done)
 }
