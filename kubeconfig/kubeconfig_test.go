@@ -18,11 +18,17 @@ import (
 	"k8s.io/client-go/tools/clientcmd/api"
 )
 
-// namespaces is what the API has of two projects web, and of one whose name has another's domain in it.
+// namespaces is what the API has of two projects web, one of them deleted, and of two whose names look like one with their domains.
 const namespaces = `{"kind": "NamespaceList", "apiVersion": "v1", "items": [
 	{"metadata": {
 		"name": "web-default-5d1f0a3c", "labels": {"kubernetes-openstack/project": "5d1f0a3c2b7e4f6089abcdef01234567"},
 		"annotations": {"kubernetes-openstack/project-name": "web", "kubernetes-openstack/domain-name": "Default"}
+	}},
+	{"metadata": {
+		"name": "web-default-900e900e", "labels": {"kubernetes-openstack/project": "900e900e900e900e900e900e900e900e"},
+		"annotations": {
+			"kubernetes-openstack/project-name": "web", "kubernetes-openstack/domain-name": "Default", "kubernetes-openstack/closed": "deleted"
+		}
 	}},
 	{"metadata": {
 		"name": "web-b-partners-00000000", "labels": {"kubernetes-openstack/project": "00000000000000000000000000000001"},
@@ -80,9 +86,10 @@ func TestKubeconfigHasTheProxy(t *testing.T) {
 
 func TestWrongProject(t *testing.T) {
 	for project, want := range map[string]string{
-		"":            "--project must be NAME@DOMAIN or the ID of a project",
-		"web":         `--project must be NAME@DOMAIN or the ID of a project that has a namespace, not "web"`,
-		"web@default": `--project must be NAME@DOMAIN or the ID of a project that has a namespace, not "web@default"`,
+		"":                                 "--project must be NAME@DOMAIN or the ID of a project",
+		"web":                              `--project must be NAME@DOMAIN or the ID of a project that has an open namespace, not "web"`,
+		"web@default":                      `--project must be NAME@DOMAIN or the ID of a project that has an open namespace, not "web@default"`,
+		"900e900e900e900e900e900e900e900e": `--project must be NAME@DOMAIN or the ID of a project that has an open namespace, not "900e900e900e900e900e900e900e900e"`,
 		"web@b@partners": `--project must be one project's ID where several are "web@b@partners": ` +
 			"00000000000000000000000000000001, 11111111111111111111111111111112",
 	} {

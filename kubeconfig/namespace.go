@@ -27,6 +27,9 @@ func namespaceOf(ctx context.Context, client *rest.Config, project string) (core
 	var found []corev1.Namespace
 	var ids []string
 	for _, n := range all.Items {
+		if _, closed := n.Annotations[tenancy.ClosedAnnotation]; closed { // nobody gets in, and another project may have its name
+			continue
+		}
 		id := n.Labels[tenancy.ProjectLabel]
 		// put together, not taken apart: a name may have an @ in it
 		if project == id || project == n.Annotations[tenancy.ProjectAnnotation]+"@"+n.Annotations[tenancy.DomainAnnotation] {
@@ -35,7 +38,7 @@ func namespaceOf(ctx context.Context, client *rest.Config, project string) (core
 	}
 	switch len(found) {
 	case 0:
-		return none, fmt.Errorf("--project must be NAME@DOMAIN or the ID of a project that has a namespace, not %q", project)
+		return none, fmt.Errorf("--project must be NAME@DOMAIN or the ID of a project that has an open namespace, not %q", project)
 	case 1:
 		return found[0], nil
 	}

@@ -20,14 +20,14 @@ const ProjectLabel = "kubernetes-openstack/project"
 const (
 	ProjectAnnotation = "kubernetes-openstack/project-name"
 	DomainAnnotation  = "kubernetes-openstack/domain-name"
-	closedAnnotation  = "kubernetes-openstack/closed"
+	ClosedAnnotation  = "kubernetes-openstack/closed"
 )
 
 // namespace is the tenant's, as it is to be.
 func (t Tenant) namespace() *corev1.Namespace {
 	annotations := map[string]string{ProjectAnnotation: t.Project, DomainAnnotation: t.Domain}
 	if t.Closed != "" {
-		annotations[closedAnnotation] = string(t.Closed)
+		annotations[ClosedAnnotation] = string(t.Closed)
 	}
 	return &corev1.Namespace{
 		TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Namespace"},

@@ -140,7 +140,7 @@ func TestClosed(t *testing.T) {
 			tenant := closed(test.world, test.settings)
 			assert.Equal(t, "shop", tenant.Namespace, "it stays")
 			assert.Equal(t, test.want, tenant.Closed)
-			assert.Equal(t, string(test.want), tenant.namespace().Annotations[closedAnnotation])
+			assert.Equal(t, string(test.want), tenant.namespace().Annotations[ClosedAnnotation])
 			assert.Empty(t, tenant.Members)
 			assert.Empty(t, tenant.roleBindings())
 		})

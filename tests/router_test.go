@@ -15,6 +15,7 @@ import (
 	"net/url"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
@@ -32,7 +33,10 @@ import (
 
 // namespace is a network namespace of devcloud's box, in which this process can dial, listen and run commands as whoever
 // is there does.
-type namespace struct{ file *os.File }
+type namespace struct {
+	file *os.File
+	root string // the box's
+}
 
 // openNamespace opens the box's own namespace, where the name is empty, or one of those that it has by name.
 func openNamespace(t testing.TB, name string) namespace {
@@ -41,14 +45,14 @@ func openNamespace(t testing.TB, name string) namespace {
 	text, err := os.ReadFile(dirs.State("devcloud", "record.json"))
 	require.NoError(t, err)
 	require.NoError(t, json.Unmarshal(text, &record))
-	path := fmt.Sprintf("/proc/%d/ns/net", record.Init.PID)
+	path, root := fmt.Sprintf("/proc/%d/ns/net", record.Init.PID), fmt.Sprintf("/proc/%d/root", record.Init.PID)
 	if name != "" {
-		path = fmt.Sprintf("/proc/%d/root/run/netns/%s", record.Init.PID, name)
+		path = filepath.Join(root, "run/netns", name)
 	}
 	file, err := os.Open(path)
 	require.NoError(t, err)
 	t.Cleanup(func() { file.Close() })
-	return namespace{file}
+	return namespace{file, root}
 }
 
 // do runs f in the namespace, in a thread that ends with it. Sockets that f opens stay there, and commands that it runs.
@@ -63,6 +67,18 @@ func (n namespace) do(f func() error) (err error) {
 	}()
 	<-done
 	return err
+}
+
+// iptables is the box's: the host need not have one.
+func (n namespace) iptables(args ...string) error {
+	return n.do(func() error {
+		cmd := exec.Command("/usr/sbin/iptables", append([]string{"--wait"}, args...)...)
+		cmd.Dir, cmd.SysProcAttr = "/", &syscall.SysProcAttr{Chroot: n.root}
+		if out, err := cmd.CombinedOutput(); err != nil {
+			return fmt.Errorf("%s: %w: %s", cmd, err, out)
+		}
+		return nil
+	})
 }
 
 // ip is iproute2's.
