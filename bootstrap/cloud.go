@@ -29,7 +29,7 @@ type Cloud struct {
 func NewCloud() *Cloud {
 	return newCloud(sync.OnceValues(func() (*gophercloud.ServiceClient, error) {
 		return clientconfig.NewServiceClient(context.Background(), "compute", nil)
-	}), 2*time.Second)
+	}), 5*time.Second)
 }
 
 func newCloud(compute func() (*gophercloud.ServiceClient, error), interval time.Duration) *Cloud {
