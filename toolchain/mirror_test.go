@@ -31,6 +31,8 @@ func TestMirrorHasWhatMachinesDownload(t *testing.T) {
 	var stack struct{ Config map[string]map[string]any }
 	require.NoError(t, yaml.Unmarshal(text, &stack))
 	delete(stack.Config["kubernetes-openstack:cluster"], "bgp") // it has an encrypted password
+	reader := stack.Config["kubernetes-openstack:cluster"]["tenancy"].(map[string]any)["reader"].(map[string]any)
+	reader["password"] = "it is encrypted, too"
 	object, err := json.Marshal(stack.Config["kubernetes-openstack:cluster"])
 	require.NoError(t, err)
 	config, err := cluster.Decode("dev", string(object))
