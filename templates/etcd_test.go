@@ -229,5 +229,5 @@ kill -KILL $PPID
 		want += "killed after: " + change + "\n"
 	}
 	require.Regexp(t, "^"+regexp.QuoteMeta(want+usersOfEtcd+"mended:\n"+usersOfEtcd+
-		"killed after: role grant-permission --prefix kube-apiserver readwrite /registry/\n"+usersOfEtcd)+`after [1-4]?[0-9] s\n$`, out)
+		"killed after: role grant-permission --prefix kube-apiserver readwrite /registry/\n"+usersOfEtcd)+`after ([0-9]|1[0-5]) s\n$`, out)
 }
