@@ -29,8 +29,9 @@ func TestE2ELife(t *testing.T) {
 	before := openstack.inventory(t)
 	t.Cleanup(func() { // whatever failed, the next run begins with a clean project
 		if t.Failed() {
-			out, _ := e.try("destroy", "--yes", "--skip-preview")
-			t.Log(out)
+			if out, err := e.try("destroy", "--yes", "--skip-preview"); err != nil {
+				t.Log(out) // and else nothing: the last lines are why it failed
+			}
 		}
 	})
 
@@ -133,10 +134,16 @@ func TestE2ELife(t *testing.T) {
 			for _, name := range names {
 				openstack.start(t, name)
 			}
-			for _, name := range names {
-				e.waitForMachine(t, name)
-			}
 			e.waitForEtcd(t)
+			for _, controlPlane := range names[1:] { // enough of it for the other to go
+				eventually(t, 5*time.Minute, func() error {
+					out, err := e.ssh(controlPlane, "check-kube-apiserver && systemctl is-active api-vip").CombinedOutput()
+					if err != nil {
+						err = fmt.Errorf("%s: %w: %s", controlPlane, err, out)
+					}
+					return err
+				})
+			}
 			t.Logf("%v: longest gap %.1f s while they went down, %.1f s while they came back", names, down.Seconds(), writer.longestGap().Seconds())
 		}
 		writer.check(t)
