@@ -273,6 +273,32 @@ func TestCheckNode(t *testing.T) {
 	}
 }
 
+func TestCheckKubeProxy(t *testing.T) {
+	const gauge = "kubeproxy_sync_proxy_rules_last_timestamp_seconds"
+	const described = "# HELP " + gauge + " [ALPHA] The last time proxy rules were successfully synced\n# TYPE " + gauge + " gauge\n"
+	for name, test := range map[string]struct {
+		lives, metrics string
+		fails          bool
+		want           string
+	}{
+		"rules written": {lives: "echo '{}'", metrics: described + gauge + `{ip_family="IPv4"} 1.7959e+09`},
+		"none yet":      {lives: "echo '{}'", metrics: described, fails: true, want: "it has not written its rules yet\n"},
+		"not there": {
+			lives: "echo 'curl: (7) Failed to connect' >&2; exit 7", fails: true, want: "curl: (7) Failed to connect\n",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			files := landed(t, workerMachine())
+			files["/metrics"] = test.metrics + "\n"
+			files["/usr/local/sbin/curl"] = "#!/bin/sh\ncase $* in */livez) " + test.lives + " ;; */metrics) cat /metrics ;; esac\n"
+			out, err := guest.Run(t, files, "check-kube-proxy")
+			require.Equal(t, test.fails, err != nil, out)
+			require.Equal(t, test.want, out)
+		})
+	}
+}
+
 // TestYAMLHasNoKeyTwice: of those that have one kubelet and kube-proxy take the last, and only warn.
 func TestYAMLHasNoKeyTwice(t *testing.T) {
 	for role, m := range machines() {
