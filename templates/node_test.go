@@ -282,7 +282,7 @@ func TestCheckKubeProxy(t *testing.T) {
 		want           string
 	}{
 		"rules written": {lives: "echo '{}'", metrics: described + gauge + `{ip_family="IPv4"} 1.7959e+09`},
-		"none yet":      {lives: "echo '{}'", metrics: described, fails: true, want: "it has not written its rules yet\n"},
+		"IPv6 only":     {lives: "echo '{}'", metrics: described + gauge + `{ip_family="IPv6"} 1.7959e+09`, fails: true, want: "it has not written its rules yet\n"},
 		"not there": {
 			lives: "echo 'curl: (7) Failed to connect' >&2; exit 7", fails: true, want: "curl: (7) Failed to connect\n",
 		},
