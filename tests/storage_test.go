@@ -96,7 +96,7 @@ func testStorage(t *testing.T, api *api, openstack cloud) *keeper {
 // sum is what a pod finds of a keeper's data, whose checksum it has looked at.
 func (a *api) sum(t testing.TB, pod string) string {
 	t.Helper()
-	return a.kubectl(t, "exec", pod, "--", "sh", "-c", "cd /data && sha256sum -c sum >&2 && cat sum")
+	return a.kubectl(t, "exec", pod, "--", "sh", "-c", "cd /data && sha256sum -c sum && cat sum")
 }
 
 // field is one of an object's.
