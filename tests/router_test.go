@@ -101,14 +101,8 @@ func (n namespace) dial(ctx context.Context, network, address string) (conn net.
 
 // get asks over a connection of its own.
 func (n namespace) get(url string, timeout time.Duration) (string, error) {
-	ctx, cancel := patience(timeout)
-	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
-	if err != nil {
-		return "", err
-	}
-	client := http.Client{Transport: &http.Transport{DialContext: n.dial, DisableKeepAlives: true}}
-	response, err := client.Do(request)
+	client := http.Client{Timeout: timeout, Transport: &http.Transport{DialContext: n.dial, DisableKeepAlives: true}}
+	response, err := client.Get(url)
 	if err != nil {
 		return "", err
 	}
@@ -118,24 +112,6 @@ func (n namespace) get(url string, timeout time.Duration) (string, error) {
 		err = errors.New(response.Status)
 	}
 	return strings.TrimSpace(string(body)), err
-}
-
-// patience is over once this process has waited for so long. A machine that is busy halts all of it for seconds, which nobody
-// who is waited for can help.
-func patience(timeout time.Duration) (context.Context, context.CancelFunc) {
-	ctx, cancel := context.WithCancelCause(context.Background())
-	go func() {
-		const step = 100 * time.Millisecond
-		for range timeout / step {
-			select {
-			case <-ctx.Done():
-				return
-			case <-time.After(step):
-			}
-		}
-		cancel(fmt.Errorf("no answer within %s", timeout))
-	}()
-	return ctx, func() { cancel(nil) }
 }
 
 func (n namespace) listen(t *testing.T, address string) (listener net.Listener) {
