@@ -147,6 +147,9 @@ func TestE2ELife(t *testing.T) {
 			t.Logf("%v: longest gap %.1f s while they went down, %.1f s while they came back", names, down.Seconds(), writer.longestGap().Seconds())
 		}
 		writer.check(t)
+		for _, name := range machines[:5] {
+			e.waitForMachine(t, name)
+		}
 	})
 	step(t, "all machines reboot, and the cluster comes back by itself", func(t *testing.T) {
 		boots := map[string]string{}
