@@ -46,5 +46,36 @@ Global_10_0_0_4 BGP      master   start  22:13:43    Active        Received: Adm
 		out, err = guest.Run(t, files, "check-calico-peers")
 		assert.Equal(t, want, strings.TrimLeft(out, "\n"))
 		assert.NoError(t, err)
+		mesh := ""
+		if said != "" {
+			mesh = "10.0.0.65: No route to host"
+		}
+		out, err = guest.Run(t, files, "calico-peers", "all")
+		assert.Contains(t, out, mesh)
+		assert.Error(t, err)
 	}
+}
+
+// TestInstallCNIConfig: a Node that is Ready gets pods, which get requests by way of the others.
+func TestInstallCNIConfig(t *testing.T) {
+	t.Parallel()
+	files := landed(t, workerMachine())
+	files["/usr/local/bin/systemctl"] = "#!/bin/sh\n"
+	files["/usr/local/sbin/check-calico-felix"] = "#!/bin/sh\n"
+	// with the third peer at the fourth look
+	files["/usr/local/sbin/calico-peers"] = `#!/bin/sh
+echo "$@" >>/looks
+[ -e /never ] && echo "no BGP session with 10.0.0.65: No route to host" && exit 1
+[ "$1" = all ] && [ "$(wc -l </looks)" -gt 3 ]
+`
+	out, err := guest.Run(t, files, "sh", "-ec", `
+		ls /etc/cni/net.d 2>/dev/null || true
+		install-cni-config && ls /etc/cni/net.d && cmp /etc/calico/cni.conflist /etc/cni/net.d/10-calico.conflist && wc -l </looks
+		touch /never
+		install-cni-config && wc -l </looks # Felix is back
+		rm /etc/cni/net.d/*
+		install-cni-config | uniq && ls /etc/cni/net.d
+	`)
+	require.NoError(t, err, out)
+	assert.Equal(t, "10-calico.conflist\n4\n4\nno BGP session with 10.0.0.65: No route to host\n10-calico.conflist\n", out)
 }

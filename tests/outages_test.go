@@ -95,6 +95,16 @@ func testOutages(t *testing.T, e *engine, api *api, openstack cloud, keeper *kee
 				assert.False(t, ready["e2e-worker-0"].After(machine.Created), "e2e-worker-0 was Ready at %s, and this made at %s", ready["e2e-worker-0"], machine.Created)
 			}
 		}
+		// Neither got a pod before every other node and the router knew the way to it.
+		for i, worker := range []string{"e2e-worker-0", "e2e-worker-1"} {
+			seen := e.on(t, worker, `journalctl --boot --output cat --unit calico-bird --unit containerd | `+
+				`grep -oE '[A-Za-z]+_[0-9_]+: State changed to up|RunPodSandbox for name:..hello-'`)
+			sessions, _, found := strings.Cut(seen, "RunPodSandbox")
+			assert.True(t, found, "%s got no pod: %s", worker, seen)
+			for _, peer := range []string{"Mesh_10_0_0_160", "Mesh_10_0_0_161", "Mesh_" + strings.ReplaceAll(workers[1-i], ".", "_"), "Node_10_0_0_1"} {
+				assert.Contains(t, sessions, peer+": State changed to up", worker)
+			}
+		}
 		// the same member with the same data
 		e.waitForEtcd(t)
 		e.on(t, "e2e-etcd-1", "test -e /var/lib/etcd/marker")
