@@ -242,10 +242,12 @@ func TestE2EInstances(t *testing.T) {
 			b.until("ACTIVE", 30*time.Second)
 		},
 	}
+	// control groups' root, or with version 1 that of one of their hierarchies
+	group := b.run("find /sys/fs/cgroup -maxdepth 2 -name cgroup.procs -printf '%d %h\\n' | sort -n | head -n 1 | cut -d ' ' -f 2")
 	for name, reboot := range reboots {
 		c.step("reboot: "+name, func() {
-			b.run("iptables -A OUTPUT -d 192.0.2.1 -j DROP") // of one boot only
-			inside := b.enter("sleep", "infinity")           // ends with the machine, and does not keep it
+			b.run("iptables -A OUTPUT -d 192.0.2.1 -j DROP && mkdir " + group + "/boot") // of one boot only
+			inside := b.enter("sleep", "infinity")                                       // ends with the machine, and does not keep it
 			require.NoError(t, inside.Start())
 			leader, begin := b.leader(), time.Now()
 			reboot()
@@ -259,6 +261,7 @@ func TestE2EInstances(t *testing.T) {
 			t.Logf("up again after %.1f s", time.Since(begin).Seconds())
 			require.Equal(t, "kept", b.run("mount "+disk+" /mnt && cat /mnt/file"))
 			require.NotContains(t, b.run("iptables -S"), "192.0.2.1")
+			require.False(t, b.succeeds("test -e "+group+"/boot"))
 			require.True(t, b.pings(a, b.address))
 			require.Equal(t, "e2e-b written", b.run("cat /root/ran"))
 			b.until("ACTIVE", 10*time.Second)
