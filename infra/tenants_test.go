@@ -23,6 +23,8 @@ type syncer struct {
 	mutex sync.Mutex // the engine's mocks are asked at the same time
 	calls []string
 	err   error
+	// missing is the name of a resource that cannot be made.
+	missing string
 }
 
 func (s *syncer) called(what string) {
@@ -38,6 +40,9 @@ func (s *syncer) Tenants(_ context.Context, kubeconfig string, cloud tenants.Clo
 
 func (s *syncer) NewResource(r pulumi.MockResourceArgs) (string, resource.PropertyMap, error) {
 	s.called(r.Name)
+	if r.Name == s.missing {
+		return "", nil, errors.New("there is no " + r.Name)
+	}
 	return r.Name, r.Inputs, nil
 }
 
@@ -62,11 +67,16 @@ func TestTenants(t *testing.T) {
 		}, append(options, pulumi.WithMocks("kubernetes-openstack", "test", s))...)
 	}
 
+	const synced = "tenants of kubeconfig from https://keystone.example.com:5000/v3"
 	s := &syncer{}
 	require.NoError(t, run(s))
 	assert.Len(t, s.calls, 4)
 	require.Contains(t, s.calls, "config")
-	assert.Contains(t, s.calls[slices.Index(s.calls, "config"):], "tenants of kubeconfig from https://keystone.example.com:5000/v3", "after what it needs")
+	assert.Contains(t, s.calls[slices.Index(s.calls, "config"):], synced, "after what it needs")
+
+	s = &syncer{missing: "config"}
+	assert.ErrorContains(t, run(s), "there is no config")
+	assert.NotContains(t, s.calls, synced, "without what it needs")
 
 	s = &syncer{err: errors.New("the reader has no role on the system")}
 	assert.ErrorContains(t, run(s), "tenant-sync is not ready")
