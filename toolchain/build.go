@@ -308,7 +308,8 @@ func (b build) lock(log *progress.Log) (unlock func() error, err error) {
 
 // removeOthers removes what was built of b before dir, complete or not.
 func (b build) removeOthers(dir string) error {
-	others, err := filepath.Glob(dirs.Cache("toolchain", b.name+"-*"))
+	key := "-" + strings.Repeat("[0-9a-f]", 12) // "kubernetes-openstack-…" is not the build kubernetes
+	others, err := filepath.Glob(dirs.Cache("toolchain", b.name+key+"*"))
 	if err != nil {
 		return err
 	}
