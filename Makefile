@@ -14,7 +14,7 @@ AS_BUILT = GOTOOLCHAIN=$$(sed -n 's/^toolchain //p' go.mod) GOFLAGS=-mod=readonl
 # own DNS, and the router the way to its ClusterIP over BGP
 REACH_SAMPLE = go run ./devcloud exec router -- curl -sS http://hello.default.svc.cluster.local
 
-.PHONY: help up pulumi-up nodes sample down destroy preview kubeconfig status test e2e bench host toolchain image cloud
+.PHONY: help up pulumi-up nodes sample down destroy preview kubeconfig status test e2e bench host toolchain toolchain-all image cloud
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,7 +35,7 @@ up: ## a fresh machine to a running cluster: OpenStack in a box, and the stack `
 	@echo "A Service by its cluster name, from the data centre's router:"
 	@echo "  $(REACH_SAMPLE)"
 
-test: host toolchain image ## everything that needs no running OpenStack
+test: host toolchain-all image ## everything that needs no running OpenStack
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo "gofmt -w the files above"; exit 1; }
 	go vet ./... && go vet -tags e2e ./...
 	go test ./...
@@ -43,10 +43,10 @@ test: host toolchain image ## everything that needs no running OpenStack
 	cd toolchain/kubernetes && $(AS_BUILT) go test -trimpath -count=1 ./... # has another module's test write what it judges
 	cd toolchain/storage && $(AS_BUILT) go test -trimpath ./...
 
-e2e: host toolchain cloud ## the real engine on the real OpenStack, from up to nothing left; then devcloud itself
+e2e: host toolchain-all cloud ## the real engine on the real OpenStack, from up to nothing left; then devcloud itself
 	go test -tags e2e -run '^TestE2E' -count 1 -p 1 -timeout 80m -v ./tests ./devcloud
 
-bench: host toolchain cloud ## seconds from nothing to Ready nodes, beside a cluster that kubeadm builds on the same machines; and the network's
+bench: host toolchain-all cloud ## seconds from nothing to Ready nodes, beside a cluster that kubeadm builds on the same machines; and the network's
 	go test -tags e2e -run '^$$' -bench . -benchtime 1x -timeout 40m -v ./tests
 
 preview: ## what `up` would change; needs no network
@@ -72,6 +72,9 @@ host: # what devcloud and the tests need of the host, from Debian; and apt's lis
 
 toolchain:
 	@go run ./toolchain
+
+toolchain-all: # and what only tests and benchmarks need
+	@go run ./toolchain all
 
 image:
 	@go run ./devcloud image

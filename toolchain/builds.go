@@ -9,6 +9,7 @@ type build struct {
 	images   []image
 	archive  archive                // of the folder parts; the zero archive for none
 	place    func(dir string) error // puts the built folder to use
+	forTests bool                   // a cluster does without it: only tests and benchmarks ask for it
 	// artifacts are the files of the built folder that machines download, by their names in package cluster.
 	artifacts map[string]string
 }
@@ -32,7 +33,7 @@ const repository = ".."
 // parts is the folder, in a build's, of what is only a part of its archive or images. It goes when they are made.
 const parts = "parts"
 
-var builds = []build{pulumi, plugins, etcd, kubernetes, containerd, runc, cni, calico, coredns, images,
+var builds = []build{pulumi, plugins, etcd, kubernetes, kubeadm, containerd, runc, cni, calico, coredns, images,
 	openstack, provisioner, attacher, resizer, snapshotter, registrar, livenessprobe, sanity, own}
 
 const pulumiVersion = "github.com/pulumi/pulumi/sdk/v3/go/common/version.Version={version}"
@@ -118,24 +119,9 @@ const kubernetesBinaries = "dl.k8s.io/release/v{version}/bin/linux/{arch}"
 var kubernetes = build{
 	name:  "kubernetes",
 	place: linkTool("dl.k8s.io/release/*/bin/linux/*/kubectl"),
-	programs: []programs{{
-		module: "kubernetes",
-		packages: map[string]string{
-			"kube-apiserver":          "k8s.io/kubernetes/cmd/kube-apiserver",
-			"kube-controller-manager": "k8s.io/kubernetes/cmd/kube-controller-manager",
-			"kube-scheduler":          "k8s.io/kubernetes/cmd/kube-scheduler",
-			"kubelet":                 "k8s.io/kubernetes/cmd/kubelet",
-			"kube-proxy":              "k8s.io/kubernetes/cmd/kube-proxy",
-			"kubectl":                 "k8s.io/kubernetes/cmd/kubectl",
-			"kubeadm":                 "k8s.io/kubernetes/cmd/kubeadm",
-		},
-		folder:    kubernetesBinaries,
-		versionOf: "k8s.io/kubernetes",
-		stamps: append(
-			kubernetesVersion("k8s.io/client-go/pkg/version"),
-			kubernetesVersion("k8s.io/component-base/version")...,
-		),
-	}},
+	programs: []programs{
+		kubernetesPrograms("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "kubectl"),
+	},
 	images: []image{
 		kubernetesImage("kube-apiserver"),
 		kubernetesImage("kube-controller-manager"),
@@ -149,6 +135,31 @@ var kubernetes = build{
 		"kube-proxy":              kubernetesBinaries + "/kube-proxy",
 		"kubectl":                 kubernetesBinaries + "/kubectl",
 	},
+}
+
+// kubeadm makes the cluster that `make bench` compares ours with.
+var kubeadm = build{
+	name:     "kubeadm",
+	place:    linkMirror,
+	programs: []programs{kubernetesPrograms("kubeadm")},
+	forTests: true,
+}
+
+func kubernetesPrograms(names ...string) programs {
+	p := programs{
+		module:    "kubernetes",
+		packages:  map[string]string{},
+		folder:    kubernetesBinaries,
+		versionOf: "k8s.io/kubernetes",
+		stamps: append(
+			kubernetesVersion("k8s.io/client-go/pkg/version"),
+			kubernetesVersion("k8s.io/component-base/version")...,
+		),
+	}
+	for _, name := range names {
+		p.packages[name] = "k8s.io/kubernetes/cmd/" + name
+	}
+	return p
 }
 
 // kubernetesVersion stamps one of the two packages that tell Kubernetes' version. Unstamped, the build date is 1970.
@@ -465,6 +476,7 @@ var sanity = build{
 		versionOf: csiModule + "csi-test/v5",
 		stamps:    []string{"main.version=v{version}"},
 	}},
+	forTests: true,
 }
 
 const ownBinaries = "kubernetes-openstack/{version}"

@@ -19,10 +19,10 @@ import (
 // The mirror has every image that kubeadm asks for, by kubeadm's name, but kube-proxy's.
 func TestMirrorHasKubeadmsImages(t *testing.T) {
 	log := progress.New(os.Stderr, "toolchain")
-	for _, b := range []build{kubernetes, etcd, coredns, images} {
+	for _, b := range []build{kubernetes, kubeadm, etcd, coredns, images} {
 		require.NoError(t, b.ensure(".", log))
 	}
-	path, err := kubernetes.programs[0].expand(".", kubernetesBinaries+"/kubeadm")
+	path, err := kubeadm.programs[0].expand(".", kubernetesBinaries+"/kubeadm")
 	require.NoError(t, err)
 	version, err := kubernetes.programs[0].expand(".", "v{version}")
 	require.NoError(t, err)

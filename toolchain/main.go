@@ -2,7 +2,8 @@
 // cluster runs and is made with: pulumi with its Go language host, the OpenStack, TLS and Kubernetes plugins, the binaries
 // that the machines download, and the images that they pull.
 //
-//	go run ./toolchain                 builds what is missing
+//	go run ./toolchain                 builds what a cluster needs and is missing
+//	go run ./toolchain all             builds what only tests and benchmarks need, too
 //	go run ./toolchain pulumi plugins  builds these only
 //	go run ./toolchain env             prints the shell's exports for the built pulumi: eval "$(go run ./toolchain env)"
 //	go run ./toolchain checksums       prints name, version and sha256 of each artifact that machines download
@@ -56,10 +57,13 @@ func run(args []string) error {
 	return nil
 }
 
-// choose is the builds of these names, all of them for no name or "all".
+// choose is the builds of these names, all of them for "all", and what a cluster needs for no name.
 func choose(names []string) ([]build, error) {
-	if len(names) == 0 || slices.Equal(names, []string{"all"}) {
+	if slices.Equal(names, []string{"all"}) {
 		return builds, nil
+	}
+	if len(names) == 0 {
+		return slices.DeleteFunc(slices.Clone(builds), func(b build) bool { return b.forTests }), nil
 	}
 	var chosen []build
 	for _, name := range names {
