@@ -20,11 +20,19 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 up: ## a fresh machine to a running cluster: OpenStack in a box, and the stack `dev` on it
-	@phases=""; \
+	@logs=$$(mktemp -d); trap 'rm -r $$logs' EXIT; TIMEFORMAT='%0R %0U %0S'; cpu() { awk '/^cpu /{printf "%d", ($$2+$$3+$$4+$$7+$$8)/100}' /proc/stat; }; \
+	phase() { { time $(MAKE) --no-print-directory $$1 2>&3; } 3>&2 2>$$logs/$$1.time; }; \
+	used=$$(cpu); phase host; \
+	(phase toolchain 2>&1 | tee $$logs/toolchain) & building=$$!; \
+	(phase cloud 2>&1 | tee $$logs/cloud) & starting=$$!; \
+	failed=; wait $$building || failed=toolchain; wait $$starting || failed+=" cloud"; \
+	for phase in $$failed; do printf '\nmake %s failed:\n' $$phase; tail -n 5 $$logs/$$phase; done; [ -z "$$failed" ] || exit 1; \
+	phase pulumi-up; phase nodes; phase sample; \
+	printf '\nThe cluster is up:\n'; \
 	for phase in host toolchain cloud pulumi-up nodes sample; do \
-	  begin=$$SECONDS; $(MAKE) --no-print-directory $$phase; phases+="$$(printf '\n  %-10s %5d s' $$phase $$((SECONDS - begin)))"; \
+	  read -r wall user system <$$logs/$$phase.time; printf '  %-10s %5d s, CPU %5d s\n' $$phase $$wall $$((user + system)); \
 	done; \
-	printf '\nThe cluster is up:%s\n  %-10s %5d s\n\n' "$$phases" all $$SECONDS
+	printf '  %-10s %5d s, CPU %5d s with all that runs on this machine; toolchain and cloud ran in parallel\n\n' all $$SECONDS $$(($$(cpu) - used))
 	@echo "Next:"
 	@echo "  eval \"\$$(go run ./toolchain env)\"; eval \"\$$(go run ./devcloud env)\"    # pulumi is the real engine, on this OpenStack"
 	@echo "  pulumi stack output --stack $(STACK) --show-secrets kubeconfig > kubeconfig"

@@ -1,10 +1,11 @@
-// Package progress prints what a long command is doing: each step as it begins, and how long it took.
+// Package progress prints what a long command is doing: each step as it begins, how long it took, and how much CPU time.
 package progress
 
 import (
 	"fmt"
 	"io"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -21,16 +22,28 @@ func New(out io.Writer, name string) *Log {
 	return &Log{out: out, name: name, start: time.Now()}
 }
 
-// Step runs f and prints what begins and what it took; the error of f names the step.
+// Step runs f and prints what begins and what it took; the error of f names the step. The CPU time is that of this process
+// and of the commands that ended meanwhile, those of a parallel step included.
 func (l *Log) Step(what string, f func() error) error {
 	l.Printf("%s …", what)
-	begin := time.Now()
+	begin, used := time.Now(), cpuTime()
 	if err := f(); err != nil {
 		l.Printf("%s FAILED after %.1f s", what, time.Since(begin).Seconds())
 		return fmt.Errorf("%s: %w", what, err)
 	}
-	l.Printf("%s %.1f s", what, time.Since(begin).Seconds())
+	l.Printf("%s %.1f s, CPU %.1f s", what, time.Since(begin).Seconds(), (cpuTime() - used).Seconds())
 	return nil
+}
+
+// cpuTime is what this process and its ended children have used, in user and system mode.
+func cpuTime() (sum time.Duration) {
+	for _, who := range []int{syscall.RUSAGE_SELF, syscall.RUSAGE_CHILDREN} {
+		var usage syscall.Rusage
+		if syscall.Getrusage(who, &usage) == nil {
+			sum += time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
+		}
+	}
+	return sum
 }
 
 // Printf prints one line.
