@@ -18,6 +18,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"kubernetes-openstack/internal/mirror"
 )
 
 // configs are the services' configuration files; they become the box's /etc.
@@ -91,7 +93,7 @@ func initialize2(argument string) error {
 			go forward(listener, net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
 		}
 	}
-	mirror, err := net.Listen("tcp", mirrorAddress)
+	downloads, err := net.Listen("tcp", mirrorAddress)
 	if err != nil {
 		return err
 	}
@@ -102,7 +104,7 @@ func initialize2(argument string) error {
 		}
 		go forward(listener, net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
 	}
-	go http.Serve(mirror, mirrorHandler(os.DirFS("/srv/mirror")))
+	go http.Serve(downloads, mirror.Handler(os.DirFS("/srv/mirror")))
 
 	s := supervisor{logs: "/var/log/devcloud", report: func(units []Unit) {
 		if err := saveJSON("/run/devcloud/units.json", units); err != nil {

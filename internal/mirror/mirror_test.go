@@ -1,4 +1,4 @@
-package main
+package mirror
 
 import (
 	"io"
@@ -10,23 +10,25 @@ import (
 	"testing"
 
 	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/empty"
 	"github.com/google/go-containerregistry/pkg/v1/layout"
 	"github.com/google/go-containerregistry/pkg/v1/random"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/google/go-containerregistry/pkg/v1/types"
 	"github.com/google/go-containerregistry/pkg/v1/validate"
 	"github.com/stretchr/testify/require"
 )
 
 func TestMirrorIsARegistry(t *testing.T) {
 	folder := t.TempDir()
-	mirror := mirrorHandler(os.DirFS(folder))
-	server := httptest.NewServer(mirror)
+	served := Handler(os.DirFS(folder))
+	server := httptest.NewServer(served)
 	defer server.Close()
 	// go-containerregistry knows registries that are hosts only; containerd also those below a URL.
 	registry := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		r.URL.Path = "/registry.example" + r.URL.Path
-		mirror.ServeHTTP(w, r)
+		served.ServeHTTP(w, r)
 	}))
 	defer registry.Close()
 	reference := func(image string) name.Reference {
@@ -66,6 +68,21 @@ func TestMirrorIsARegistry(t *testing.T) {
 	pulled, err := remote.Index(reference("group/app:platforms"))
 	require.NoError(t, err)
 	require.NoError(t, validate.Index(pulled))
+
+	// Upstreams' manifests need not tell their media type; containerd asks for it.
+	path, err = layout.Write(filepath.Join(folder, "oci/registry.example/group/app@bare"), empty.Index)
+	require.NoError(t, err)
+	for content, mediaType := range map[string]types.MediaType{
+		`{"schemaVersion": 2, "config": {}, "layers": []}`: types.OCIManifestSchema1,
+		`{"schemaVersion": 2, "manifests": []}`:            types.OCIImageIndex,
+	} {
+		digest, _, err := v1.SHA256(strings.NewReader(content))
+		require.NoError(t, err)
+		require.NoError(t, path.WriteBlob(digest, io.NopCloser(strings.NewReader(content))))
+		described, err := remote.Head(reference("group/app@" + digest.String()))
+		require.NoError(t, err)
+		require.Equal(t, mediaType, described.MediaType)
+	}
 
 	_, err = layout.Write(filepath.Join(folder, "oci/registry.example/none@1"), empty.Index)
 	require.NoError(t, err)

@@ -1,4 +1,5 @@
-package main
+// Package mirror serves a folder of files and of container images.
+package mirror
 
 import (
 	"encoding/json"
@@ -10,10 +11,10 @@ import (
 	"regexp"
 )
 
-// mirrorHandler serves the mirror's files as they are, and container images to who asks as one asks a registry (the
+// Handler serves the mirror's files as they are, and container images to who asks as one asks a registry (the
 // OCI distribution's API, pulls only): /REGISTRY/v2/… has the images that are below oci/REGISTRY, each an OCI image
 // layout in a folder REPOSITORY@TAG. Nothing is kept in memory: what comes later is there at once.
-func mirrorHandler(files fs.FS) http.Handler {
+func Handler(files fs.FS) http.Handler {
 	other := http.FileServerFS(files)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		parts := registryPath.FindStringSubmatch(r.URL.Path)
@@ -52,12 +53,12 @@ func mirrorHandler(files fs.FS) http.Handler {
 		w.Header().Set("Docker-Content-Digest", digest)
 		w.Header().Set("Content-Type", "application/octet-stream")
 		if kind == "manifests" {
-			var manifest struct{ MediaType string }
-			if err := readJSON(files, blob, &manifest); err != nil {
+			mediaType, err := mediaType(files, blob)
+			if err != nil {
 				refuse(w, http.StatusInternalServerError, "MANIFEST_INVALID", err.Error())
 				return
 			}
-			w.Header().Set("Content-Type", manifest.MediaType)
+			w.Header().Set("Content-Type", mediaType)
 		}
 		http.ServeFileFS(w, r, files, blob)
 	})
@@ -91,6 +92,24 @@ func findBlob(files fs.FS, repository, digest string) (blob string, err error) {
 		return "", errors.Join(fmt.Errorf("no image of %s has %s", repository, digest), err)
 	}
 	return found[0], nil
+}
+
+// mediaType is the media type of a manifest. Only OCI's may leave it out.
+func mediaType(files fs.FS, manifest string) (string, error) {
+	var content struct {
+		MediaType string
+		Manifests []any
+	}
+	if err := readJSON(files, manifest, &content); err != nil {
+		return "", err
+	}
+	switch {
+	case content.MediaType != "":
+		return content.MediaType, nil
+	case content.Manifests != nil:
+		return "application/vnd.oci.image.index.v1+json", nil
+	}
+	return "application/vnd.oci.image.manifest.v1+json", nil
 }
 
 func readJSON(files fs.FS, name string, v any) error {
