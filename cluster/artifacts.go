@@ -134,6 +134,9 @@ func ArtifactNames() []string {
 	return out
 }
 
+// UpstreamSHA256 is the sha256 of the file that upstream publishes as this version of an artifact; "" for one not known here.
+func UpstreamSHA256(artifact, version string) string { return checksums[artifact][version] }
+
 // artifacts are what machines of a role install. One whose sha256 nobody knows has none.
 func (c Config) artifacts(role Role) []Artifact {
 	var out []Artifact
@@ -151,7 +154,7 @@ func (c Config) artifact(r release) Artifact {
 		Name:      r.name,
 		Version:   version,
 		URL:       strings.ReplaceAll(r.url, "{version}", version),
-		SHA256:    checksums[r.name][version],
+		SHA256:    UpstreamSHA256(r.name, version),
 		Directory: r.directory,
 	}
 	if sum := c.Artifacts.Checksums[r.name]; sum != "" {

@@ -5,6 +5,7 @@
 //	go run ./toolchain                 builds what a cluster needs and is missing
 //	go run ./toolchain all             builds what only tests and benchmarks need, too
 //	go run ./toolchain pulumi plugins  builds these only
+//	go run ./toolchain upstream        downloads what upstream publishes, and builds what is missing then
 //	go run ./toolchain env             prints the shell's exports for the built pulumi: eval "$(go run ./toolchain env)"
 //	go run ./toolchain checksums       prints name, version and sha256 of each artifact that machines download
 //
@@ -44,9 +45,20 @@ func run(args []string) error {
 	if slices.Equal(args, []string{"checksums"}) {
 		return printChecksums(os.Stdout, source, log)
 	}
+	fromUpstream := len(args) > 0 && args[0] == "upstream"
+	if fromUpstream {
+		args = args[1:]
+	}
 	chosen, err := choose(args)
 	if err != nil {
 		return err
+	}
+	if fromUpstream {
+		u, err := newUpstream(os.Getenv("UPSTREAM"), os.Getenv("UPSTREAM_SUMS"))
+		if err != nil {
+			return err
+		}
+		return u.ensureAll(chosen, source, log)
 	}
 	// One after the other: a build keeps all processors busy by itself, and linking two at a time doubles the memory.
 	for _, b := range chosen {
@@ -69,7 +81,7 @@ func choose(names []string) ([]build, error) {
 	for _, name := range names {
 		i := slices.IndexFunc(builds, func(b build) bool { return b.name == name })
 		if i < 0 {
-			return nil, fmt.Errorf("unknown argument %q: want env, checksums, all or builds (%s)", name, buildNames())
+			return nil, fmt.Errorf("unknown argument %q: want env, checksums, upstream, all or builds (%s)", name, buildNames())
 		}
 		chosen = append(chosen, builds[i])
 	}

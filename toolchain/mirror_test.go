@@ -26,17 +26,7 @@ func TestMirrorHasWhatMachinesDownload(t *testing.T) {
 			require.NoError(t, b.ensure(".", log))
 		}
 	}
-	text, err := os.ReadFile("../Pulumi.dev.yaml")
-	require.NoError(t, err)
-	var stack struct{ Config map[string]map[string]any }
-	require.NoError(t, yaml.Unmarshal(text, &stack))
-	delete(stack.Config["kubernetes-openstack:cluster"], "bgp") // it has an encrypted password
-	reader := stack.Config["kubernetes-openstack:cluster"]["tenancy"].(map[string]any)["reader"].(map[string]any)
-	reader["password"] = "it is encrypted, too"
-	object, err := json.Marshal(stack.Config["kubernetes-openstack:cluster"])
-	require.NoError(t, err)
-	config, err := cluster.Decode("dev", string(object))
-	require.NoError(t, err)
+	config := devConfig(t, "../Pulumi.dev.yaml")
 
 	seen := map[string]bool{}
 	for _, m := range cluster.NewPlan(config).Machines {
@@ -55,6 +45,22 @@ func TestMirrorHasWhatMachinesDownload(t *testing.T) {
 		}
 	}
 	require.Len(t, seen, len(cluster.ArtifactNames()))
+}
+
+// devConfig is the cluster of a stack's file, without what is encrypted in it.
+func devConfig(t *testing.T, file string) cluster.Config {
+	text, err := os.ReadFile(file)
+	require.NoError(t, err)
+	var stack struct{ Config map[string]map[string]any }
+	require.NoError(t, yaml.Unmarshal(text, &stack))
+	delete(stack.Config["kubernetes-openstack:cluster"], "bgp") // it has an encrypted password
+	reader := stack.Config["kubernetes-openstack:cluster"]["tenancy"].(map[string]any)["reader"].(map[string]any)
+	reader["password"] = "it is encrypted, too"
+	object, err := json.Marshal(stack.Config["kubernetes-openstack:cluster"])
+	require.NoError(t, err)
+	config, err := cluster.Decode("dev", string(object))
+	require.NoError(t, err)
+	return config
 }
 
 func members(t *testing.T, path string) (names []string) {
