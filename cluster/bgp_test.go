@@ -14,7 +14,7 @@ import (
 )
 
 // large is a cluster with 3 control planes, a pool `rr` and a pool `general`, both in three zones.
-func large(t *testing.T, reflectors, general int) Config {
+func large(t testing.TB, reflectors, general int) Config {
 	t.Helper()
 	c := small(t)
 	block := netip.MustParsePrefix

@@ -13,7 +13,7 @@ import (
 )
 
 // decode decodes YAML as Pulumi would hand it over.
-func decode(t *testing.T, text string) (Config, error) {
+func decode(t testing.TB, text string) (Config, error) {
 	t.Helper()
 	object, err := yaml.YAMLToJSON([]byte(text))
 	require.NoError(t, err)

@@ -103,6 +103,7 @@ func NewPlan(c Config) Plan {
 	}
 	p.NeutronFirst, p.NeutronLast = c.Network.neutronPool()
 	for _, g := range c.groups() {
+		artifacts := c.artifacts(g.role)
 		for i := range g.Count {
 			m := Machine{
 				ID:      machineID(c.Name, g.name, i),
@@ -112,7 +113,7 @@ func NewPlan(c Config) Plan {
 				Address: address(g.Addresses, i),
 				Flavor:  g.Flavor,
 
-				Artifacts: c.artifacts(g.role),
+				Artifacts: artifacts,
 			}
 			if len(g.Zones) > 0 {
 				m.Zone = g.Zones[i%len(g.Zones)]

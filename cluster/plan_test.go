@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func small(t *testing.T) Config {
+func small(t testing.TB) Config {
 	t.Helper()
 	text, err := os.ReadFile("testdata/small.yaml")
 	require.NoError(t, err)

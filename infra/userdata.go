@@ -184,8 +184,9 @@ func pemSize(plan cluster.Plan, of string, part cluster.Part) int {
 	return 650 + 2*names
 }
 
-// CheckUserData renders each machine's user-data with stand-ins for what is not known before `pulumi up`, so that one
-// that is too large for Nova fails at preview.
+// CheckUserData renders user-data with stand-ins for what is not known before `pulumi up`, so that one that is too large for
+// Nova fails at preview. The machines of a group differ in their names, addresses and zones alone: if the first fits with
+// spare bytes for that, all of them fit. Otherwise each is rendered.
 func CheckUserData(plan cluster.Plan) error {
 	random := rand.New(rand.NewPCG(0, 0)) // keys do not compress, so neither must their stand-ins
 	bytes := func(n int) []byte {
@@ -196,21 +197,33 @@ func CheckUserData(plan cluster.Plan) error {
 		return out
 	}
 	derived := func() string { return hex.EncodeToString(bytes(32)) }
-	var errs []error
-	for _, m := range plan.Machines {
+	check := func(m cluster.Machine, spare int) error {
 		in := inputs{
 			volumeID:    "00000000-0000-0000-0000-000000000000",
 			workerToken: derived(), controlPlaneToken: derived(), encryptionKey: derived(),
 		}
-		for _, f := range m.PKI {
+		for i, f := range m.PKI {
 			size := 0
 			for _, of := range f.Of {
 				size += pemSize(plan, of, f.Part)
 			}
+			if i == 0 {
+				size += spare
+			}
 			in.files = append(in.files, base64.StdEncoding.EncodeToString(bytes(size*3/4)))
 		}
-		if _, err := render(plan, m, in); err != nil {
-			errs = append(errs, err)
+		_, err := render(plan, m, in)
+		return err
+	}
+	const spare = 1024 // a name and a zone have at most 63 characters, and gzip repeats them in a few bytes
+	var errs []error
+	fits := map[string]bool{}
+	for _, m := range plan.Machines {
+		if _, known := fits[m.Group]; !known {
+			fits[m.Group] = check(m, spare) == nil
+		}
+		if !fits[m.Group] {
+			errs = append(errs, check(m, 0))
 		}
 	}
 	return errors.Join(errs...)

@@ -4,12 +4,15 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/sha256"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/hex"
 	"encoding/pem"
 	"fmt"
 	"math/big"
 	"net/netip"
+	"sort"
 	"strings"
 	"testing"
 	"time"
@@ -102,6 +105,29 @@ func TestCheckUserData(t *testing.T) {
 	err := CheckUserData(plan)
 	assert.ErrorContains(t, err, "test-etcd-0")
 	assert.ErrorContains(t, err, "49151 are allowed")
+}
+
+// Of a group, the one machine is found whose longer zone is too much.
+func TestCheckUserDataOfOneOfAGroup(t *testing.T) {
+	check := func(labels int) error {
+		c := cluster.Defaults("test")
+		block := netip.MustParsePrefix
+		c.Network.CIDR = block("10.0.0.0/16")
+		c.Etcd.Addresses, c.ControlPlane.Addresses = block("10.0.1.0/28"), block("10.0.1.16/28")
+		c.Pools = []cluster.Pool{{Name: "general", NodeGroup: cluster.NodeGroup{
+			Group:  cluster.Group{Count: 2, Addresses: block("10.0.2.0/24"), Zones: []string{"a", "b0c1d2e3f4g5h6i7j8k9l0m1n2o3p4q5r6s7t8u9v0w1x2y3z4-5a6b7c8d9"}},
+			Labels: map[string]string{},
+		}}}
+		for i := range labels {
+			sum := sha256.Sum256([]byte{byte(i), byte(i >> 8)})
+			c.Pools[0].Labels[hex.EncodeToString(sum[:2])] = hex.EncodeToString(sum[2:5])
+		}
+		return CheckUserData(cluster.NewPlan(c))
+	}
+	enough := sort.Search(5000, func(labels int) bool { return check(labels) != nil })
+	err := check(enough)
+	require.ErrorContains(t, err, "user-data of test-general-1: ")
+	assert.NotContains(t, err.Error(), "test-general-0")
 }
 
 // The stand-ins are no smaller than what they stand for, in a cluster with the longest names, and not much larger.

@@ -1,0 +1,29 @@
+package infra
+
+import (
+	"fmt"
+	"net/netip"
+	"testing"
+
+	"kubernetes-openstack/cluster"
+)
+
+// The time per worker must not grow with their number.
+func BenchmarkCheckUserData(b *testing.B) {
+	for _, workers := range []int{100, 1000, 5000} {
+		b.Run(fmt.Sprint(workers), func(b *testing.B) {
+			c := cluster.Defaults("test")
+			block := netip.MustParsePrefix
+			c.Network.CIDR = block("10.0.0.0/16")
+			c.Etcd.Addresses, c.ControlPlane.Addresses = block("10.0.1.0/28"), block("10.0.1.16/28")
+			c.Pools = []cluster.Pool{{Name: "general", NodeGroup: cluster.NodeGroup{Group: cluster.Group{Count: workers, Addresses: block("10.0.32.0/19")}}}}
+			plan := cluster.NewPlan(c)
+			for b.Loop() {
+				if err := CheckUserData(plan); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(workers), "ns/worker")
+		})
+	}
+}
