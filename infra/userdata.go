@@ -1,8 +1,10 @@
 package infra
 
 import (
+	"encoding/asn1"
 	"encoding/base64"
 	"encoding/hex"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"maps"
@@ -29,7 +31,7 @@ func render(plan cluster.Plan, m cluster.Machine, in inputs) (string, error) {
 	for i, f := range m.PKI {
 		file := templates.File{Path: f.Path, Content: in.files[i], Mode: 0o644}
 		if f.Part == cluster.PartPrivateKey {
-			file.Mode = 0o600
+			file.Content, file.Mode = withoutPublicKey(file.Content), 0o600
 		}
 		out.Secrets = append(out.Secrets, file)
 	}
@@ -52,6 +54,30 @@ func render(plan cluster.Plan, m cluster.Machine, in inputs) (string, error) {
 		return "", err
 	}
 	return templates.UserData(out)
+}
+
+// withoutPublicKey is a private key in PEM without the public one, which every reader computes from it: half of the bytes, and
+// none that gzip can shorten. Anything but an EC key stays as it is, such as a stand-in in a preview.
+func withoutPublicKey(text string) string {
+	block, _ := pem.Decode([]byte(text))
+	if block == nil || block.Type != "EC PRIVATE KEY" {
+		return text
+	}
+	var key struct { // RFC 5915
+		Version    int
+		PrivateKey []byte
+		Curve      asn1.ObjectIdentifier `asn1:"explicit,tag:0"`
+		PublicKey  asn1.BitString        `asn1:"explicit,tag:1,optional"`
+	}
+	if _, err := asn1.Unmarshal(block.Bytes, &key); err != nil {
+		return text
+	}
+	key.PublicKey = asn1.BitString{}
+	der, err := asn1.Marshal(key)
+	if err != nil {
+		return text
+	}
+	return string(pem.EncodeToMemory(&pem.Block{Type: block.Type, Bytes: der}))
 }
 
 func etcd(plan cluster.Plan, m cluster.Machine, in inputs) *templates.Etcd {
@@ -168,7 +194,7 @@ func texts[T fmt.Stringer](list []T) []string {
 func pemSize(plan cluster.Plan, of string, part cluster.Part) int {
 	switch part {
 	case cluster.PartPrivateKey:
-		return 250
+		return 140
 	case cluster.PartPublicKey:
 		return 200
 	}

@@ -21,7 +21,7 @@ type cloudConfig struct {
 
 type writeFile struct {
 	Path        string `json:"path"`
-	Permissions string `json:"permissions"`
+	Permissions string `json:"permissions,omitempty"` // cloud-init's default is 0644
 	Content     string `json:"content"`
 }
 
@@ -35,8 +35,11 @@ func CloudConfig(m Machine) ([]byte, error) {
 	config := cloudConfig{Hostname: m.Hostname, FQDN: m.Hostname, ManageEtcHosts: "localhost"}
 	var units []string
 	for _, f := range files {
-		config.WriteFiles = append(config.WriteFiles,
-			writeFile{Path: f.Path, Permissions: fmt.Sprintf("%04o", f.Mode.Perm()), Content: f.Content})
+		file := writeFile{Path: f.Path, Content: f.Content}
+		if f.Mode.Perm() != 0o644 {
+			file.Permissions = fmt.Sprintf("%04o", f.Mode.Perm())
+		}
+		config.WriteFiles = append(config.WriteFiles, file)
 		if path.Dir(f.Path) == "/etc/systemd/system" && strings.Contains(f.Content, "\n[Install]\n") {
 			units = append(units, path.Base(f.Path))
 		}

@@ -2,7 +2,7 @@
 // machine; and renders a machine's user-data from them. It is pure: plain values in, text out.
 //
 // The path in the tree is the path on the machine. A file that ends in .tmpl is a text/template of the Machine and lands
-// without that suffix; every other file is copied byte for byte. A template in a folder {registry} is one of a
+// without that suffix. Comments and blank lines are for the tree's readers: they do not land. A template in a folder {registry} is one of a
 // RegistryMirror, and lands once for each in a folder of the registry's name. Files under bin and sbin are executable, and
 // those under /etc/kubernetes are root's alone, but for certificates and public keys. Every unit in a tree that is to be
 // installed somewhere ([Install]) is enabled and started.
@@ -254,7 +254,7 @@ func render(from fs.FS, system string, m Machine) ([]File, error) {
 					return err
 				}
 			}
-			files = append(files, File{Path: target, Content: string(text), Mode: mode(target)})
+			files = append(files, File{Path: target, Content: lean(string(text)), Mode: mode(target)})
 			return nil
 		}
 		if !strings.Contains(target, "{registry}") {

@@ -1,6 +1,7 @@
 package templates
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/base64"
 	"fmt"
@@ -221,7 +222,7 @@ func TestCloudConfigKeysAndFiles(t *testing.T) {
 			modes := map[string]string{}
 			for _, f := range config.WriteFiles {
 				require.NotContains(t, modes, f.Path, "written twice")
-				modes[f.Path] = f.Permissions
+				modes[f.Path] = cmp.Or(f.Permissions, "0644") // cloud-init's default
 				require.NotContains(t, f.Path, ".tmpl")
 				require.NotContains(t, f.Content, "<no value>")
 				require.Truef(t, f.Content == "" || strings.HasSuffix(f.Content, "\n"), "%s does not end in a newline", f.Path)

@@ -34,7 +34,7 @@ var trees = []string{"base", "os-packages", "artifacts", "containerd"}
 // file of cloud-init's write_files.
 type file struct {
 	Path        string `json:"path"`
-	Permissions string `json:"permissions"`
+	Permissions string `json:"permissions,omitempty"` // cloud-init has a default
 	Content     string `json:"content"`
 }
 
