@@ -160,6 +160,10 @@ func TestInstallArtifacts(t *testing.T) {
 			script: "install-artifacts; : >/usr/local/bin/tool" + again, requests: 1,
 			want: []string{"again\ntool: installed /usr/local/bin/tool\ntool runs\n"},
 		},
+		"installed damaged, and the sums": {
+			script: "install-artifacts; : >/usr/local/bin/tool; : >/var/cache/artifacts/tool-" + sum + ".sums" + again, requests: 1,
+			want: []string{"again\ntool: installed /usr/local/bin/tool\ntool runs\n"},
+		},
 		"binary damaged": {
 			binary: true, script: "install-artifacts; : >/usr/local/bin/tool" + again, requests: 2,
 			want: []string{"again\ntool: downloading", "tool: installed /usr/local/bin/tool\ntool runs\n"},
