@@ -107,9 +107,10 @@ func services(compute string) []Service {
 			Command: `exec uwsgi --ini /etc/devcloud/uwsgi.ini --http-socket 127.0.0.1:8778 --wsgi-file /usr/bin/placement-api`},
 		{Name: "glance-api", After: needs("glance-db"), Ready: "http://127.0.0.1:9292/",
 			Command: `exec glance-api` + glanceConfig},
-		{Name: "nova-conductor", After: needs("nova-db"),
+		// These two end where Placement does not answer when they start.
+		{Name: "nova-conductor", After: append(needs("nova-db"), "placement"),
 			Command: `exec nova-conductor` + novaDatabase},
-		{Name: "nova-scheduler", After: needs("nova-db"),
+		{Name: "nova-scheduler", After: append(needs("nova-db"), "placement"),
 			Command: `exec nova-scheduler` + novaDatabase},
 		{Name: "nova-api", After: needs("nova-db"), Ready: "http://127.0.0.1:8774/",
 			Command: `exec nova-api` + novaDatabase},
