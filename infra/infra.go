@@ -49,7 +49,7 @@ func New(ctx *pulumi.Context, plan cluster.Plan, watcher Watcher) (*Infra, error
 	if err != nil {
 		return nil, err
 	}
-	leftovers, err := NewLeftovers(ctx, plan, network, security)
+	leftovers, err := NewLeftovers(ctx, plan, network, security, pki)
 	if err != nil {
 		return nil, err
 	}

@@ -23,7 +23,8 @@ const (
 // on the machines whose Plan says so.
 type PKI struct {
 	pulumi.ResourceState
-	parts map[string]map[cluster.Part]pulumi.StringOutput
+	parts        map[string]map[cluster.Part]pulumi.StringOutput
+	certificates []pulumi.Resource
 }
 
 // NewPKI declares it.
@@ -125,6 +126,7 @@ func (p *PKI) certificate(ctx *pulumi.Context, name string, c cluster.Certificat
 	if err != nil {
 		return err
 	}
+	p.certificates = append(p.certificates, cert)
 	p.parts[c.Name] = map[cluster.Part]pulumi.StringOutput{
 		cluster.PartPrivateKey: key.PrivateKeyPem, cluster.PartCertificate: cert.CertPem,
 	}

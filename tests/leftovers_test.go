@@ -32,7 +32,7 @@ func leftoversStack(t *testing.T, plan *cluster.Plan, cloud, clouds string) auto
 	require.NoError(t, os.Mkdir(project.Main, 0o700))
 	require.NoError(t, os.WriteFile(filepath.Join(project.Main, "clouds.yaml"), []byte(clouds), 0o600))
 	s := newStack(t, func(ctx *pulumi.Context) error {
-		_, err := infra.NewLeftovers(ctx, *plan, &infra.Network{}, &infra.Security{})
+		_, err := infra.NewLeftovers(ctx, *plan, &infra.Network{}, &infra.Security{}, &infra.PKI{})
 		return err
 	}, auto.Project(*project))
 	env := maps.Clone(s.Workspace().GetEnvVars())

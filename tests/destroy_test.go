@@ -1,0 +1,66 @@
+package tests
+
+import (
+	"testing"
+
+	"github.com/pulumi/pulumi/sdk/v3/go/common/resource/urn"
+	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// layers are the engine's (stepGenerator.ScheduleDeletes): the layer of a resource is one more than the highest of what it
+// depends on. A destroy deletes the highest layer first, each when the one before is gone.
+func layers(resources []pulumi.MockResourceArgs) map[string]int {
+	byURN := map[string]pulumi.MockResourceArgs{}
+	layer := map[string]int{}
+	key := func(r pulumi.MockResourceArgs) string { return r.TypeToken + "::" + r.Name }
+	for _, r := range resources {
+		byURN[key(r)] = r
+	}
+	var of func(key string) int
+	of = func(k string) int {
+		r, known := byURN[k]
+		if _, done := layer[k]; done || !known {
+			return layer[k]
+		}
+		highest := 0
+		rpc := r.RegisterRPC
+		for _, dependency := range append([]string{rpc.GetParent(), rpc.GetDeletedWith()}, rpc.GetDependencies()...) {
+			if u, err := urn.Parse(dependency); err == nil {
+				highest = max(highest, of(string(u.Type())+"::"+u.Name()))
+			}
+		}
+		layer[k] = highest + 1
+		return layer[k]
+	}
+	for k := range byURN {
+		of(k)
+	}
+	return layer
+}
+
+// All machines are deleted in parallel, whatever certificates they hold.
+func TestDestroyOrder(t *testing.T) {
+	for stack, config := range map[string]map[string]string{
+		"dev":    stackConfig(t, "../Pulumi.dev.yaml"),
+		"tenant": edited(t, "../Pulumi.dev.yaml", patched(t, "tenant.yaml")),
+		"prod":   stackConfig(t, "../Pulumi.prod.yaml.example"),
+	} {
+		t.Run(stack, func(t *testing.T) {
+			r, err := run(t, stack, config)
+			require.NoError(t, err)
+			layer := layers(r.resources)
+			machines := layer["openstack:compute/instance:Instance::"+stack+"-etcd-0"]
+			require.NotZero(t, machines)
+			for _, res := range r.resources {
+				switch of := layer[res.TypeToken+"::"+res.Name]; res.TypeToken {
+				case "openstack:compute/instance:Instance":
+					assert.Equal(t, machines, of, res.Name)
+				case "teardown:index:Leftovers":
+					assert.Less(t, of, machines, res.Name)
+				}
+			}
+		})
+	}
+}
