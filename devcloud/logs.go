@@ -1,8 +1,10 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 )
@@ -21,8 +23,11 @@ func logTail(service string) string {
 	return fmt.Sprintf("the end of %s:\n  %s", logPath(service), strings.Join(lines[max(0, len(lines)-most):], "\n  "))
 }
 
-// logs prints a service's log, or which there are.
+// logs prints a service's log, or which there are; or it copies all into a folder.
 func logs(args []string) error {
+	if len(args) == 2 {
+		return copyLogs(args[1])
+	}
 	if len(args) == 1 {
 		content, err := os.ReadFile(logPath(args[0]))
 		if err != nil {
@@ -43,4 +48,46 @@ func logs(args []string) error {
 		fmt.Printf("%9d  %s\n", info.Size(), path)
 	}
 	return nil
+}
+
+// machineLogs prints, as tar does, each machine's journal and the end of its console's output.
+const machineLogs = `
+set -e
+made=$(mktemp -d)
+for machine in /var/lib/nova/instances/*/root/; do
+	name=$(cat $machine/etc/hostname)-$(basename $(dirname $machine) | cut -c -8)
+	journalctl --directory=$machine/var/log/journal --no-pager --output=short-precise >$made/$name.journal || true
+	tail -c 1M $machine/../console.log | tr -d '\0' >$made/$name.console
+done
+tar -C $made -c .
+rm -r $made`
+
+// copyLogs copies into a folder the logs of all services since up, and of all machines that there are.
+func copyLogs(folder string) error {
+	services := filepath.Join(folder, "services")
+	if err := errors.Join(os.RemoveAll(folder), os.MkdirAll(services, 0o755)); err != nil {
+		return err
+	}
+	paths, err := filepath.Glob(logPath("*"))
+	for _, path := range paths {
+		content, bad := os.ReadFile(path)
+		err = errors.Join(err, bad, os.WriteFile(filepath.Join(services, filepath.Base(path)), content, 0o644))
+	}
+	var record Record
+	if err := errors.Join(err, load("record.json", &record)); err != nil || !record.Init.alive() {
+		return err
+	}
+	machines := filepath.Join(folder, "machines")
+	if err := os.Mkdir(machines, 0o755); err != nil {
+		return err
+	}
+	packed, unpack := record.enter("sh", "-c", machineLogs), exec.Command("tar", "-C", machines, "-x")
+	packed.Stderr, unpack.Stderr = os.Stderr, os.Stderr
+	if unpack.Stdin, err = packed.StdoutPipe(); err != nil {
+		return err
+	}
+	if err := packed.Start(); err != nil {
+		return err
+	}
+	return errors.Join(unpack.Run(), packed.Wait())
 }

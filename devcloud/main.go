@@ -23,6 +23,7 @@ const usage = `usage: go run ./devcloud COMMAND
   status                    what runs; exit status 0 only if all is well
   env                       shell exports that point OpenStack clients to it
   logs [SERVICE]            the services' logs, or one of them
+  logs --copy FOLDER        copy these, and the journals and consoles of all instances (nspawn), into a new folder
   exec INSTANCE -- COMMAND  run a command as root in an instance's login shell (nspawn), or as the data centre's router
   image                     build the instances' image, unless it is there, and print its path
 `
@@ -71,7 +72,7 @@ func run(ctx context.Context, args []string) error {
 			return nil
 		}
 	case "logs":
-		if len(args) < 2 {
+		if len(args) < 2 || len(args) == 2 && args[0] == "--copy" {
 			return logs(args)
 		}
 	case "exec":
