@@ -1,0 +1,98 @@
+// Package unchanged skips tests that need minutes while nothing of what they test has changed since they passed.
+package unchanged
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+
+	"kubernetes-openstack/internal/dirs"
+)
+
+// Skip skips a test that has passed with the same inputs, unless the environment variable ALL is set. Inputs are the test's package,
+// all that it and other packages (as `go list` takes them) are compiled from, files and whole folders by their paths in the
+// repository, and the keys of what toolchain and devcloud have built.
+func Skip(t testing.TB, root string, packages, files []string) {
+	t.Helper()
+	inputs, err := inputs(root, packages, files)
+	if err != nil {
+		t.Fatal(err)
+	}
+	passed := dirs.Cache("passed", t.Name())
+	before, _ := os.ReadFile(passed)
+	if os.Getenv("ALL") == "" && string(before) == inputs {
+		t.Skip("it has passed, and nothing that it tests has changed since; ALL=1 runs it")
+	}
+	if err := os.RemoveAll(passed); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if t.Failed() || t.Skipped() {
+			return
+		}
+		if err := os.MkdirAll(filepath.Dir(passed), 0o755); err != nil {
+			t.Error(err)
+		} else if err := os.WriteFile(passed, []byte(inputs), 0o644); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// compiled prints a line for each file of this repository that goes into a package.
+const compiled = `{{with .Module}}{{if .Main}}{{with $}}{{range .GoFiles}}{{$.Dir}}/{{.}}
+{{end}}{{range .EmbedFiles}}{{$.Dir}}/{{.}}
+{{end}}{{end}}{{end}}{{end}}`
+
+// inputs is a hash of them.
+func inputs(root string, packages, files []string) (string, error) {
+	paths := map[string]bool{}
+	for _, args := range [][]string{{"-test", "."}, packages} { // of others the tests do not count
+		list := exec.Command("go", append([]string{"list", "-tags", "e2e", "-deps", "-f", compiled}, args...)...)
+		list.Stderr = os.Stderr
+		out, err := list.Output()
+		if err != nil {
+			return "", fmt.Errorf("%s: %w", list, err)
+		}
+		for path := range strings.FieldsSeq(string(out)) {
+			if !strings.Contains(path, "//") { // else it is in the cache: the main function that go writes
+				paths[path] = true
+			}
+		}
+	}
+	for _, file := range append(files, "go.mod", "go.sum") {
+		err := filepath.WalkDir(filepath.Join(root, file), func(path string, entry fs.DirEntry, err error) error {
+			if err == nil && !entry.IsDir() {
+				paths[path] = true
+			}
+			return err
+		})
+		if err != nil {
+			return "", err
+		}
+	}
+	hash := sha256.New()
+	fmt.Fprintln(hash, runtime.Version())
+	for _, path := range slices.Sorted(maps.Keys(paths)) {
+		content, err := os.ReadFile(path)
+		if err != nil {
+			return "", err
+		}
+		fmt.Fprintf(hash, "%s %x\n", path, sha256.Sum256(content))
+	}
+	for _, pattern := range []string{dirs.Cache("toolchain", "*-????????????"), dirs.Cache("devcloud", "*.sqfs")} {
+		keys, err := filepath.Glob(pattern)
+		if err != nil {
+			return "", err
+		}
+		fmt.Fprintln(hash, keys)
+	}
+	return fmt.Sprintf("%x\n", hash.Sum(nil)), nil
+}
