@@ -19,7 +19,7 @@ AS_BUILT = GOTOOLCHAIN=$$(sed -n 's/^toolchain //p' go.mod) GOFLAGS=-mod=readonl
 # own DNS, and the router the way to its ClusterIP over BGP
 REACH_SAMPLE = go run ./devcloud exec router -- curl -sS http://hello.default.svc.cluster.local
 
-.PHONY: help up pulumi-up nodes sample down destroy preview kubeconfig status test e2e bench host toolchain toolchain-all image cloud
+.PHONY: help up pulumi-up nodes sample down destroy preview kubeconfig status timeline test e2e bench host toolchain toolchain-all image cloud
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -70,6 +70,9 @@ kubeconfig: ## PROJECT=web@Default: the kubeconfig of an OpenStack project's peo
 
 status: ## what of devcloud runs
 	@go run ./devcloud status
+
+timeline: ## OF=destroy: run a target, and draw what it did when into docs/timelines
+	@mkdir -p docs/timelines && go run ./internal/timeline docs/timelines/$(OF).svg $(MAKE) --no-print-directory $(OF)
 
 destroy: ## everything of the stack, out of OpenStack
 	@$(ENV) pulumi destroy --yes --skip-preview --stack $(STACK)

@@ -1,0 +1,52 @@
+package main
+
+import (
+	"io"
+	"os"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// Output that all kinds of commands have printed, each line with the second in which it came.
+func TestPicture(t *testing.T) {
+	r := run{title: "make e2e: <60 s>", end: 60, busy: []busy{{1, .5}, {30, 1}, {59, 0}}}
+	for _, line := range []struct {
+		at   float64
+		text string
+	}{
+		{0, "devcloud    0.0  start the services …"},
+		{3, "devcloud    3.0    bird"},
+		{12, "devcloud   12.0  start the services 12.0 s"},
+		{12.5, "=== RUN   TestE2ELife"},
+		{12.5, "=== RUN   TestE2ELife/up,_killed"},
+		{13, " +  openstack:networking:Port dev-etcd-0 creating (0s) "},
+		{13, " +  openstack:compute:Instance dev-etcd-0 creating (0s) "},
+		{13.5, " +  openstack:networking:Port dev-etcd-0 created (0.5s) "},
+		{30, " +  openstack:compute:Instance dev-etcd-0 created (17s) "},
+		{45, " +  kubernetes-openstack:infra:Machine dev-etcd-0 creating (32s) artifacts: done after 12 s"},
+		{46, "    --- PASS: TestE2ELife/up,_killed (33.50s)"},
+		{50, " -  openstack:compute:Instance dev-etcd-0 deleting (0s) "},
+		{51, "nothing of interest: done"},
+	} {
+		r.steps.hear(line.text, line.at)
+	}
+	got := r.svg()
+	if os.Getenv("UPDATE_GOLDEN") != "" {
+		require.NoError(t, os.WriteFile("testdata/picture.svg", []byte(got), 0o644))
+	}
+	want, err := os.ReadFile("testdata/picture.svg")
+	require.NoError(t, err)
+	assert.Equal(t, string(want), got, "run with UPDATE_GOLDEN=1 if this is meant")
+}
+
+func TestRecord(t *testing.T) {
+	r, err := record([]string{"sh", "-c", "echo 'toolchain 0.0  build a …'; sleep 1.2; echo 'toolchain 1.2  build a 1.2 s' >&2; exit 3"}, io.Discard)
+	assert.EqualError(t, err, "exit status 3")
+	require.Len(t, r.steps, 1)
+	assert.Equal(t, "toolchain: build a", r.steps[0].name)
+	assert.InDelta(t, 1.2, r.steps[0].end-r.steps[0].begin, .5)
+	require.NotEmpty(t, r.busy)
+	assert.GreaterOrEqual(t, r.busy[0].share, 0.0)
+}
