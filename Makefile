@@ -15,6 +15,9 @@ ENV = eval "$$(go run ./toolchain env)"; eval "$$(go run ./devcloud env)";
 # how toolchain builds: tests then compile nothing of that again
 AS_BUILT = GOTOOLCHAIN=$$(sed -n 's/^toolchain //p' go.mod) GOFLAGS=-mod=readonly CGO_ENABLED=0 GOAMD64=v1
 
+# .ci/run has another, which also notes the seconds of each test
+GOTEST = go test
+
 # fetches the sample as a client outside of the cluster does: the data centre's resolver knows its name from the cluster's
 # own DNS, and the router the way to its ClusterIP over BGP
 REACH_SAMPLE = go run ./devcloud exec router -- curl -sS http://hello.default.svc.cluster.local
@@ -51,13 +54,13 @@ up: ## a fresh machine to a running cluster: OpenStack in a box, and the stack `
 test: host toolchain-all image ## everything that needs no running OpenStack
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo "gofmt -w the files above"; exit 1; }
 	go vet ./... && go vet -tags e2e ./...
-	go test ./...
-	cd toolchain/plugins && go test ./...
-	cd toolchain/kubernetes && $(AS_BUILT) go test -trimpath -count=1 ./... # has another module's test write what it judges
-	cd toolchain/storage && $(AS_BUILT) go test -trimpath ./...
+	$(GOTEST) ./...
+	cd toolchain/plugins && $(GOTEST) ./...
+	cd toolchain/kubernetes && $(AS_BUILT) $(GOTEST) -trimpath -count=1 ./... # has another module's test write what it judges
+	cd toolchain/storage && $(AS_BUILT) $(GOTEST) -trimpath ./...
 
-e2e: host toolchain-all cloud ## the real engine on the real OpenStack, from up to nothing left; then devcloud itself
-	go test -tags e2e -run '^TestE2E' -count 1 -p 1 -timeout 80m -v ./tests ./devcloud
+e2e: host toolchain-all cloud ## the real engine on the real OpenStack, from up to nothing left; then devcloud itself. Suites that passed and whose inputs are unchanged are skipped; ALL=1 runs all
+	$(GOTEST) -tags e2e -run '^TestE2E' -count 1 -p 1 -timeout 80m -v ./tests ./devcloud
 
 bench: host toolchain-all cloud ## seconds from nothing to Ready nodes, beside a cluster that kubeadm builds on the same machines; and the network's
 	go test -tags e2e -run '^$$' -bench . -benchtime 1x -timeout 40m -v ./tests

@@ -38,6 +38,9 @@ import (
 	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/subnets"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
+
+	"kubernetes-openstack/internal/dirs"
+	"kubernetes-openstack/internal/unchanged"
 )
 
 // A test's machines tell on their own what cloud-init did for them.
@@ -53,6 +56,7 @@ const publicKey = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIEGVC8wsoY0l6DZuEHnDuyKyR
 
 // TestE2EInstances uses the cloud that runs, as its user, and leaves it as it was.
 func TestE2EInstances(t *testing.T) {
+	skipUnchanged(t)
 	c := connect(t)
 	c.createNetwork()
 	c.createKeyPair()
@@ -356,6 +360,12 @@ func TestE2EInstances(t *testing.T) {
 	})
 }
 
+// skipUnchanged skips a suite if it has passed and its inputs have not changed.
+func skipUnchanged(t *testing.T) {
+	t.Helper()
+	unchanged.Skip(t, "..", nil, []string{"Makefile", "devcloud/host-packages"})
+}
+
 // cloud is what the test uses of the cloud that runs.
 type cloud struct {
 	*testing.T
@@ -395,6 +405,13 @@ func connect(t *testing.T) *cloud {
 	}
 	require.NotEmpty(t, c.flavor.ID)
 	t.Cleanup(c.cleanup)
+	t.Cleanup(func() { // before the machines are deleted
+		if t.Failed() {
+			if err := copyLogs(dirs.State("failed", t.Name())); err != nil {
+				t.Log("keep the logs:", err)
+			}
+		}
+	})
 	return c
 }
 

@@ -17,6 +17,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"kubernetes-openstack/cluster"
+	"kubernetes-openstack/internal/dirs"
+	"kubernetes-openstack/internal/unchanged"
 )
 
 const cloudEnv = toolchainEnv + `; eval "$(go run ./devcloud env)"`
@@ -24,11 +26,13 @@ const cloudEnv = toolchainEnv + `; eval "$(go run ./devcloud env)"`
 // One cluster's life on a real OpenStack, with the real engine: an up that is killed and resumed, a running etcd, no
 // drift, a member that is replaced, and a destroy that leaves nothing.
 func TestE2ELife(t *testing.T) {
+	skipUnchanged(t)
 	e := newEngine(t, "e2e", cloudEnv, patched(t, "e2e.yaml"))
 	openstack := connect(t, e.getenv("OS_CLIENT_CONFIG_FILE"))
 	before := openstack.inventory(t)
 	t.Cleanup(func() { // whatever failed, the next run begins with a clean project
 		if t.Failed() {
+			e.keepLogs()
 			if out, err := e.try("destroy", "--yes", "--skip-preview"); err != nil {
 				t.Log(out) // and else nothing: the last lines are why it failed
 			}
@@ -197,6 +201,21 @@ func TestE2ELife(t *testing.T) {
 		}
 		assert.Empty(t, left)
 	})
+}
+
+// skipUnchanged skips a suite if it has passed and its inputs have not changed. Its parts are all programs of the repository.
+func skipUnchanged(t *testing.T) {
+	t.Helper()
+	unchanged.Skip(t, "..", []string{"../..."}, []string{
+		"Makefile", "Pulumi.yaml", "Pulumi.dev.yaml", "devcloud/host-packages", "provider/pulumi-resource-teardown", "tests/testdata",
+	})
+}
+
+// keepLogs copies the logs of all services and machines to the state folder before they are deleted; .ci/run archives them.
+func (e *engine) keepLogs() {
+	if out, err := e.shell(`exec go run ./devcloud logs --copy "$1"`, dirs.State("failed", e.t.Name())).CombinedOutput(); err != nil {
+		e.t.Logf("keep the logs: %v: %s", err, out)
+	}
 }
 
 var machines = []string{"e2e-etcd-0", "e2e-etcd-1", "e2e-etcd-2", "e2e-control-plane-0", "e2e-control-plane-1", "e2e-worker-0", "e2e-worker-1"}

@@ -57,7 +57,7 @@ func (e *engine) configure(t testing.TB, edit func(string) string) {
 	e.t.Cleanup(func() { os.Remove(file) })
 }
 
-func unchanged(text string) string { return text }
+func unedited(text string) string { return text }
 
 // patched applies a merge patch (RFC 7396) in testdata to the cluster of a stack's text.
 func patched(t testing.TB, patch string) func(string) string {
@@ -106,7 +106,7 @@ func (e *engine) must(args ...string) string {
 
 // A reviewer's preview works where no cloud is, nor any network: it runs in a network namespace with nothing but lo.
 func TestPreviewNeedsNoNetwork(t *testing.T) {
-	e := newEngine(t, "test", toolchainEnv+"; export OS_AUTH_URL=http://127.0.0.1:1/v3 OS_USERNAME=u OS_PASSWORD=p OS_PROJECT_NAME=p OS_DOMAIN_NAME=Default", unchanged)
+	e := newEngine(t, "test", toolchainEnv+"; export OS_AUTH_URL=http://127.0.0.1:1/v3 OS_USERNAME=u OS_PASSWORD=p OS_PROJECT_NAME=p OS_DOMAIN_NAME=Default", unedited)
 	out, err := e.shell(`exec unshare --net bash -c 'ip link set lo up; exec pulumi preview --diff --stack test --color never'`).CombinedOutput()
 	require.NoError(t, err, string(out))
 	assert.Contains(t, string(out), "openstack:compute/instance:Instance: (create)")

@@ -14,6 +14,7 @@ import (
 // step and the cause. A corrected configuration goes on from there, to a small cluster in a network of its own, whose
 // volumes are looked at where that of TestE2ELife is too busy or has its zones otherwise.
 func TestE2EFailures(t *testing.T) {
+	skipUnchanged(t)
 	small := strings.NewReplacer("  etcd:\n", "  etcd:\n      count: 1\n", "count: 2", "count: 1",
 		"    devcloud: true\n", "    devcloud: true\n    bootstrapTimeout: 60s\n").Replace
 	config := func(edits ...string) func(string) string {
@@ -28,6 +29,9 @@ func TestE2EFailures(t *testing.T) {
 		"flavor: control-plane", "flavor: tiny",
 	))
 	t.Cleanup(func() {
+		if t.Failed() {
+			e.keepLogs()
+		}
 		out, err := e.try("destroy", "--yes", "--skip-preview")
 		assert.NoError(t, err, out)
 	})
