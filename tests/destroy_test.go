@@ -42,11 +42,7 @@ func layers(resources []pulumi.MockResourceArgs) map[string]int {
 
 // All machines are deleted in parallel, whatever certificates they hold.
 func TestDestroyOrder(t *testing.T) {
-	for stack, config := range map[string]map[string]string{
-		"dev":    stackConfig(t, "../Pulumi.dev.yaml"),
-		"tenant": edited(t, "../Pulumi.dev.yaml", patched(t, "tenant.yaml")),
-		"prod":   stackConfig(t, "../Pulumi.prod.yaml.example"),
-	} {
+	for stack, config := range stacks(t) {
 		t.Run(stack, func(t *testing.T) {
 			r, err := run(t, stack, config)
 			require.NoError(t, err)

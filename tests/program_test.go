@@ -124,14 +124,20 @@ func (r *recorder) named(token, name string) pulumi.MockResourceArgs {
 	return pulumi.MockResourceArgs{}
 }
 
-// The whole resource graph, for the development cluster, one in a network of its own, and the documented production
-// stack. It is the same in a preview, which asks no cloud.
-func TestResourceGraph(t *testing.T) {
-	for stack, config := range map[string]map[string]string{
+// stacks are the configurations of the development cluster, of one in its own network, and of the production example.
+func stacks(t *testing.T) map[string]map[string]string {
+	t.Helper()
+	return map[string]map[string]string{
 		"dev":    stackConfig(t, "../Pulumi.dev.yaml"),
 		"tenant": edited(t, "../Pulumi.dev.yaml", patched(t, "tenant.yaml")),
 		"prod":   stackConfig(t, "../Pulumi.prod.yaml.example"),
-	} {
+	}
+}
+
+// The whole resource graph, for the development cluster, one in a network of its own, and the documented production
+// stack. It is the same in a preview, which asks no cloud.
+func TestResourceGraph(t *testing.T) {
+	for stack, config := range stacks(t) {
 		t.Run(stack, func(t *testing.T) {
 			r, err := run(t, stack, config)
 			require.NoError(t, err)
