@@ -15,7 +15,7 @@ ENV = eval "$$(go run ./toolchain env)"; eval "$$(go run ./devcloud env)";
 # how toolchain builds: tests then compile nothing of that again
 AS_BUILT = GOTOOLCHAIN=$$(sed -n 's/^toolchain //p' go.mod) GOFLAGS=-mod=readonly CGO_ENABLED=0 GOAMD64=v1
 
-# .ci/run has another, which also notes the seconds of each test
+# .ci/run replaces it by internal/gotest, which also records the seconds of each test
 GOTEST = go test
 
 # fetches the sample as a client outside of the cluster does: the data centre's resolver knows its name from the cluster's

@@ -27,7 +27,7 @@ func main() {
 func run(args []string, file string) (code int, err error) {
 	steps, err := os.OpenFile(file, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
 	if err != nil {
-		return 1, err
+		return 1, fmt.Errorf("STEPS must name a file that can be written: %w", err)
 	}
 	defer steps.Close()
 	command := exec.Command("go", append([]string{"test", "-v"}, args...)...)

@@ -29,7 +29,7 @@ func Skip(t testing.TB, root string, packages, files []string) {
 	passed := dirs.Cache("passed", t.Name())
 	before, _ := os.ReadFile(passed)
 	if os.Getenv("ALL") == "" && string(before) == inputs {
-		t.Skip("it has passed, and nothing that it tests has changed since; ALL=1 runs it")
+		t.Skip("it passed, and its inputs have not changed since then; ALL=1 runs it")
 	}
 	if err := os.RemoveAll(passed); err != nil {
 		t.Fatal(err)
