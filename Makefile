@@ -10,10 +10,15 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 # what a shell needs to run `pulumi` against devcloud
-ENV = eval "$$(go run ./toolchain env)"; eval "$$(go run ./devcloud env)";
+ENV = eval "$$($(MAKE) --no-print-directory env)";
 
-# how toolchain builds: tests then compile nothing of that again
-AS_BUILT = GOTOOLCHAIN=$$(sed -n 's/^toolchain //p' go.mod) GOFLAGS=-mod=readonly CGO_ENABLED=0 GOAMD64=v1
+# as toolchain builds: a package that several programs and tests import is compiled once
+export GOFLAGS := -trimpath -gcflags=all=-dwarf=false
+export CGO_ENABLED := 0
+export GOAMD64 := v1
+
+# the Go with which toolchain builds a module
+AS_BUILT = GOTOOLCHAIN=$$(sed -n 's/^toolchain //p' go.mod)
 
 # .ci/run replaces it by internal/gotest, which also records the seconds of each test
 GOTEST = go test
@@ -22,7 +27,7 @@ GOTEST = go test
 # own DNS, and the router the way to its ClusterIP over BGP
 REACH_SAMPLE = go run ./devcloud exec router -- curl -sS http://hello.default.svc.cluster.local
 
-.PHONY: help up pulumi-up nodes sample down destroy preview kubeconfig status timeline test e2e bench host toolchain toolchain-all image cloud
+.PHONY: help up env pulumi-up nodes sample down destroy preview kubeconfig status timeline test e2e bench host toolchain toolchain-all image cloud
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,7 +47,7 @@ up: ## a fresh machine to a running cluster: OpenStack in a box, and the stack `
 	done; \
 	printf '  %-10s %5d s, CPU %5d s with all that runs on this machine; toolchain and cloud ran in parallel\n\n' all $$SECONDS $$(($$(cpu) - used))
 	@echo "Next:"
-	@echo "  eval \"\$$(go run ./toolchain env)\"; eval \"\$$(go run ./devcloud env)\"    # pulumi is the real engine, on this OpenStack"
+	@echo "  eval \"\$$(make env)\"                                            # pulumi is the real engine, on this OpenStack"
 	@echo "  pulumi stack output --stack $(STACK) --show-secrets kubeconfig > kubeconfig"
 	@echo "  kubectl --kubeconfig kubeconfig get nodes                       # from this host"
 	@echo "  go run ./devcloud exec $(STACK)-etcd-0 -- etcdctl member list         # any command on any machine"
@@ -56,14 +61,18 @@ test: host toolchain-all image ## everything that needs no running OpenStack
 	go vet ./... && go vet -tags e2e ./...
 	$(GOTEST) ./...
 	cd toolchain/plugins && $(GOTEST) ./...
-	cd toolchain/kubernetes && $(AS_BUILT) $(GOTEST) -trimpath -count=1 ./... # has another module's test write what it judges
-	cd toolchain/storage && $(AS_BUILT) $(GOTEST) -trimpath ./...
+	cd toolchain/kubernetes && $(AS_BUILT) $(GOTEST) -count=1 ./... # has another module's test write what it judges
+	cd toolchain/storage && $(AS_BUILT) $(GOTEST) ./...
 
 e2e: host toolchain-all cloud ## the real engine on the real OpenStack, from up to nothing left; then devcloud itself. Suites that passed and whose inputs are unchanged are skipped; ALL=1 runs all
 	$(GOTEST) -tags e2e -run '^TestE2E' -count 1 -p 1 -timeout 80m -v ./tests ./devcloud
 
 bench: host toolchain-all cloud ## seconds from nothing to Ready nodes, beside a cluster that kubeadm builds on the same machines; and the network's
 	go test -tags e2e -run '^$$' -bench . -benchtime 1x -timeout 40m -v ./tests
+
+env: ## eval "$(make env)" gives a shell pulumi, kubectl and OpenStack's credentials
+	@go run ./toolchain env
+	@go run ./devcloud env
 
 preview: ## what `up` would change; needs no network
 	@$(ENV) pulumi preview --stack $(STACK) --diff

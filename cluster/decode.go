@@ -114,9 +114,13 @@ func decodeErrors(err error) Errors {
 	if !unknown {
 		return Errors{{at.Name(), at.Unwrap().Error()}}
 	}
+	object := at.Name() + "."
+	if at.Name() == reflect.TypeFor[Config]().String() { // so mapstructure names what is not inside of anything
+		object = ""
+	}
 	var errs Errors
 	for _, key := range strings.Split(keys, ", ") {
-		errs.add(strings.TrimPrefix(at.Name()+"."+key, "."), "unknown key")
+		errs.add(object+key, "unknown key")
 	}
 	return errs
 }

@@ -110,7 +110,7 @@ func (p programs) compile(source, dir string, log *os.File) error {
 		return err
 	}
 	made := filepath.Join(dir, "made") + "/"
-	cmd := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-tags", p.tags, "-ldflags", flags, "-o", made)
+	cmd := exec.Command("go", "build", "-buildvcs=false", "-tags", p.tags, "-ldflags", flags, "-o", made)
 	cmd.Args = append(cmd.Args, slices.Sorted(maps.Values(p.packages))...)
 	cmd.Dir = filepath.Join(source, p.module)
 	cmd.Env = env
@@ -137,6 +137,10 @@ func (p programs) compile(source, dir string, log *os.File) error {
 	return os.Remove(made)
 }
 
+// goFlags compile a package to the same bytes in every folder, and without debug information. The Makefile and `env` set
+// the same flags and CGO_ENABLED: packages that several programs and tests import are compiled once.
+const goFlags = "-trimpath -gcflags=all=-dwarf=false"
+
 // goEnv is the environment in which `go` reads the module as it is committed and builds the programs, with the Go that the
 // module names. The repository itself leaves that to whoever runs it: its programs are built with Kubernetes'.
 func (p programs) goEnv(source string) ([]string, error) {
@@ -153,7 +157,7 @@ func (p programs) goEnv(source string) ([]string, error) {
 	}
 	env := append(os.Environ(),
 		"GOTOOLCHAIN="+mod.Toolchain.Name,
-		"GOFLAGS=-mod=readonly", // empty would let `go env -w` have its way
+		"GOFLAGS="+goFlags, // empty would let `go env -w` have its way
 		"GOWORK=off",
 		"GOEXPERIMENT=",
 		"GOFIPS140=off",

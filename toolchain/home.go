@@ -58,6 +58,8 @@ func printEnv(out io.Writer) error {
 		{"PULUMI_CONFIG_PASSPHRASE", "devcloud"},
 		{"PULUMI_SKIP_UPDATE_CHECK", "true"},
 		{"PULUMI_GO_USE_RUN", "true"}, // the program is linked when it has changed, not for each command
+		{"GOFLAGS", goFlags},          // what the toolchain has compiled is not compiled again for the program
+		{"CGO_ENABLED", "0"},
 		{"PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION", "true"},
 		{"PULUMI_IGNORE_AMBIENT_PLUGINS", "true"},
 	} {

@@ -6,13 +6,14 @@
 //	go run ./toolchain all             builds what only tests and benchmarks need, too
 //	go run ./toolchain pulumi plugins  builds these only
 //	go run ./toolchain upstream        downloads what upstream publishes, and builds what is missing then
-//	go run ./toolchain env             prints the shell's exports for the built pulumi: eval "$(go run ./toolchain env)"
+//	go run ./toolchain env             prints the shell's exports for the built pulumi: eval "$(make env)"
 //	go run ./toolchain checksums       prints name, version and sha256 of each artifact that machines download
 //
 // It exists for machines that reach a Go module proxy and nothing else. Where pulumi is installed and can fetch its
 // plugins, plain `pulumi up` works and nothing here is needed.
 //
-// Each folder beside this file is a Go module of its own, because what it pins could not be resolved together. What is
+// Each folder beside this file is a Go module of its own, because what it pins could not be resolved together. What several
+// of them need has one version in all where it compiles, so that it is compiled once (TestModulesShareVersions). What is
 // built lies in the cache, one folder per build, keyed by all that goes into it; a new key replaces the old one's folder.
 package main
 

@@ -7,7 +7,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -55,9 +54,7 @@ var image = sync.OnceValues(func() (string, error) {
 		_, err := os.Stat(path)
 		return path, err
 	}
-	_, here, _, _ := runtime.Caller(0)
-	build := exec.Command("go", "run", "./devcloud", "image")
-	build.Dir = filepath.Join(filepath.Dir(here), "../..")
+	build := exec.Command("go", "run", "kubernetes-openstack/devcloud", "image")
 	var stderr bytes.Buffer
 	build.Stderr = &stderr
 	out, err := build.Output()

@@ -1,0 +1,91 @@
+package main
+
+import (
+	"maps"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// exceptions are modules, or prefixes of modules, of which a folder's go.mod has a version of its own.
+var exceptions = []struct {
+	folder, why string
+	modules     []string
+}{
+	{"calico", "Calico 3.28 is made with Kubernetes 1.29, and does not compile with what 1.36 needs", []string{
+		"github.com/Microsoft/hcsshim", "github.com/containernetworking/", "github.com/emicklei/go-restful/v3",
+		"github.com/google/gnostic-models", "github.com/vishvananda/netlink", "go.etcd.io/etcd/", "k8s.io/", "sigs.k8s.io/",
+	}},
+	{"kubernetes", "Kubernetes does not compile with a newer CSI; its version of CEL is a part of its API", []string{
+		"github.com/container-storage-interface/spec", "github.com/google/cel-go",
+	}},
+	{"language-go", "the last version of the language host that the module proxy serves", []string{"github.com/pulumi/pulumi/sdk/v3"}},
+	{"plugins", "tablewriter 1 has another API than pulumi's 0.0.5", []string{"github.com/olekukonko/tablewriter"}},
+	{"pulumi", "the last version of pulumi that the module proxy serves", []string{
+		"github.com/pulumi/inflector", "github.com/pulumi/pulumi/",
+	}},
+	{"storage", "the controllers' libraries ask for etcd 3.7", []string{"go.etcd.io/etcd/"}},
+}
+
+// A package that two modules build in two versions is compiled twice: that is what a build's time is made of.
+func TestModulesShareVersions(t *testing.T) {
+	files, err := filepath.Glob("*/go.mod")
+	require.NoError(t, err)
+	versions := map[string]map[string][]string{} // by module and version, the folders
+	for _, file := range append(files, "../go.mod") {
+		folder := filepath.Dir(file)
+		mod, err := programs{module: folder}.goMod(".")
+		require.NoError(t, err)
+		used := map[string]string{}
+		for _, require := range mod.Require {
+			used[require.Mod.Path] = require.Mod.Version
+		}
+		for _, replace := range mod.Replace {
+			if _, ok := used[replace.Old.Path]; ok {
+				used[replace.Old.Path] = replace.New.Version
+				if replace.New.Path != replace.Old.Path {
+					delete(used, replace.Old.Path)
+				}
+			}
+		}
+		for module, version := range used {
+			if versions[module] == nil {
+				versions[module] = map[string][]string{}
+			}
+			versions[module][version] = append(versions[module][version], folder)
+		}
+	}
+	needed := map[string]bool{}
+	for _, module := range slices.Sorted(maps.Keys(versions)) {
+		if len(versions[module]) == 1 {
+			continue
+		}
+		shared := maps.Clone(versions[module])
+		for version, folders := range versions[module] {
+			shared[version] = slices.DeleteFunc(slices.Clone(folders), func(folder string) bool {
+				for _, e := range exceptions {
+					for _, excepted := range e.modules {
+						if e.folder == folder && (module == excepted || strings.HasSuffix(excepted, "/") && strings.HasPrefix(module, excepted)) {
+							needed[folder+" "+excepted] = true
+							return true
+						}
+					}
+				}
+				return false
+			})
+			if len(shared[version]) == 0 {
+				delete(shared, version)
+			}
+		}
+		assert.LessOrEqual(t, len(shared), 1, "%s has several versions: %v. Require the newest in each folder, or name an exception", module, shared)
+	}
+	for _, e := range exceptions {
+		for _, module := range e.modules {
+			assert.True(t, needed[e.folder+" "+module], "exception %s in %s: its version is the others'", module, e.folder)
+		}
+	}
+}
