@@ -24,7 +24,7 @@ func TestE2EFailures(t *testing.T) {
 	const nowhere = "172.31.250.99"
 	wrong := strings.Repeat("f", 64) // not 0: YAML would read a number
 	e := newEngine(t, "failures", cloudEnv, config("mirror: http://172.31.250.1", "mirror: http://"+nowhere,
-		"      flavor: etcd", "      flavor: etcd\n      version: 3.6.99", "        etcd: 8baace17", "        etcd: 00000000", // there is none
+		"      flavor: etcd", "      flavor: etcd\n      version: 3.6.99", "        etcd: ", "        etcd: "+wrong+" # ",
 		"        kubelet: ", "        kubelet: "+wrong+" # ", // the nodes' alone
 		"flavor: control-plane", "flavor: tiny",
 	))
