@@ -32,7 +32,7 @@ kube_controllers() {
 	: >/log/kube-controllers
 	run env KUBECONFIG=/etc/kubernetes/admin.conf ENABLED_CONTROLLERS=node COMPACTION_PERIOD=0 \
 		setsid --fork sh -c 'echo $$ >>/log/pids; exec kube-controllers >>/log/kube-controllers 2>&1'
-	eventually 30 grep -q 'checking for stale nodes' /log/kube-controllers
+	eventually grep -q 'checking for stale nodes' /log/kube-controllers
 	sleep 2
 }
 no_kube_controllers() {
@@ -69,17 +69,17 @@ func TestCalicoNodeStays(t *testing.T) {
 		run env CALICO_K8S_NODE_REF=dev-control-plane-0 calico-node -startup
 		refers && echo "a reference to no Node"
 		kube_controllers
-		eventually 20 is_gone
+		eventually is_gone
 		echo "deleted"
 		# so that two can run here; they end when their configuration changes
 		calicoctl patch kubecontrollersconfiguration default --patch '{"spec": {"prometheusMetricsPort": 0}}' >/dev/null
-		eventually 10 grep -q 'configuration changed' /log/kube-controllers
+		eventually grep -q 'configuration changed' /log/kube-controllers
 		rm /log/pids
 		kube_controllers
 
 		echo "here:"
 		calico_startup
-		eventually 10 grep -q DELETE /log/deleted
+		eventually grep -q DELETE /log/deleted
 		deletions=$(grep -c DELETE /log/deleted)
 		sleep 2
 		kept "before there is a Node, kube-controllers running"
@@ -105,11 +105,11 @@ func TestCalicoNodeStays(t *testing.T) {
 		refers && kept "a reboot"
 
 		kubectl delete node dev-control-plane-0 >/dev/null
-		eventually 20 is_gone
+		eventually is_gone
 		echo "gone with its Node"
 		kubelet
 		refers && calico_node | grep zone
-		eventually 10 grep -q DELETE /log/deleted
+		eventually grep -q DELETE /log/deleted
 		deletions=$(grep -c DELETE /log/deleted)
 		kept "as its Node came back with kubelet"
 
@@ -128,7 +128,7 @@ func TestCalicoNodeStays(t *testing.T) {
 		refers && kept "with its own Node"
 
 		kubectl delete node dev-control-plane-0 >/dev/null
-		eventually 20 is_gone
+		eventually is_gone
 		echo "gone with the machine"
 	`)
 	t.Log(out)

@@ -1,17 +1,12 @@
 package templates
 
 import (
-	"archive/tar"
-	"io"
 	"maps"
-	"os"
 	"path"
 	"regexp"
 	"strings"
 	"testing"
 
-	"github.com/google/go-containerregistry/pkg/v1/layout"
-	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/stretchr/testify/require"
 
 	"kubernetes-openstack/internal/dirs"
@@ -19,49 +14,6 @@ import (
 )
 
 // These tests hand Calico's resources to the real calicoctl, and what it stores to the real confd and BIRD.
-
-// calicoctl is path → content of calicoctl and its configuration.
-func calicoctl(t *testing.T) map[string]string {
-	const config = "/etc/calico/calicoctl.cfg"
-	binary, err := os.ReadFile(dirs.Mirror("github.com/projectcalico/calico/releases/download/v3.28.5/calicoctl-linux-amd64"))
-	require.NoError(t, err, "run make test")
-	return map[string]string{"/usr/local/bin/calicoctl": string(binary), config: landed(t, controlPlaneMachine())[config]}
-}
-
-// imageFiles are path → content of the files of an image that devcloud's machines pull, where and if wanted puts them.
-func imageFiles(t *testing.T, image string, wanted func(name string) string) map[string]string {
-	index, err := layout.ImageIndexFromPath(dirs.Mirror("oci", image))
-	require.NoError(t, err, "run make test")
-	manifest, err := index.IndexManifest()
-	require.NoError(t, err)
-	unpacked, err := index.Image(manifest.Manifests[0].Digest)
-	require.NoError(t, err)
-	content := mutate.Extract(unpacked)
-	defer func() { _ = content.Close() }()
-	files := map[string]string{}
-	for archive := tar.NewReader(content); ; {
-		header, err := archive.Next()
-		if err == io.EOF {
-			return files
-		}
-		require.NoError(t, err)
-		if target := wanted(path.Join("/", header.Name)); target != "" && header.Typeflag == tar.TypeReg {
-			text, err := io.ReadAll(archive)
-			require.NoError(t, err)
-			files[target] = string(text)
-		}
-	}
-}
-
-// program is a program of an image, in /usr/local/bin.
-func program(t *testing.T, image, name string) map[string]string {
-	return imageFiles(t, image, func(file string) string {
-		if path.Base(file) != name {
-			return ""
-		}
-		return "/usr/local/bin/" + name
-	})
-}
 
 // birdConfig is the beginning of a script that renders node $1's, as calico-confd would, and shows it to BIRD.
 const birdConfig = `
@@ -71,8 +23,8 @@ export DATASTORE_TYPE=etcdv3 ETCD_ENDPOINTS=https://127.0.0.1:2379 ETCD_CA_CERT_
 register() { NODENAME=$1 IP=$2 calico-node -startup >/log-startup-$1 2>&1 || cat /log-startup-$1; }
 bird_config() {
 	rm -f /etc/calico/confd/config/*.cfg
-	NODENAME=$1 timeout 60 calico-node -confd -confd-run-once >/log-confd 2>&1 || cat /log-confd
-	for i in $(seq 50); do [ ! -e /etc/calico/confd/config/bird.cfg ] || break; sleep 0.1; done
+	NODENAME=$1 timeout 240 calico-node -confd -confd-run-once >/log-confd 2>&1 || cat /log-confd
+	for i in $(seq 600); do [ ! -e /etc/calico/confd/config/bird.cfg ] || break; sleep 0.1; done
 	bird -p -c /etc/calico/confd/config/bird.cfg
 }
 `
@@ -177,7 +129,7 @@ func TestCalicoResources(t *testing.T) {
 		}
 		return configuration
 	}
-	out, err := guest.Run(t, calicoMember(t), "unshare", "--net", "--mount", "timeout", "300", "sh", "-c", startEtcd+startResources+`
+	out, err := guest.Run(t, calicoMember(t), "unshare", "--net", "--mount", "timeout", "540", "sh", "-c", startEtcd+startResources+`
 		echo new:
 		apply
 		echo changed by users:
@@ -302,17 +254,12 @@ func TestRoutersPasswords(t *testing.T) {
 	t.Parallel()
 	files := controlPlane(t)
 	maps.Copy(files, calicoctl(t))
-	maps.Copy(files, imageFiles(t, "quay.io/calico/node@v3.28.5", func(name string) string {
-		if name == "/usr/bin/calico-node" || name == "/usr/sbin/bird" || strings.HasPrefix(name, "/etc/calico/confd/") {
-			return name
-		}
-		return ""
-	}))
+	maps.Copy(files, imageFiles(t, dirs.Mirror("oci", "quay.io/calico/node@v3.28.5")))
 	files["/node.conf"] = strings.NewReplacer("/etc/kubernetes/pki/admin.", "/node.").Replace(files["/etc/kubernetes/admin.conf"])
-	out, err := guest.Run(t, files, "unshare", "--net", "timeout", "300", "sh", "-c", startControlPlane+birdConfig+`
+	out, err := guest.Run(t, files, "unshare", "--net", "timeout", "540", "sh", "-c", startControlPlane+birdConfig+`
 		etcd gateway start --endpoints=10.0.0.10:2379 --listen-addr=127.0.0.1:2379 >/log/etcd-proxy 2>&1 &
 		unset KUBECONFIG
-		eventually 20 apply-calico-resources
+		eventually apply-calico-resources
 		register dev-worker-0 10.0.0.64/24
 		register dev-worker-1 10.0.0.65/24
 		calicoctl label nodes dev-worker-0 topology.kubernetes.io/zone=nova >/dev/null

@@ -93,7 +93,12 @@ var benchmark = []struct {
 }
 
 func TestCIS(t *testing.T) {
-	m := &machineUnderTest{t, machines()}
+	m := &machineUnderTest{t, map[string][]File{}}
+	for role, machine := range machines() {
+		files, err := machine.files()
+		require.NoError(t, err)
+		m.byRole[role] = files
+	}
 	for _, check := range benchmark {
 		t.Run(check.id+" "+check.title, func(t *testing.T) {
 			m.T = t
@@ -104,16 +109,14 @@ func TestCIS(t *testing.T) {
 
 type machineUnderTest struct {
 	*testing.T
-	byRole map[string]Machine
+	byRole map[string][]File
 }
 
 type condition = func(*machineUnderTest) bool
 
 func (m *machineUnderTest) file(role, path string) File {
 	m.Helper()
-	files, err := m.byRole[role].files()
-	require.NoError(m, err)
-	for _, f := range files {
+	for _, f := range m.byRole[role] {
 		if f.Path == path {
 			return f
 		}
@@ -200,9 +203,7 @@ func either(a, b condition) condition { return func(m *machineUnderTest) bool { 
 func not(a condition) condition       { return func(m *machineUnderTest) bool { return !a(m) } }
 
 func keysHaveMode600(m *machineUnderTest) bool {
-	for role := range m.byRole {
-		files, err := m.byRole[role].files()
-		require.NoError(m, err)
+	for _, files := range m.byRole {
 		for _, f := range files {
 			if strings.HasSuffix(f.Path, ".key") && f.Mode != 0o600 {
 				return false

@@ -1,9 +1,6 @@
 package templates
 
 import (
-	"archive/tar"
-	"bytes"
-	"compress/gzip"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -13,12 +10,10 @@ import (
 	"encoding/base64"
 	"encoding/pem"
 	"fmt"
-	"io"
+	"maps"
 	"math/big"
 	"net"
 	"net/url"
-	"os"
-	"path"
 	"strings"
 	"testing"
 	"time"
@@ -26,7 +21,6 @@ import (
 	"github.com/stretchr/testify/require"
 	"sigs.k8s.io/yaml"
 
-	"kubernetes-openstack/internal/dirs"
 	"kubernetes-openstack/tests/guest"
 )
 
@@ -134,36 +128,6 @@ func pki(t *testing.T) map[string]string {
 	return files
 }
 
-// kubernetes is a binary that devcloud's machines download.
-func kubernetes(t *testing.T, name string) string {
-	content, err := os.ReadFile(dirs.Mirror("dl.k8s.io/release/v1.36.3/bin/linux/amd64", name))
-	require.NoError(t, err, "run make test")
-	return string(content)
-}
-
-// etcdBinaries are path → content of the machines' etcd and etcdctl.
-func etcdBinaries(t *testing.T) map[string]string {
-	file, err := os.Open(dirs.Mirror("github.com/etcd-io/etcd/releases/download/v3.6.14/etcd-v3.6.14-linux-amd64.tar.gz"))
-	require.NoError(t, err, "run make test")
-	defer func() { _ = file.Close() }()
-	unzipped, err := gzip.NewReader(file)
-	require.NoError(t, err)
-	files := map[string]string{}
-	for archive := tar.NewReader(unzipped); ; {
-		header, err := archive.Next()
-		if err == io.EOF {
-			return files
-		}
-		require.NoError(t, err)
-		if name := path.Base(header.Name); name == "etcd" || name == "etcdctl" {
-			var content bytes.Buffer
-			_, err := content.ReadFrom(archive)
-			require.NoError(t, err)
-			files["/usr/local/bin/"+name] = content.String()
-		}
-	}
-}
-
 // execStart is what a unit starts, as a shell reads it.
 func execStart(t *testing.T, unit string) string {
 	_, command, found := strings.Cut(strings.ReplaceAll(unit, "\\\n", ""), "\nExecStart=")
@@ -172,8 +136,13 @@ func execStart(t *testing.T, unit string) string {
 	return command
 }
 
+// running limits the control planes that run in parallel: each has 0.5 GiB of memory, and starts on all processors.
+var running = make(chan struct{}, 3)
+
 // controlPlane is path → content of a control plane with keys that work, its programs, and run-<unit> for its units.
 func controlPlane(t *testing.T) map[string]string {
+	running <- struct{}{}
+	t.Cleanup(func() { <-running })
 	m := controlPlaneMachine()
 	m.Secrets = nil
 	for name, content := range pki(t) {
@@ -187,9 +156,7 @@ func controlPlane(t *testing.T) map[string]string {
 	for _, name := range []string{"/etc/profile.d/etcdctl.sh", "/usr/local/sbin/etcd-auth"} {
 		files[name] = landed(t, member)[name]
 	}
-	for name, content := range etcdBinaries(t) {
-		files[name] = content
-	}
+	maps.Copy(files, etcdBinaries(t))
 	for _, name := range []string{"kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubectl"} {
 		files["/usr/local/bin/"+name] = kubernetes(t, name)
 	}
@@ -218,17 +185,16 @@ etcd --data-dir=/run/etcd --listen-peer-urls=http://127.0.0.1:2380 --unsafe-no-f
 	--client-cert-auth --trusted-ca-file=/etc/etcd/pki/ca.crt \
 	--cert-file=/etc/etcd/pki/server.crt --key-file=/etc/etcd/pki/server.key >/log/etcd 2>&1 &
 start() { while :; do "run-$1" || sleep 1; done >"/log/$1" 2>&1 & }
-# eventually SECONDS COMMAND...: until it succeeds; shows the logs if it never does
+# eventually COMMAND...: until it succeeds; shows the logs if it never does. Other tests may have the processors.
 eventually() {
-	left=$1
-	shift
+	left=240
 	until "$@" >/log/eventually 2>&1; do
 		[ "$left" -gt 0 ] || { echo "never: $*"; cat /log/eventually; tail -n 15 /log/*; exit 1; }
 		left=$((left - 1))
 		sleep 1
 	done
 }
-eventually 60 etcd-auth
+eventually etcd-auth
 `
 
 // startControlPlane is prepareControlPlane, and then all else.
@@ -236,7 +202,7 @@ const startControlPlane = prepareControlPlane + `
 start kube-apiserver
 start kube-controller-manager
 start kube-scheduler
-eventually 60 check-kube-apiserver
+eventually check-kube-apiserver
 run-cluster-resources
 `
 
@@ -245,10 +211,10 @@ func TestControlPlaneRuns(t *testing.T) {
 	t.Parallel()
 	out, err := guest.Run(t, controlPlane(t), "unshare", "--net", "sh", "-c", startControlPlane+`
 		echo again; run-cluster-resources
-		eventually 30 check-kube-controller-manager
-		eventually 30 check-kube-scheduler
-		eventually 30 kubectl get lease --namespace kube-system kube-controller-manager kube-scheduler
-		eventually 30 kubectl get serviceaccount default
+		eventually check-kube-controller-manager
+		eventually check-kube-scheduler
+		eventually kubectl get lease --namespace kube-system kube-controller-manager kube-scheduler
+		eventually kubectl get serviceaccount default
 
 		echo '{"apiVersion": "v1", "kind": "Node", "metadata": {"name": "dev-control-plane-0"}}' | kubectl create -f -
 		run-node-role
@@ -261,7 +227,7 @@ func TestControlPlaneRuns(t *testing.T) {
 		ask --cert /etc/kubernetes/pki/admin.crt --key /etc/kubernetes/pki/admin.key https://127.0.0.1:6443/debug/pprof/
 
 		echo 'with a bootstrap token:'
-		eventually 30 kubectl get configmap --namespace=kube-system kube-root-ca.crt
+		eventually kubectl get configmap --namespace=kube-system kube-root-ca.crt
 		for name in kube-root-ca.crt extension-apiserver-authentication; do
 			ask --header 'Authorization: Bearer worker.0123456789abcdef' https://127.0.0.1:6443/api/v1/namespaces/kube-system/configmaps/$name
 		done
@@ -524,16 +490,16 @@ func TestKubeletCSRApprover(t *testing.T) {
 		kubectl patch node dev-worker-5 --subresource=status --patch '{"status": {"conditions": [{"type": "Ready", "status": "True"}]}}'
 		sleep 1 # Nodes are older than requests
 		kubectl create clusterrolebinding outsiders --clusterrole=system:node-bootstrapper --group=outsiders
-		eventually 30 check-kube-controller-manager
+		eventually check-kube-controller-manager
 
 		mkdir -p /run/kubelet-csr-approver
 		set -a; . /etc/kubernetes/kubelet-csr-approver.env; set +a
 		KUBECONFIG=/etc/kubernetes/kubelet-csr-approver.conf run-kubelet-csr-approver >/log/approver 2>&1 &
 		`+create.String()+`
-		eventually 30 grep node-comes-later /log/approver
+		eventually grep node-comes-later /log/approver
 		add dev-worker-7 10.0.0.71
-		eventually 30 kubectl wait --for=condition=Approved csr/node-comes-later --timeout=1s
-		for name in `+strings.Join(judged, " ")+`; do eventually 60 grep "^$name: " /log/approver; done
+		eventually kubectl wait --for=condition=Approved csr/node-comes-later --timeout=1s
+		for name in `+strings.Join(judged, " ")+`; do eventually grep "^$name: " /log/approver; done
 		sleep 3 # the rest is looked at again
 		kubectl get csr --output=go-template='{{range .items}}state {{.metadata.name}} {{range .status.conditions}}{{.type}}{{end}} {{if .status.certificate}}issued{{end}}{{"\n"}}{{end}}'
 		kubectl get csr own --output=jsonpath='{.status.certificate}' | base64 -d >/own.crt
@@ -622,6 +588,7 @@ func TestTheAddressMoves(t *testing.T) {
 
 // TestKeepalivedAcceptsItsConfiguration also for a control plane that is alone.
 func TestKeepalivedAcceptsItsConfiguration(t *testing.T) {
+	t.Parallel()
 	for name, peers := range map[string][]string{"alone": nil, "three": {"10.0.0.21", "10.0.0.22"}} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -48,7 +48,7 @@ spec: {nodeName: dev-worker-0, containers: [{name: a, image: a}]}
 socat TCP-LISTEN:7443,bind=127.0.0.1,fork,reuseaddr TCP:10.0.0.20:6443 2>/dev/null &
 proxy=$!
 mkdir -p /var/lib/node-drain
-eventually 30 kubectl get serviceaccount default
+eventually kubectl get serviceaccount default
 kubectl create -f /objects.yaml >/dev/null
 status() { kubectl patch "$1" "$2" --subresource=status --type=merge --patch='{"status": '"$3"'}' >/dev/null; }
 for node in 0 1; do
@@ -57,7 +57,7 @@ for node in 0 1; do
 	status pod guarded-$node '{"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}'
 done
 status pod done '{"phase": "Succeeded"}'
-eventually 30 sh -c '[ "$(kubectl get pdb guarded --output=jsonpath={.status.currentHealthy})" = 2 ]'
+eventually sh -c '[ "$(kubectl get pdb guarded --output=jsonpath={.status.currentHealthy})" = 2 ]'
 
 # what kubelet does when its pods are told to end
 while sleep 0.3; do
@@ -75,7 +75,7 @@ show() {
 show before
 node-drain away >/drain 2>&1 &
 drain=$!
-eventually 20 grep -q evicted /drain
+eventually grep -q evicted /drain
 sleep 3
 show "held up"
 kubectl patch pdb guarded --type=merge --patch='{"spec": {"minAvailable": 1}}' >/dev/null

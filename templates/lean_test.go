@@ -29,6 +29,7 @@ func TestLean(t *testing.T) {
 
 // A YAML file of the trees has the same values without its comments, and a script the same commands, as bash writes them.
 func TestLeanMeansTheSame(t *testing.T) {
+	t.Parallel()
 	commands := func(text string) string {
 		out, err := exec.Command("bash", "-c", "eval \"script() {\n$1\n}\" && declare -f script", "-", text).CombinedOutput()
 		require.NoError(t, err, string(out))

@@ -14,6 +14,7 @@ import (
 
 // What BIRD 1.6.8 prints of sessions that there are, and of some that there are not.
 func TestCalicoPeers(t *testing.T) {
+	t.Parallel()
 	const established = `BIRD 1.6.8 ready.
 name     proto    table    state  since       info
 device1  Device   master   up     22:13:43    

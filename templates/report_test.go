@@ -53,6 +53,7 @@ now=999999999999999
 }
 
 func TestBootstrapReport(t *testing.T) {
+	t.Parallel()
 	const ready = "bootstrap: ready after N s\n"
 	for name, test := range map[string]struct {
 		steps  string

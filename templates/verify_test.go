@@ -22,6 +22,7 @@ import (
 // These tests hand what we render to the machines' own tools, in the machines' own root filesystem.
 
 func TestCloudInitAcceptsTheSchema(t *testing.T) {
+	t.Parallel()
 	for role, m := range machines() {
 		t.Run(role, func(t *testing.T) {
 			t.Parallel()
@@ -36,6 +37,7 @@ func TestCloudInitAcceptsTheSchema(t *testing.T) {
 }
 
 func TestSystemdAcceptsTheUnits(t *testing.T) {
+	t.Parallel()
 	for role, m := range machines() {
 		t.Run(role, func(t *testing.T) {
 			t.Parallel()
@@ -95,6 +97,7 @@ func archive(t *testing.T) (tarball []byte, sum string) {
 }
 
 func TestInstallArtifacts(t *testing.T) {
+	t.Parallel()
 	tarball, sum := archive(t)
 	binary := []byte("#!/bin/sh\necho tool runs\n" + strings.Repeat("# long\n", 20_000))
 	binarySum := fmt.Sprintf("%x", sha256.Sum256(binary))
@@ -225,6 +228,7 @@ func TestInstallArtifacts(t *testing.T) {
 
 // TestInstallArtifactsNamesAllThatFail: one that fails keeps no other from being installed.
 func TestInstallArtifactsNamesAllThatFail(t *testing.T) {
+	t.Parallel()
 	tarball, sum := archive(t)
 	mirror := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path != "/tool" {
@@ -255,6 +259,7 @@ func or(s, fallback string) string {
 // TestEtcdVolume runs etcd-volume with a plain file as the disk. mount is a stand-in that binds a folder, so that no loop
 // device is needed; blkid, mkfs and fsck are real.
 func TestEtcdVolume(t *testing.T) {
+	t.Parallel()
 	const prelude = `
 set -eu
 export VOLUME_ID=4f1c0d9e-2b7a-4c55-9e2e-0123456789ab TIMEOUT=2

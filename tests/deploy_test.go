@@ -84,6 +84,7 @@ func deployed(plan *cluster.Plan, kubeconfig string) pulumi.RunFunc {
 // The real API server takes all that is deployed, the real engine waits for it, and there is no difference afterwards. One
 // DNS server takes over from the other at the same address. A cluster that is gone hinders neither a preview nor a destroy.
 func TestDeploy(t *testing.T) {
+	t.Parallel()
 	api := apiserver.Start(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()

@@ -42,8 +42,10 @@ func layers(resources []pulumi.MockResourceArgs) map[string]int {
 
 // All machines are deleted in parallel, whatever certificates they hold.
 func TestDestroyOrder(t *testing.T) {
+	t.Parallel()
 	for stack, config := range stacks(t) {
 		t.Run(stack, func(t *testing.T) {
+			t.Parallel()
 			r, err := run(t, stack, config)
 			require.NoError(t, err)
 			layer := layers(r.resources)

@@ -106,6 +106,7 @@ func (e *engine) must(args ...string) string {
 
 // A reviewer's preview works where no cloud is, nor any network: it runs in a network namespace with nothing but lo.
 func TestPreviewNeedsNoNetwork(t *testing.T) {
+	t.Parallel()
 	e := newEngine(t, "test", toolchainEnv+"; export OS_AUTH_URL=http://127.0.0.1:1/v3 OS_USERNAME=u OS_PASSWORD=p OS_PROJECT_NAME=p OS_DOMAIN_NAME=Default", unedited)
 	out, err := e.shell(`exec unshare --net bash -c 'ip link set lo up; exec pulumi preview --diff --stack test --color never'`).CombinedOutput()
 	require.NoError(t, err, string(out))
@@ -118,11 +119,12 @@ func TestPreviewNeedsNoNetwork(t *testing.T) {
 
 // Ten mistakes are ten lines at preview, and nothing is created.
 func TestWrongConfigurationAtPreview(t *testing.T) {
+	t.Parallel()
 	mistakes, err := os.ReadFile("../cluster/testdata/ten-mistakes.yaml")
 	require.NoError(t, err)
 	want, err := os.ReadFile("../cluster/testdata/ten-mistakes.txt")
 	require.NoError(t, err)
-	e := newEngine(t, "test", toolchainEnv, func(string) string {
+	e := newEngine(t, "mistakes", toolchainEnv, func(string) string {
 		indented := bytes.ReplaceAll(append([]byte("\n"), bytes.TrimSpace(mistakes)...), []byte("\n"), []byte("\n    "))
 		return "config:\n  kubernetes-openstack:cluster:" + string(indented) + "\n"
 	})

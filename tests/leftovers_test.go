@@ -44,6 +44,7 @@ func leftoversStack(t *testing.T, plan *cluster.Plan, cloud, clouds string) auto
 // The real engine asks no cloud but for a destroy. That lists what is lost, fails with what cannot be deleted, and goes on
 // the next time.
 func TestLeftovers(t *testing.T) {
+	t.Parallel()
 	cloud := openstack.Start(t, "compute", "block-storage", "network", "load-balancer")
 	plan := smallPlan(t, cluster.CoreDNS)
 	s := leftoversStack(t, &plan, "fake", fmt.Sprintf(`

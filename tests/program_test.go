@@ -137,8 +137,10 @@ func stacks(t *testing.T) map[string]map[string]string {
 // The whole resource graph, for the development cluster, one in a network of its own, and the documented production
 // stack. It is the same in a preview, which asks no cloud.
 func TestResourceGraph(t *testing.T) {
+	t.Parallel()
 	for stack, config := range stacks(t) {
 		t.Run(stack, func(t *testing.T) {
+			t.Parallel()
 			r, err := run(t, stack, config)
 			require.NoError(t, err)
 			golden(t, "testdata/"+stack+".golden", graph(r.resources))
@@ -153,6 +155,7 @@ func TestResourceGraph(t *testing.T) {
 
 // Octavia has the API's address, and no machine may.
 func TestOctavia(t *testing.T) {
+	t.Parallel()
 	r, err := run(t, "prod", edited(t, "../Pulumi.prod.yaml.example", replaced(t, "loadBalancer: keepalived", "loadBalancer: octavia")))
 	require.NoError(t, err)
 	var endpoint []pulumi.MockResourceArgs
@@ -170,6 +173,7 @@ func TestOctavia(t *testing.T) {
 }
 
 func TestSecrets(t *testing.T) {
+	t.Parallel()
 	r, err := run(t, "dev", stackConfig(t, "../Pulumi.dev.yaml"))
 	require.NoError(t, err)
 	instances := 0
@@ -195,6 +199,7 @@ func TestSecrets(t *testing.T) {
 
 // A worker is the machine that strangers' pods run on: it gets certificates of authorities, and no key.
 func TestUserDataHoldsWhatTheRoleHas(t *testing.T) {
+	t.Parallel()
 	r, err := run(t, "dev", stackConfig(t, "../Pulumi.dev.yaml"))
 	require.NoError(t, err)
 	const instance = "openstack:compute/instance:Instance"
@@ -224,6 +229,7 @@ func TestUserDataHoldsWhatTheRoleHas(t *testing.T) {
 
 // What a worker can join with makes nobody a control plane: it has its own token and nothing of the others' secrets.
 func TestDerivedSecrets(t *testing.T) {
+	t.Parallel()
 	r, err := run(t, "dev", stackConfig(t, "../Pulumi.dev.yaml"))
 	require.NoError(t, err)
 	digest := func(key string) string {
@@ -250,6 +256,7 @@ func TestDerivedSecrets(t *testing.T) {
 
 // Whatever is wrong with a configuration is said at once, before anything is declared.
 func TestConfigurationErrors(t *testing.T) {
+	t.Parallel()
 	text, err := os.ReadFile("../cluster/testdata/ten-mistakes.yaml")
 	require.NoError(t, err)
 	object, err := yaml.YAMLToJSON(text)
@@ -269,6 +276,7 @@ func TestConfigurationErrors(t *testing.T) {
 // A peer's password is encrypted inside of the object, as `pulumi config set --secret --path` writes it. Pulumi hands it
 // over decrypted; no error shows it, and only control planes' user-data has it.
 func TestPasswordOfAPeer(t *testing.T) {
+	t.Parallel()
 	text, err := os.ReadFile("../Pulumi.dev.yaml")
 	require.NoError(t, err)
 	assert.Contains(t, string(text), "password: {secure: v1:")

@@ -54,6 +54,7 @@ func declare(ctx *pulumi.Context, kubeconfig string, list objects) error {
 
 // TestKubernetesProvider has the real engine and the provider of ours work on a real API server.
 func TestKubernetesProvider(t *testing.T) {
+	t.Parallel()
 	api := apiserver.Start(t)
 	list := objects{
 		namespaceToken: `metadata: {name: test}`,

@@ -87,6 +87,7 @@ func (r *recorder) instances() []string {
 
 // The cluster is asked for when every machine is ready, and for each node's own instance.
 func TestUpWaits(t *testing.T) {
+	t.Parallel()
 	r, w := &recorder{}, &watcher{}
 	require.NoError(t, runWith(r, "dev", stackConfig(t, "../Pulumi.dev.yaml"), w, false))
 	assert.Equal(t, "working dev-etcd-0 dev-etcd-1 dev-etcd-2 dev-control-plane-0 dev-control-plane-1 dev-worker-0 dev-worker-1",
@@ -106,6 +107,7 @@ func TestUpWaits(t *testing.T) {
 
 // A first etcd member is not ready before the others: no machine of a new cluster waits for another.
 func TestNewMachinesComeSideBySide(t *testing.T) {
+	t.Parallel()
 	r := &recorder{}
 	var all sync.WaitGroup
 	all.Add(7)
@@ -116,6 +118,7 @@ func TestNewMachinesComeSideBySide(t *testing.T) {
 // Of the machines that work, one is left alone until all before it work: those that don't, whatever their index, and
 // then the ones of a lower index.
 func TestWorkingMachinesGoOneByOne(t *testing.T) {
+	t.Parallel()
 	r := &recorder{}
 	var mu sync.Mutex
 	seen := map[string][]string{}
@@ -143,6 +146,7 @@ func TestWorkingMachinesGoOneByOne(t *testing.T) {
 
 // Of a pool with maxUnavailable two are away at a time, those that do not work yet among them; and no others wait for it.
 func TestMaxUnavailable(t *testing.T) {
+	t.Parallel()
 	config := edited(t, "../Pulumi.dev.yaml", func(stack string) string {
 		return strings.Replace(stack, "- name: worker\n        count: 2\n", "- name: worker\n        count: 6\n        maxUnavailable: 2\n", 1)
 	})
@@ -177,6 +181,7 @@ func TestMaxUnavailable(t *testing.T) {
 
 // The order is the program's alone: the engine would replace a machine because another one is.
 func TestNoInstanceDependsOnAnother(t *testing.T) {
+	t.Parallel()
 	r := &recorder{}
 	w := &watcher{working: []string{"dev-etcd-0", "dev-etcd-1", "dev-etcd-2"}}
 	require.NoError(t, runWith(r, "dev", stackConfig(t, "../Pulumi.dev.yaml"), w, false))
@@ -193,6 +198,7 @@ func TestNoInstanceDependsOnAnother(t *testing.T) {
 
 // A machine that does not become ready fails the `up`, and no machine after it is touched; the others go on.
 func TestMachineThatIsNotReady(t *testing.T) {
+	t.Parallel()
 	r := &recorder{}
 	w := &watcher{working: []string{"dev-etcd-0", "dev-etcd-1", "dev-etcd-2"}, broken: []string{"dev-etcd-1"}}
 	err := runWith(r, "dev", stackConfig(t, "../Pulumi.dev.yaml"), w, false)

@@ -14,6 +14,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -37,6 +38,9 @@ type Server struct {
 	processes     []*exec.Cmd
 }
 
+// started counts servers: each has a loopback address of its own, where nobody else takes its ports before it does.
+var started atomic.Int32
+
 // Start starts one, which ends with the test.
 func Start(t testing.TB) *Server {
 	t.Helper()
@@ -52,7 +56,8 @@ func Start(t testing.TB) *Server {
 		require.NoError(t, os.WriteFile(path, []byte(content), 0o600))
 		return path
 	}
-	etcd, peer, api := url(t, "http"), url(t, "http"), url(t, "https")
+	host := fmt.Sprintf("127.0.1.%d", started.Add(1))
+	etcd, peer, api := url(t, "http", host), url(t, "http", host), url(t, "https", host)
 	s.Etcd, s.Etcdctl = etcd, filepath.Join(dir, "etcdctl")
 	s.start(t, dir, filepath.Join(dir, "etcd"), "--data-dir="+dir+"/data", "--unsafe-no-fsync",
 		"--listen-client-urls="+etcd, "--advertise-client-urls="+etcd, "--listen-peer-urls="+peer,
@@ -62,7 +67,7 @@ func Start(t testing.TB) *Server {
 	require.NoError(t, err)
 	accounts := file("sa.key", string(pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)})))
 	const binaries = "dl.k8s.io/release/v1.36.3/bin/linux/amd64"
-	s.start(t, dir, dirs.Mirror(binaries, "kube-apiserver"), "--etcd-servers="+etcd, "--bind-address=127.0.0.1",
+	s.start(t, dir, dirs.Mirror(binaries, "kube-apiserver"), "--etcd-servers="+etcd, "--bind-address="+host,
 		"--secure-port="+api[strings.LastIndex(api, ":")+1:], "--cert-dir="+dir, "--token-auth-file="+file("tokens", "token,admin,admin,system:masters\n"),
 		"--authorization-mode=RBAC", "--allow-privileged", "--service-cluster-ip-range=10.96.0.0/16", "--service-account-issuer=https://test",
 		"--service-account-key-file="+accounts, "--service-account-signing-key-file="+accounts)
@@ -135,9 +140,9 @@ func (s *Server) Run(ctx context.Context, namespace string) {
 	}
 }
 
-// url is one of this host with a port that is free.
-func url(t testing.TB, scheme string) string {
-	free, err := net.Listen("tcp", "127.0.0.1:0")
+// url is one with a port that is free.
+func url(t testing.TB, scheme, host string) string {
+	free, err := net.Listen("tcp", host+":0")
 	require.NoError(t, err)
 	defer func() { _ = free.Close() }()
 	return scheme + "://" + free.Addr().String()

@@ -4,6 +4,8 @@ package guest
 import (
 	"bytes"
 	_ "embed"
+	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -20,27 +22,21 @@ var script string
 
 // Run runs cmd as root in a copy-on-write view of the image that also has files (absolute path → content; executable in a
 // bin or sbin folder), and returns its standard output and error. The network is the caller's; mounts and processes are its
-// own and end with it. The image is $GUEST_IMAGE (a squashfs), else the one that devcloud builds.
+// own and end with it. The image is $GUEST_IMAGE (a squashfs), else the one that devcloud builds. Runs may be parallel.
 func Run(t testing.TB, files map[string]string, cmd ...string) (output string, err error) {
 	t.Helper()
-	path, err := image()
-	require.NoErrorf(t, err, "no guest image, run make test: %s", path)
-
-	dir := t.TempDir()
-	tree := filepath.Join(dir, "files")
-	require.NoError(t, os.Mkdir(tree, 0o755))
+	b, err := base()
+	require.NoError(t, err, "no guest image, run make test")
+	dir, err := os.MkdirTemp(b.path("runs"), "")
+	require.NoError(t, err)
+	defer func() { require.NoError(t, os.RemoveAll(dir)) }()
+	require.NoError(t, os.Mkdir(filepath.Join(dir, "files"), 0o755))
 	for name, content := range files {
-		target := filepath.Join(tree, name)
-		require.NoError(t, os.MkdirAll(filepath.Dir(target), 0o755))
-		mode := os.FileMode(0o644)
-		if strings.HasSuffix(filepath.Dir(name), "bin") {
-			mode = 0o755
-		}
-		require.NoError(t, os.WriteFile(target, []byte(content), mode))
+		require.NoError(t, b.write(filepath.Join(dir, "files", name), content))
 	}
 
-	run := exec.CommandContext(t.Context(), "unshare", append([]string{"--mount", "--pid", "--fork", "--kill-child",
-		"--propagation", "private", "sh", "-c", script, "guest", dir, path}, cmd...)...)
+	run := exec.CommandContext(t.Context(), "nsenter", append([]string{"--mount=" + b.proc("ns/mnt"), "--", "unshare", "--mount", "--pid",
+		"--fork", "--kill-child", "--propagation", "private", "sh", "-c", script, "guest", "/dev/shm/runs/" + filepath.Base(dir)}, cmd...)...)
 	var out bytes.Buffer
 	run.Stdout, run.Stderr = &out, &out
 	run.WaitDelay = 5 * time.Second // whatever outlived the command and holds the output is an error, not a hang
@@ -48,8 +44,82 @@ func Run(t testing.TB, files map[string]string, cmd ...string) (output string, e
 	return out.String(), err
 }
 
-// image is the path of the squashfs, or what went wrong in finding it.
-var image = sync.OnceValues(func() (string, error) {
+//go:embed base.sh
+var baseScript string
+
+// mounted is the process that keeps the mounts which all runs share. The image is mounted once, so what one run has read of it
+// is in memory for the next. All of it ends with this process, however this ends.
+type mounted struct {
+	process *os.Process
+	input   io.Closer // held open, and closed by the end of this process
+
+	mu    sync.Mutex
+	large map[file]string // paths of files that runs share: a program of 100 MB is written once
+}
+
+type file struct {
+	content string
+	mode    os.FileMode
+}
+
+var base = sync.OnceValues(func() (*mounted, error) {
+	image, err := image()
+	if err != nil {
+		return nil, err
+	}
+	cmd := exec.Command("unshare", "--mount", "--propagation", "private", "sh", "-c", baseScript, "base", image)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	input, err := cmd.StdinPipe()
+	if err != nil {
+		return nil, err
+	}
+	output, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	if _, err := io.ReadFull(output, make([]byte, len("ready\n"))); err != nil {
+		return nil, fmt.Errorf("mount %s: %w: %s", image, cmd.Wait(), &stderr)
+	}
+	return &mounted{process: cmd.Process, input: input, large: map[file]string{}}, nil
+})
+
+func (b *mounted) proc(name string) string { return fmt.Sprintf("/proc/%d/%s", b.process.Pid, name) }
+
+// path in the tmpfs, as this process sees it.
+func (b *mounted) path(elem ...string) string {
+	return filepath.Join(append([]string{b.proc("root/dev/shm")}, elem...)...)
+}
+
+func (b *mounted) write(target, content string) error {
+	if err := os.MkdirAll(filepath.Dir(target), 0o755); err != nil {
+		return err
+	}
+	mode := os.FileMode(0o644)
+	if strings.HasSuffix(filepath.Dir(target), "bin") {
+		mode = 0o755
+	}
+	if len(content) < 1<<20 {
+		return os.WriteFile(target, []byte(content), mode)
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	first, written := b.large[file{content, mode}]
+	if !written {
+		first = b.path("large", fmt.Sprint(len(b.large)))
+		if err := os.WriteFile(first, []byte(content), mode); err != nil {
+			return err
+		}
+		b.large[file{content, mode}] = first
+	}
+	return os.Link(first, target)
+}
+
+// image is the path of the squashfs.
+func image() (string, error) {
 	if path := os.Getenv("GUEST_IMAGE"); path != "" {
 		_, err := os.Stat(path)
 		return path, err
@@ -59,7 +129,7 @@ var image = sync.OnceValues(func() (string, error) {
 	build.Stderr = &stderr
 	out, err := build.Output()
 	if err != nil {
-		return stderr.String(), err
+		return "", fmt.Errorf("%s: %w", &stderr, err)
 	}
 	return strings.TrimSpace(string(out)), nil
-})
+}

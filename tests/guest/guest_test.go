@@ -1,8 +1,13 @@
 package guest_test
 
 import (
+	"bufio"
+	"fmt"
 	"os"
+	"os/exec"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -21,5 +26,50 @@ func TestRunLeavesNothingBehind(t *testing.T) {
 
 	mounts, err := os.ReadFile("/proc/self/mountinfo")
 	require.NoError(t, err)
-	require.NotContains(t, string(mounts), t.Name())
+	require.NotContains(t, string(mounts), "/dev/shm/")
+	image, err := guest.ImageMount()
+	require.NoError(t, err)
+	runs, err := os.ReadDir(image + "/../runs")
+	require.NoError(t, err)
+	require.Empty(t, runs)
+}
+
+// Parallel runs share large files, and see nothing of what another writes.
+func TestRunsShareNoChange(t *testing.T) {
+	files := map[string]string{"/large": strings.Repeat("0123456789abcdef", 1<<17), "/usr/local/bin/large": strings.Repeat("# a comment\n", 1<<17)}
+	for i := range 4 {
+		t.Run("", func(t *testing.T) {
+			t.Parallel()
+			out, err := guest.Run(t, files, "sh", "-c", fmt.Sprintf(
+				`wc -c </large; stat -c %%a /large /usr/local/bin/large; large; echo %d >>/large; sleep 0.5; tail -c 2 /large; wc -c </large`, i))
+			require.NoError(t, err, out)
+			require.Equal(t, fmt.Sprintf("2097152\n644\n755\n%d\n2097154\n", i), out)
+		})
+	}
+}
+
+// The image is unmounted when the process that has mounted it is killed.
+func TestKilledProcessLeavesNothing(t *testing.T) {
+	const killed = "TEST_PROCESS_TO_KILL"
+	if os.Getenv(killed) != "" {
+		mount, err := guest.ImageMount()
+		require.NoError(t, err)
+		fmt.Println(mount)
+		time.Sleep(time.Minute)
+	}
+	process := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$")
+	process.Env = append(os.Environ(), killed+"=yes")
+	output, err := process.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, process.Start())
+	mount, err := bufio.NewReader(output).ReadString('\n')
+	require.NoError(t, err)
+	mount = strings.TrimSpace(mount)
+	require.DirExists(t, mount+"/etc")
+	require.NoError(t, process.Process.Kill())
+	require.Error(t, process.Wait())
+	require.Eventually(t, func() bool {
+		_, err := os.Stat(mount)
+		return os.IsNotExist(err)
+	}, time.Minute, 10*time.Millisecond, mount)
 }

@@ -1,14 +1,10 @@
-# run.sh DIR IMAGE CMD...: runs CMD in a copy-on-write view of IMAGE with DIR/files laid over it. It is started in mount and
+# run.sh DIR CMD...: runs CMD in a copy-on-write view of base.sh's image with DIR/files laid over it. It is started in mount and
 # PID namespaces of its own, which take all mounts and processes with them.
 set -eu
-dir=$1 image=$2
-shift 2
-cd "$dir"
-mkdir image rw root
-mount -t squashfs -o loop,ro "$image" image
-mount -t tmpfs tmpfs rw
-mkdir rw/upper rw/work
-mount -t overlay -o lowerdir=files:image,upperdir=rw/upper,workdir=rw/work overlay root
+cd "$1"
+shift
+mkdir upper work root
+mount -t overlay -o lowerdir=files:/dev/shm/image,upperdir=upper,workdir=work overlay root
 mount -t proc proc root/proc
 mount -t tmpfs tmpfs root/run
 mount -t tmpfs tmpfs root/dev

@@ -1,0 +1,133 @@
+package templates
+
+import (
+	"archive/tar"
+	"compress/gzip"
+	"io"
+	"maps"
+	"os"
+	"path"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/google/go-containerregistry/pkg/v1/layout"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/stretchr/testify/require"
+
+	"kubernetes-openstack/internal/dirs"
+)
+
+// The programs that machines download are read from the mirror once for all tests.
+
+// kubernetes is a binary that devcloud's machines download.
+func kubernetes(t *testing.T, name string) string {
+	return binary(t, dirs.Mirror("dl.k8s.io/release/v1.36.3/bin/linux/amd64", name))
+}
+
+// etcdBinaries are path → content of the machines' etcd and etcdctl.
+func etcdBinaries(t *testing.T) map[string]string {
+	return release(t, dirs.Mirror("github.com/etcd-io/etcd/releases/download/v3.6.14/etcd-v3.6.14-linux-amd64.tar.gz"))
+}
+
+// containerd is path → content of a machine with containerd's programs.
+func containerd(t *testing.T, m Machine) map[string]string {
+	files := landed(t, m)
+	maps.Copy(files, release(t, dirs.Mirror("github.com/containerd/containerd/releases/download/v2.3.4/containerd-2.3.4-linux-amd64.tar.gz")))
+	return files
+}
+
+// calicoctl is path → content of calicoctl and its configuration.
+func calicoctl(t *testing.T) map[string]string {
+	const config = "/etc/calico/calicoctl.cfg"
+	return map[string]string{
+		"/usr/local/bin/calicoctl": binary(t, dirs.Mirror("github.com/projectcalico/calico/releases/download/v3.28.5/calicoctl-linux-amd64")),
+		config:                     landed(t, controlPlaneMachine())[config],
+	}
+}
+
+// program is a program of an image, in /usr/local/bin.
+func program(t *testing.T, image, name string) map[string]string {
+	content, found := imageFiles(t, dirs.Mirror("oci", image))["/usr/bin/"+name]
+	require.True(t, found, name)
+	return map[string]string{"/usr/local/bin/" + name: content}
+}
+
+// binary is the content of a file.
+var binary = once(func(file string) (string, error) {
+	content, err := os.ReadFile(file)
+	return string(content), err
+})
+
+// release is path in /usr/local/bin → content of the files in a .tar.gz.
+var release = once(func(file string) (map[string]string, error) {
+	zipped, err := os.Open(file)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = zipped.Close() }()
+	archive, err := gzip.NewReader(zipped)
+	if err != nil {
+		return nil, err
+	}
+	return unpack(archive, func(name string) string { return path.Join("/usr/local/bin", path.Base(name)) })
+})
+
+// imageFiles are path → content of Calico's programs and confd's templates in an image that devcloud's machines pull.
+var imageFiles = once(func(dir string) (map[string]string, error) {
+	index, err := layout.ImageIndexFromPath(dir)
+	if err != nil {
+		return nil, err
+	}
+	manifest, err := index.IndexManifest()
+	if err != nil {
+		return nil, err
+	}
+	image, err := index.Image(manifest.Manifests[0].Digest)
+	if err != nil {
+		return nil, err
+	}
+	content := mutate.Extract(image)
+	defer func() { _ = content.Close() }()
+	return unpack(content, func(name string) string {
+		switch name = path.Join("/", name); {
+		case strings.HasPrefix(name, "/etc/calico/confd/"), name == "/usr/sbin/bird", name == "/usr/bin/calico-node", name == "/usr/bin/kube-controllers":
+			return name
+		}
+		return ""
+	})
+})
+
+// unpack reads the files of an archive, where target puts them. Those without a target are left out.
+func unpack(archive io.Reader, target func(name string) string) (map[string]string, error) {
+	files := map[string]string{}
+	for entries := tar.NewReader(archive); ; {
+		header, err := entries.Next()
+		if err == io.EOF {
+			return files, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		if name := target(header.Name); name != "" && header.Typeflag == tar.TypeReg {
+			var content strings.Builder
+			content.Grow(int(header.Size))
+			if _, err := io.Copy(&content, entries); err != nil {
+				return nil, err
+			}
+			files[name] = content.String()
+		}
+	}
+}
+
+// once is read, whose results are kept.
+func once[T any](read func(string) (T, error)) func(*testing.T, string) T {
+	var results sync.Map
+	return func(t *testing.T, file string) T {
+		t.Helper()
+		result, _ := results.LoadOrStore(file, sync.OnceValues(func() (T, error) { return read(file) }))
+		content, err := result.(func() (T, error))()
+		require.NoError(t, err, "run make test")
+		return content
+	}
+}
