@@ -20,6 +20,9 @@ export GOAMD64 := v1
 # the Go with which toolchain builds a module
 AS_BUILT = GOTOOLCHAIN=$$(sed -n 's/^toolchain //p' go.mod)
 
+# the phases of `make test`
+TESTS = test-vet test-root test-plugins test-kubernetes test-storage
+
 # .ci/run replaces it by internal/gotest, which also records the seconds of each test
 GOTEST = go test
 
@@ -27,25 +30,33 @@ GOTEST = go test
 # own DNS, and the router the way to its ClusterIP over BGP
 REACH_SAMPLE = go run ./devcloud exec router -- curl -sS http://hello.default.svc.cluster.local
 
-.PHONY: help up env pulumi-up nodes sample down destroy preview kubeconfig status timeline test e2e bench host toolchain toolchain-all image cloud
+# CPU seconds of the whole machine since it booted
+CPU = awk '/^cpu /{printf "%d", ($$2+$$3+$$4+$$7+$$8)/100}' /proc/stat
+
+# $(call summary,PHASES,REMARK) prints the seconds of timed-PHASE each, from $$times, and of all since $$used was $(CPU)
+define summary
+for phase in $(1); do \
+	  read -r wall user system <$$times/$$phase; printf '  %-15s %5d s, CPU %5d s\n' $$phase $$wall $$((user + system)); \
+	done; \
+	printf '  %-15s %5d s, CPU %5d s with all that runs on this machine; $(2)\n\n' all $$SECONDS $$(($$($(CPU)) - used))
+endef
+
+.PHONY: help up pulumi-up nodes sample down destroy preview kubeconfig status timeline test $(TESTS) e2e bench host toolchain toolchain-all image cloud
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 up: ## a fresh machine to a running cluster: OpenStack in a box, and the stack `dev` on it; FROM=upstream downloads binaries
-	@logs=$$(mktemp -d); trap 'rm -r $$logs' EXIT; TIMEFORMAT='%0R %0U %0S'; cpu() { awk '/^cpu /{printf "%d", ($$2+$$3+$$4+$$7+$$8)/100}' /proc/stat; }; \
-	phase() { { time $(MAKE) --no-print-directory $$1 2>&3; } 3>&2 2>$$logs/$$1.time; }; \
-	used=$$(cpu); phase host; \
+	@logs=$$(mktemp -d) times=$$(mktemp -d); trap 'rm -r $$logs $$times' EXIT; used=$$($(CPU)); \
+	phase() { $(MAKE) --no-print-directory timed-$$1 TIMES=$$times; }; \
+	phase host; \
 	(phase toolchain 2>&1 | tee $$logs/toolchain) & building=$$!; \
 	(phase cloud 2>&1 | tee $$logs/cloud) & starting=$$!; \
 	failed=; wait $$building || failed=toolchain; wait $$starting || failed+=" cloud"; \
 	for phase in $$failed; do printf '\nmake %s failed:\n' $$phase; tail -n 5 $$logs/$$phase; done; [ -z "$$failed" ] || exit 1; \
 	phase pulumi-up; phase nodes; phase sample; \
 	printf '\nThe cluster is up:\n'; \
-	for phase in host toolchain cloud pulumi-up nodes sample; do \
-	  read -r wall user system <$$logs/$$phase.time; printf '  %-10s %5d s, CPU %5d s\n' $$phase $$wall $$((user + system)); \
-	done; \
-	printf '  %-10s %5d s, CPU %5d s with all that runs on this machine; toolchain and cloud ran in parallel\n\n' all $$SECONDS $$(($$(cpu) - used))
+	$(call summary,host toolchain cloud pulumi-up nodes sample,toolchain and cloud ran in parallel)
 	@echo "Next:"
 	@echo "  eval \"\$$(make env)\"                                            # pulumi is the real engine, on this OpenStack"
 	@echo "  pulumi stack output --stack $(STACK) --show-secrets kubeconfig > kubeconfig"
@@ -57,12 +68,11 @@ up: ## a fresh machine to a running cluster: OpenStack in a box, and the stack `
 	@echo "  $(REACH_SAMPLE)"
 
 test: host toolchain-all image ## everything that needs no running OpenStack
-	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo "gofmt -w the files above"; exit 1; }
-	go vet ./... && go vet -tags e2e ./...
-	$(GOTEST) ./...
-	cd toolchain/plugins && $(GOTEST) ./...
-	cd toolchain/kubernetes && $(AS_BUILT) $(GOTEST) -count=1 ./... # has another module's test write what it judges
-	cd toolchain/storage && $(AS_BUILT) $(GOTEST) ./...
+	@times=$$(mktemp -d); trap 'rm -r $$times' EXIT; used=$$($(CPU)); result=passed; \
+	$(MAKE) --no-print-directory --jobs --keep-going --output-sync TIMES=$$times $(TESTS:%=timed-%) || result=FAILED; \
+	printf '\nThe tests have %s:\n' $$result; \
+	$(call summary,$(TESTS),they ran in parallel); \
+	[ $$result = passed ]
 
 e2e: host toolchain-all cloud ## the real engine on the real OpenStack, from up to nothing left; then devcloud itself. Suites that passed and whose inputs are unchanged are skipped; ALL=1 runs all
 	$(GOTEST) -tags e2e -run '^TestE2E' -count 1 -p 1 -timeout 80m -v ./tests ./devcloud
@@ -93,6 +103,25 @@ down: ## end devcloud; it leaves no process, mount, interface or loop device, an
 	@go run ./devcloud down
 
 # --- the steps of the above
+
+timed-%: # records wall, user and system seconds in a file of the folder TIMES
+	@TIMEFORMAT='%0R %0U %0S'; { time $(MAKE) --no-print-directory $* 2>&3; } 3>&2 2>$(TIMES)/$*
+
+test-vet:
+	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo "gofmt -w the files above"; exit 1; }
+	go vet ./... && go vet -tags e2e ./...
+
+test-root: # the longest first; their tests mostly wait, so more packages and tests run in parallel than there are processors
+	$(GOTEST) -p 3 -parallel 12 ./templates ./tests ./...
+
+test-plugins:
+	cd toolchain/plugins && $(GOTEST) ./...
+
+test-kubernetes: # has another module's test write what it judges
+	cd toolchain/kubernetes && $(AS_BUILT) $(GOTEST) -trimpath -count=1 ./...
+
+test-storage:
+	cd toolchain/storage && $(AS_BUILT) $(GOTEST) -trimpath ./...
 
 host: # what devcloud and the tests need of the host, from Debian; and apt's lists, which tell devcloud the mirror
 	@install() { DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-upgrade --no-install-recommends $$(cat devcloud/host-packages) >/dev/null; }; \
