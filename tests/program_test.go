@@ -21,6 +21,9 @@ import (
 	"kubernetes-openstack/program"
 )
 
+// crypters are by salt, and shared by all tests: a key takes a million rounds of SHA-256.
+var crypters sync.Map
+
 // stackConfig is what Pulumi would hand to the program from a stack's file: objects as JSON, with nothing encrypted.
 func stackConfig(t testing.TB, file string) map[string]string {
 	t.Helper()
@@ -33,9 +36,12 @@ func stackConfig(t testing.TB, file string) map[string]string {
 	require.NoError(t, yaml.Unmarshal(text, &stack))
 	var crypter config.Decrypter = config.NopDecrypter
 	if stack.EncryptionSalt != "" {
-		salt, err := base64.StdEncoding.DecodeString(strings.Split(stack.EncryptionSalt, ":")[1])
-		require.NoError(t, err)
-		crypter = config.NewSymmetricCrypterFromPassphrase("devcloud", salt)
+		once, _ := crypters.LoadOrStore(stack.EncryptionSalt, sync.OnceValue(func() config.Decrypter {
+			salt, err := base64.StdEncoding.DecodeString(strings.Split(stack.EncryptionSalt, ":")[1])
+			require.NoError(t, err)
+			return config.NewSymmetricCrypterFromPassphrase("devcloud", salt)
+		}))
+		crypter = once.(func() config.Decrypter)()
 	}
 	decrypted, err := stack.Config.Decrypt(crypter)
 	require.NoError(t, err)
