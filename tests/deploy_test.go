@@ -182,7 +182,7 @@ func coreDNSAnswers(t *testing.T, api *apiserver.Server) {
 		if !assert.Eventually(t, func() bool {
 			addresses, err := resolver.LookupHost(t.Context(), "web.default.svc.cluster.local.")
 			return err == nil && slices.Equal(addresses, []string{"10.96.0.77"})
-		}, 20*time.Second, 100*time.Millisecond, network) {
+		}, time.Minute, 100*time.Millisecond, network) {
 			stop()
 			t.Fatal(log.String())
 		}
@@ -213,7 +213,7 @@ func kubeControllersWork(t *testing.T, api *apiserver.Server) {
 	script += " ETCD_ENDPOINTS=" + api.Etcd + " ETCDCTL_ENDPOINTS=" + api.Etcd + `
 		resources=/calico/resources/v3/projectcalico.org
 		kube-controllers >/log 2>&1 &
-		for i in $(seq 60); do
+		for i in $(seq 240); do
 			found=$(etcdctl get --prefix --keys-only $resources/networkpolicies/)
 			[ -z "$found" ] && sleep 0.5 || break
 		done

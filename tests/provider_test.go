@@ -27,13 +27,13 @@ const (
 	deploymentToken = "kubernetes:apps/v1:Deployment"
 )
 
-// declare declares the objects, the namespace before the others.
-func declare(ctx *pulumi.Context, kubeconfig string, list objects) error {
+// declare declares the objects, the namespace before the others, each to be ready within timeout.
+func declare(ctx *pulumi.Context, kubeconfig, timeout string, list objects) error {
 	provider, err := kubernetes.NewProvider(ctx, "test", &kubernetes.ProviderArgs{Kubeconfig: pulumi.String(kubeconfig)})
 	if err != nil {
 		return err
 	}
-	options := []pulumi.ResourceOption{pulumi.Provider(provider), pulumi.Timeouts(&pulumi.CustomTimeouts{Create: "8s", Update: "8s"})}
+	options := []pulumi.ResourceOption{pulumi.Provider(provider), pulumi.Timeouts(&pulumi.CustomTimeouts{Create: timeout, Update: timeout})}
 	for _, token := range []string{namespaceToken, configMapToken, deploymentToken} {
 		text, declared := list[token]
 		if !declared {
@@ -66,7 +66,8 @@ spec:
   selector: {matchLabels: {app: web}}
   template: {metadata: {labels: {app: web}}, spec: {containers: [{name: web, image: web, ports: [{containerPort: 80}]}]}}`,
 	}
-	s := newStack(t, func(ctx *pulumi.Context) error { return declare(ctx, api.Kubeconfig, list) })
+	timeout := "8s"
+	s := newStack(t, func(ctx *pulumi.Context) error { return declare(ctx, api.Kubeconfig, timeout, list) })
 	// up is what it did to objects: "create", "update", …
 	up := func() map[string]int {
 		t.Helper()
@@ -95,6 +96,7 @@ spec:
 	assert.Contains(t, result.StdOut+err.Error(), "more: kubectl --namespace=test describe deployment web")
 
 	t.Log("the next time it is waited for")
+	timeout = "3m" // other tests may have the processors
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	begin := time.Now()

@@ -88,7 +88,7 @@ contexts: [{name: test, context: {cluster: test, user: test}}]
 	require.Eventually(t, func() bool {
 		_, err := s.Client.CoreV1().ServiceAccounts(metav1.NamespaceSystem).Get(t.Context(), "default", metav1.GetOptions{})
 		return err == nil
-	}, time.Minute, 100*time.Millisecond, "see the logs in %s", dir)
+	}, 5*time.Minute, 100*time.Millisecond, "see the logs in %s", dir)
 	return s
 }
 
