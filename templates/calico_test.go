@@ -111,6 +111,7 @@ apply() {
 // after each of its writes.
 func TestCalicoResources(t *testing.T) {
 	t.Parallel()
+	heavy(t)
 	const mesh = `  asNumber: 4200000000
   nodeToNodeMeshEnabled: true
   serviceClusterIPs:

@@ -136,13 +136,17 @@ func execStart(t *testing.T, unit string) string {
 	return command
 }
 
-// running limits the control planes that run in parallel: each has 0.5 GiB of memory, and starts on all processors.
-var running = make(chan struct{}, 3)
+// heavy limits the tests that run in parallel with a control plane, which has 0.5 GiB of memory, or with hundreds of commands.
+func heavy(t *testing.T) {
+	running <- struct{}{}
+	t.Cleanup(func() { <-running })
+}
+
+var running = make(chan struct{}, 5)
 
 // controlPlane is path → content of a control plane with keys that work, its programs, and run-<unit> for its units.
 func controlPlane(t *testing.T) map[string]string {
-	running <- struct{}{}
-	t.Cleanup(func() { <-running })
+	heavy(t)
 	m := controlPlaneMachine()
 	m.Secrets = nil
 	for name, content := range pki(t) {

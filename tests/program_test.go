@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
+	"fmt"
 	"os"
 	"strings"
 	"sync"
@@ -70,11 +71,17 @@ func replaced(t *testing.T, old, new string) func(string) string {
 	}
 }
 
+// ran is what run returns, by stack and configuration: tests share it, and do not change it.
+var ran sync.Map
+
 // run runs the program under mocks, as an `up` whose machines are ready at once, and returns what it declared.
 func run(t *testing.T, stack string, config map[string]string) (*recorder, error) {
 	t.Helper()
-	r := &recorder{}
-	return r, runWith(r, stack, config, &watcher{}, false)
+	once, _ := ran.LoadOrStore(fmt.Sprint(stack, config), sync.OnceValues(func() (*recorder, error) {
+		r := &recorder{}
+		return r, runWith(r, stack, config, &watcher{}, false)
+	}))
+	return once.(func() (*recorder, error))()
 }
 
 func runWith(r *recorder, stack string, config map[string]string, w *watcher, preview bool) error {
@@ -315,6 +322,6 @@ func TestPasswordOfAPeer(t *testing.T) {
 
 func TestUnknownKeyBesideTheCluster(t *testing.T) {
 	t.Setenv(pulumi.EnvConfig, `{"kubernetes-openstack:clutser": "{}"}`)
-	_, err := run(t, "dev", nil)
+	err := runWith(&recorder{}, "dev", nil, &watcher{}, false)
 	assert.ErrorContains(t, err, "kubernetes-openstack:clutser: unknown key")
 }

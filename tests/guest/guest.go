@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -37,6 +38,8 @@ func Run(t testing.TB, files map[string]string, cmd ...string) (output string, e
 
 	run := exec.CommandContext(t.Context(), "nsenter", append([]string{"--mount=" + b.proc("ns/mnt"), "--", "unshare", "--mount", "--pid",
 		"--fork", "--kill-child", "--propagation", "private", "sh", "-c", script, "guest", "/dev/shm/runs/" + filepath.Base(dir)}, cmd...)...)
+	// The kernel shares the processors between sessions, so that a run gets its part whatever the others do, as a machine does.
+	run.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGKILL}
 	var out bytes.Buffer
 	run.Stdout, run.Stderr = &out, &out
 	run.WaitDelay = 5 * time.Second // whatever outlived the command and holds the output is an error, not a hang
