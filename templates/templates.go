@@ -17,6 +17,7 @@ import (
 	"path"
 	"regexp"
 	"strings"
+	"sync"
 	"text/template"
 )
 
@@ -270,13 +271,21 @@ func render(from fs.FS, system string, m Machine) ([]File, error) {
 	return files, err
 }
 
+// parsed has each template by its name and text: machines differ in values, so a process parses each once.
+var parsed sync.Map
+
 func execute(name string, content []byte, values any) ([]byte, error) {
-	t, err := template.New(name).Option("missingkey=error").Parse(string(content))
-	if err != nil {
-		return nil, err
+	key := [2]string{name, string(content)}
+	t, ok := parsed.Load(key)
+	if !ok {
+		made, err := template.New(name).Option("missingkey=error").Parse(string(content))
+		if err != nil {
+			return nil, err
+		}
+		t, _ = parsed.LoadOrStore(key, made)
 	}
 	var out bytes.Buffer
-	err = t.Execute(&out, values)
+	err := t.(*template.Template).Execute(&out, values)
 	return out.Bytes(), err
 }
 

@@ -1,0 +1,17 @@
+package templates
+
+import "testing"
+
+// One machine of each role: `pulumi up` renders the user-data of each machine.
+func BenchmarkUserData(b *testing.B) {
+	for _, role := range []string{"etcd", "control-plane", "worker"} {
+		b.Run(role, func(b *testing.B) {
+			m := machines()[role]
+			for b.Loop() {
+				if _, err := UserData(m); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
