@@ -134,10 +134,11 @@ func (c cloud) volumeOf(t testing.TB, api *api, claim string) *volumes.Volume {
 	return volume
 }
 
-// credentials are the project's application credentials, of the user whom the test is.
+// credentials are the project's application credentials, of the user whom the test is. Cleanups ask for them, when t's context has
+// ended.
 func (c cloud) credentials(t testing.TB) []applicationcredentials.ApplicationCredential {
 	t.Helper()
-	pages, err := applicationcredentials.List(c.clients["identity"], c.user, nil).AllPages(t.Context())
+	pages, err := applicationcredentials.List(c.clients["identity"], c.user, nil).AllPages(context.Background())
 	require.NoError(t, err)
 	list, err := applicationcredentials.ExtractApplicationCredentials(pages)
 	require.NoError(t, err)
