@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"net/netip"
+	"slices"
 )
 
 // Plan is everything that follows from a Config: what package infra declares and package templates renders.
@@ -193,15 +194,18 @@ func (p Plan) VirtualIP(m Machine) *VirtualIP {
 // maxControlPlanes is the number of VRRP's priorities.
 const maxControlPlanes = 254
 
-// WithRole are the machines of one role.
+// WithRole are the machines of one role, which lie together. Each worker's user-data needs the few that are not workers: the others
+// are not looked at.
 func (p Plan) WithRole(role Role) []Machine {
-	var out []Machine
-	for _, m := range p.Machines {
-		if m.Role == role {
-			out = append(out, m)
-		}
+	begin := slices.IndexFunc(p.Machines, func(m Machine) bool { return m.Role == role })
+	if begin < 0 {
+		return nil
 	}
-	return out
+	end := begin + 1
+	for end < len(p.Machines) && p.Machines[end].Role == role {
+		end++
+	}
+	return p.Machines[begin:end:end]
 }
 
 // Nodes are the machines that are Kubernetes nodes.

@@ -1,7 +1,6 @@
 package infra
 
 import (
-	"slices"
 	"strings"
 
 	"github.com/pulumi/pulumi-openstack/sdk/v3/go/openstack/blockstorage"
@@ -63,23 +62,23 @@ func NewMachines(
 	// Machines that do not work, or do not exist, come first, side by side: nothing is lost with them, and the first etcd
 	// member works only with the others. One that works waits for those before it in its group, so that never more of a
 	// group are away at a time than may be: of etcd and the control plane one, or a change would take the quorum.
-	before := map[string][]pulumi.StringOutput{}
+	ready := map[string][]pulumi.StringOutput{} // by group, each once its machine and all before it are
 	for _, works := range []bool{false, true} {
 		for _, m := range plan.Machines {
 			if working[m.ID] != works {
 				continue
 			}
+			before := ready[m.Group]
 			var others []pulumi.StringOutput
-			if works {
-				ready := len(before[m.Group]) - (plan.MaxUnavailable(m.Group) - 1)
-				others = slices.Clone(before[m.Group][:max(0, ready)])
+			if n := len(before) - (plan.MaxUnavailable(m.Group) - 1); works && n > 0 {
+				others = before[n-1 : n]
 			}
 			machine, err := s.newMachine(ctx, plan, m, groups[m.Group], others, child)
 			if err != nil {
 				return nil, err
 			}
 			s.ByID[m.ID] = machine
-			before[m.Group] = append(before[m.Group], machine.Ready)
+			ready[m.Group] = append(before, behind(ctx, before[max(0, len(before)-1):], machine.Ready))
 		}
 	}
 	return s, ctx.RegisterResourceOutputs(s, pulumi.Map{})
