@@ -3,7 +3,7 @@
 # Pulumi's own plugins keep the state: so it is another stack.
 FROM ?=
 $(if $(filter-out upstream,$(FROM)),$(error FROM: must be upstream or absent, got $(FROM)))
-$(if $(and $(FROM),$(filter test e2e bench,$(MAKECMDGOALS))),$(error FROM: tests are of what is built from modules))
+$(if $(and $(FROM),$(filter test e2e bench bench-scale,$(MAKECMDGOALS))),$(error FROM: tests are of what is built from modules))
 STACK ?= $(or $(FROM),dev)
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -30,18 +30,7 @@ GOTEST = go test
 # own DNS, and the router the way to its ClusterIP over BGP
 REACH_SAMPLE = go run ./devcloud exec router -- curl -sS http://hello.default.svc.cluster.local
 
-# CPU seconds of the whole machine since it booted
-CPU = awk '/^cpu /{printf "%d", ($$2+$$3+$$4+$$7+$$8)/100}' /proc/stat
-
-# $(call summary,PHASES,REMARK) prints the seconds of timed-PHASE each, from $$times, and of all since $$used was $(CPU)
-define summary
-for phase in $(1); do \
-	  read -r wall user system <$$times/$$phase; printf '  %-15s %5d s, CPU %5d s\n' $$phase $$wall $$((user + system)); \
-	done; \
-	printf '  %-15s %5d s, CPU %5d s with all that runs on this machine; $(2)\n\n' all $$SECONDS $$(($$($(CPU)) - used))
-endef
-
-.PHONY: help up pulumi-up nodes sample down destroy preview kubeconfig status timeline test $(TESTS) e2e bench host toolchain toolchain-all image cloud
+.PHONY: help up pulumi-up nodes sample down destroy preview kubeconfig status timeline test e2e bench bench-scale host toolchain toolchain-all image cloud
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -77,12 +66,13 @@ test: host toolchain-all image ## everything that needs no running OpenStack
 e2e: host toolchain-all cloud ## the real engine on the real OpenStack, from up to nothing left; then devcloud itself. Suites that passed and whose inputs are unchanged are skipped; ALL=1 runs all
 	$(GOTEST) -tags e2e -run '^TestE2E' -count 1 -p 1 -timeout 80m -v ./tests ./devcloud
 
-bench: host toolchain-all cloud ## seconds from nothing to Ready nodes, beside a cluster that kubeadm builds on the same machines; and the network's
+bench: host toolchain-all cloud ## seconds from nothing to Ready nodes, beside a cluster that kubeadm builds on the same machines; the network's, and a preview's. Writes docs/benchmarks.md
 	go test -tags e2e -run '^$$' -bench . -benchtime 1x -timeout 40m -v ./tests
 
-env: ## eval "$(make env)" gives a shell pulumi, kubectl and OpenStack's credentials
-	@go run ./toolchain env
-	@go run ./devcloud env
+bench-scale: host ## seconds, memory and state of clusters of 30, 100 and 300 workers that only Nova believes in. Run `make down` first. Writes docs/benchmarks.md
+	@XDG_STATE_HOME=$$(mktemp -d); export XDG_STATE_HOME; trap 'go run ./devcloud down --purge; rm -rf $$XDG_STATE_HOME' EXIT; \
+	go run ./toolchain pulumi plugins; go run ./devcloud up --compute fake; \
+	go test -tags e2e -run '^$$' -bench Scale -benchtime 1x -timeout 120m -v ./tests
 
 preview: ## what `up` would change; needs no network
 	@$(ENV) pulumi preview --stack $(STACK) --diff

@@ -1,0 +1,49 @@
+package tests
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"regexp"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+const benchmarks = "../docs/benchmarks.md"
+
+// keep prints what a benchmark measured, and writes it into docs/benchmarks.md with the date and the commit.
+func keep(b *testing.B, measured string) {
+	b.Helper()
+	b.Log("\n" + measured)
+	commit, err := exec.Command("git", "rev-parse", "--short", "HEAD").Output()
+	require.NoError(b, err)
+	text, err := os.ReadFile(benchmarks)
+	require.NoError(b, err)
+	stamp := fmt.Sprintf("%s, commit %s, %d processors", time.Now().UTC().Format(time.DateOnly), strings.TrimSpace(string(commit)), runtime.NumCPU())
+	require.NoError(b, os.WriteFile(benchmarks, []byte(withSection(string(text), b.Name(), stamp, measured)), 0o644))
+}
+
+// withSection replaces the section of this name in Markdown, or adds it at the end. What was measured is preformatted.
+func withSection(text, name, stamp, measured string) string {
+	section := fmt.Sprintf("## %s\n\n%s\n\n```text\n%s\n```\n", name, stamp, strings.Trim(measured, "\n"))
+	old := regexp.MustCompile(`(?ms)^## ` + regexp.QuoteMeta(name) + "\n.*?^```text\n.*?^```\n")
+	if at := old.FindStringIndex(text); at != nil {
+		return text[:at[0]] + section + text[at[1]:]
+	}
+	return strings.TrimSpace(text) + "\n\n" + section
+}
+
+func TestWithSection(t *testing.T) {
+	const title = "# Benchmarks\n"
+	one := "\n## BenchmarkOne\n\nMonday\n\n```text\n1 s\n```\n"
+	two := "\n## BenchmarkOneMore\n\nMonday\n\n```text\n2 s\n\n3 s\n```\n"
+	again := "\n## BenchmarkOne\n\nTuesday\n\n```text\n$1 s\n```\n"
+	assert.Equal(t, title+one, withSection(title, "BenchmarkOne", "Monday", "\n1 s\n"))
+	assert.Equal(t, title+one+two, withSection(title+one, "BenchmarkOneMore", "Monday", "2 s\n\n3 s\n"))
+	assert.Equal(t, title+again+two, withSection(title+one+two, "BenchmarkOne", "Tuesday", "$1 s"))
+}
