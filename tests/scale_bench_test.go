@@ -1,0 +1,192 @@
+//go:build e2e
+
+package tests
+
+import (
+	"bytes"
+	"crypto/rand"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gophercloud/gophercloud/v2"
+	"github.com/gophercloud/gophercloud/v2/openstack/compute/v2/flavors"
+	"github.com/gophercloud/gophercloud/v2/openstack/compute/v2/servers"
+	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/networks"
+	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/ports"
+	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/subnets"
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sync/errgroup"
+
+	"kubernetes-openstack/cluster"
+	"kubernetes-openstack/internal/dirs"
+)
+
+// BenchmarkScale makes clusters of ever more workers that only Nova believes in, and deletes them. Beside each it prints the floor:
+// the workers' ports and instances made without Pulumi, by the same API calls, as many at a time. Run it with -benchtime 1x.
+func BenchmarkScale(b *testing.B) {
+	var devcloud struct{ Compute string }
+	text, err := os.ReadFile(dirs.State("devcloud", "record.json"))
+	require.NoError(b, err)
+	require.NoError(b, json.Unmarshal(text, &devcloud))
+	if devcloud.Compute != "fake" {
+		b.Skip("needs devcloud up --compute fake: make bench-scale")
+	}
+	const name = "bench"
+	e := newProjectEngine(b, "tests/scale", name, cloudEnv, workers(b, 1))
+	openstack := connect(b, e.getenv("OS_CLIENT_CONFIG_FILE"))
+	openstack.sweep(b, name) // what a run left that was killed
+	b.Cleanup(func() { openstack.sweep(b, name) })
+	e.must("preview") // links the program
+	atOnce, err := strconv.Atoi(e.getenv("PULUMI_PARALLEL"))
+	require.NoError(b, err)
+
+	var out strings.Builder
+	fmt.Fprintf(&out, "Floor: the workers' ports and instances alone, by the same API calls without Pulumi; %d at a time, as the engine's steps.\n\n", atOnce)
+	fmt.Fprintf(&out, "%7s | %6s %6s | %11s %6s | %10s %9s | %8s | %10s %6s\n",
+		"Workers", "up, s", "floor", "resources/s", "floor", "engine MiB", "state MiB", "again, s", "destroy, s", "floor")
+	for _, n := range []int{30, 100, 300} {
+		edit := workers(b, n)
+		floorUp, floorDestroy := openstack.direct(b, name, edit, atOnce)
+		e.configure(b, edit)
+		up, memory := e.measure(b, "up", "--yes", "--skip-preview")
+		resources, size := e.stateSize(b)
+		again, _ := e.measure(b, "up", "--yes", "--skip-preview", "--expect-no-changes")
+		destroy, _ := e.measure(b, "destroy", "--yes", "--skip-preview")
+		fmt.Fprintf(&out, "%7d | %6.0f %6.0f | %11.1f %6.1f | %10.0f %9.1f | %8.0f | %10.0f %6.0f\n",
+			n, up, floorUp, float64(resources)/up, float64(2*n)/floorUp, memory, size, again, destroy, floorDestroy)
+		keep(b, out.String())
+		b.ReportMetric(up/float64(n), fmt.Sprintf("s/worker-of-%d", n))
+	}
+	b.ReportMetric(0, "ns/op") // of all
+}
+
+// measure runs pulumi: its seconds, and the most memory in MiB that the engine had.
+func (e *engine) measure(b *testing.B, args ...string) (seconds, memory float64) {
+	b.Helper()
+	var out bytes.Buffer
+	cmd := e.command(args...)
+	cmd.Stdout, cmd.Stderr = &out, &out
+	begin := time.Now()
+	require.NoError(b, cmd.Start())
+	ended := make(chan error)
+	go func() { ended <- cmd.Wait() }()
+	for peak := regexp.MustCompile(`VmHWM:\s+(\d+) kB`); ; {
+		select {
+		case err := <-ended:
+			require.NoError(b, err, out.String())
+			return time.Since(begin).Seconds(), memory
+		case <-time.After(100 * time.Millisecond):
+			status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", cmd.Process.Pid))
+			if found := peak.FindSubmatch(status); found != nil {
+				kib, err := strconv.Atoi(string(found[1]))
+				require.NoError(b, err)
+				memory = float64(kib) / 1024
+			}
+		}
+	}
+}
+
+// stateSize is the number of OpenStack resources in the state, and the MiB of all of it.
+func (e *engine) stateSize(b *testing.B) (resources int, size float64) {
+	b.Helper()
+	export := e.must("stack", "export")
+	var state struct {
+		Deployment struct{ Resources []struct{ Type string } }
+	}
+	require.NoError(b, json.Unmarshal([]byte(export), &state))
+	for _, r := range state.Deployment.Resources {
+		if strings.HasPrefix(r.Type, "openstack:") {
+			resources++
+		}
+	}
+	return resources, float64(len(export)) / (1 << 20)
+}
+
+// direct makes a port and an instance for each worker of a configuration, and deletes them, as many at a time: seconds of both.
+func (c cloud) direct(b *testing.B, name string, edit func(string) string, atOnce int) (create, remove float64) {
+	b.Helper()
+	ctx, nova, neutron := b.Context(), c.clients["compute"], c.clients["network"]
+	config, err := cluster.Decode(name, edited(b, "../Pulumi.dev.yaml", edit)["kubernetes-openstack:cluster"])
+	require.NoError(b, err)
+	plan := cluster.NewPlan(config)
+	workers := plan.WithRole(cluster.RoleWorker)
+	pages, err := flavors.ListDetail(nova, nil).AllPages(ctx)
+	require.NoError(b, err)
+	all, err := flavors.ExtractFlavors(pages)
+	require.NoError(b, err)
+	byName := map[string]string{}
+	for _, flavor := range all {
+		byName[flavor.Name] = flavor.ID
+	}
+	network, err := networks.Create(ctx, neutron, networks.CreateOpts{Name: name}).Extract()
+	require.NoError(b, err)
+	subnet, err := subnets.Create(ctx, neutron, subnets.CreateOpts{
+		Name: name, NetworkID: network.ID, IPVersion: gophercloud.IPv4, CIDR: plan.Network.CIDR.String(),
+		AllocationPools: []subnets.AllocationPool{{Start: plan.NeutronFirst.String(), End: plan.NeutronLast.String()}},
+	}).Extract()
+	require.NoError(b, err)
+	random := make([]byte, 9<<10)
+	_, _ = rand.Read(random)
+	userData := []byte(base64.StdEncoding.EncodeToString(random)) // as much as a worker's
+	yes := true
+
+	inParallel := func(each func(i int) error) float64 {
+		var group errgroup.Group
+		group.SetLimit(atOnce)
+		begin := time.Now()
+		for i := range workers {
+			group.Go(func() error { return each(i) })
+		}
+		require.NoError(b, group.Wait())
+		return time.Since(begin).Seconds()
+	}
+	portIDs, serverIDs := make([]string, len(workers)), make([]string, len(workers))
+	create = inParallel(func(i int) error {
+		port, err := ports.Create(ctx, neutron, ports.CreateOpts{
+			Name: workers[i].ID, NetworkID: network.ID, FixedIPs: []ports.IP{{SubnetID: subnet.ID, IPAddress: workers[i].Address.String()}},
+		}).Extract()
+		if err != nil {
+			return err
+		}
+		server, err := servers.Create(ctx, nova, servers.CreateOpts{
+			Name: workers[i].ID, FlavorRef: byName[workers[i].Flavor], ImageRef: plan.Image.ID, Networks: []servers.Network{{Port: port.ID}},
+			ConfigDrive: &yes, UserData: userData,
+		}, nil).Extract()
+		if err != nil {
+			return err
+		}
+		portIDs[i], serverIDs[i] = port.ID, server.ID
+		return servers.WaitForStatus(ctx, nova, server.ID, "ACTIVE")
+	})
+	remove = inParallel(func(i int) error {
+		if err := servers.Stop(ctx, nova, serverIDs[i]).ExtractErr(); err != nil {
+			return err
+		}
+		if err := servers.WaitForStatus(ctx, nova, serverIDs[i], "SHUTOFF"); err != nil {
+			return err
+		}
+		if err := servers.Delete(ctx, nova, serverIDs[i]).ExtractErr(); err != nil {
+			return err
+		}
+		for {
+			_, err := servers.Get(ctx, nova, serverIDs[i]).Extract()
+			if gophercloud.ResponseCodeIs(err, http.StatusNotFound) {
+				return ports.Delete(ctx, neutron, portIDs[i]).ExtractErr()
+			}
+			if err != nil {
+				return err
+			}
+			time.Sleep(time.Second)
+		}
+	})
+	require.NoError(b, networks.Delete(ctx, neutron, network.ID).ExtractErr())
+	return create, remove
+}
