@@ -58,8 +58,7 @@ func printEnv(out io.Writer) error {
 		{"PULUMI_CONFIG_PASSPHRASE", "devcloud"},
 		{"PULUMI_SKIP_UPDATE_CHECK", "true"},
 		{"PULUMI_GO_USE_RUN", "true"}, // the program is linked when it has changed, not for each command
-		{"GOFLAGS", goFlags},          // what the toolchain has compiled is not compiled again for the program
-		{"CGO_ENABLED", "0"},
+		{"PULUMI_PARALLEL", "32"}, // almost all of a step is waiting for OpenStack; the default is four for each processor
 		{"PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION", "true"},
 		{"PULUMI_IGNORE_AMBIENT_PLUGINS", "true"},
 	} {
