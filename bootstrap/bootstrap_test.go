@@ -167,12 +167,12 @@ func TestFailures(t *testing.T) {
   more: openstack console log show uuid; on the machine: journalctl -u kubelet`},
 		{"between two steps", &nova{status: "ACTIVE", consoles: []string{console("bootstrap: etcd: started", "bootstrap: etcd: done after 2 s")}},
 			`dev-worker-0 is not ready after 50ms: the last it said is "etcd: done after 2 s"
-  more: openstack console log show uuid; on the machine: journalctl -u cloud-final`},
+  more: openstack console log show uuid; on the machine: journalctl -u cloud-init -u first-boot`},
 		{"silence", &nova{status: "ACTIVE", consoles: []string{console("GRUB", "No bootable device")}},
 			`dev-worker-0 is not ready after 50ms: it never said anything; its console ends:
     GRUB
     No bootable device
-  more: openstack console log show uuid; on the machine: journalctl -u cloud-final`},
+  more: openstack console log show uuid; on the machine: journalctl -u cloud-init -u first-boot`},
 		{"an instance in ERROR", &nova{status: "ERROR", fault: "No valid host"},
 			"dev-worker-0: its instance uuid is in ERROR: No valid host\n  `pulumi up` replaces it once the cause is gone; more: openstack server show uuid"},
 		{"an instance that somebody deleted", &nova{}, "dev-worker-0: its instance uuid is gone"},

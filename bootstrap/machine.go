@@ -95,7 +95,7 @@ func (r *report) failure(m Machine, console string, consoleErr error) error {
 			b.WriteString("\n    " + line)
 		}
 	}
-	unit := "cloud-final"
+	unit := "cloud-init -u first-boot"
 	switch step := r.cause(); {
 	case step != nil:
 		unit = step.name

@@ -16,7 +16,7 @@ type cloudConfig struct {
 	PreserveHostname bool        `json:"preserve_hostname"`
 	ManageEtcHosts   string      `json:"manage_etc_hosts"` // localhost: adds the machine's own name, keeps the rest
 	WriteFiles       []writeFile `json:"write_files"`
-	RunCmd           [][]string  `json:"runcmd"`
+	BootCmd          [][]string  `json:"bootcmd"`
 }
 
 type writeFile struct {
@@ -26,7 +26,7 @@ type writeFile struct {
 }
 
 // CloudConfig is the machine's whole user-data as cloud-init reads it: "#cloud-config" and YAML.
-// Its one command, first-boot, hands over to systemd.
+// Its one command has systemd run first-boot, which takes over.
 func CloudConfig(m Machine) ([]byte, error) {
 	files, err := m.files()
 	if err != nil {
@@ -44,7 +44,11 @@ func CloudConfig(m Machine) ([]byte, error) {
 			units = append(units, path.Base(f.Path))
 		}
 	}
-	config.RunCmd = [][]string{append([]string{"/usr/local/sbin/first-boot"}, units...)}
+	// cloud-init runs bootcmd at every boot and before write_files; systemd reaches cloud-config.target after both. runcmd would
+	// be two of cloud-init's stages later, and after all other services of the image.
+	config.BootCmd = [][]string{append([]string{
+		"systemd-run", "--no-block", "--unit=first-boot", "--property=After=cloud-config.target", "sh", "/usr/local/sbin/first-boot",
+	}, units...)}
 	text, err := yaml.Marshal(config)
 	if err != nil {
 		return nil, fmt.Errorf("user-data of %s: %w", m.Hostname, err)

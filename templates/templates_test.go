@@ -203,7 +203,7 @@ func TestGolden(t *testing.T) {
 
 // knownKeys are the top-level keys that we use, each looked up in cloud-init's documentation: its own schema check lets a
 // misspelt one pass.
-var knownKeys = []string{"fqdn", "hostname", "manage_etc_hosts", "preserve_hostname", "runcmd", "write_files"}
+var knownKeys = []string{"bootcmd", "fqdn", "hostname", "manage_etc_hosts", "preserve_hostname", "write_files"}
 
 func TestCloudConfigKeysAndFiles(t *testing.T) {
 	for role, m := range machines() {

@@ -46,9 +46,9 @@ func TestUnitsToStart(t *testing.T) {
 	require.NoError(t, err)
 	var config cloudConfig
 	require.NoError(t, yaml.Unmarshal(text, &config))
-	require.Contains(t, config.RunCmd[0], "tenant-sync.timer")
-	require.Contains(t, config.RunCmd[0], "kube-apiserver.service")
-	require.NotContains(t, config.RunCmd[0], "tenant-sync.service")
+	require.Contains(t, config.BootCmd[0], "tenant-sync.timer")
+	require.Contains(t, config.BootCmd[0], "kube-apiserver.service")
+	require.NotContains(t, config.BootCmd[0], "tenant-sync.service")
 }
 
 func TestKeystoneAuth(t *testing.T) {

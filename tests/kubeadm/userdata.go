@@ -70,6 +70,7 @@ func (k *kubeadm) userData(m cluster.Machine, ours, ca, caKey string) (string, e
 		}
 	}
 	config["write_files"], config["runcmd"] = files, [][]string{command}
+	delete(config, "bootcmd") // kubeadm's users have runcmd
 	if text, err = yaml.Marshal(config); err != nil {
 		return "", err
 	}

@@ -1,0 +1,33 @@
+package templates
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"kubernetes-openstack/tests/guest"
+)
+
+// first-boot enables and starts the units at the first boot, and does nothing at the next.
+func TestFirstBoot(t *testing.T) {
+	files := landed(t, workerMachine())
+	files["/usr/local/sbin/systemctl"] = "#!/bin/sh\necho \"systemctl $*\"\n"
+	files["/usr/local/sbin/systemd-detect-virt"] = "#!/bin/sh\nexit 1\n"
+	files["/usr/local/sbin/swapoff"] = "#!/bin/sh\necho \"swapoff $*\"\n"
+	out, err := guest.Run(t, files, "sh", "-ec", `
+		mkdir -p /var/lib/cloud/instance
+		first-boot a.service b.timer
+		echo reboot
+		first-boot a.service b.timer`)
+	require.NoError(t, err, out)
+	require.Equal(t, `systemctl daemon-reload
+systemctl enable a.service b.timer
+systemctl mask --now firewalld.service swap.target haproxy.service keepalived.service
+swapoff --all
+systemctl restart systemd-modules-load.service systemd-sysctl.service
+systemctl --quiet is-active NetworkManager.service
+systemctl reload NetworkManager.service
+systemctl start --no-block a.service b.timer
+reboot
+`, out)
+}
