@@ -3,6 +3,7 @@ package templates
 import (
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 
 	"sigs.k8s.io/yaml"
@@ -34,7 +35,7 @@ func CloudConfig(m Machine) ([]byte, error) {
 	}
 	config := cloudConfig{Hostname: m.Hostname, FQDN: m.Hostname, ManageEtcHosts: "localhost"}
 	var units []string
-	for _, f := range files {
+	for _, f := range slices.SortedStableFunc(slices.Values(files), func(a, b File) int { return kind(a) - kind(b) }) {
 		file := writeFile{Path: f.Path, Content: f.Content}
 		if f.Mode.Perm() != 0o644 {
 			file.Permissions = fmt.Sprintf("%04o", f.Mode.Perm())
@@ -54,4 +55,15 @@ func CloudConfig(m Machine) ([]byte, error) {
 		return nil, fmt.Errorf("user-data of %s: %w", m.Hostname, err)
 	}
 	return append([]byte("#cloud-config\n"), text...), nil
+}
+
+// kind orders files: scripts, units, the rest. gzip finds a repetition within 32 KiB only, and files of a kind repeat each other.
+func kind(f File) int {
+	switch {
+	case strings.HasPrefix(f.Content, "#!"):
+		return 0
+	case strings.HasPrefix(f.Path, "/etc/systemd/"):
+		return 1
+	}
+	return 2
 }

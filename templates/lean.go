@@ -7,7 +7,7 @@ import (
 
 var heredoc = regexp.MustCompile(`<<-?['"]?(\w+)['"]?$`)
 
-// lean is a file of the trees without its blank lines and those that are a comment: only readers of the tree need them. It
+// lean is a file of the trees without blank lines, comments and units' Documentation=: only readers of the tree need them. It
 // keeps a script's first line and here-documents.
 //
 // A # begins a comment in every format that the trees have. TestLeanMeansTheSame finds where it does not, such as in a
@@ -22,7 +22,8 @@ func lean(content string) string {
 			if text == end {
 				end = ""
 			}
-		case text == "", strings.HasPrefix(text, "#") && !(i == 0 && strings.HasPrefix(text, "#!")):
+		case text == "", strings.HasPrefix(line, "Documentation="),
+			strings.HasPrefix(text, "#") && !(i == 0 && strings.HasPrefix(text, "#!")):
 			continue
 		case begins != nil:
 			end = begins[1]

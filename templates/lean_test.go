@@ -20,6 +20,7 @@ func TestLean(t *testing.T) {
 		"here-document":   {"cat <<END\n# kept\n\nEND\n# not\n", "cat <<END\n# kept\n\nEND\n"},
 		"quoted, indents": {"\tcat >x <<-'EOF'\n\t# kept\n\tEOF\n# not\n", "\tcat >x <<-'EOF'\n\t# kept\n\tEOF\n"},
 		"shift":           {"a=$((1 << 24))\n# not\n", "a=$((1 << 24))\n"},
+		"unit":            {"[Unit]\nDescription=etcd\nDocumentation=https://etcd.io\n", "[Unit]\nDescription=etcd\n"},
 		"indentation":     {"a:\n  # not\n  - b\n", "a:\n  - b\n"},
 		"last line":       {"a\n# not", "a\n"},
 	} {
