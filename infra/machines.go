@@ -81,6 +81,13 @@ func NewMachines(
 			ready[m.Group] = append(before, behind(ctx, before[max(0, len(before)-1):], machine.Ready))
 		}
 	}
+	var ids pulumi.StringArray
+	for _, m := range plan.Machines {
+		ids = append(ids, s.ByID[m.ID].Instance.ID().ToStringOutput())
+	}
+	if _, err := NewInstances(ctx, plan, ids, child); err != nil {
+		return nil, err
+	}
 	return s, ctx.RegisterResourceOutputs(s, pulumi.Map{})
 }
 
@@ -142,7 +149,7 @@ func (s *Machines) newMachine(
 		UserData:    behind(ctx, others, s.userData(plan, m, volumeID)),
 		// said, not left to the provider's default: else a refresh takes what a machine happens to be for what is wanted
 		PowerState: pulumi.String("active"),
-		// shut down, not switched off: a node drains itself (node-drain.service), etcd closes its files
+		// shut down, not switched off: a node drains itself (node-drain.service), etcd closes its files. Instances has the exception
 		StopBeforeDestroy: pulumi.Bool(true),
 	}, child,
 		pulumi.DependsOn(s.network.Routed),               // its first act is a download

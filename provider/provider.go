@@ -4,15 +4,20 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/blang/semver"
 	"github.com/pulumi/pulumi/sdk/v3/go/common/diag"
 	"github.com/pulumi/pulumi/sdk/v3/go/common/resource"
 	"github.com/pulumi/pulumi/sdk/v3/go/common/resource/plugin"
+	"github.com/pulumi/pulumi/sdk/v3/go/common/tokens"
 
 	"kubernetes-openstack/cluster"
 )
+
+// instancesType is the type of a cluster's instances. The other one, teardown:index:Leftovers, is of its leftovers.
+const instancesType tokens.Type = "teardown:index:Instances"
 
 // inputs of a resource, which are all of its state.
 const (
@@ -20,6 +25,8 @@ const (
 	clusterKey resource.PropertyKey = "cluster"
 	// onDestroyKey says what becomes of volumes and snapshots: cluster.Keep or cluster.Delete.
 	onDestroyKey resource.PropertyKey = "onDestroy"
+	// instancesKey lists the IDs of the cluster's instances.
+	instancesKey resource.PropertyKey = "instances"
 )
 
 // provider is Pulumi's side. Nothing but a delete asks OpenStack for anything, so a preview and a refresh need none.
@@ -28,6 +35,8 @@ type provider struct {
 	host host
 	// interval between two looks at what is on its way out.
 	interval time.Duration
+	// declared: the engine has checked a resource, so a program runs. That is an up, not a destroy.
+	declared atomic.Bool
 	// cancelled ends when the engine wants all to end.
 	cancelled context.Context
 	cancel    context.CancelFunc
@@ -74,6 +83,7 @@ func (p *provider) Configure(context.Context, plugin.ConfigureRequest) (plugin.C
 }
 
 func (p *provider) Check(_ context.Context, r plugin.CheckRequest) (plugin.CheckResponse, error) {
+	p.declared.Store(true)
 	var failures []plugin.CheckFailure
 	if text(r.News, clusterKey) == "" {
 		failures = append(failures, plugin.CheckFailure{Property: clusterKey, Reason: "must be set to a cluster's name"})
@@ -93,6 +103,15 @@ func text(inputs resource.PropertyMap, key resource.PropertyKey) string {
 	return ""
 }
 
+// ids of the instances.
+func ids(inputs resource.PropertyMap) []string {
+	var out []string
+	for _, id := range inputs[instancesKey].ArrayValue() {
+		out = append(out, id.StringValue())
+	}
+	return out
+}
+
 func (p *provider) Diff(_ context.Context, r plugin.DiffRequest) (plugin.DiffResult, error) {
 	diff := r.OldInputs.Diff(r.NewInputs)
 	if diff == nil {
@@ -110,7 +129,7 @@ func (p *provider) Create(_ context.Context, r plugin.CreateRequest) (plugin.Cre
 }
 
 func (p *provider) Update(ctx context.Context, r plugin.UpdateRequest) (plugin.UpdateResponse, error) {
-	if !r.Preview && text(r.NewInputs, onDestroyKey) == cluster.Delete {
+	if !r.Preview && r.Type != instancesType && text(r.NewInputs, onDestroyKey) == cluster.Delete {
 		_ = p.host.Log(ctx, diag.Warning, r.URN, fmt.Sprintf("from now on a destroy deletes the volumes and snapshots of the claims in cluster %s, "+
 			"and what is in them", text(r.NewInputs, clusterKey)))
 	}
@@ -127,13 +146,24 @@ func (p *provider) Read(_ context.Context, r plugin.ReadRequest) (plugin.ReadRes
 func (p *provider) Delete(ctx context.Context, r plugin.DeleteRequest) (plugin.DeleteResponse, error) {
 	ctx, done := p.limit(ctx, r.Timeout)
 	defer done()
+	keep := text(r.Inputs, onDestroyKey) != cluster.Delete
+	if r.Type == instancesType && (keep || p.declared.Load()) {
+		return plugin.DeleteResponse{}, nil
+	}
 	cloud, err := connect(ctx)
 	if err != nil {
 		return plugin.DeleteResponse{}, fmt.Errorf("log in to OpenStack: %w", err)
 	}
+	if r.Type == instancesType {
+		all := ids(r.Inputs)
+		_ = p.host.Log(ctx, diag.Info, r.URN, fmt.Sprintf("nothing of cluster %s is kept: its %d instances are deleted without a shutdown",
+			text(r.Inputs, clusterKey), len(all)))
+		cloud.deleteInstances(ctx, all, p.interval)
+		return plugin.DeleteResponse{}, nil
+	}
 	telling := context.WithoutCancel(ctx)
 	t := teardown{
-		cloud: cloud, cluster: text(r.Inputs, clusterKey), keep: text(r.Inputs, onDestroyKey) != cluster.Delete, interval: p.interval,
+		cloud: cloud, cluster: text(r.Inputs, clusterKey), keep: keep, interval: p.interval,
 		log:    func(message string) { _ = p.host.Log(telling, diag.Info, r.URN, message) },
 		status: func(message string) { _ = p.host.LogStatus(telling, diag.Info, r.URN, message) },
 	}

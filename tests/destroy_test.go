@@ -40,7 +40,7 @@ func layers(resources []pulumi.MockResourceArgs) map[string]int {
 	return layer
 }
 
-// All machines are deleted in parallel, whatever certificates they hold.
+// All machines are deleted in parallel, whatever certificates they hold: after teardown's Instances, before its Leftovers.
 func TestDestroyOrder(t *testing.T) {
 	t.Parallel()
 	for stack, config := range stacks(t) {
@@ -51,14 +51,19 @@ func TestDestroyOrder(t *testing.T) {
 			layer := layers(r.resources)
 			machines := layer["openstack:compute/instance:Instance::"+stack+"-etcd-0"]
 			require.NotZero(t, machines)
+			found := false
 			for _, res := range r.resources {
 				switch of := layer[res.TypeToken+"::"+res.Name]; res.TypeToken {
 				case "openstack:compute/instance:Instance":
 					assert.Equal(t, machines, of, res.Name)
 				case "teardown:index:Leftovers":
 					assert.Less(t, of, machines, res.Name)
+				case "teardown:index:Instances":
+					assert.Greater(t, of, machines, res.Name)
+					found = true
 				}
 			}
+			assert.True(t, found)
 		})
 	}
 }

@@ -19,9 +19,9 @@ import (
 	"kubernetes-openstack/tests/openstack"
 )
 
-// leftoversStack is a stack of nothing but a cluster's leftovers in one of these clouds. The real engine builds the provider
-// and starts it, as Pulumi.yaml says, in a folder with this clouds.yaml.
-func leftoversStack(t *testing.T, plan *cluster.Plan, cloud, clouds string) auto.Stack {
+// leftoversStack is a stack of nothing but a cluster's leftovers and, if there are any, its instances in one of these clouds. The real
+// engine builds the provider and starts it, as Pulumi.yaml says, in a folder with this clouds.yaml.
+func leftoversStack(t *testing.T, plan *cluster.Plan, instances *[]string, cloud, clouds string) auto.Stack {
 	t.Helper()
 	project, err := workspace.LoadProject("../Pulumi.yaml")
 	require.NoError(t, err)
@@ -32,7 +32,11 @@ func leftoversStack(t *testing.T, plan *cluster.Plan, cloud, clouds string) auto
 	require.NoError(t, os.Mkdir(project.Main, 0o700))
 	require.NoError(t, os.WriteFile(filepath.Join(project.Main, "clouds.yaml"), []byte(clouds), 0o600))
 	s := newStack(t, func(ctx *pulumi.Context) error {
-		_, err := infra.NewLeftovers(ctx, *plan, &infra.Network{}, &infra.Security{}, &infra.PKI{})
+		leftovers, err := infra.NewLeftovers(ctx, *plan, &infra.Network{}, &infra.Security{}, &infra.PKI{})
+		if err != nil || len(*instances) == 0 {
+			return err
+		}
+		_, err = infra.NewInstances(ctx, *plan, pulumi.ToStringArray(*instances), pulumi.DependsOn([]pulumi.Resource{leftovers}))
 		return err
 	}, auto.Project(*project))
 	env := maps.Clone(s.Workspace().GetEnvVars())
@@ -42,16 +46,20 @@ func leftoversStack(t *testing.T, plan *cluster.Plan, cloud, clouds string) auto
 }
 
 // The real engine asks no cloud but for a destroy. That lists what is lost, fails with what cannot be deleted, and goes on
-// the next time.
+// the next time. If nothing is kept, it deletes the instances that the stack had last. An up deletes none.
 func TestLeftovers(t *testing.T) {
 	t.Parallel()
 	cloud := openstack.Start(t, "compute", "block-storage", "network", "load-balancer")
 	plan := smallPlan(t, cluster.CoreDNS)
-	s := leftoversStack(t, &plan, "fake", fmt.Sprintf(`
+	instances := []string{"machine-1", "machine-2"}
+	s := leftoversStack(t, &plan, &instances, "fake", fmt.Sprintf(`
 clouds:
   fake:
     auth: {auth_url: %s, username: user, password: password, project_name: ours, user_domain_name: Default, project_domain_name: Default}`, cloud.URL))
 	ctx := t.Context()
+	for _, id := range instances {
+		cloud.Add("servers", openstack.Thing{Object: openstack.Object{"id": id}})
+	}
 	for _, id := range []string{"1", "2"} {
 		cloud.Add("volumes", openstack.Thing{Object: openstack.Object{
 			"id": "volume-" + id, "name": "pvc-" + id, "size": 1, "status": "available",
@@ -78,7 +86,7 @@ clouds:
 	require.NoError(t, err, destroy.StdOut)
 	assert.Contains(t, destroy.StdOut, "these volumes and snapshots of cluster test are kept, with all that is in them:\n")
 	assert.Contains(t, destroy.StdOut, "volume pvc-2 (volume-2): 1 GiB\n")
-	assert.Equal(t, []string{"volume-1", "volume-2"}, cloud.IDs())
+	assert.Equal(t, []string{"machine-1", "machine-2", "volume-1", "volume-2"}, cloud.IDs())
 
 	t.Log("deleted, since the setting was changed")
 	_, err = s.Up(ctx)
@@ -90,22 +98,37 @@ clouds:
 	assert.NotContains(t, preview.StdOut, "from now on")
 	up, err = s.Up(ctx)
 	require.NoError(t, err, up.StdOut)
-	assert.Equal(t, 1, (*up.Summary.ResourceChanges)["update"])
+	assert.Equal(t, 2, (*up.Summary.ResourceChanges)["update"])
 	assert.Contains(t, up.StdOut, "warning: from now on a destroy deletes the volumes and snapshots of the claims in cluster test")
+
+	t.Log("an up whose program has no instances, and one that has others")
+	instances = nil
+	up, err = s.Up(ctx)
+	require.NoError(t, err, up.StdOut)
+	assert.Equal(t, 1, (*up.Summary.ResourceChanges)["delete"])
+	instances = []string{"machine-1"}
+	_, err = s.Up(ctx)
+	require.NoError(t, err)
+	instances = []string{"machine-2"}
+	up, err = s.Up(ctx)
+	require.NoError(t, err, up.StdOut)
+	assert.Equal(t, 1, (*up.Summary.ResourceChanges)["update"])
+	assert.Equal(t, []string{"machine-1", "machine-2", "volume-1", "volume-2"}, cloud.IDs())
 
 	cloud.Change("volume-1", func(thing *openstack.Thing) { thing.Refuse = "it belongs to a group" })
 	destroy, err = s.Destroy(ctx)
 	require.Error(t, err)
 	said := destroy.StdOut + err.Error()
+	assert.Contains(t, said, "nothing of cluster test is kept: its 1 instances are deleted without a shutdown\n")
 	assert.Contains(t, said, "these volumes and snapshots of cluster test are deleted now, with all that is in them:\n")
 	assert.Contains(t, said, "volume pvc-2 (volume-2) is gone\n")
 	assert.Contains(t, said, "this is left of cluster test; the next destroy goes on with it:\n")
 	assert.Regexp(t, `volume pvc-1 \(volume-1\): delete it: .*it belongs to a group`, said)
-	assert.Equal(t, []string{"volume-1"}, cloud.IDs())
+	assert.Equal(t, []string{"machine-1", "volume-1"}, cloud.IDs())
 
 	cloud.Change("volume-1", func(thing *openstack.Thing) { thing.Refuse = "" })
 	destroy, err = s.Destroy(ctx)
 	require.NoError(t, err, destroy.StdOut)
 	assert.Contains(t, destroy.StdOut, "volume pvc-1 (volume-1): 1 GiB\n")
-	assert.Empty(t, cloud.IDs())
+	assert.Equal(t, []string{"machine-1"}, cloud.IDs())
 }

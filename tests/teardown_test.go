@@ -32,7 +32,7 @@ func TestE2ETeardown(t *testing.T) {
 	before := openstack.inventory(t)
 	plan := smallPlan(t, cluster.CoreDNS)
 	plan.Name = "teardown"
-	s := leftoversStack(t, &plan, "devcloud", string(clouds))
+	s := leftoversStack(t, &plan, new([]string), "devcloud", string(clouds))
 	cinder := openstack.clients["volume"]
 
 	volume := openstack.claim(t, plan.Name, "data")

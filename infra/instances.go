@@ -1,0 +1,23 @@
+package infra
+
+import (
+	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
+
+	"kubernetes-openstack/cluster"
+)
+
+// Instances are those of all machines. A destroy deletes this resource before them. If it keeps nothing of the cluster, the
+// resource's provider, which is ours, then deletes all instances at once: there is no reason to drain and to shut down machines whose
+// data are deleted, too.
+type Instances struct{ pulumi.CustomResourceState }
+
+// NewInstances declares it.
+func NewInstances(ctx *pulumi.Context, plan cluster.Plan, ids pulumi.StringArray, opts ...pulumi.ResourceOption) (*Instances, error) {
+	i := &Instances{}
+	opts = append(opts, pulumi.Timeouts(&pulumi.CustomTimeouts{Delete: "1m"})) // what takes longer is left to the OpenStack provider
+	return i, ctx.RegisterResource("teardown:index:Instances", plan.Name, pulumi.Map{
+		"cluster":   pulumi.String(plan.Name),
+		"onDestroy": pulumi.String(plan.Storage.OnDestroy),
+		"instances": ids,
+	}, i, opts...)
+}

@@ -1,0 +1,38 @@
+package main
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/gophercloud/gophercloud/v2/openstack/compute/v2/servers"
+	"golang.org/x/sync/errgroup"
+)
+
+// parallel deletes are so many at a time.
+const parallel = 16
+
+// deleteInstances deletes instances in parallel, without a shutdown, and waits until they are gone. It reports no failure: the
+// OpenStack provider comes next. It finds most of them gone, deletes the rest, and reports what it cannot delete.
+func (c *cloud) deleteInstances(ctx context.Context, ids []string, interval time.Duration) {
+	var group errgroup.Group
+	group.SetLimit(parallel)
+	for _, id := range ids {
+		group.Go(func() error {
+			_ = servers.Delete(ctx, c.compute, id).ExtractErr()
+			return nil
+		})
+	}
+	_ = group.Wait()
+	for {
+		left, err := c.instances(ctx)
+		if err == nil && !slices.ContainsFunc(ids, func(id string) bool { return left[id].ID != "" }) {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(interval):
+		}
+	}
+}

@@ -1,0 +1,83 @@
+package main
+
+import (
+	"testing"
+	"time"
+
+	"github.com/pulumi/pulumi/sdk/v3/go/common/resource"
+	"github.com/pulumi/pulumi/sdk/v3/go/common/resource/plugin"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"kubernetes-openstack/tests/openstack"
+)
+
+func instancesOf(onDestroy string, ids ...any) resource.PropertyMap {
+	all := properties(onDestroy)
+	all[instancesKey] = resource.NewPropertyValue(ids)
+	return all
+}
+
+// A destroy that keeps nothing deletes the instances that the stack made, and no other. An up deletes none, whatever it does with
+// this resource.
+func TestInstances(t *testing.T) {
+	for name, row := range map[string]struct {
+		onDestroy string
+		up        bool
+		left      []string
+		said      string
+	}{
+		"destroy": {"delete", false, []string{"i3"},
+			"info: nothing of cluster prod is kept: its 3 instances are deleted without a shutdown"},
+		"destroy, data are kept": {"keep", false, []string{"i1", "i2", "i3"}, ""},
+		"up":                     {"delete", true, []string{"i1", "i2", "i3"}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := start(t)
+			for _, id := range []string{"i1", "i2", "i3"} {
+				c.Add("servers", server(id, "prod"))
+			}
+			e := &engine{}
+			p := newProvider(e)
+			p.interval = time.Millisecond
+			inputs := instancesOf(row.onDestroy, "i1", "i2", "gone")
+			if row.up {
+				_, err := p.Check(t.Context(), plugin.CheckRequest{News: inputs})
+				require.NoError(t, err)
+			}
+			_, err := p.Delete(t.Context(), plugin.DeleteRequest{Type: instancesType, Inputs: inputs})
+			require.NoError(t, err)
+			assert.Equal(t, row.left, c.IDs())
+			assert.Equal(t, row.said, e.log())
+		})
+	}
+}
+
+// What cannot be deleted in time is left to the OpenStack provider.
+func TestInstancesThatStay(t *testing.T) {
+	c := start(t)
+	refused, slow := server("i1", "prod"), server("i2", "prod")
+	refused.Refuse, slow.Delete = "it is locked", []string{"deleting"}
+	for _, thing := range []openstack.Thing{refused, slow, server("i3", "prod")} {
+		c.Add("servers", thing)
+	}
+	p := newProvider(&engine{})
+	p.interval = time.Millisecond
+	_, err := p.Delete(t.Context(), plugin.DeleteRequest{Type: instancesType, Inputs: instancesOf("delete", "i1", "i2", "i3"), Timeout: 0.5})
+	require.NoError(t, err)
+	assert.Equal(t, []string{"i1", "i2"}, c.IDs())
+}
+
+// A replaced machine is another instance: that is an update, which says nothing.
+func TestInstancesChange(t *testing.T) {
+	e := &engine{}
+	p := newProvider(e)
+	before, after := instancesOf("delete", "i1"), instancesOf("delete", "i2")
+	diff, err := p.Diff(t.Context(), plugin.DiffRequest{OldInputs: before, NewInputs: after})
+	require.NoError(t, err)
+	assert.Equal(t, plugin.DiffResult{Changes: plugin.DiffSome, ChangedKeys: []resource.PropertyKey{instancesKey}}, diff)
+	updated, err := p.Update(t.Context(), plugin.UpdateRequest{Type: instancesType, OldInputs: before, NewInputs: after})
+	require.NoError(t, err)
+	assert.Equal(t, after, updated.Properties)
+	assert.Empty(t, e.logs)
+}
