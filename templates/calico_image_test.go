@@ -1,0 +1,40 @@
+package templates
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"kubernetes-openstack/tests/guest"
+)
+
+// fakeCtr has images with what calico-image looks for.
+const fakeCtr = `#!/bin/sh
+[ "$1 $2" != "images pull" ] || echo "pulled $5" >>/pulled
+[ "$1 $2" = "images mount" ] || exit 0
+mkdir -p "$4/opt/cni/bin" "$4/etc/calico/confd/templates"
+touch "$4/opt/cni/bin/calico" "$4/opt/cni/bin/calico-ipam"
+echo '  if ( net ~ {{$cidr}} ) then { accept; }' >"$4/etc/calico/confd/templates/bird_ipam.cfg.template"
+`
+
+// TestCalicoImage: Calico need not wait until its programs are on the disk. A machine that loses power before that installs them again
+// at its next boot. Later boots need no registry.
+func TestCalicoImage(t *testing.T) {
+	t.Parallel()
+	files := landed(t, workerMachine())
+	files["/usr/local/bin/ctr"] = fakeCtr
+	files["/usr/local/bin/systemd-tmpfiles"] = "#!/bin/sh\n"
+	files["/usr/local/bin/sync"] = "#!/bin/sh\nuntil [ -e /disk ]; do sleep 0.1; done\n"
+	out, err := guest.Run(t, files, "timeout", "60", "sh", "-euc", `
+		install() { calico-image 3.28.5 >/dev/null && echo "$1: pulled $(wc -l </pulled), $(ls /opt/calico/node)"; }
+		install first
+		touch /opt/calico/node/half
+		install "power was lost"
+		touch /disk
+		until [ -e /opt/calico/node/.synced ]; do sleep 0.1; done
+		touch /opt/calico/node/kept
+		install "later"
+	`)
+	require.NoError(t, err, out)
+	require.Equal(t, "first: pulled 2, etc\nopt\npower was lost: pulled 4, etc\nopt\nlater: pulled 4, etc\nkept\nopt\n", out)
+}
