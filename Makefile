@@ -30,7 +30,7 @@ GOTEST = go test
 # own DNS, and the router the way to its ClusterIP over BGP
 REACH_SAMPLE = go run ./devcloud exec router -- curl -sS http://hello.default.svc.cluster.local
 
-.PHONY: help up pulumi-up nodes sample down destroy preview kubeconfig status timeline test e2e bench bench-scale host toolchain toolchain-all image cloud
+.PHONY: help up pulumi-up nodes sample down destroy preview push kubeconfig status timeline test e2e bench host toolchain toolchain-all image cloud
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -76,6 +76,9 @@ bench-scale: host ## seconds, memory and state of clusters of 30, 100 and 300 wo
 
 preview: ## what `up` would change; needs no network
 	@$(ENV) pulumi preview --stack $(STACK) --diff
+
+push: ## MACHINE=dev-worker-0: bring changed templates onto a running machine of devcloud, without replacing it
+	@$(ENV) go run ./push --stack $(STACK) $(MACHINE)
 
 kubeconfig: ## PROJECT=web@Default: the kubeconfig of an OpenStack project's people
 	@$(ENV) pulumi stack output --stack $(STACK) --show-secrets kubeconfig | go run ./kubeconfig --project '$(PROJECT)'

@@ -88,6 +88,18 @@ func TestE2ELife(t *testing.T) {
 		assert.Contains(t, worker, "BEGIN CERTIFICATE")
 		assert.NotContains(t, worker, "PRIVATE KEY")
 	})
+	step(t, "a changed template is pushed onto a running machine", func(t *testing.T) {
+		const worker, file, older = "e2e-worker-0", "/etc/metadata-filter.nft", "s/169.254.169.254/169.254.169.253/"
+		push := func() string { return e.run(t, `go run ./push --stack "$1" "$2"`, e.stack, worker) }
+		assert.Equal(t, worker+" has all that the templates say\n", push())
+		e.on(t, worker, "sed -i "+older+" "+file+" && systemctl restart metadata-filter && "+
+			"zcat /var/lib/cloud/instance/user-data.txt | sed "+older+" | gzip >/var/lib/pushed") // as if an older template were there
+		begin := time.Now()
+		assert.Equal(t, "write "+file+"\nrestart metadata-filter.service\n", push())
+		t.Logf("pushed after %.0f s", time.Since(begin).Seconds())
+		assert.Contains(t, e.on(t, worker, "nft list ruleset"), "ip daddr 169.254.169.254")
+		assert.Equal(t, worker+" has all that the templates say\n", push())
+	})
 	step(t, "nodes are labelled and tainted as configured", func(t *testing.T) {
 		nodes := api.kubectl(t, "get", "nodes", "--output", `jsonpath={range .items[*]}{.metadata.name} {.spec.providerID} {.metadata.labels} {.spec.taints}{"\n"}{end}`)
 		for line := range strings.Lines(nodes) {

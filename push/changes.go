@@ -1,0 +1,202 @@
+package main
+
+import (
+	"archive/tar"
+	"bytes"
+	"cmp"
+	"compress/gzip"
+	"fmt"
+	"io"
+	"maps"
+	"path"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"sigs.k8s.io/yaml"
+)
+
+// file is one that cloud-init writes.
+type file struct {
+	Path        string `json:"path"`
+	Permissions string `json:"permissions"`
+	Content     string `json:"content"`
+}
+
+// files of user-data, by path.
+func files(userData []byte) (map[string]file, error) {
+	zipped, err := gzip.NewReader(bytes.NewReader(userData))
+	if err != nil {
+		return nil, err
+	}
+	text, err := io.ReadAll(zipped)
+	if err != nil {
+		return nil, err
+	}
+	var config struct {
+		WriteFiles []file `json:"write_files"`
+	}
+	if err := yaml.Unmarshal(text, &config); err != nil {
+		return nil, err
+	}
+	all := map[string]file{}
+	for _, f := range config.WriteFiles {
+		all[f.Path] = f
+	}
+	return all, nil
+}
+
+// changes are what has to be done on a machine, in this order: files and units are in the order of their names.
+type changes struct {
+	// disable are units that are no more, and remove all files that are not.
+	disable, remove []string
+	write           []file
+	// enable are units that are to start at boot.
+	enable []string
+	// restart are units that run or are to run, and tryRestart those that others start.
+	restart, tryRestart []string
+	// later are units whose stop does what a shutdown needs: what is written counts then.
+	later []string
+}
+
+func (c changes) nothing() bool { return len(c.write)+len(c.remove) == 0 }
+
+const units = "/etc/systemd/system"
+
+// readers are the units that read a file without its path being in any other file.
+var readers = map[string]string{
+	"/etc/containerd/config.toml":         "containerd.service",
+	"/etc/modules-load.d/kubernetes.conf": "systemd-modules-load.service",
+	"/etc/sysctl.d/90-kubernetes.conf":    "systemd-sysctl.service",
+}
+
+// compare gives the way from one user-data's files to another's. A unit uses a file if its own text names it, or if a file that it uses
+// does.
+func compare(before, after map[string]file) changes {
+	var c changes
+	for _, p := range slices.Sorted(maps.Keys(before)) {
+		if _, stays := after[p]; !stays {
+			c.remove = append(c.remove, p)
+			if path.Dir(p) == units {
+				c.disable = append(c.disable, path.Base(p))
+			}
+		}
+	}
+	used := map[string]bool{}
+	for _, p := range slices.Sorted(maps.Keys(after)) {
+		if before[p] != after[p] {
+			c.write = append(c.write, after[p])
+			use(after, p, used)
+		}
+	}
+	for _, p := range slices.Sorted(maps.Keys(used)) {
+		dropIn, isDropIn := strings.CutSuffix(path.Dir(p), ".d")
+		text, unit := after[p].Content, path.Base(p)
+		switch {
+		case readers[p] != "":
+			c.tryRestart = append(c.tryRestart, readers[p])
+		case isDropIn && path.Dir(dropIn) == units:
+			c.tryRestart = append(c.tryRestart, path.Base(dropIn))
+		case path.Dir(p) != units:
+		case !strings.Contains(text, "\n[Install]\n"):
+			c.tryRestart = append(c.tryRestart, unit)
+		default:
+			if before[p] != after[p] {
+				c.enable = append(c.enable, unit)
+			}
+			if strings.Contains(text, "\nType=oneshot\n") && strings.Contains(text, "\nExecStop=") {
+				c.later = append(c.later, unit)
+			} else {
+				c.restart = append(c.restart, unit)
+			}
+		}
+	}
+	return c
+}
+
+// use adds p and all files that use it to used.
+func use(all map[string]file, p string, used map[string]bool) {
+	if used[p] {
+		return
+	}
+	used[p] = true
+	match := named(p)
+	for _, f := range all {
+		if match.MatchString(f.Content) {
+			use(all, f.Path, used)
+		}
+	}
+}
+
+// named finds where a text names the file p: by its path, a program also by its name alone, and anything else by its folder.
+func named(p string) *regexp.Regexp {
+	const end = `/?(?:[^\w./-]|$)`
+	folder, name := path.Split(p)
+	expression := regexp.QuoteMeta(p) + end
+	switch {
+	case strings.HasSuffix(folder, "bin/"):
+		expression += `|(?:^|[^\w./-])` + regexp.QuoteMeta(name) + `(?:[^\w.:/-]|$)`
+	case !strings.HasPrefix(p, units):
+		expression += `|` + regexp.QuoteMeta(path.Clean(folder)) + end
+	}
+	return regexp.MustCompile(`(?m)` + expression)
+}
+
+// String is a line for each change.
+func (c changes) String() string {
+	var out strings.Builder
+	for _, f := range c.write {
+		fmt.Fprintln(&out, "write", f.Path)
+	}
+	for _, list := range []struct {
+		verb string
+		of   []string
+	}{
+		{"remove", c.remove}, {"restart", c.restart}, {"restart if it runs:", c.tryRestart}, {"at its next stop:", c.later},
+	} {
+		for _, name := range list.of {
+			fmt.Fprintln(&out, list.verb, name)
+		}
+	}
+	return out.String()
+}
+
+// script is shell that makes the changes on a machine. Its input is what pack made.
+func (c changes) script() string {
+	var steps []string
+	each := func(command string, of []string) {
+		if len(of) > 0 {
+			steps = append(steps, command+" "+strings.Join(of, " "))
+		}
+	}
+	each("systemctl disable --quiet --now", c.disable)
+	each("rm -f", c.remove)
+	steps = append(steps, "tar --extract --no-same-owner --directory /", "systemctl daemon-reload")
+	each("systemctl enable --quiet", c.enable)
+	each("systemctl restart", c.restart)
+	each("systemctl try-restart", c.tryRestart)
+	return strings.Join(steps, " && ")
+}
+
+// pack makes a tar of files.
+func pack(files []file) ([]byte, error) {
+	var out bytes.Buffer
+	archive := tar.NewWriter(&out)
+	for _, f := range files {
+		mode, err := strconv.ParseInt(cmp.Or(f.Permissions, "0644"), 8, 64)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", f.Path, err)
+		}
+		header := &tar.Header{Name: strings.TrimPrefix(f.Path, "/"), Mode: mode, Size: int64(len(f.Content)), ModTime: time.Now()}
+		if err := archive.WriteHeader(header); err != nil {
+			return nil, err
+		}
+		if _, err := io.WriteString(archive, f.Content); err != nil {
+			return nil, err
+		}
+	}
+	err := archive.Close()
+	return out.Bytes(), err
+}

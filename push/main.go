@@ -1,0 +1,93 @@
+// Command push brings changed templates onto a running machine of devcloud. It is for developers:
+//
+//	go run ./push --stack dev dev-worker-0
+//
+// It renders the machine's user-data by the program itself, from the stack's configuration and state. It compares that with the
+// user-data that the machine was made of, or got from the last push. It writes the files that differ, and restarts the units that use
+// them. The state stays as it is, so the next `pulumi up` replaces the machine.
+package main
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/base64"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+)
+
+// pushed is the last push's user-data on the machine, as Nova has the first.
+const pushed = "/var/lib/pushed"
+
+func main() {
+	stack := flag.String("stack", "dev", "the `stack`")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if err := push(ctx, *stack, flag.Arg(0)); err != nil {
+		fmt.Fprintln(os.Stderr, "push:", err)
+		os.Exit(1)
+	}
+}
+
+func push(ctx context.Context, stack, machine string) error {
+	if machine == "" {
+		return errors.New("no machine is named: want one such as dev-worker-0")
+	}
+	s, err := readStack(ctx, stack)
+	if err != nil {
+		return err
+	}
+	text, err := s.userData(machine)
+	if err != nil {
+		return err
+	}
+	userData, err := base64.StdEncoding.DecodeString(text)
+	if err != nil {
+		return err
+	}
+	has, err := on(ctx, machine, "cat "+pushed+" 2>/dev/null || cat /var/lib/cloud/instance/user-data.txt", nil)
+	if err != nil {
+		return err
+	}
+	before, err := files(has)
+	if err != nil {
+		return fmt.Errorf("user-data of the running %s: %w", machine, err)
+	}
+	after, err := files(userData)
+	if err != nil {
+		return err
+	}
+	c := compare(before, after)
+	if c.nothing() {
+		fmt.Printf("%s has all that the templates say\n", machine)
+		return nil
+	}
+	fmt.Print(c)
+	archive, err := pack(append(c.write, file{Path: pushed, Permissions: "0600", Content: string(userData)}))
+	if err != nil {
+		return err
+	}
+	_, err = on(ctx, machine, c.script(), archive)
+	return err
+}
+
+// on runs a line of shell on a machine, and gives its output. Secrets go through stdin, never through the line.
+func on(ctx context.Context, machine, line string, stdin []byte) ([]byte, error) {
+	return output(exec.CommandContext(ctx, "go", "run", "./devcloud", "exec", machine, "--", line), stdin)
+}
+
+// output of a command; its error has the last of what the command printed as an error.
+func output(cmd *exec.Cmd, stdin []byte) ([]byte, error) {
+	var stderr bytes.Buffer
+	cmd.Stdin, cmd.Stderr = bytes.NewReader(stdin), &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		return nil, fmt.Errorf("%s %s: %s", cmd.Args[0], cmd.Args[1], cmp.Or(string(bytes.TrimSpace(stderr.Bytes())), err.Error()))
+	}
+	return out, nil
+}
