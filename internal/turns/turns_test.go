@@ -1,0 +1,170 @@
+package turns
+
+import (
+	"bufio"
+	"os"
+	"os/exec"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// soon is when a turn that is free has been taken for certain.
+const soon = 200 * time.Millisecond
+
+// taken tells when a turn comes, which ends at once.
+func taken(t *testing.T, take func(*testing.T) func()) <-chan time.Time {
+	came := make(chan time.Time, 1)
+	go func() {
+		end := take(t)
+		came <- time.Now()
+		end()
+	}()
+	return came
+}
+
+func comes(t *testing.T, turn <-chan time.Time) time.Time {
+	t.Helper()
+	select {
+	case at := <-turn:
+		return at
+	case <-time.After(20 * time.Second):
+		require.Fail(t, "the turn never comes")
+		return time.Time{}
+	}
+}
+
+func waits(t *testing.T, turn <-chan time.Time) {
+	t.Helper()
+	select {
+	case <-turn:
+		require.Fail(t, "somebody else has a turn")
+	case <-time.After(soon):
+	}
+}
+
+// Steps run beside each other, and one that runs alone waits for all of them.
+func TestAloneWaitsForAll(t *testing.T) {
+	t.Setenv("XDG_CACHE_HOME", t.TempDir())
+	first, second := Beside(t), Beside(t)
+	alone := taken(t, Alone)
+	waits(t, alone)
+	first()
+	waits(t, alone)
+	second()
+	comes(t, alone)
+}
+
+// Nothing runs beside what runs alone.
+func TestNobodyIsBesideAlone(t *testing.T) {
+	t.Setenv("XDG_CACHE_HOME", t.TempDir())
+	end := Alone(t)
+	beside, alone := taken(t, Beside), taken(t, Alone)
+	waits(t, beside)
+	waits(t, alone)
+	end()
+	comes(t, beside)
+	comes(t, alone)
+}
+
+// Steps that run alone, one after the other, come before those that wait to run beside others; and these come in the end.
+func TestAloneInARow(t *testing.T) {
+	t.Setenv("XDG_CACHE_HOME", t.TempDir())
+	end := Alone(t)
+	beside := taken(t, Beside)
+	for range 3 {
+		waits(t, beside)
+		end()
+		end = Alone(t)
+	}
+	waits(t, beside)
+	end()
+	ended := time.Now()
+	assert.GreaterOrEqual(t, comes(t, beside).Sub(ended), linger/2)
+}
+
+// Steps that begin before others have ended, so that at no time there is none, do not keep one from running alone.
+func TestAloneIsNotStarved(t *testing.T) {
+	t.Setenv("XDG_CACHE_HOME", t.TempDir())
+	var running atomic.Int32
+	var streams sync.WaitGroup
+	stop := make(chan struct{})
+	for range 3 {
+		streams.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				end := Beside(t)
+				running.Add(1)
+				time.Sleep(50 * time.Millisecond)
+				running.Add(-1)
+				end()
+			}
+		})
+		time.Sleep(20 * time.Millisecond)
+	}
+	end := Alone(t)
+	for range 20 {
+		assert.Zero(t, running.Load())
+		time.Sleep(10 * time.Millisecond)
+	}
+	end()
+	close(stop)
+	streams.Wait()
+}
+
+// Turns are those of all processes, and the turn of one that is killed ends.
+func TestTurnsOfProcesses(t *testing.T) {
+	const other = "TURNS_TEST_OTHER"
+	if os.Getenv(other) != "" {
+		Alone(t)
+		_, _ = os.Stdout.WriteString("taken\n")
+		time.Sleep(time.Minute)
+		return
+	}
+	t.Setenv("XDG_CACHE_HOME", t.TempDir())
+	process := exec.Command(os.Args[0], "-test.run", "^TestTurnsOfProcesses$")
+	process.Env = append(os.Environ(), other+"=1")
+	output, err := process.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, process.Start())
+	line, err := bufio.NewReader(output).ReadString('\n')
+	require.NoError(t, err)
+	require.Equal(t, "taken\n", line)
+
+	beside := taken(t, Beside)
+	waits(t, beside)
+	require.NoError(t, process.Process.Kill())
+	_ = process.Wait()
+	comes(t, beside)
+}
+
+// What a step waits is a subtest's time; a step that need not wait has none.
+func TestWaitingIsASubtest(t *testing.T) {
+	t.Setenv("XDG_CACHE_HOME", t.TempDir())
+	output := func(t *testing.T) string {
+		cmd := exec.Command(os.Args[0], "-test.run", "^TestWaitsForParent$", "-test.v")
+		cmd.Env = append(os.Environ(), "TURNS_TEST_WAITS=1")
+		out, err := cmd.CombinedOutput()
+		require.NoError(t, err, string(out))
+		return string(out)
+	}
+	time.AfterFunc(2*time.Second, Alone(t))
+	assert.Regexp(t, `--- PASS: TestWaitsForParent/waits_for_its_turn \([1-9]\.\d+s\)`, output(t))
+	assert.NotContains(t, output(t), "waits_for_its_turn")
+}
+
+// TestWaitsForParent is a step of TestWaitingIsASubtest.
+func TestWaitsForParent(t *testing.T) {
+	if os.Getenv("TURNS_TEST_WAITS") == "" {
+		t.Skip("TestWaitingIsASubtest runs it")
+	}
+	Beside(t)()
+}
