@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -18,6 +17,7 @@ import (
 
 	"kubernetes-openstack/cluster"
 	"kubernetes-openstack/internal/dirs"
+	"kubernetes-openstack/internal/turns"
 	"kubernetes-openstack/internal/unchanged"
 )
 
@@ -26,12 +26,14 @@ const cloudEnv = toolchainEnv + `; eval "$(go run ./devcloud env)"`
 // One cluster's life on a real OpenStack, with the real engine: an up that is killed and resumed, a running etcd, no
 // drift, a member that is replaced, and a destroy that leaves nothing.
 func TestE2ELife(t *testing.T) {
+	t.Parallel()
 	skipUnchanged(t)
 	e := newEngine(t, "e2e", cloudEnv, patched(t, "e2e.yaml"))
 	openstack := connect(t, e.getenv("OS_CLIENT_CONFIG_FILE"))
 	before := openstack.inventory(t)
 	t.Cleanup(func() { // whatever failed, the next run begins with a clean project
 		if t.Failed() {
+			defer turns.Beside(t)()
 			e.keepLogs()
 			if out, err := e.try("destroy", "--yes", "--skip-preview"); err != nil {
 				t.Log(out) // and else nothing: the last lines are why it failed
@@ -127,17 +129,24 @@ func TestE2ELife(t *testing.T) {
 		assert.Contains(t, e.on(t, "e2e-worker-0", "curl -sS --retry 10 --retry-delay 1 --retry-connrefused --max-time 5 http://"+service), "hello-") // kube-proxy hears of pods after they are Ready
 		assert.Contains(t, api.kubectl(t, "version"), "Server Version: v1.36")
 	})
-	testTenancy(t, e, api)
-	testNetwork(t, e, api, openstack)
-	keeper := testStorage(t, api, openstack)
-	testOutages(t, e, api, openstack, keeper)
 	step(t, "a Secret is encrypted in etcd", func(t *testing.T) {
 		api.kubectl(t, "create", "secret", "generic", "treasure", "--from-literal=gold=glittering")
 		stored := e.on(t, "e2e-etcd-0", "etcdctl get /registry/secrets/default/treasure")
 		assert.Contains(t, stored, "k8s:enc:secretbox:v1:")
 		assert.NotContains(t, stored, "glittering")
 	})
-	step(t, "no write is lost while each member and each control plane is down for a while", func(t *testing.T) {
+	tenancyByRBAC, tenancyByABAC := testTenancy(t, e, api)
+	traffic, disturbances := testNetwork(t, e, api, openstack)
+	keeper := &keeper{api: api}
+	inParallel(t, map[string]func(*testing.T){
+		"tenancy": tenancyByRBAC,
+		"network": traffic,
+		"storage": func(t *testing.T) { testStorage(t, keeper, openstack) },
+	})
+	disturbances(t)
+	tenancyByABAC(t)
+	testOutages(t, e, api, openstack, keeper)
+	stepAlone(t, "no write is lost while each member and each control plane is down for a while", func(t *testing.T) {
 		writer := api.startWriter(t)
 		for _, names := range [][]string{{"e2e-etcd-0", "e2e-control-plane-0"}, {"e2e-etcd-1", "e2e-control-plane-1"}, {"e2e-etcd-2"}} {
 			time.Sleep(3 * time.Second)
@@ -205,13 +214,7 @@ func TestE2ELife(t *testing.T) {
 			assert.Contains(t, out, "claim default/"+claim)
 		}
 		assert.Contains(t, out, "VolumeSnapshot default/keeper")
-		var left []string
-		for _, thing := range openstack.inventory(t) {
-			if !slices.Contains(before, thing) {
-				left = append(left, thing)
-			}
-		}
-		assert.Empty(t, left)
+		assert.Empty(t, openstack.madeSince(t, before))
 	})
 }
 
@@ -232,10 +235,41 @@ func (e *engine) keepLogs() {
 
 var machines = []string{"e2e-etcd-0", "e2e-etcd-1", "e2e-etcd-2", "e2e-control-plane-0", "e2e-control-plane-1", "e2e-worker-0", "e2e-worker-1"}
 
-// step runs one part, and ends the test where it fails: each builds on the one before.
+// step runs one part, beside steps of other suites, and ends the test where it fails: each builds on the one before.
 func step(t *testing.T, name string, f func(*testing.T)) {
 	t.Helper()
-	if !t.Run(name, f) {
+	part(t, name, turns.Beside, f)
+}
+
+// stepAlone is a step that counts lost requests or measures gaps, or that takes from other suites what they need.
+func stepAlone(t *testing.T, name string, f func(*testing.T)) {
+	t.Helper()
+	part(t, name, turns.Alone, f)
+}
+
+func part(t *testing.T, name string, turn func(*testing.T) func(), f func(*testing.T)) {
+	t.Helper()
+	passed := t.Run(name, func(t *testing.T) {
+		defer turn(t)()
+		f(t)
+	})
+	if !passed {
+		t.FailNow()
+	}
+}
+
+// inParallel runs rows of steps in parallel, and ends the test where one fails.
+func inParallel(t *testing.T, rows map[string]func(*testing.T)) {
+	t.Helper()
+	passed := t.Run("in parallel", func(t *testing.T) {
+		for name, row := range rows {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				row(t)
+			})
+		}
+	})
+	if !passed {
 		t.FailNow()
 	}
 }

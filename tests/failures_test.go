@@ -8,32 +8,40 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"kubernetes-openstack/internal/turns"
 )
 
 // What cannot be downloaded, verified or stored ends `up` within its bound, with an error that names the machine, the
-// step and the cause. A corrected configuration goes on from there, to a small cluster in a network of its own, whose
-// volumes are looked at where that of TestE2ELife is too busy or has its zones otherwise.
+// step and the cause. A corrected configuration goes on from there, to a small cluster in a network and a project of its own, whose
+// volumes are looked at where that of TestE2ELife is too busy or has its zones otherwise. A destroy leaves nothing of it.
 func TestE2EFailures(t *testing.T) {
+	t.Parallel()
 	skipUnchanged(t)
 	small := strings.NewReplacer("  etcd:\n", "  etcd:\n      count: 1\n", "count: 2", "count: 1",
-		"    devcloud: true\n", "    devcloud: true\n    bootstrapTimeout: 60s\n").Replace
+		"    devcloud: true\n", "    devcloud: true\n    bootstrapTimeout: 90s\n").Replace
 	config := func(edits ...string) func(string) string {
 		tenant, zones := patched(t, "tenant.yaml"), patched(t, "zones.yaml")
 		return func(text string) string { return zones(tenant(strings.NewReplacer(edits...).Replace(small(text)))) }
 	}
-	const nowhere = "172.31.250.99"
+	const nowhere = "172.31.250.9"   // none that Neutron gives to anybody
 	wrong := strings.Repeat("f", 64) // not 0: YAML would read a number
-	e := newEngine(t, "failures", cloudEnv, config("mirror: http://172.31.250.1", "mirror: http://"+nowhere,
-		"      flavor: etcd", "      flavor: etcd\n      version: 3.6.99", "        etcd: ", "        etcd: "+wrong+" # ",
+	clouds := ownProject(t, "failures")
+	openstack := connect(t, clouds)
+	before := openstack.inventory(t)
+	e := newEngine(t, "failures", cloudEnv+"; export OS_CLIENT_CONFIG_FILE='"+clouds+"'", config("mirror: http://172.31.250.1", "mirror: http://"+nowhere,
+		"      flavor: etcd", "      flavor: etcd\n      version: 3.6.99", "        etcd: 8baace17", "        etcd: 00000000", // there is none
 		"        kubelet: ", "        kubelet: "+wrong+" # ", // the nodes' alone
 		"flavor: control-plane", "flavor: tiny",
 	))
 	t.Cleanup(func() {
+		defer turns.Beside(t)()
 		if t.Failed() {
 			e.keepLogs()
 		}
 		out, err := e.try("destroy", "--yes", "--skip-preview")
 		assert.NoError(t, err, out)
+		assert.Empty(t, openstack.madeSince(t, before))
 	})
 
 	step(t, "a mirror that cannot be reached", func(t *testing.T) {
@@ -54,7 +62,7 @@ func TestE2EFailures(t *testing.T) {
 		assert.Regexp(t, `failures-control-plane-0.*artifacts`, out)
 		assert.Contains(t, out, "no space left on device: /var/cache/artifacts")
 	})
-	e.configure(t, config("    bootstrapTimeout: 60s\n", ""))
+	e.configure(t, config("    bootstrapTimeout: 90s\n", ""))
 	var api *api
 	step(t, "a correct configuration, whose API has a floating IP, and volumes zones of their own", func(t *testing.T) {
 		e.must("up", "--yes", "--skip-preview")
@@ -65,7 +73,7 @@ func TestE2EFailures(t *testing.T) {
 		require.Empty(t, waiting)
 		api.apply(t, "archive.yaml")
 		api.waitForPod(t, "archive", "")
-		assert.Equal(t, "archive", connect(t, e.getenv("OS_CLIENT_CONFIG_FILE")).volumeOf(t, api, "archive").AvailabilityZone)
+		assert.Equal(t, "archive", openstack.volumeOf(t, api, "archive").AvailabilityZone)
 	})
 	step(t, "its CSI driver is sane, by the community's own test", func(t *testing.T) {
 		api.apply(t, "sanity.yaml")

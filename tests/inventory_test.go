@@ -90,6 +90,12 @@ func (c cloud) inventory(t testing.TB) []string {
 	return all
 }
 
+// madeSince is what the project has and had not before.
+func (c cloud) madeSince(t testing.TB, before []string) []string {
+	t.Helper()
+	return slices.DeleteFunc(c.inventory(t), func(thing string) bool { return slices.Contains(before, thing) })
+}
+
 // stop shuts a machine down, behind Pulumi's back.
 func (c cloud) stop(t testing.TB, name string) {
 	t.Helper()

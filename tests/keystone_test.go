@@ -5,6 +5,9 @@ package tests
 import (
 	"context"
 	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/gophercloud/gophercloud/v2"
@@ -92,6 +95,24 @@ func (k *keystone) project(name, domain string) string {
 	require.NoError(k.t, err)
 	k.later("projects", made.ID)
 	return made.ID
+}
+
+// ownProject makes a project for a suite, and gives a clouds.yaml whose cloud devcloud it is. Suites that run in parallel then have
+// nothing in common: what one lists is its own. The tests' cluster makes it no tenant (testdata/e2e.yaml).
+func ownProject(t *testing.T, name string) (clouds string) {
+	t.Helper()
+	const shared = "../devcloud/clouds.yaml"
+	k := newKeystone(t, shared)
+	user := k.person(name, "default", k.project(name, "default"))
+	k.put(user.role("member")...)
+	text, err := os.ReadFile(shared)
+	require.NoError(t, err)
+	own := strings.ReplaceAll(string(text), "kubernetes", name) // the user and the project
+	own = strings.Replace(own, "password: devcloud", "password: "+personsPassword, 1)
+	clouds = filepath.Join(t.TempDir(), "clouds.yaml")
+	require.NoError(t, os.WriteFile(clouds, []byte(own), 0o600))
+	connect(t, clouds).inventory(t) // who lists security groups for the first time gets a default one
+	return clouds
 }
 
 // person is a user with a token for a project.

@@ -29,9 +29,9 @@ const (
 	metadata = "169.254.169.254"
 )
 
-// testNetwork looks at a cluster in which hello runs, from its pods and from the data centre's router. It leaves all as it
-// was.
-func testNetwork(t *testing.T, e *engine, api *api, openstack cloud) {
+// testNetwork returns steps that look at a cluster in which hello runs, from its pods and from the data centre's router: those that
+// disturb nothing but hello, and those that cut other pods off. Both leave all as it was.
+func testNetwork(t *testing.T, e *engine, api *api, openstack cloud) (traffic, disturbances func(*testing.T)) {
 	box, router := openNamespace(t, ""), openNamespace(t, "router")
 	nodes := api.nodeAddresses(t)
 	workers := []string{nodes["e2e-worker-0"], nodes["e2e-worker-1"]}
@@ -61,217 +61,221 @@ func testNetwork(t *testing.T, e *engine, api *api, openstack cloud) {
 	fromRouter := func(url string) (string, error) { return router.get(url, 2*time.Second) }
 	announced := func(r routes) bool { return slices.Equal(r[netip.MustParsePrefix(services)], workers) }
 
-	step(t, "workers, and no control planes, announce the Services to the router, and each its pods", func(t *testing.T) {
-		router.until(t, time.Minute, "both workers announce "+services, announced)
-		now, err := router.routes()
-		require.NoError(t, err)
-		for _, pod := range pods {
-			assert.Equal(t, []string{nodes[pod.Spec.NodeName]}, now.of(pod.Status.PodIP), "where the router sends packets to %s", pod.Status.PodIP)
-		}
-		t.Log("\n" + e.on(t, "router", "birdc show protocols; birdc show route; ip route"))
-	})
-
-	step(t, "source addresses, and who translates them", func(t *testing.T) {
-		// sees asks until the wanted pod answers: a Service chooses one.
-		sees := func(pod corev1.Pod, ask func() (string, error)) string {
-			t.Helper()
-			for range 40 {
-				answer, err := ask()
-				require.NoError(t, err, answer)
-				if address, ok := strings.CutPrefix(answer, pod.Name+" "); ok {
-					return address
-				}
-			}
-			require.Fail(t, pod.Name+" never answers")
-			return ""
-		}
-		on := func(machine, url string) func() (string, error) {
-			return func() (string, error) {
-				return strings.TrimSpace(e.on(t, machine, "curl -sS --fail --max-time 5 "+url)), nil
-			}
-		}
-		pod := func(pod corev1.Pod, url string) func() (string, error) {
-			return func() (string, error) { return fromPod(pod, url) }
-		}
-		fromOutside := func(url string) func() (string, error) {
-			return func() (string, error) { return box.get(url, 2*time.Second) }
-		}
-		const nobody, proxy = "nobody", "kube-proxy of the node that the router chose"
-		port, seen := box.accept(t, outside)
-		_, err := inPod(here, "nc", "-w", "2", outside, fmt.Sprint(port))
-		require.NoError(t, err)
-
-		table := fmt.Sprintf("\n%-48s %-22s %s\n", "from, to", "the receiver sees", "who translates")
-		for _, row := range []struct {
-			what, saw string
-			want      []string
-			who       string
-		}{
-			{"pod → pod of another node", sees(there, pod(here, ofPod(there))), []string{here.Status.PodIP}, nobody},
-			{"and the other way round", sees(here, pod(there, ofPod(here))), []string{there.Status.PodIP}, nobody},
-			{"pod → ClusterIP, pod of another node", sees(there, pod(here, whoami(service))), []string{here.Status.PodIP}, nobody},
-			{"pod → ClusterIP → itself", sees(here, pod(here, whoami(service))), []string{nodes[here.Spec.NodeName]}, "kube-proxy of its node"},
-			{"node → pod of another node", sees(there, on(here.Spec.NodeName, ofPod(there))), []string{nodes[here.Spec.NodeName]}, nobody},
-			{"node → ClusterIP, pod of another node", sees(there, on(here.Spec.NodeName, whoami(service))), []string{nodes[here.Spec.NodeName]}, nobody},
-			{"router → pod", sees(here, func() (string, error) { return fromRouter(ofPod(here)) }), []string{routerAddress}, nobody},
-			{"router → ClusterIP", sees(here, func() (string, error) { return fromRouter(whoami(service)) }), workers, proxy},
-			{"host beyond the router → pod", sees(here, fromOutside(ofPod(here))), []string{outside}, nobody},
-			{"host beyond the router → ClusterIP", sees(here, fromOutside(whoami(service))), workers, proxy},
-			{"pod → host beyond the router", receive(t, seen), []string{here.Status.PodIP}, nobody},
-		} {
-			assert.Contains(t, row.want, row.saw, row.what)
-			table += fmt.Sprintf("%-48s %-22s %s\n", row.what, row.saw, row.who)
-		}
-		t.Log(table)
-	})
-
-	step(t, "the router spreads connections to a ClusterIP over the workers", func(t *testing.T) {
-		took := map[string]int{} // kube-proxy gives each connection the address of its node
-		for range 200 {
-			answer, err := fromRouter(whoami(service))
+	traffic = func(t *testing.T) {
+		step(t, "workers, and no control planes, announce the Services to the router, and each its pods", func(t *testing.T) {
+			router.until(t, time.Minute, "both workers announce "+services, announced)
+			now, err := router.routes()
 			require.NoError(t, err)
-			_, node, _ := strings.Cut(answer, " ")
-			took[name(node)]++
-		}
-		t.Logf("of 200 connections: %v", took)
-		assert.Equal(t, []string{"e2e-worker-0", "e2e-worker-1"}, slices.Sorted(maps.Keys(took)))
-	})
-
-	step(t, "names are resolved from outside, by UDP and TCP", func(t *testing.T) {
-		for question, want := range map[string]string{
-			hello + " A":                             service,
-			"_http._tcp." + hello + " SRV":           "80 " + hello + ".",
-			"-x " + service:                          hello + ".",
-			"kubernetes.default.svc.cluster.local A": "10.97.0.1",
-		} {
-			for _, transport := range []string{"+notcp", "+tcp"} {
-				answer := strings.TrimSpace(e.on(t, "router", "dig +short +tries=1 "+transport+" @"+dnsAddress+" "+question))
-				t.Logf("dig %s %s: %s", transport, question, answer)
-				assert.True(t, strings.HasSuffix(answer, want), "%s: %q", question, answer)
+			for _, pod := range pods {
+				assert.Equal(t, []string{nodes[pod.Spec.NodeName]}, now.of(pod.Status.PodIP), "where the router sends packets to %s", pod.Status.PodIP)
 			}
-		}
-		address := strings.TrimSpace(e.on(t, "router", "dig +short @"+dnsAddress+" "+hello))
-		assert.Contains(t, e.on(t, "router", fmt.Sprintf("curl -sS --fail --max-time 5 --resolve %s:80:%s http://%[1]s", hello, address)), "hello-")
-	})
-
-	step(t, "NetworkPolicies hold for pods, and for the router", func(t *testing.T) {
-		asks := map[string]func() (string, error){
-			"a pod":                        func() (string, error) { return fromPod(here, ofPod(there)) },
-			"the router":                   func() (string, error) { return fromRouter(ofPod(there)) },
-			"the router, by the ClusterIP": func() (string, error) { return fromRouter(whoami(service)) },
-		}
-		// passes waits until those named get through, and nobody else.
-		passes := func(who ...string) {
-			t.Helper()
-			begin := time.Now()
-			eventually(t, time.Minute, func() error {
-				for name, ask := range asks {
-					if _, err := ask(); (err == nil) != slices.Contains(who, name) {
-						return fmt.Errorf("%s: %v", name, err)
-					}
-				}
-				return nil
-			})
-			t.Logf("only %v pass after %.1f s", who, time.Since(begin).Seconds())
-		}
-		all := slices.Collect(maps.Keys(asks))
-		passes(all...)
-		api.apply(t, "friends.yaml")
-		passes()
-		api.kubectl(t, "label", "pod", here.Name, "example.com/friend=yes")
-		passes("a pod")
-		api.kubectl(t, "label", "pod", here.Name, "example.com/friend-")
-		api.apply(t, "router.yaml")
-		// by the ClusterIP it passes on the node of the pod only: the other one sends its packets on as its own
-		delete(asks, "the router, by the ClusterIP")
-		passes("the router")
-		api.kubectl(t, "delete", "networkpolicy", "friends", "router")
-		passes(slices.Collect(maps.Keys(asks))...)
-	})
-
-	step(t, "the metadata address is closed to pods, and open to their nodes", func(t *testing.T) {
-		node := here.Spec.NodeName
-		connect := func() error {
-			_, err := inPod(here, "nc", "-w", "2", metadata, "80")
-			return err
-		}
-		closed := func() error {
-			if connect() == nil {
-				return fmt.Errorf("%s connects to %s", here.Name, metadata)
-			}
-			return nil
-		}
-		require.NoError(t, closed())
-		e.on(t, node, "curl -sS --fail --max-time 5 http://"+metadata+"/openstack/latest/meta_data.json")
-		e.on(t, node, "nft delete table inet metadata-filter") // nothing else closes it
-		eventually(t, 10*time.Second, connect)
-		e.on(t, node, "systemctl restart metadata-filter")
-		eventually(t, 10*time.Second, closed)
-	})
-
-	step(t, "without its port's address pairs no packet reaches a pod", func(t *testing.T) {
-		port := openstack.port(t, here.Spec.NodeName)
-		require.NotEmpty(t, port.AllowedAddressPairs)
-		allow := func(pairs []ports.AddressPair) {
-			_, err := ports.Update(t.Context(), openstack.clients["network"], port.ID, ports.UpdateOpts{AllowedAddressPairs: &pairs}).Extract()
-			require.NoError(t, err)
-		}
-		defer allow(port.AllowedAddressPairs)
-		allow([]ports.AddressPair{})
-		eventually(t, time.Minute, func() error {
-			if answer, err := fromRouter(ofPod(here)); err == nil {
-				return fmt.Errorf("%s answers", answer)
-			}
-			return nil
+			t.Log("\n" + e.on(t, "router", "birdc show protocols; birdc show route; ip route"))
 		})
-		_, err := fromRouter(ofPod(here))
-		t.Logf("without address pairs: router → pod of %s: %v", here.Spec.NodeName, err)
-		assert.Error(t, err)
-		_, err = fromPod(there, ofPod(here))
-		assert.Error(t, err, "pod → pod")
-		_, err = fromRouter(ofPod(there))
-		assert.NoError(t, err, "another node has its own")
-		allow(port.AllowedAddressPairs)
-		eventually(t, time.Minute, func() error { _, err := fromRouter(ofPod(here)); return err })
-	})
 
-	step(t, "a router that is not there, and one with another password, are told of", func(t *testing.T) {
-		const node, file = "e2e-control-plane-0", "/run/nobody.yaml"
-		password := strings.TrimSpace(api.kubectl(t, "get", "secret", "bgp-peers", "--namespace=kube-system", "--output", `jsonpath={.data.peer-10-0-0-1}`))
-		require.NotEmpty(t, password)
-		set := func(password string) {
-			api.kubectl(t, "patch", "secret", "bgp-peers", "--namespace=kube-system", "--patch", `{"data": {"peer-10-0-0-1": "`+password+`"}}`)
-		}
-		told := func(want ...string) {
-			t.Helper()
-			eventually(t, 2*time.Minute, func() error {
-				out := e.on(t, "e2e-worker-0", "journalctl --boot --quiet --output cat --unit bootstrap-report | grep calico-peers: | tail -n 1")
-				for _, text := range want {
-					if !strings.Contains(out, text) {
-						return fmt.Errorf("it tells nothing of %s: %s", text, out)
+		step(t, "source addresses, and who translates them", func(t *testing.T) {
+			// sees asks until the wanted pod answers: a Service chooses one.
+			sees := func(pod corev1.Pod, ask func() (string, error)) string {
+				t.Helper()
+				for range 40 {
+					answer, err := ask()
+					require.NoError(t, err, answer)
+					if address, ok := strings.CutPrefix(answer, pod.Name+" "); ok {
+						return address
 					}
+				}
+				require.Fail(t, pod.Name+" never answers")
+				return ""
+			}
+			on := func(machine, url string) func() (string, error) {
+				return func() (string, error) {
+					return strings.TrimSpace(e.on(t, machine, "curl -sS --fail --max-time 5 "+url)), nil
+				}
+			}
+			pod := func(pod corev1.Pod, url string) func() (string, error) {
+				return func() (string, error) { return fromPod(pod, url) }
+			}
+			fromOutside := func(url string) func() (string, error) {
+				return func() (string, error) { return box.get(url, 2*time.Second) }
+			}
+			const nobody, proxy = "nobody", "kube-proxy of the node that the router chose"
+			port, seen := box.accept(t, outside)
+			_, err := inPod(here, "nc", "-w", "2", outside, fmt.Sprint(port))
+			require.NoError(t, err)
+
+			table := fmt.Sprintf("\n%-48s %-22s %s\n", "from, to", "the receiver sees", "who translates")
+			for _, row := range []struct {
+				what, saw string
+				want      []string
+				who       string
+			}{
+				{"pod → pod of another node", sees(there, pod(here, ofPod(there))), []string{here.Status.PodIP}, nobody},
+				{"and the other way round", sees(here, pod(there, ofPod(here))), []string{there.Status.PodIP}, nobody},
+				{"pod → ClusterIP, pod of another node", sees(there, pod(here, whoami(service))), []string{here.Status.PodIP}, nobody},
+				{"pod → ClusterIP → itself", sees(here, pod(here, whoami(service))), []string{nodes[here.Spec.NodeName]}, "kube-proxy of its node"},
+				{"node → pod of another node", sees(there, on(here.Spec.NodeName, ofPod(there))), []string{nodes[here.Spec.NodeName]}, nobody},
+				{"node → ClusterIP, pod of another node", sees(there, on(here.Spec.NodeName, whoami(service))), []string{nodes[here.Spec.NodeName]}, nobody},
+				{"router → pod", sees(here, func() (string, error) { return fromRouter(ofPod(here)) }), []string{routerAddress}, nobody},
+				{"router → ClusterIP", sees(here, func() (string, error) { return fromRouter(whoami(service)) }), workers, proxy},
+				{"host beyond the router → pod", sees(here, fromOutside(ofPod(here))), []string{outside}, nobody},
+				{"host beyond the router → ClusterIP", sees(here, fromOutside(whoami(service))), workers, proxy},
+				{"pod → host beyond the router", receive(t, seen), []string{here.Status.PodIP}, nobody},
+			} {
+				assert.Contains(t, row.want, row.saw, row.what)
+				table += fmt.Sprintf("%-48s %-22s %s\n", row.what, row.saw, row.who)
+			}
+			t.Log(table)
+		})
+
+		step(t, "the router spreads connections to a ClusterIP over the workers", func(t *testing.T) {
+			took := map[string]int{} // kube-proxy gives each connection the address of its node
+			for range 200 {
+				answer, err := fromRouter(whoami(service))
+				require.NoError(t, err)
+				_, node, _ := strings.Cut(answer, " ")
+				took[name(node)]++
+			}
+			t.Logf("of 200 connections: %v", took)
+			assert.Equal(t, []string{"e2e-worker-0", "e2e-worker-1"}, slices.Sorted(maps.Keys(took)))
+		})
+
+		step(t, "names are resolved from outside, by UDP and TCP", func(t *testing.T) {
+			for question, want := range map[string]string{
+				hello + " A":                             service,
+				"_http._tcp." + hello + " SRV":           "80 " + hello + ".",
+				"-x " + service:                          hello + ".",
+				"kubernetes.default.svc.cluster.local A": "10.97.0.1",
+			} {
+				for _, transport := range []string{"+notcp", "+tcp"} {
+					answer := strings.TrimSpace(e.on(t, "router", "dig +short +tries=1 "+transport+" @"+dnsAddress+" "+question))
+					t.Logf("dig %s %s: %s", transport, question, answer)
+					assert.True(t, strings.HasSuffix(answer, want), "%s: %q", question, answer)
+				}
+			}
+			address := strings.TrimSpace(e.on(t, "router", "dig +short @"+dnsAddress+" "+hello))
+			assert.Contains(t, e.on(t, "router", fmt.Sprintf("curl -sS --fail --max-time 5 --resolve %s:80:%s http://%[1]s", hello, address)), "hello-")
+		})
+
+		step(t, "NetworkPolicies hold for pods, and for the router", func(t *testing.T) {
+			asks := map[string]func() (string, error){
+				"a pod":                        func() (string, error) { return fromPod(here, ofPod(there)) },
+				"the router":                   func() (string, error) { return fromRouter(ofPod(there)) },
+				"the router, by the ClusterIP": func() (string, error) { return fromRouter(whoami(service)) },
+			}
+			// passes waits until those named get through, and nobody else.
+			passes := func(who ...string) {
+				t.Helper()
+				begin := time.Now()
+				eventually(t, time.Minute, func() error {
+					for name, ask := range asks {
+						if _, err := ask(); (err == nil) != slices.Contains(who, name) {
+							return fmt.Errorf("%s: %v", name, err)
+						}
+					}
+					return nil
+				})
+				t.Logf("only %v pass after %.1f s", who, time.Since(begin).Seconds())
+			}
+			all := slices.Collect(maps.Keys(asks))
+			passes(all...)
+			api.apply(t, "friends.yaml")
+			passes()
+			api.kubectl(t, "label", "pod", here.Name, "example.com/friend=yes")
+			passes("a pod")
+			api.kubectl(t, "label", "pod", here.Name, "example.com/friend-")
+			api.apply(t, "router.yaml")
+			// by the ClusterIP it passes on the node of the pod only: the other one sends its packets on as its own
+			delete(asks, "the router, by the ClusterIP")
+			passes("the router")
+			api.kubectl(t, "delete", "networkpolicy", "friends", "router")
+			passes(slices.Collect(maps.Keys(asks))...)
+		})
+
+		step(t, "the metadata address is closed to pods, and open to their nodes", func(t *testing.T) {
+			node := here.Spec.NodeName
+			connect := func() error {
+				_, err := inPod(here, "nc", "-w", "2", metadata, "80")
+				return err
+			}
+			closed := func() error {
+				if connect() == nil {
+					return fmt.Errorf("%s connects to %s", here.Name, metadata)
+				}
+				return nil
+			}
+			require.NoError(t, closed())
+			e.on(t, node, "curl -sS --fail --max-time 5 http://"+metadata+"/openstack/latest/meta_data.json")
+			e.on(t, node, "nft delete table inet metadata-filter") // nothing else closes it
+			eventually(t, 10*time.Second, connect)
+			e.on(t, node, "systemctl restart metadata-filter")
+			eventually(t, 10*time.Second, closed)
+		})
+	}
+	disturbances = func(t *testing.T) {
+		step(t, "without its port's address pairs no packet reaches a pod", func(t *testing.T) {
+			port := openstack.port(t, here.Spec.NodeName)
+			require.NotEmpty(t, port.AllowedAddressPairs)
+			allow := func(pairs []ports.AddressPair) {
+				_, err := ports.Update(t.Context(), openstack.clients["network"], port.ID, ports.UpdateOpts{AllowedAddressPairs: &pairs}).Extract()
+				require.NoError(t, err)
+			}
+			defer allow(port.AllowedAddressPairs)
+			allow([]ports.AddressPair{})
+			eventually(t, time.Minute, func() error {
+				if answer, err := fromRouter(ofPod(here)); err == nil {
+					return fmt.Errorf("%s answers", answer)
 				}
 				return nil
 			})
-		}
-		e.on(t, node, "printf '"+`apiVersion: projectcalico.org/v3\nkind: BGPPeer\nmetadata: {name: nobody}\nspec: {peerIP: 10.0.0.12, asNumber: 65009}\n`+"' >"+file+" && calicoctl apply --filename="+file)
-		set("d3Jvbmc=")
-		router.until(t, time.Minute, "no worker announces", func(r routes) bool { return len(r[netip.MustParsePrefix(services)]) == 0 })
-		told("10.0.0.1:", "10.0.0.12:")
-		t.Log("\n" + e.on(t, "e2e-worker-0", "calicoctl node status"))
-		out := e.must("up", "--yes", "--skip-preview")
-		assert.Regexp(t, `warning: calico-peers: .*10\.0\.0\.1:`, out)
-		assert.Regexp(t, `warning: calico-peers: .*10\.0\.0\.12:`, out)
-		for line := range strings.Lines(out) {
-			if strings.Contains(line, "warning: ") {
-				t.Log(line)
+			_, err := fromRouter(ofPod(here))
+			t.Logf("without address pairs: router → pod of %s: %v", here.Spec.NodeName, err)
+			assert.Error(t, err)
+			_, err = fromPod(there, ofPod(here))
+			assert.Error(t, err, "pod → pod")
+			_, err = fromRouter(ofPod(there))
+			assert.NoError(t, err, "another node has its own")
+			allow(port.AllowedAddressPairs)
+			eventually(t, time.Minute, func() error { _, err := fromRouter(ofPod(here)); return err })
+		})
+
+		step(t, "a router that is not there, and one with another password, are told of", func(t *testing.T) {
+			const node, file = "e2e-control-plane-0", "/run/nobody.yaml"
+			password := strings.TrimSpace(api.kubectl(t, "get", "secret", "bgp-peers", "--namespace=kube-system", "--output", `jsonpath={.data.peer-10-0-0-1}`))
+			require.NotEmpty(t, password)
+			set := func(password string) {
+				api.kubectl(t, "patch", "secret", "bgp-peers", "--namespace=kube-system", "--patch", `{"data": {"peer-10-0-0-1": "`+password+`"}}`)
 			}
-		}
-		e.on(t, node, "calicoctl delete --filename="+file)
-		set(password)
-		router.until(t, time.Minute, "both workers announce again", announced)
-		told("done after")
-	})
+			told := func(want ...string) {
+				t.Helper()
+				eventually(t, 2*time.Minute, func() error {
+					out := e.on(t, "e2e-worker-0", "journalctl --boot --quiet --output cat --unit bootstrap-report | grep calico-peers: | tail -n 1")
+					for _, text := range want {
+						if !strings.Contains(out, text) {
+							return fmt.Errorf("it tells nothing of %s: %s", text, out)
+						}
+					}
+					return nil
+				})
+			}
+			e.on(t, node, "printf '"+`apiVersion: projectcalico.org/v3\nkind: BGPPeer\nmetadata: {name: nobody}\nspec: {peerIP: 10.0.0.12, asNumber: 65009}\n`+"' >"+file+" && calicoctl apply --filename="+file)
+			set("d3Jvbmc=")
+			router.until(t, time.Minute, "no worker announces", func(r routes) bool { return len(r[netip.MustParsePrefix(services)]) == 0 })
+			told("10.0.0.1:", "10.0.0.12:")
+			t.Log("\n" + e.on(t, "e2e-worker-0", "calicoctl node status"))
+			out := e.must("up", "--yes", "--skip-preview")
+			assert.Regexp(t, `warning: calico-peers: .*10\.0\.0\.1:`, out)
+			assert.Regexp(t, `warning: calico-peers: .*10\.0\.0\.12:`, out)
+			for line := range strings.Lines(out) {
+				if strings.Contains(line, "warning: ") {
+					t.Log(line)
+				}
+			}
+			e.on(t, node, "calicoctl delete --filename="+file)
+			set(password)
+			router.until(t, time.Minute, "both workers announce again", announced)
+			told("done after")
+		})
+	}
+	return traffic, disturbances
 }
 
 func receive(t *testing.T, from <-chan string) string {

@@ -36,7 +36,7 @@ func testOutages(t *testing.T, e *engine, api *api, openstack cloud, keeper *kee
 		assert.Zero(t, load.late, "requests that were only answered at a second try: %v", load.why)
 		api.kubectl(t, "rollout", "status", "deployment/hello", "--timeout=90s")
 	}
-	step(t, "a node that is drained loses no request, and its volume follows its pod", func(t *testing.T) {
+	stepAlone(t, "a node that is drained loses no request, and its volume follows its pod", func(t *testing.T) {
 		const label = "node.kubernetes.io/exclude-from-external-load-balancers"
 		node := keeper.node(t)
 		load := box.startLoad(service)
@@ -57,7 +57,7 @@ func testOutages(t *testing.T, e *engine, api *api, openstack cloud, keeper *kee
 			node, left.Seconds(), drained.Seconds(), moved.Seconds(), back.Seconds())
 		losesNothing(t, load, 2)
 	})
-	step(t, "nor do machines that are replaced, with another credential, one worker when the other is ready", func(t *testing.T) {
+	stepAlone(t, "nor do machines that are replaced, with another credential, one worker when the other is ready", func(t *testing.T) {
 		before := openstack.credentials(t)
 		require.Len(t, before, 1)
 		assert.Equal(t, "e2e-1", before[0].Name)
@@ -127,7 +127,7 @@ func testOutages(t *testing.T, e *engine, api *api, openstack cloud, keeper *kee
 			return err
 		})
 	}
-	step(t, "a node whose power is cut gets nothing more, what it had runs on elsewhere, and up starts it again", func(t *testing.T) {
+	stepAlone(t, "a node whose power is cut gets nothing more, what it had runs on elsewhere, and up starts it again", func(t *testing.T) {
 		node := keeper.node(t)
 		o := cutPower(t, openstack, box, router, node, nodes[node], service, func() {
 			begin := time.Now()

@@ -41,8 +41,8 @@ func (k *keeper) leaves(t testing.TB, node string) {
 }
 
 // testStorage has keeper write, and its volume grown and copied. What it makes is there when it ends: destroy has to find it.
-func testStorage(t *testing.T, api *api, openstack cloud) *keeper {
-	keeper := &keeper{api: api}
+func testStorage(t *testing.T, keeper *keeper, openstack cloud) {
+	api := keeper.api
 	step(t, "nodes are known to OpenStack", func(t *testing.T) {
 		nodes := api.kubectl(t, "get", "nodes", "--output", `jsonpath={range .items[*]}{.metadata.labels.node\.kubernetes\.io/instance-type}{" "}{.metadata.labels.topology\.cinder\.csi\.openstack\.org/zone}{" "}{.spec.taints[*].key}{"\n"}{end}`)
 		assert.Equal(t, 2, strings.Count(nodes, "worker nova"), nodes)
@@ -89,8 +89,13 @@ func testStorage(t *testing.T, api *api, openstack cloud) *keeper {
 		assert.Equal(t, keeper.written, api.sum(t, "restored"))
 		assert.NotContains(t, api.kubectl(t, "exec", "restored", "--", "ls", "/data"), "later")
 		api.kubectl(t, "delete", "pod", "restored")
+		eventually(t, time.Minute, func() error { // else it may be on its way while another suite kills nova-compute
+			if volume := openstack.volumeOf(t, api, "restored"); volume.Status != "available" {
+				return fmt.Errorf("the volume of restored is %s", volume.Status)
+			}
+			return nil
+		})
 	})
-	return keeper
 }
 
 // sum is what a pod finds of a keeper's data, whose checksum it has looked at.

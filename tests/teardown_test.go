@@ -24,8 +24,9 @@ import (
 
 // What claims of a cluster got from the real Cinder is kept or deleted with it, whatever else there is.
 func TestE2ETeardown(t *testing.T) {
+	t.Parallel()
 	skipUnchanged(t)
-	const file = "../devcloud/clouds.yaml"
+	file := ownProject(t, "teardown")
 	clouds, err := os.ReadFile(file)
 	require.NoError(t, err)
 	openstack := connect(t, file)
@@ -57,16 +58,18 @@ func TestE2ETeardown(t *testing.T) {
 			return strings.HasSuffix(thing, volume) || strings.HasSuffix(thing, snapshot.ID)
 		})},
 	} {
-		plan.Storage.OnDestroy = row.onDestroy
-		up, err := s.Up(t.Context())
-		require.NoError(t, err, up.StdOut)
-		destroy, err := s.Destroy(t.Context())
-		require.NoError(t, err, destroy.StdOut)
-		assert.Equal(t, row.left, openstack.inventory(t), row.onDestroy)
-		assert.Contains(t, destroy.StdOut, row.said)
-		assert.Contains(t, destroy.StdOut, "volume pvc-data ("+volume+"): 1 GiB, claim shop/data\n")
-		assert.Contains(t, destroy.StdOut, "snapshot snapshot-data ("+snapshot.ID+"): 1 GiB of volume "+volume+"\n")
-		assert.NotContains(t, destroy.StdOut, foreign)
+		step(t, row.onDestroy, func(t *testing.T) {
+			plan.Storage.OnDestroy = row.onDestroy
+			up, err := s.Up(t.Context())
+			require.NoError(t, err, up.StdOut)
+			destroy, err := s.Destroy(t.Context())
+			require.NoError(t, err, destroy.StdOut)
+			assert.Equal(t, row.left, openstack.inventory(t), row.onDestroy)
+			assert.Contains(t, destroy.StdOut, row.said)
+			assert.Contains(t, destroy.StdOut, "volume pvc-data ("+volume+"): 1 GiB, claim shop/data\n")
+			assert.Contains(t, destroy.StdOut, "snapshot snapshot-data ("+snapshot.ID+"): 1 GiB of volume "+volume+"\n")
+			assert.NotContains(t, destroy.StdOut, foreign)
+		})
 	}
 }
 

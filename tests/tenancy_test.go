@@ -30,8 +30,9 @@ import (
 	"kubernetes-openstack/tenancy"
 )
 
-// testTenancy has people of two projects, whose names are meant to mislead, at the API: with RBAC, then with ABAC.
-func testTenancy(t *testing.T, e *engine, api *api) {
+// testTenancy makes people of two projects, whose names are meant to mislead. It returns the steps that have them at the API: with
+// RBAC, which restart nothing, and then with ABAC, which restart API servers: nothing else may need the API then.
+func testTenancy(t *testing.T, e *engine, api *api) (byRBAC, byABAC func(*testing.T)) {
 	k := newKeystone(t, e.getenv("OS_CLIENT_CONFIG_FILE"))
 	other := k.domain("e2e-other")
 	web, shop := k.project("web", "default"), k.project("shop", other)
@@ -51,65 +52,6 @@ func testTenancy(t *testing.T, e *engine, api *api) {
 		return err
 	}
 	var namespaces map[string]string
-	step(t, "projects get namespaces", func(t *testing.T) {
-		begin := time.Now()
-		eventually(t, 5*time.Minute, func() error {
-			list, err := api.client.CoreV1().Namespaces().List(t.Context(), metav1.ListOptions{LabelSelector: tenancy.ProjectLabel})
-			if err != nil {
-				return err
-			}
-			namespaces = map[string]string{}
-			for _, n := range list.Items {
-				namespaces[n.Labels[tenancy.ProjectLabel]] = n.Name
-			}
-			if namespaces[web] == "" || namespaces[shop] == "" {
-				return fmt.Errorf("namespaces of projects: %v", namespaces)
-			}
-			// and each of their people access: the first look may have come before the last of them
-			return errors.Join(bound(namespaces[web], hostile.id, true), bound(namespaces[shop], namesake.id, true))
-		})
-		t.Logf("%s and %s %.0f s after their people", namespaces[web], namespaces[shop], time.Since(begin).Seconds())
-		for _, name := range []string{namespaces[web], namespaces[shop]} {
-			service := &corev1.Service{
-				ObjectMeta: metav1.ObjectMeta{Name: "some"}, Spec: corev1.ServiceSpec{Ports: []corev1.ServicePort{{Port: 80}}},
-			}
-			_, err := api.client.CoreV1().Services(name).Create(t.Context(), service, metav1.CreateOptions{})
-			require.NoError(t, err)
-		}
-	})
-	step(t, "people log in by kubectl, with a password and with an application credential", func(t *testing.T) {
-		kubeconfig := filepath.Join(t.TempDir(), "kubeconfig")
-		e.run(t, `go run ./kubeconfig --project web@Default <"$1" >"$2"`, api.kubeconfig, kubeconfig)
-		whoami := func(variables ...string) (name string, groups []string) {
-			t.Helper()
-			line := `exec env --unset=OS_CLOUD --unset=OS_CLIENT_CONFIG_FILE OS_AUTH_URL=` + k.client.IdentityEndpoint + ` "${@:2}" \
-				kubectl --kubeconfig "$1" auth whoami --output json`
-			cmd := e.shell(line, append([]string{kubeconfig}, variables...)...)
-			cmd.Stderr = os.Stderr
-			out, err := cmd.Output()
-			require.NoError(t, err)
-			var review struct {
-				Status struct {
-					UserInfo struct {
-						Username string
-						Groups   []string
-					}
-				}
-			}
-			require.NoError(t, json.Unmarshal(out, &review))
-			return review.Status.UserInfo.Username, review.Status.UserInfo.Groups
-		}
-		name, groups := whoami("OS_USERNAME=alice", "OS_USER_DOMAIN_NAME=Default", "OS_PASSWORD="+personsPassword)
-		assert.Equal(t, tenancy.Username(alice.id), name)
-		assert.ElementsMatch(t, []string{tenancy.Group(web, alice.id, "member"), tenancy.Group(web, alice.id, "reader"), "system:authenticated"}, groups)
-		name, groups = whoami("OS_APPLICATION_CREDENTIAL_ID="+credential.ID, "OS_APPLICATION_CREDENTIAL_SECRET="+credential.Secret)
-		assert.Equal(t, tenancy.Username(alice.id), name)
-		assert.ElementsMatch(t, []string{tenancy.Group(web, alice.id, "reader"), "system:authenticated"}, groups)
-		name, groups = whoami("OS_USERNAME=system:admin", "OS_USER_DOMAIN_NAME=Default", "OS_PASSWORD="+personsPassword)
-		assert.Equal(t, tenancy.Username(hostile.id), name)
-		assert.ElementsMatch(t, []string{tenancy.Group(web, hostile.id, "reader"), "system:authenticated"}, groups)
-	})
-
 	table := func(t *testing.T) {
 		t.Helper()
 		people := []*kubernetes.Clientset{
@@ -130,7 +72,6 @@ func testTenancy(t *testing.T, e *engine, api *api) {
 		assert.Equal(t, "yes", answerOf(requests[0].ask(t.Context(), people[3], namespaces[shop])), "each has their own")
 		t.Log("\n" + out.String())
 	}
-	step(t, "what they may do, by RBAC", table)
 	revoke := func(t *testing.T, gone func() error) {
 		t.Helper()
 		client := api.as(t, alice.token(t))
@@ -158,12 +99,6 @@ func testTenancy(t *testing.T, e *engine, api *api) {
 		}
 		return when
 	}
-	step(t, "who loses a role loses access, by RBAC, and nothing restarts", func(t *testing.T) {
-		before := started(t)
-		revoke(t, func() error { return bound(namespaces[web], alice.id, false) })
-		assert.Equal(t, before, started(t))
-		k.put(alice.role("member")...)
-	})
 	policies := func() (map[string]string, error) {
 		found := map[string]string{}
 		for _, name := range controlPlanes {
@@ -184,65 +119,136 @@ func testTenancy(t *testing.T, e *engine, api *api) {
 		}
 		return err
 	}
-	step(t, "ABAC takes over, and each API server restarts without a client of their address noticing", func(t *testing.T) {
-		load := api.startLoad(t)
-		e.configure(t, func(text string) string { return patched(t, "abac.yaml")(patched(t, "e2e.yaml")(text)) })
-		e.must("up", "--yes", "--skip-preview")
-		begin := time.Now()
-		eventually(t, 5*time.Minute, func() error { return everyPolicy(true, tenancy.Group(web, alice.id, "member")) })
-		t.Logf("both have restarted %.0f s after up ended", time.Since(begin).Seconds())
-		time.Sleep(5 * time.Second)
-		t.Log(load.end())
-		assert.Empty(t, load.failures)
-		assert.Empty(t, api.kubectl(t, "get", "rolebindings", "--namespace", namespaces[web], "--output", "name"))
-	})
-	step(t, "what they may do, by ABAC", table)
-	step(t, "who loses a role or a project loses access, by ABAC", func(t *testing.T) {
-		k.delete("projects", shop)
-		revoke(t, func() error { return errors.Join(everyPolicy(false, alice.id), everyPolicy(false, namesake.id)) })
-	})
-	step(t, "the namespace of a project that is deleted is closed, and what is in it stays", func(t *testing.T) {
-		eventually(t, 5*time.Minute, func() error {
-			why, err := api.try("get", "namespace", namespaces[shop], "--output", `jsonpath={.metadata.annotations.kubernetes-openstack/closed}`)
-			if err == nil && why != "deleted" {
-				err = fmt.Errorf("it is closed for %q", why)
+
+	byRBAC = func(t *testing.T) {
+		step(t, "projects get namespaces", func(t *testing.T) {
+			begin := time.Now()
+			eventually(t, 5*time.Minute, func() error {
+				list, err := api.client.CoreV1().Namespaces().List(t.Context(), metav1.ListOptions{LabelSelector: tenancy.ProjectLabel})
+				if err != nil {
+					return err
+				}
+				namespaces = map[string]string{}
+				for _, n := range list.Items {
+					namespaces[n.Labels[tenancy.ProjectLabel]] = n.Name
+				}
+				if namespaces[web] == "" || namespaces[shop] == "" {
+					return fmt.Errorf("namespaces of projects: %v", namespaces)
+				}
+				// and each of their people access: the first look may have come before the last of them
+				return errors.Join(bound(namespaces[web], hostile.id, true), bound(namespaces[shop], namesake.id, true))
+			})
+			t.Logf("%s and %s %.0f s after their people", namespaces[web], namespaces[shop], time.Since(begin).Seconds())
+			for _, name := range []string{namespaces[web], namespaces[shop]} {
+				service := &corev1.Service{
+					ObjectMeta: metav1.ObjectMeta{Name: "some"}, Spec: corev1.ServiceSpec{Ports: []corev1.ServicePort{{Port: 80}}},
+				}
+				_, err := api.client.CoreV1().Services(name).Create(t.Context(), service, metav1.CreateOptions{})
+				require.NoError(t, err)
 			}
-			return err
 		})
-		api.kubectl(t, "get", "service", "some", "--namespace", namespaces[shop])
-	})
-	step(t, "Keystone is away: who is in stays a moment, administrators stay, and nobody's access changes", func(t *testing.T) {
-		client := api.as(t, hostile.token(t))
-		require.Equal(t, "yes", answerOf(requests[0].ask(t.Context(), client, namespaces[web])))
-		box := openNamespace(t, "")
-		rule := []string{"INPUT", "!", "--in-interface", "lo", "--protocol", "tcp", "--dport", "5000", "--jump", "REJECT", "--reject-with", "tcp-reset"}
-		require.NoError(t, box.iptables(append([]string{"--insert"}, rule...)...))
-		back := sync.OnceFunc(func() { require.NoError(t, box.iptables(append([]string{"--delete"}, rule...)...)) })
-		t.Cleanup(back)
-		begin := time.Now()
-		require.Equal(t, "yes", answerOf(requests[0].ask(t.Context(), client, namespaces[web])), "it was asked a moment ago")
-		eventually(t, 2*time.Minute, func() error {
-			if answer := answerOf(requests[0].ask(t.Context(), client, namespaces[web])); answer != "nobody" {
-				return fmt.Errorf("the API server still answers %s", answer)
+		step(t, "people log in by kubectl, with a password and with an application credential", func(t *testing.T) {
+			kubeconfig := filepath.Join(t.TempDir(), "kubeconfig")
+			e.run(t, `go run ./kubeconfig --project web@Default <"$1" >"$2"`, api.kubeconfig, kubeconfig)
+			whoami := func(variables ...string) (name string, groups []string) {
+				t.Helper()
+				line := `exec env --unset=OS_CLOUD --unset=OS_CLIENT_CONFIG_FILE OS_AUTH_URL=` + k.client.IdentityEndpoint + ` "${@:2}" \
+					kubectl --kubeconfig "$1" auth whoami --output json`
+				cmd := e.shell(line, append([]string{kubeconfig}, variables...)...)
+				cmd.Stderr = os.Stderr
+				out, err := cmd.Output()
+				require.NoError(t, err)
+				var review struct {
+					Status struct {
+						UserInfo struct {
+							Username string
+							Groups   []string
+						}
+					}
+				}
+				require.NoError(t, json.Unmarshal(out, &review))
+				return review.Status.UserInfo.Username, review.Status.UserInfo.Groups
 			}
-			return nil
+			name, groups := whoami("OS_USERNAME=alice", "OS_USER_DOMAIN_NAME=Default", "OS_PASSWORD="+personsPassword)
+			assert.Equal(t, tenancy.Username(alice.id), name)
+			assert.ElementsMatch(t, []string{tenancy.Group(web, alice.id, "member"), tenancy.Group(web, alice.id, "reader"), "system:authenticated"}, groups)
+			name, groups = whoami("OS_APPLICATION_CREDENTIAL_ID="+credential.ID, "OS_APPLICATION_CREDENTIAL_SECRET="+credential.Secret)
+			assert.Equal(t, tenancy.Username(alice.id), name)
+			assert.ElementsMatch(t, []string{tenancy.Group(web, alice.id, "reader"), "system:authenticated"}, groups)
+			name, groups = whoami("OS_USERNAME=system:admin", "OS_USER_DOMAIN_NAME=Default", "OS_PASSWORD="+personsPassword)
+			assert.Equal(t, tenancy.Username(hostile.id), name)
+			assert.ElementsMatch(t, []string{tenancy.Group(web, hostile.id, "reader"), "system:authenticated"}, groups)
 		})
-		t.Logf("tokens are refused after %.0f s", time.Since(begin).Seconds())
-		eventually(t, 2*time.Minute, func() error {
-			return e.ssh("e2e-control-plane-0", "systemctl is-failed --quiet tenant-sync").Run()
+		step(t, "what they may do, by RBAC", table)
+		step(t, "who loses a role loses access, by RBAC, and nothing restarts", func(t *testing.T) {
+			before := started(t)
+			revoke(t, func() error { return bound(namespaces[web], alice.id, false) })
+			assert.Equal(t, before, started(t))
+			k.put(alice.role("member")...)
 		})
-		api.waitForNodes(t, 4, time.Minute)
-		require.NoError(t, everyPolicy(true, tenancy.Group(web, hostile.id, "reader")))
-		back()
-		begin = time.Now()
-		eventually(t, 2*time.Minute, func() error {
-			if answer := answerOf(requests[0].ask(t.Context(), client, namespaces[web])); answer != "yes" {
-				return fmt.Errorf("the API server answers %s", answer)
-			}
-			return nil
+	}
+	byABAC = func(t *testing.T) {
+		stepAlone(t, "ABAC takes over, and each API server restarts without a client of their address noticing", func(t *testing.T) {
+			load := api.startLoad(t)
+			e.configure(t, func(text string) string { return patched(t, "abac.yaml")(patched(t, "e2e.yaml")(text)) })
+			e.must("up", "--yes", "--skip-preview")
+			begin := time.Now()
+			eventually(t, 5*time.Minute, func() error { return everyPolicy(true, tenancy.Group(web, alice.id, "member")) })
+			t.Logf("both have restarted %.0f s after up ended", time.Since(begin).Seconds())
+			time.Sleep(5 * time.Second)
+			t.Log(load.end())
+			assert.Empty(t, load.failures)
+			assert.Empty(t, api.kubectl(t, "get", "rolebindings", "--namespace", namespaces[web], "--output", "name"))
 		})
-		t.Logf("and taken again %.0f s after Keystone is back", time.Since(begin).Seconds())
-	})
+		step(t, "what they may do, by ABAC", table)
+		step(t, "who loses a role or a project loses access, by ABAC", func(t *testing.T) {
+			k.delete("projects", shop)
+			revoke(t, func() error { return errors.Join(everyPolicy(false, alice.id), everyPolicy(false, namesake.id)) })
+		})
+		step(t, "the namespace of a project that is deleted is closed, and what is in it stays", func(t *testing.T) {
+			eventually(t, 5*time.Minute, func() error {
+				why, err := api.try("get", "namespace", namespaces[shop], "--output", `jsonpath={.metadata.annotations.kubernetes-openstack/closed}`)
+				if err == nil && why != "deleted" {
+					err = fmt.Errorf("it is closed for %q", why)
+				}
+				return err
+			})
+			api.kubectl(t, "get", "service", "some", "--namespace", namespaces[shop])
+		})
+		stepAlone(t, "Keystone is away: who is in stays a moment, administrators stay, and nobody's access changes", func(t *testing.T) {
+			client := api.as(t, hostile.token(t))
+			require.Equal(t, "yes", answerOf(requests[0].ask(t.Context(), client, namespaces[web])))
+			box := openNamespace(t, "")
+			rule := []string{"INPUT", "!", "--in-interface", "lo", "--protocol", "tcp", "--dport", "5000", "--jump", "REJECT", "--reject-with", "tcp-reset"}
+			require.NoError(t, box.iptables(append([]string{"--insert"}, rule...)...))
+			back := sync.OnceFunc(func() { require.NoError(t, box.iptables(append([]string{"--delete"}, rule...)...)) })
+			t.Cleanup(back)
+			begin := time.Now()
+			require.Equal(t, "yes", answerOf(requests[0].ask(t.Context(), client, namespaces[web])), "it was asked a moment ago")
+			eventually(t, 2*time.Minute, func() error {
+				if answer := answerOf(requests[0].ask(t.Context(), client, namespaces[web])); answer != "nobody" {
+					return fmt.Errorf("the API server still answers %s", answer)
+				}
+				return nil
+			})
+			t.Logf("tokens are refused after %.0f s", time.Since(begin).Seconds())
+			eventually(t, 2*time.Minute, func() error {
+				return e.ssh("e2e-control-plane-0", "systemctl is-failed --quiet tenant-sync").Run()
+			})
+			api.waitForNodes(t, 4, time.Minute)
+			require.NoError(t, everyPolicy(true, tenancy.Group(web, hostile.id, "reader")))
+			back()
+			begin = time.Now()
+			eventually(t, 2*time.Minute, func() error {
+				if answer := answerOf(requests[0].ask(t.Context(), client, namespaces[web])); answer != "yes" {
+					return fmt.Errorf("the API server answers %s", answer)
+				}
+				return nil
+			})
+			t.Logf("and taken again %.0f s after Keystone is back", time.Since(begin).Seconds())
+		})
+	}
+	return byRBAC, byABAC
 }
 
 // requests are what each of the people asks of alice's namespace, and whether they get it: alice is a member of the
