@@ -63,8 +63,8 @@ test: host toolchain-all image ## everything that needs no running OpenStack
 	$(call summary,$(TESTS),they ran in parallel); \
 	[ $$result = passed ]
 
-e2e: host toolchain-all cloud ## the real engine on the real OpenStack, from up to nothing left; then devcloud itself. Suites that passed and whose inputs are unchanged are skipped; ALL=1 runs all
-	$(GOTEST) -tags e2e -run '^TestE2E' -count 1 -p 1 -timeout 80m -v ./tests ./devcloud
+e2e: host toolchain-all cloud ## the real engine on the real OpenStack, from up to nothing left; and devcloud itself. Suites that passed and whose inputs are unchanged are skipped; ALL=1 runs all
+	@$(MAKE) --no-print-directory --jobs --keep-going e2e-tests e2e-devcloud
 
 e2e-%: # the suites of a package, which take turns with all others. One `go test` for both packages would print nothing before its end
 	$(GOTEST) -tags e2e -run '^TestE2E' -count 1 -parallel 8 -timeout 80m -v ./$*
@@ -99,6 +99,9 @@ down: ## end devcloud; it leaves no process, mount, interface or loop device, an
 	@go run ./devcloud down
 
 # --- the steps of the above
+
+e2e-%: # the suites of a package, which take turns with all others. One `go test` for both packages would print nothing before its end
+	$(GOTEST) -tags e2e -run '^TestE2E' -count 1 -parallel 8 -timeout 80m -v ./$*
 
 host: # what devcloud and the tests need of the host, from Debian; and apt's lists, which tell devcloud the mirror
 	@install() { DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-upgrade --no-install-recommends $$(cat devcloud/host-packages) >/dev/null; }; \

@@ -1,18 +1,16 @@
 package main
 
 import (
-	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
-
-	"github.com/gophercloud/gophercloud/v2/openstack"
-	"github.com/gophercloud/gophercloud/v2/openstack/compute/v2/servers"
+	"path/filepath"
 )
 
 // execute runs a shell line as root in an instance of any project, which its name or its ID says, or as the router.
-func execute(ctx context.Context, instance, line string) error {
+func execute(instance, line string) error {
 	var record Record
 	if err := load("record.json", &record); err != nil {
 		return err
@@ -23,29 +21,34 @@ func execute(ctx context.Context, instance, line string) error {
 	if instance == router {
 		return attached(record.enter("ip", "netns", "exec", router, "bash", "-lc", line))
 	}
-	client, err := admin(ctx)
+	folder, err := machineFolder(fmt.Sprintf("/proc/%d/root", record.Init.PID), instance)
 	if err != nil {
 		return err
 	}
-	compute, err := openstack.NewComputeV2(client, inRegion)
+	return attached(record.enter("/opt/devcloud/nova/nspawn-enter", folder, "bash", "-lc", line))
+}
+
+// configDrive is what Nova tells a machine of itself, below the machine's folder.
+const configDrive = "root/var/lib/cloud/seed/config_drive/openstack/latest/meta_data.json"
+
+// machineFolder is the folder of an instance in the box, whose root is mounted at root. The machines' config drives say which it is,
+// and not Nova: to log in takes Keystone longer than most commands take.
+func machineFolder(root, instance string) (string, error) {
+	const folders = "/var/lib/nova/instances"
+	found, err := filepath.Glob(filepath.Join(root, folders, "*", configDrive))
 	if err != nil {
-		return err
+		return "", err
 	}
-	pages, err := servers.List(compute, servers.ListOpts{AllTenants: true}).AllPages(ctx)
-	if err != nil {
-		return err
-	}
-	all, err := servers.ExtractServers(pages)
-	if err != nil {
-		return err
-	}
-	for _, server := range all {
-		if server.Name != instance && server.ID != instance {
-			continue
+	for _, path := range found {
+		var is struct{ UUID, Name string }
+		if content, err := os.ReadFile(path); err != nil || json.Unmarshal(content, &is) != nil {
+			continue // it is being made, or deleted
 		}
-		return attached(record.enter("/opt/devcloud/nova/nspawn-enter", "/var/lib/nova/instances/"+server.ID, "bash", "-lc", line))
+		if is.Name == instance || is.UUID == instance {
+			return filepath.Join(folders, is.UUID), nil
+		}
 	}
-	return fmt.Errorf("there is no instance %s", instance)
+	return "", fmt.Errorf("there is no instance %s", instance)
 }
 
 // attached runs a command whose input and output are ours.

@@ -29,7 +29,9 @@ import (
 	"github.com/gophercloud/gophercloud/v2/openstack/config"
 	cloudsyaml "github.com/gophercloud/gophercloud/v2/openstack/config/clouds"
 	"github.com/gophercloud/gophercloud/v2/openstack/identity/v3/applicationcredentials"
+	"github.com/gophercloud/gophercloud/v2/openstack/identity/v3/projects"
 	"github.com/gophercloud/gophercloud/v2/openstack/identity/v3/tokens"
+	"github.com/gophercloud/gophercloud/v2/openstack/identity/v3/users"
 	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/extensions/layer3/routers"
 	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/extensions/security/groups"
 	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/extensions/security/rules"
@@ -40,6 +42,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"kubernetes-openstack/internal/dirs"
+	"kubernetes-openstack/internal/turns"
 	"kubernetes-openstack/internal/unchanged"
 )
 
@@ -54,13 +57,16 @@ runcmd:
 
 const publicKey = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIEGVC8wsoY0l6DZuEHnDuyKyRXTeqHsI9hUzTzfDcPxz e2e"
 
-// TestE2EInstances uses the cloud that runs, as its user, and leaves it as it was.
+// TestE2EInstances uses the cloud that runs, in a project of its own, and leaves it as it was.
 func TestE2EInstances(t *testing.T) {
 	skipUnchanged(t)
 	c := connect(t)
-	c.createNetwork()
-	c.createKeyPair()
-	volume := c.createVolume(volumes.CreateOpts{Size: 1})
+	var volume string
+	c.step("network, key pair and volume", func() {
+		c.createNetwork()
+		c.createKeyPair()
+		volume = c.createVolume(volumes.CreateOpts{Size: 1})
+	})
 
 	var a, b *instance
 	c.step("boot", func() {
@@ -305,7 +311,7 @@ func TestE2EInstances(t *testing.T) {
 		require.False(t, a.succeeds("head -c 1M /dev/zero > /var/lib/containerd/more"))
 	})
 
-	c.step("nova-compute killed", func() {
+	c.stepAlone("nova-compute killed", func() { // what it is doing for other suites would be lost
 		leader := a.leader()
 		killed := c.unit("nova-compute")
 		c.kill(killed.PID)
@@ -381,9 +387,12 @@ type cloud struct {
 
 func connect(t *testing.T) *cloud {
 	c := &cloud{T: t}
+	t.Cleanup(c.cleanup)
 	require.NoError(t, load("record.json", &c.record))
 	require.True(t, c.record.Init.alive(), "devcloud does not run")
-	auth, endpoint, tls, err := cloudsyaml.Parse(cloudsyaml.WithCloudName("devcloud"), cloudsyaml.WithLocations(state("clouds.yaml")))
+	c.createProject("instances")
+	auth, endpoint, tls, err := cloudsyaml.Parse(cloudsyaml.WithCloudName("devcloud"), cloudsyaml.WithLocations(state("clouds.yaml")),
+		cloudsyaml.WithUsername("instances"), cloudsyaml.WithProjectName("instances"))
 	require.NoError(t, err)
 	c.client, err = config.NewProviderClient(t.Context(), auth, config.WithTLSConfig(tls))
 	require.NoError(t, err)
@@ -404,7 +413,6 @@ func connect(t *testing.T) *cloud {
 		}
 	}
 	require.NotEmpty(t, c.flavor.ID)
-	t.Cleanup(c.cleanup)
 	t.Cleanup(func() { // before the machines are deleted
 		if t.Failed() {
 			if err := copyLogs(dirs.State("failed", t.Name())); err != nil {
@@ -421,8 +429,14 @@ func (c *cloud) made(ids ...string) {
 	c.ids = append(c.ids, ids...)
 }
 
-// step runs a part of the test, which ends all of it when it fails.
-func (c *cloud) step(name string, part func()) {
+// step runs a part of the test, beside steps of other suites. It ends all of the test when it fails.
+func (c *cloud) step(name string, part func()) { c.inTurn(name, turns.Beside, part) }
+
+// stepAlone is a step that takes from other suites what they need.
+func (c *cloud) stepAlone(name string, part func()) { c.inTurn(name, turns.Alone, part) }
+
+func (c *cloud) inTurn(name string, turn func(testing.TB) (end func()), part func()) {
+	defer turn(c.T)()
 	begin := time.Now()
 	part()
 	c.Logf("%s: %.1f s", name, time.Since(begin).Seconds())
@@ -446,6 +460,24 @@ func (c *cloud) cleanup() {
 		c.cleanups[last]()
 		c.cleanups = c.cleanups[:last]
 	}
+}
+
+// createProject makes a project with a user of the same name: what other suites make at the same time is not in it.
+func (c *cloud) createProject(name string) {
+	client, err := admin(c.Context())
+	require.NoError(c, err)
+	identity, err := openstack.NewIdentityV3(client, inRegion)
+	require.NoError(c, err)
+	project, err := projects.Create(c.Context(), identity, projects.CreateOpts{Name: name, DomainID: "default"}).Extract()
+	require.NoError(c, err)
+	c.later(func(ctx context.Context) error { return projects.Delete(ctx, identity, project.ID).ExtractErr() })
+	require.NoError(c, createUser(c.Context(), identity, name, project.ID, "member"))
+	pages, err := users.List(identity, users.ListOpts{Name: name}).AllPages(c.Context())
+	require.NoError(c, err)
+	created, err := users.ExtractUsers(pages)
+	require.NoError(c, err)
+	require.Len(c, created, 1)
+	c.later(func(ctx context.Context) error { return users.Delete(ctx, identity, created[0].ID).ExtractErr() })
 }
 
 func (c *cloud) createNetwork() {

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -32,6 +33,7 @@ import (
 	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/subnets"
 
 	"kubernetes-openstack/internal/dirs"
+	"kubernetes-openstack/internal/turns"
 )
 
 // program is devcloud's own executable, built by TestE2ELifecycle.
@@ -80,14 +82,15 @@ func killed(t *testing.T, begun func() bool) {
 }
 
 // TestE2ELifecycle starts, kills and ends a devcloud of its own, from its first start to nothing left. It does so in a
-// network namespace of its own, where the ports are free even if a devcloud runs on the machine.
+// network namespace of its own, where the ports are free even if another devcloud runs on the machine, which other suites use.
 func TestE2ELifecycle(t *testing.T) {
-	const inside = "DEVCLOUD_TEST_INSIDE"
-	if os.Getenv(inside) == "" {
+	const inside = "DEVCLOUD_TEST_INSIDE" // is the state folder of the other devcloud
+	other := os.Getenv(inside)
+	if other == "" {
 		skipUnchanged(t)
 		again := exec.Command("unshare", "--net", "sh", "-c", `ip link set lo up && exec "$@"`, "sh",
-			os.Args[0], "-test.run", "^TestE2ELifecycle$", "-test.v", "-test.timeout", "40m")
-		again.Env = append(os.Environ(), inside+"=1", "XDG_STATE_HOME="+t.TempDir())
+			os.Args[0], "-test.run", "^TestE2ELifecycle$", "-test.v", "-test.timeout", "80m") // as in the Makefile: it waits for turns
+		again.Env = append(os.Environ(), inside+"="+state(), "XDG_STATE_HOME="+t.TempDir())
 		again.Stdout, again.Stderr = os.Stdout, os.Stderr
 		if err := again.Run(); err != nil {
 			t.Fatal(err)
@@ -98,9 +101,13 @@ func TestE2ELifecycle(t *testing.T) {
 	if output, err := exec.Command("go", "build", "-o", program, ".").CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, output)
 	}
-	before := host(t)
+	before := host(t, other)
+	part := func(name string, f func(*testing.T)) { // beside steps of other suites
+		defer turns.Beside(t)()
+		t.Run(name, f)
+	}
 
-	t.Run("up after a first up that was killed in its migrations", func(t *testing.T) {
+	part("up after a first up that was killed in its migrations", func(t *testing.T) {
 		snapshots, err := filepath.Glob(dirs.Cache("devcloud", "snapshot-*"))
 		if err != nil {
 			t.Fatal(err)
@@ -114,14 +121,14 @@ func TestE2ELifecycle(t *testing.T) {
 	})
 	ctx := context.Background()
 	client := tenantClient(t, ctx)
-	t.Run("an instance has its network, its volume and the mirror", func(t *testing.T) { createMachine(t, ctx, client) })
-	t.Run("the router takes what machines of the rack announce", func(t *testing.T) {
+	part("an instance has its network, its volume and the mirror", func(t *testing.T) { createMachine(t, ctx, client) })
+	part("the router takes what machines of the rack announce", func(t *testing.T) {
 		createRackMachines(t, ctx, client)
 		rackWorks(t)
 	})
 
-	t.Run("up is idempotent", func(t *testing.T) { devcloud(t, "up") })
-	t.Run("kill -9 of the box is seen, and a port that is taken is named", func(t *testing.T) {
+	part("up is idempotent", func(t *testing.T) { devcloud(t, "up") })
+	part("kill -9 of the box is seen, and a port that is taken is named", func(t *testing.T) {
 		var record Record
 		if err := load("record.json", &record); err != nil {
 			t.Fatal(err)
@@ -141,7 +148,7 @@ func TestE2ELifecycle(t *testing.T) {
 			t.Errorf("up with port 9292 taken: %v\n%s", err, output)
 		}
 	})
-	t.Run("the instance runs again after that, kill -9 of an up, and down, even if the image has changed", func(t *testing.T) {
+	part("the instance runs again after that, kill -9 of an up, and down, even if the image has changed", func(t *testing.T) {
 		killed(t, func() bool { return unitState("neutron-server") == starting })
 		devcloud(t, "down")
 		var kept, replaced Kept
@@ -165,21 +172,23 @@ func TestE2ELifecycle(t *testing.T) {
 		}
 	})
 
-	for range 2 { // the second has nothing to do
-		devcloud(t, "down", "--purge")
-	}
-	for what, was := range before {
-		is := was
-		for range 20 { // another devcloud on the machine may run a command just now
-			if is = host(t)[what]; is == was {
-				break
+	part("down leaves nothing", func(t *testing.T) {
+		for range 2 { // the second has nothing to do
+			devcloud(t, "down", "--purge")
+		}
+		for what, was := range before {
+			is := was
+			for range 20 { // another devcloud on the machine may run a command just now
+				if is = host(t, other)[what]; is == was {
+					break
+				}
+				time.Sleep(time.Second)
 			}
-			time.Sleep(time.Second)
+			if is != was {
+				t.Errorf("%s: before\n%s\nafter\n%s", what, was, is)
+			}
 		}
-		if is != was {
-			t.Errorf("%s: before\n%s\nafter\n%s", what, was, is)
-		}
-	}
+	})
 }
 
 func unitState(name string) string {
@@ -336,10 +345,12 @@ func throughProxy(address string) (line string, err error) {
 	return receives.ReadString('\n')
 }
 
-// host is what a devcloud might change of the machine.
-func host(t *testing.T) map[string]string {
+// host is what a devcloud might change of the machine, without the loop devices of the devcloud with the state folder other: these
+// come and go with the machines and volumes of other suites. A device belongs to it only if its file does, whatever the file's path.
+func host(t *testing.T, other string) map[string]string {
 	t.Helper()
 	found := map[string]string{}
+	others := loopsOf(t, other)
 	for what, line := range map[string]string{
 		"processes":  "readlink /proc/[0-9]*/exe | grep --fixed-strings " + program + " || true",
 		"mounts":     "cat /proc/self/mounts",
@@ -361,5 +372,13 @@ func host(t *testing.T) map[string]string {
 		}
 		found[what] = string(output)
 	}
+	others = append(others, loopsOf(t, other)...) // some may have come meanwhile
+	var ours []string
+	for line := range strings.Lines(found["loop devices"]) {
+		if !slices.Contains(others, strings.Fields(line)[0]) {
+			ours = append(ours, line)
+		}
+	}
+	found["loop devices"] = strings.Join(ours, "")
 	return found
 }

@@ -19,21 +19,9 @@ type inode struct{ device, number uint64 }
 // device. Loop devices are the one thing that may outlive the box: they belong to no namespace. It waits at most so long
 // until they are free: who mounts a file once more while its old mount is still being written back destroys what is on it.
 func detachLoops(wait time.Duration, folders ...string) error {
-	ours := map[inode]bool{}
-	for _, folder := range folders {
-		err := filepath.WalkDir(folder, func(path string, entry fs.DirEntry, err error) error {
-			if err != nil || !entry.Type().IsRegular() {
-				return nil // gone meanwhile, or never there
-			}
-			if info, err := entry.Info(); err == nil {
-				stat := info.Sys().(*syscall.Stat_t)
-				ours[inode{stat.Dev, stat.Ino}] = true
-			}
-			return nil
-		})
-		if err != nil {
-			return err
-		}
+	ours, err := filesBelow(folders...)
+	if err != nil {
+		return err
 	}
 	for end := time.Now().Add(wait); ; time.Sleep(20 * time.Millisecond) {
 		attached, err := detachOnce(ours)
@@ -47,6 +35,27 @@ func detachLoops(wait time.Duration, folders ...string) error {
 			return fmt.Errorf("%v is still in use after %s: something has its filesystem mounted", attached, wait)
 		}
 	}
+}
+
+// filesBelow are the files of the folders and of those in them.
+func filesBelow(folders ...string) (map[inode]bool, error) {
+	files := map[inode]bool{}
+	for _, folder := range folders {
+		err := filepath.WalkDir(folder, func(path string, entry fs.DirEntry, err error) error {
+			if err != nil || !entry.Type().IsRegular() {
+				return nil // gone meanwhile, or never there
+			}
+			if info, err := entry.Info(); err == nil {
+				stat := info.Sys().(*syscall.Stat_t)
+				files[inode{stat.Dev, stat.Ino}] = true
+			}
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return files, nil
 }
 
 // loop is an attached loop device.
@@ -64,9 +73,21 @@ func (l loop) on(files map[inode]bool, devices map[uint64]loop) bool {
 // detachOnce detaches the devices of the files, at once or when the last who has it open is gone; it says which were
 // attached.
 func detachOnce(files map[inode]bool) (attached []string, err error) {
+	err = eachLoop(files, func(device loop) error {
+		attached = append(attached, device.Name())
+		if err := unix.IoctlSetInt(int(device.Fd()), unix.LOOP_CLR_FD, 0); err != nil && err != unix.ENXIO {
+			return fmt.Errorf("detach %s: %w", device.Name(), err)
+		}
+		return nil
+	})
+	return attached, err
+}
+
+// eachLoop calls each for the attached devices that are on the files.
+func eachLoop(files map[inode]bool, each func(loop) error) error {
 	found, err := filepath.Glob("/sys/block/loop*/loop")
 	if err != nil {
-		return nil, err
+		return err
 	}
 	devices := map[uint64]loop{}
 	for _, path := range found {
@@ -77,20 +98,18 @@ func detachOnce(files map[inode]bool) (attached []string, err error) {
 		defer device.Close() // as long as it is open, it is no other file's
 		var stat unix.Stat_t
 		if err := unix.Fstat(int(device.Fd()), &stat); err != nil {
-			return nil, err
+			return err
 		}
 		if status, err := unix.IoctlLoopGetStatus64(int(device.Fd())); err == nil { // else it was detached meanwhile
 			devices[stat.Rdev] = loop{device, inode{status.Device, status.Inode}}
 		}
 	}
 	for _, device := range devices {
-		if !device.on(files, devices) {
-			continue
-		}
-		attached = append(attached, device.Name())
-		if err := unix.IoctlSetInt(int(device.Fd()), unix.LOOP_CLR_FD, 0); err != nil && err != unix.ENXIO {
-			return nil, fmt.Errorf("detach %s: %w", device.Name(), err)
+		if device.on(files, devices) {
+			if err := each(device); err != nil {
+				return err
+			}
 		}
 	}
-	return attached, nil
+	return nil
 }

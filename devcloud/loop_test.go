@@ -4,10 +4,27 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 )
+
+// loopsOf are the paths of the attached devices whose files lie below a folder, or on a filesystem that is on such a device.
+func loopsOf(t *testing.T, folder string) (paths []string) {
+	t.Helper()
+	files, err := filesBelow(folder)
+	if err == nil {
+		err = eachLoop(files, func(device loop) error {
+			paths = append(paths, device.Name())
+			return nil
+		})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return paths
+}
 
 func TestDetachLoops(t *testing.T) {
 	if os.Geteuid() != 0 {
@@ -48,6 +65,9 @@ func TestDetachLoops(t *testing.T) {
 	if !attached(our) {
 		t.Error("our device was detached although somebody has it open")
 	}
+	if found := loopsOf(t, ours+"-moved"); !slices.Equal(found, []string{"/dev/" + our}) {
+		t.Errorf("the devices of our folder are %v", found)
+	}
 	time.AfterFunc(100*time.Millisecond, func() { busy.Close() })
 	if err := detachLoops(time.Minute, ours+"-moved"); err != nil {
 		t.Fatal(err)
@@ -68,6 +88,9 @@ func TestDetachLoops(t *testing.T) {
 		}
 	}
 	upper := attach(others, 1<<20)
+	if found := loopsOf(t, below); len(found) != 2 || slices.Contains(found, "/dev/"+other) {
+		t.Errorf("the devices of the folder and on its filesystem are %v", found)
+	}
 	if err := exec.Command("umount", "--lazy", others).Run(); err != nil {
 		t.Fatal(err)
 	}

@@ -77,7 +77,7 @@ func run(ctx context.Context, args []string) error {
 		}
 	case "exec":
 		if len(args) > 2 && args[1] == "--" {
-			return execute(ctx, args[0], strings.Join(args[2:], " "))
+			return execute(args[0], strings.Join(args[2:], " "))
 		}
 	case "image":
 		if len(args) == 0 {

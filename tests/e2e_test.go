@@ -247,13 +247,10 @@ func stepAlone(t *testing.T, name string, f func(*testing.T)) {
 	part(t, name, turns.Alone, f)
 }
 
-func part(t *testing.T, name string, turn func(*testing.T) func(), f func(*testing.T)) {
+func part(t *testing.T, name string, turn func(testing.TB) (end func()), f func(*testing.T)) {
 	t.Helper()
-	passed := t.Run(name, func(t *testing.T) {
-		defer turn(t)()
-		f(t)
-	})
-	if !passed {
+	defer turn(t)()
+	if !t.Run(name, f) {
 		t.FailNow()
 	}
 }

@@ -43,7 +43,7 @@ func newProjectEngine(t testing.TB, project, stack, setup string, edit func(stri
 	env, err := show.Output()
 	require.NoError(t, err, "is the toolchain built, the cloud up? run this by make")
 	e.env = append(strings.Split(strings.Trim(string(env), "\x00"), "\x00"), "PULUMI_BACKEND_URL=file://"+t.TempDir())
-	e.must("stack", "init")
+	e.must("stack", "init", "--no-select") // others may select one at the same time
 	return e
 }
 

@@ -89,7 +89,7 @@ func testStorage(t *testing.T, keeper *keeper, openstack cloud) {
 		assert.Equal(t, keeper.written, api.sum(t, "restored"))
 		assert.NotContains(t, api.kubectl(t, "exec", "restored", "--", "ls", "/data"), "later")
 		api.kubectl(t, "delete", "pod", "restored")
-		eventually(t, time.Minute, func() error { // else it may be on its way while another suite kills nova-compute
+		eventually(t, 2*time.Minute, func() error { // else it may be on its way while another suite kills nova-compute
 			if volume := openstack.volumeOf(t, api, "restored"); volume.Status != "available" {
 				return fmt.Errorf("the volume of restored is %s", volume.Status)
 			}

@@ -36,18 +36,23 @@ func TestE2ETeardown(t *testing.T) {
 	s := leftoversStack(t, &plan, new([]string), "devcloud", string(clouds))
 	cinder := openstack.clients["volume"]
 
-	volume := openstack.claim(t, plan.Name, "data")
-	foreign := openstack.claim(t, plan.Name+"-2", "data")
-	snapshot, err := snapshots.Create(t.Context(), cinder, snapshots.CreateOpts{
-		VolumeID: volume, Name: "snapshot-data", Metadata: map[string]string{"cinder.csi.openstack.org/cluster": plan.Name},
-	}).Extract()
-	require.NoError(t, err)
-	t.Cleanup(func() { _ = snapshots.Delete(context.Background(), cinder, snapshot.ID) })
-	soon, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	require.NoError(t, snapshots.WaitForStatus(soon, cinder, snapshot.ID, "available"))
-	all := openstack.inventory(t)
-	require.Len(t, all, len(before)+3)
+	var volume, foreign string
+	var snapshot *snapshots.Snapshot
+	var all []string
+	step(t, "two clusters' volumes, and a snapshot", func(*testing.T) { // which are there until the test ends
+		volume = openstack.claim(t, plan.Name, "data")
+		foreign = openstack.claim(t, plan.Name+"-2", "data")
+		snapshot, err = snapshots.Create(t.Context(), cinder, snapshots.CreateOpts{
+			VolumeID: volume, Name: "snapshot-data", Metadata: map[string]string{"cinder.csi.openstack.org/cluster": plan.Name},
+		}).Extract()
+		require.NoError(t, err)
+		t.Cleanup(func() { _ = snapshots.Delete(context.Background(), cinder, snapshot.ID) })
+		soon, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		require.NoError(t, snapshots.WaitForStatus(soon, cinder, snapshot.ID, "available"))
+		all = openstack.inventory(t)
+		require.Len(t, all, len(before)+3)
+	})
 
 	for _, row := range []struct {
 		onDestroy, said string

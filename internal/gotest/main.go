@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"regexp"
@@ -96,20 +97,20 @@ func follow(output io.Reader, out, steps io.Writer, verbose bool) error {
 	}
 }
 
-// withoutParts subtracts from each test's seconds those of its subtests.
+// withoutParts subtracts from each test's seconds those of its subtests. A test whose subtests run in parallel takes as long as the
+// longest: testing does not count the time in which it waits for them.
 func withoutParts(seconds map[string]float64) map[string]float64 {
-	own := map[string]float64{}
-	for test, whole := range seconds {
-		own[test] += whole
+	own, whole, parts := map[string]float64{}, maps.Clone(seconds), map[string]float64{}
+	longer := func(a, b string) int { return len(b) - len(a) }
+	for _, test := range slices.SortedFunc(maps.Keys(seconds), longer) { // subtests first
+		own[test] = max(0, whole[test]-parts[test])
 		for i := strings.LastIndex(test, "/"); i > 0; i = strings.LastIndex(test[:i], "/") {
-			if _, ok := seconds[test[:i]]; ok { // else the name itself has a slash
-				own[test[:i]] -= whole
+			of := test[:i]
+			if _, ok := seconds[of]; ok { // else the name itself has a slash
+				whole[of], parts[of] = max(whole[of], whole[test]), parts[of]+whole[test]
 				break
 			}
 		}
-	}
-	for test := range own {
-		own[test] = max(0, own[test]) // parts may run in parallel
 	}
 	return own
 }

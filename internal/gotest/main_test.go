@@ -42,6 +42,17 @@ func TestCrash(t *testing.T) {
 }
 
 func TestSkipped(t *testing.T) { t.Skip() }
+
+func TestParallel(t *testing.T) {
+	t.Run("rows", func(t *testing.T) {
+		for _, row := range []string{"a", "b"} {
+			t.Run(row, func(t *testing.T) {
+				t.Parallel()
+				t.Run("half a second", func(t *testing.T) { time.Sleep(500 * time.Millisecond) })
+			})
+		}
+	})
+}
 `
 
 // Whatever go test does, gotest prints as much of failures, ends with its exit code, and counts the seconds of tests.
@@ -67,11 +78,15 @@ func TestPrintsWhatGoTestPrints(t *testing.T) {
 		return regexp.MustCompile(`\d+\.\d+s`).ReplaceAllString(string(out), "0s")
 	}
 
-	assert.Equal(t, "ok  \texample.com/m\t0s\n?   \texample.com/m/none\t[no test files]\n", ours(0, "X=", "-run", "Fine", "-count=1", ".", "./none"))
+	assert.Equal(t, "ok  \texample.com/m\t0s\n?   \texample.com/m/none\t[no test files]\n", ours(0, "X=", "-run", "Fine|Parallel", "-parallel=2", "-count=1", ".", "./none"))
 	text, err := os.ReadFile(steps)
 	require.NoError(t, err)
 	assert.Regexp(t, `(?m)^ +0\.[5-9]  example\.com/m  TestFine/half_a_second/of_it$`, string(text))
 	assert.Regexp(t, `(?m)^ +0\.0  example\.com/m  TestFine$`, string(text))
+	for _, row := range []string{"a", "b"} {
+		assert.Regexp(t, `(?m)^ +0\.[5-9]  example\.com/m  TestParallel/rows/`+row+`/half_a_second$`, string(text))
+	}
+	assert.Regexp(t, `(?m)^ +0\.0  example\.com/m  TestParallel$`, string(text))
 
 	failed := ours(1, "X=", ".", "./none", "./broken")
 	for _, line := range []string{

@@ -28,8 +28,8 @@ const (
 const linger = time.Second
 
 // Alone waits until no other step runs, and keeps others from running until end is called. A step takes one turn, and no second one
-// before its end: it would wait for itself.
-func Alone(t *testing.T) (end func()) {
+// before its end: it would wait for itself. The turn begins before the step's clock: what is waited for is not its time.
+func Alone(t testing.TB) (end func()) {
 	t.Helper()
 	wished, taken := lock(t, wish, syscall.LOCK_SH), lock(t, room, syscall.LOCK_EX)
 	return func() {
@@ -39,16 +39,15 @@ func Alone(t *testing.T) (end func()) {
 }
 
 // Beside waits until no step runs alone, nor wishes to, and keeps steps from running alone until end is called.
-func Beside(t *testing.T) (end func()) {
+func Beside(t testing.TB) (end func()) {
 	t.Helper()
 	wished, taken := lock(t, wish, syscall.LOCK_EX), lock(t, room, syscall.LOCK_SH)
 	wished.Close()
 	return func() { taken.Close() }
 }
 
-// lock opens a file and locks it. If it has to wait, a subtest of t does: so its seconds are not the step's. The file is in the
-// cache: suites with state folders of their own take turns, too.
-func lock(t *testing.T, name string, how int) *os.File {
+// lock opens a file and locks it. The file is in the cache: suites with state folders of their own take turns, too.
+func lock(t testing.TB, name string, how int) *os.File {
 	t.Helper()
 	path := dirs.Cache("turns", name)
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
@@ -60,11 +59,9 @@ func lock(t *testing.T, name string, how int) *os.File {
 	}
 	err = flock(file, how|syscall.LOCK_NB)
 	if errors.Is(err, syscall.EWOULDBLOCK) {
-		t.Run("waits for its turn", func(t *testing.T) {
-			begin := time.Now()
-			err = flock(file, how)
-			t.Logf("%.1f s", time.Since(begin).Seconds())
-		})
+		begin := time.Now()
+		err = flock(file, how)
+		t.Logf("waited %.1f s for its turn", time.Since(begin).Seconds())
 	}
 	if err != nil {
 		t.Fatalf("lock %s: %v", path, err)

@@ -2,6 +2,7 @@ package turns
 
 import (
 	"bufio"
+	"fmt"
 	"os"
 	"os/exec"
 	"sync"
@@ -17,7 +18,7 @@ import (
 const soon = 200 * time.Millisecond
 
 // taken tells when a turn comes, which ends at once.
-func taken(t *testing.T, take func(*testing.T) func()) <-chan time.Time {
+func taken(t *testing.T, take func(testing.TB) func()) <-chan time.Time {
 	came := make(chan time.Time, 1)
 	go func() {
 		end := take(t)
@@ -146,25 +147,24 @@ func TestTurnsOfProcesses(t *testing.T) {
 	comes(t, beside)
 }
 
-// What a step waits is a subtest's time; a step that need not wait has none.
-func TestWaitingIsASubtest(t *testing.T) {
-	t.Setenv("XDG_CACHE_HOME", t.TempDir())
-	output := func(t *testing.T) string {
-		cmd := exec.Command(os.Args[0], "-test.run", "^TestWaitsForParent$", "-test.v")
-		cmd.Env = append(os.Environ(), "TURNS_TEST_WAITS=1")
-		out, err := cmd.CombinedOutput()
-		require.NoError(t, err, string(out))
-		return string(out)
-	}
-	time.AfterFunc(2*time.Second, Alone(t))
-	assert.Regexp(t, `--- PASS: TestWaitsForParent/waits_for_its_turn \([1-9]\.\d+s\)`, output(t))
-	assert.NotContains(t, output(t), "waits_for_its_turn")
+// log is a test's.
+type log struct {
+	testing.TB
+	lines []string
 }
 
-// TestWaitsForParent is a step of TestWaitingIsASubtest.
-func TestWaitsForParent(t *testing.T) {
-	if os.Getenv("TURNS_TEST_WAITS") == "" {
-		t.Skip("TestWaitingIsASubtest runs it")
-	}
-	Beside(t)()
+func (l *log) Logf(format string, args ...any) {
+	l.lines = append(l.lines, fmt.Sprintf(format, args...))
+}
+
+// A step that waits says how long it waited.
+func TestWaitIsLogged(t *testing.T) {
+	t.Setenv("XDG_CACHE_HOME", t.TempDir())
+	l := &log{TB: t}
+	end := Alone(l)
+	assert.Empty(t, l.lines)
+	time.AfterFunc(soon, end)
+	Beside(l)()
+	require.Len(t, l.lines, 1)
+	assert.Regexp(t, `^waited 1\.\d s for its turn$`, l.lines[0])
 }
