@@ -55,6 +55,7 @@ kept() {
 // first, as upstream has it, is seen; and that here it does not, in whatever order things start, stop, come and go.
 func TestCalicoNodeStays(t *testing.T) {
 	t.Parallel()
+	heavy(t, 1)
 	files := controlPlane(t)
 	const unit = "/etc/systemd/system/calico-"
 	require.NotContains(t, files["/etc/calico/calico.env"]+files[unit+"startup.service"], "CALICO_K8S_NODE_REF")

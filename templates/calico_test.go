@@ -111,7 +111,7 @@ apply() {
 // after each of its writes.
 func TestCalicoResources(t *testing.T) {
 	t.Parallel()
-	heavy(t)
+	heavy(t, 1)
 	const mesh = `  asNumber: 4200000000
   nodeToNodeMeshEnabled: true
   serviceClusterIPs:
@@ -253,6 +253,7 @@ exit: 124
 // roles that nodes have it finds the passwords, and BIRD takes what it makes of our peers and filters.
 func TestRoutersPasswords(t *testing.T) {
 	t.Parallel()
+	heavy(t, 1)
 	files := controlPlane(t)
 	maps.Copy(files, calicoctl(t))
 	maps.Copy(files, imageFiles(t, dirs.Mirror("oci", "quay.io/calico/node@v3.28.5")))

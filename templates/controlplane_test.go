@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sync/semaphore"
 	"sigs.k8s.io/yaml"
 
 	"kubernetes-openstack/tests/guest"
@@ -136,17 +137,17 @@ func execStart(t *testing.T, unit string) string {
 	return command
 }
 
-// heavy limits the tests that run in parallel with a control plane, which has 0.5 GiB of memory, or with hundreds of commands.
-func heavy(t *testing.T) {
-	running <- struct{}{}
-	t.Cleanup(func() { <-running })
+// heavy limits the tests that run in parallel with a control plane, which has 0.5 GiB of memory, or with hundreds of commands: to
+// five at a time of weight 1. One of weight 5 runs without the others.
+func heavy(t *testing.T, weight int64) {
+	require.NoError(t, running.Acquire(t.Context(), weight))
+	t.Cleanup(func() { running.Release(weight) })
 }
 
-var running = make(chan struct{}, 5)
+var running = semaphore.NewWeighted(5)
 
 // controlPlane is path → content of a control plane with keys that work, its programs, and run-<unit> for its units.
 func controlPlane(t *testing.T) map[string]string {
-	heavy(t)
 	m := controlPlaneMachine()
 	m.Secrets = nil
 	for name, content := range pki(t) {
@@ -213,6 +214,7 @@ run-cluster-resources
 // TestControlPlaneRuns proves that the real programs take every flag and file, and what the files promise.
 func TestControlPlaneRuns(t *testing.T) {
 	t.Parallel()
+	heavy(t, 1)
 	out, err := guest.Run(t, controlPlane(t), "unshare", "--net", "sh", "-c", startControlPlane+`
 		echo again; run-cluster-resources
 		eventually check-kube-controller-manager
@@ -368,6 +370,7 @@ func (r signingRequest) manifest(t *testing.T, name, signer string) string {
 // what the approver and the signer made of them.
 func TestKubeletCSRApprover(t *testing.T) {
 	t.Parallel()
+	heavy(t, 1)
 	const worker, controlPlaneToken = "worker.0123456789abcdef", "cptokn.0123456789abcdef"
 	const names = "it has Attributes: X509v3 Subject Alternative Name: "
 	const different = "it is for something that openssl would write differently"

@@ -13,6 +13,7 @@ import (
 // to stay stays.
 func TestNodeDrain(t *testing.T) {
 	t.Parallel()
+	heavy(t, 1)
 	files := controlPlane(t)
 	// kubelets' certificates are of the cluster's other CA
 	kubelets := newAuthority(t, "kubernetes-node-ca")

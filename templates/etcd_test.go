@@ -64,7 +64,7 @@ Authentication Status: true
 // theirs and for what is not; then asks a member that was killed, and started again with the data that it had.
 func TestEtcdUsers(t *testing.T) {
 	t.Parallel()
-	heavy(t)
+	heavy(t, 1)
 	const secret, pool = "/registry/secrets/default/gold", "/calico/v1/pool"
 	const all = "kube-apiserver calico stranger"
 	var script, want strings.Builder
@@ -157,7 +157,7 @@ func TestEtcdUsers(t *testing.T) {
 // kills it with the lock that it holds.
 func TestEtcdAuthConverges(t *testing.T) {
 	t.Parallel()
-	heavy(t)
+	heavy(t, 1)
 	files := etcdMember(t)
 	const env, profile = "/etc/etcd/etcd.env", "/etc/profile.d/etcdctl.sh"
 	files[env] = regexp.MustCompile(`,dev-etcd-[12]=[^,\n]*`).ReplaceAllString(files[env], "")

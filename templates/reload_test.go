@@ -114,6 +114,7 @@ server.serve_forever()
 // refused: neither another machine at the virtual address, nor keepalived, nor a pod of this machine at the Service's address.
 func TestReloadKubeAPIServer(t *testing.T) {
 	t.Parallel()
+	heavy(t, 5) // other load may lose a request
 	files := controlPlane(t)
 	files["/usr/local/sbin/systemctl"] = fakeSystemctl
 	files["/load.py"] = load

@@ -78,13 +78,16 @@ clusters: [{name: test, cluster: {server: %q, insecure-skip-tls-verify: true}}]
 users: [{name: test, user: {token: token}}]
 contexts: [{name: test, context: {cluster: test, user: test}}]
 `, api)
-	s.start(t, dir, dirs.Mirror(binaries, "kube-controller-manager"), "--kubeconfig="+file("kubeconfig", s.Kubeconfig),
-		"--leader-elect=false", "--secure-port=0", "--service-account-private-key-file="+accounts)
-
 	config, err := clientcmd.RESTConfigFromKubeConfig([]byte(s.Kubeconfig))
 	require.NoError(t, err)
 	s.Client, err = kubernetes.NewForConfig(config)
 	require.NoError(t, err)
+	// The controllers end if the API is not ready 10 s after they have started.
+	require.Eventually(t, func() bool {
+		return s.Client.Discovery().RESTClient().Get().AbsPath("/readyz").Do(t.Context()).Error() == nil
+	}, 5*time.Minute, 100*time.Millisecond, "see the logs in %s", dir)
+	s.start(t, dir, dirs.Mirror(binaries, "kube-controller-manager"), "--kubeconfig="+file("kubeconfig", s.Kubeconfig),
+		"--leader-elect=false", "--secure-port=0", "--service-account-private-key-file="+accounts)
 	require.Eventually(t, func() bool {
 		_, err := s.Client.CoreV1().ServiceAccounts(metav1.NamespaceSystem).Get(t.Context(), "default", metav1.GetOptions{})
 		return err == nil
