@@ -215,7 +215,7 @@ kill -KILL $PPID
 		touch /kill-holder
 		etcd-auth >/log 2>&1 || grep 'killed after' /log
 		echo its lock is a lease:
-		for lease in $(etcdctl lease list | tail -n +2); do etcdctl lease timetolive $lease | sed 's/.* granted/granted/; s/,.*//'; done | sort -u
+		for lease in $(etcdctl lease list | tail -n +2); do etcdctl lease timetolive $lease | sed '/already expired/d; s/.* granted/granted/; s/,.*//'; done | sort -u
 		etcd-auth >/log || cat /log
 		users
 	`)
