@@ -50,6 +50,9 @@ func printEnv(out io.Writer) error {
 	if err := os.MkdirAll(backend, 0o700); err != nil {
 		return err
 	}
+	if err := withoutLogs(); err != nil {
+		return err
+	}
 	fmt.Fprintf(out, "export PATH=%s:%s:\"$PATH\"\n", quote(home("bin")), quote(home("kubectl")))
 	for _, export := range [][2]string{
 		{"PULUMI_HOME", home()},
@@ -58,11 +61,26 @@ func printEnv(out io.Writer) error {
 		{"PULUMI_CONFIG_PASSPHRASE", "devcloud"},
 		{"PULUMI_SKIP_UPDATE_CHECK", "true"},
 		{"PULUMI_GO_USE_RUN", "true"}, // the program is linked when it has changed, not for each command
-		{"PULUMI_PARALLEL", "32"}, // almost all of a step is waiting for OpenStack; the default is four for each processor
+		{"PULUMI_PARALLEL", "32"},     // almost all of a step is waiting for OpenStack; the default is four for each processor
+		{"GOGC", "400"},               // a quarter of the engine's and the providers' work was the collection of garbage
 		{"PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION", "true"},
 		{"PULUMI_IGNORE_AMBIENT_PLUGINS", "true"},
 	} {
 		fmt.Fprintf(out, "export %s=%s\n", export[0], quote(export[1]))
+	}
+	return nil
+}
+
+// withoutLogs keeps Pulumi from writing each call with its properties, compressed and encrypted, into a log of its own: it has no
+// setting against that, and goes without where it can have no folder.
+func withoutLogs() error {
+	if info, err := os.Lstat(home("logs")); err == nil && info.IsDir() {
+		if err := os.RemoveAll(home("logs")); err != nil {
+			return err
+		}
+	}
+	if err := os.Symlink(os.DevNull, home("logs")); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
 	}
 	return nil
 }

@@ -59,6 +59,8 @@ func TestEngine(t *testing.T) {
 
 	run("stack", "init", "test")
 	preview := run("preview")
+	_, err := os.ReadDir(home("logs"))
+	require.Error(t, err, "it keeps a log of each call")
 	require.Contains(t, preview, "openstack:networking:Network")
 	require.Contains(t, preview, "+ 3 to create")
 
