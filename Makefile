@@ -30,13 +30,25 @@ GOTEST = go test
 # own DNS, and the router the way to its ClusterIP over BGP
 REACH_SAMPLE = go run ./devcloud exec router -- curl -sS http://hello.default.svc.cluster.local
 
-.PHONY: help up pulumi-up nodes sample down destroy preview push kubeconfig status timeline test e2e bench host toolchain toolchain-all image cloud
+# CPU seconds of the whole machine since it booted, and those that the hypervisor gave to other machines
+CPU = awk '/^cpu /{printf "%d", ($$2+$$3+$$4+$$7+$$8)/100}' /proc/stat
+STOLEN = awk '/^cpu /{printf "%d", $$9/100}' /proc/stat
+
+# $(call summary,PHASES,REMARK) prints the seconds of timed-PHASE each, from $$times, and of all since $$used was $(CPU) and $$stolen $(STOLEN)
+define summary
+for phase in $(1); do \
+	  read -r wall user system <$$times/$$phase; printf '  %-15s %5d s, CPU %5d s\n' $$phase $$wall $$((user + system)); \
+	done; \
+	printf '  %-15s %5d s, CPU %5d s with all that runs on this machine, stolen %d s; $(2)\n\n' all $$SECONDS $$(($$($(CPU)) - used)) $$(($$($(STOLEN)) - stolen))
+endef
+
+.PHONY: help up env pulumi-up nodes sample down destroy preview push kubeconfig status timeline test $(TESTS) e2e bench bench-scale host toolchain toolchain-all image cloud
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 up: ## a fresh machine to a running cluster: OpenStack in a box, and the stack `dev` on it; FROM=upstream downloads binaries
-	@logs=$$(mktemp -d) times=$$(mktemp -d); trap 'rm -r $$logs $$times' EXIT; used=$$($(CPU)); \
+	@logs=$$(mktemp -d) times=$$(mktemp -d); trap 'rm -r $$logs $$times' EXIT; used=$$($(CPU)) stolen=$$($(STOLEN)); \
 	phase() { $(MAKE) --no-print-directory timed-$$1 TIMES=$$times; }; \
 	phase host; \
 	(phase toolchain 2>&1 | tee $$logs/toolchain) & building=$$!; \
@@ -57,7 +69,7 @@ up: ## a fresh machine to a running cluster: OpenStack in a box, and the stack `
 	@echo "  $(REACH_SAMPLE)"
 
 test: host toolchain-all image ## everything that needs no running OpenStack
-	@times=$$(mktemp -d); trap 'rm -r $$times' EXIT; used=$$($(CPU)); result=passed; \
+	@times=$$(mktemp -d); trap 'rm -r $$times' EXIT; used=$$($(CPU)) stolen=$$($(STOLEN)); result=passed; \
 	$(MAKE) --no-print-directory --jobs --keep-going --output-sync TIMES=$$times $(TESTS:%=timed-%) || result=FAILED; \
 	printf '\nThe tests have %s:\n' $$result; \
 	$(call summary,$(TESTS),they ran in parallel); \
