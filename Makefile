@@ -81,8 +81,12 @@ e2e: host toolchain-all cloud ## the real engine on the real OpenStack, from up 
 e2e-%: # the suites of a package, which take turns with all others. One `go test` for both packages would print nothing before its end
 	$(GOTEST) -tags e2e -run '^TestE2E' -count 1 -parallel 8 -timeout 80m -v ./$*
 
-bench: host toolchain-all cloud ## seconds from nothing to Ready nodes, beside a cluster that kubeadm builds on the same machines; and the network's
+bench: host toolchain-all cloud ## seconds from nothing to Ready nodes, beside a cluster that kubeadm builds on the same machines; the network's, and a preview's. Writes docs/benchmarks.md
 	go test -tags e2e -run '^$$' -bench . -benchtime 1x -timeout 40m -v ./tests
+
+env: ## eval "$(make env)" gives a shell pulumi, kubectl and OpenStack's credentials
+	@go run ./toolchain env
+	@go run ./devcloud env
 
 bench-scale: host ## seconds, memory and state of clusters of 30, 100 and 300 workers that only Nova believes in. Run `make down` first. Writes docs/benchmarks.md
 	@XDG_STATE_HOME=$$(mktemp -d); export XDG_STATE_HOME; trap 'go run ./devcloud down --purge; rm -rf $$XDG_STATE_HOME' EXIT; \
@@ -112,8 +116,24 @@ down: ## end devcloud; it leaves no process, mount, interface or loop device, an
 
 # --- the steps of the above
 
-e2e-%: # the suites of a package, which take turns with all others. One `go test` for both packages would print nothing before its end
-	$(GOTEST) -tags e2e -run '^TestE2E' -count 1 -parallel 8 -timeout 80m -v ./$*
+timed-%: # records wall, user and system seconds in a file of the folder TIMES
+	@TIMEFORMAT='%0R %0U %0S'; { time $(MAKE) --no-print-directory $* 2>&3; } 3>&2 2>$(TIMES)/$*
+
+test-vet:
+	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo "gofmt -w the files above"; exit 1; }
+	go vet ./... && go vet -tags e2e ./...
+
+test-root: # the longest first; their tests mostly wait, so more packages and tests run in parallel than there are processors
+	$(GOTEST) -p 3 -parallel 32 ./templates ./tests ./...
+
+test-plugins:
+	cd toolchain/plugins && $(GOTEST) ./...
+
+test-kubernetes: # has another module's test write what it judges
+	cd toolchain/kubernetes && $(AS_BUILT) $(GOTEST) -count=1 ./...
+
+test-storage:
+	cd toolchain/storage && $(AS_BUILT) $(GOTEST) ./...
 
 host: # what devcloud and the tests need of the host, from Debian; and apt's lists, which tell devcloud the mirror
 	@install() { DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-upgrade --no-install-recommends $$(cat devcloud/host-packages) >/dev/null; }; \

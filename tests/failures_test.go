@@ -30,7 +30,7 @@ func TestE2EFailures(t *testing.T) {
 	openstack := connect(t, clouds)
 	before := openstack.inventory(t)
 	e := newEngine(t, "failures", cloudEnv+"; export OS_CLIENT_CONFIG_FILE='"+clouds+"'", config("mirror: http://172.31.250.1", "mirror: http://"+nowhere,
-		"      flavor: etcd", "      flavor: etcd\n      version: 3.6.99", "        etcd: 8baace17", "        etcd: 00000000", // there is none
+		"      flavor: etcd", "      flavor: etcd\n      version: 3.6.99", "        etcd: ", "        etcd: "+wrong+" # ",
 		"        kubelet: ", "        kubelet: "+wrong+" # ", // the nodes' alone
 		"flavor: control-plane", "flavor: tiny",
 	))

@@ -61,8 +61,10 @@ func printEnv(out io.Writer) error {
 		{"PULUMI_CONFIG_PASSPHRASE", "devcloud"},
 		{"PULUMI_SKIP_UPDATE_CHECK", "true"},
 		{"PULUMI_GO_USE_RUN", "true"}, // the program is linked when it has changed, not for each command
-		{"PULUMI_PARALLEL", "32"},     // almost all of a step is waiting for OpenStack; the default is four for each processor
-		{"GOGC", "400"},               // a quarter of the engine's and the providers' work was the collection of garbage
+		{"GOFLAGS", goFlags},          // what the toolchain has compiled is not compiled again for the program
+		{"CGO_ENABLED", "0"},
+		{"PULUMI_PARALLEL", "32"}, // almost all of a step is waiting for OpenStack; the default is four for each processor
+		{"GOGC", "400"},           // a quarter of the engine's and the providers' work was the collection of garbage
 		{"PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION", "true"},
 		{"PULUMI_IGNORE_AMBIENT_PLUGINS", "true"},
 	} {
