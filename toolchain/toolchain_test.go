@@ -25,6 +25,18 @@ func TestPluginsHaveTheVersionsOfTheSDKs(t *testing.T) {
 	}
 }
 
+// The Makefile and .ci/run set the flags of the toolchain: otherwise Go compiles each package once more.
+func TestGoFlagsAreTheSameEverywhere(t *testing.T) {
+	for file, line := range map[string]string{
+		"../Makefile": "export GOFLAGS := " + goFlags + "\n",
+		"../.ci/run":  "export GOFLAGS='" + goFlags + "' CGO_ENABLED=0 GOAMD64=v1",
+	} {
+		text, err := os.ReadFile(file)
+		require.NoError(t, err)
+		require.Contains(t, string(text), line, file)
+	}
+}
+
 // TestEngine runs the built pulumi with nothing but what `env` prints: it finds its host and plugins without a warning,
 // previews where no cloud answers, and creates, refreshes and destroys for real what needs no cloud.
 func TestEngine(t *testing.T) {

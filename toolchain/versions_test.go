@@ -11,12 +11,12 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// exceptions are modules, or prefixes of modules, of which a folder's go.mod has a version of its own.
+// exceptions lists modules, and prefixes of modules that end with a slash, whose version in a folder differs from the others.
 var exceptions = []struct {
 	folder, why string
 	modules     []string
 }{
-	{"calico", "Calico 3.28 is made with Kubernetes 1.29, and does not compile with what 1.36 needs", []string{
+	{"calico", "Calico 3.28 requires Kubernetes 1.29 and its modules", []string{
 		"github.com/Microsoft/hcsshim", "github.com/containernetworking/", "github.com/emicklei/go-restful/v3",
 		"github.com/google/gnostic-models", "github.com/vishvananda/netlink", "go.etcd.io/etcd/", "k8s.io/", "sigs.k8s.io/",
 	}},
@@ -28,10 +28,10 @@ var exceptions = []struct {
 	{"pulumi", "the last version of pulumi that the module proxy serves", []string{
 		"github.com/pulumi/inflector", "github.com/pulumi/pulumi/",
 	}},
-	{"storage", "the controllers' libraries ask for etcd 3.7", []string{"go.etcd.io/etcd/"}},
+	{"storage", "external-attacher requires etcd 3.7", []string{"go.etcd.io/etcd/"}},
 }
 
-// A package that two modules build in two versions is compiled twice: that is what a build's time is made of.
+// A package with two versions is compiled twice.
 func TestModulesShareVersions(t *testing.T) {
 	files, err := filepath.Glob("*/go.mod")
 	require.NoError(t, err)
