@@ -75,20 +75,20 @@ test: host toolchain-all image ## everything that needs no running OpenStack
 	$(call summary,$(TESTS),they ran in parallel); \
 	[ $$result = passed ]
 
-e2e: host toolchain-all cloud ## the real engine on the real OpenStack, from up to nothing left; and devcloud itself. Suites that passed and whose inputs are unchanged are skipped; ALL=1 runs all
+e2e: host toolchain-all cloud ## test the real engine on the real OpenStack, and devcloud; skips suites that passed and did not change, ALL=1 runs all
 	@$(MAKE) --no-print-directory --jobs --keep-going e2e-tests e2e-devcloud
 
 e2e-%: # the suites of a package, which take turns with all others. One `go test` for both packages would print nothing before its end
 	$(GOTEST) -tags e2e -run '^TestE2E' -count 1 -parallel 8 -timeout 80m -v ./$*
 
-bench: host toolchain-all cloud ## seconds from nothing to Ready nodes, beside a cluster that kubeadm builds on the same machines; the network's, and a preview's. Writes docs/benchmarks.md
+bench: host toolchain-all cloud ## compare with a cluster by kubeadm, and measure the network and previews; writes docs/benchmarks.md
 	go test -tags e2e -run '^$$' -bench . -benchtime 1x -timeout 40m -v ./tests
 
 env: ## eval "$(make env)" gives a shell pulumi, kubectl and OpenStack's credentials
 	@go run ./toolchain env
 	@go run ./devcloud env
 
-bench-scale: host ## seconds, memory and state of clusters of 30, 100 and 300 workers that only Nova believes in. Run `make down` first. Writes docs/benchmarks.md
+bench-scale: host ## measure clusters of 30, 100 and 300 fake workers; run `make down` first; writes docs/benchmarks.md
 	@XDG_STATE_HOME=$$(mktemp -d); export XDG_STATE_HOME; trap 'go run ./devcloud down --purge; rm -rf $$XDG_STATE_HOME' EXIT; \
 	go run ./toolchain pulumi plugins; go run ./devcloud up --compute fake; \
 	go test -tags e2e -run '^$$' -bench Scale -benchtime 1x -timeout 120m -v ./tests

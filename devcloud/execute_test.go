@@ -9,7 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// An instance is found by its name or its ID, beside others that are just being made.
+// machineFolder finds an instance by name or ID, also while Nova creates other instances.
 func TestMachineFolder(t *testing.T) {
 	root := t.TempDir()
 	for id, content := range map[string]string{

@@ -28,11 +28,11 @@ func execute(instance, line string) error {
 	return attached(record.enter("/opt/devcloud/nova/nspawn-enter", folder, "bash", "-lc", line))
 }
 
-// configDrive is what Nova tells a machine of itself, below the machine's folder.
+// configDrive is the path of Nova's metadata in a machine's folder.
 const configDrive = "root/var/lib/cloud/seed/config_drive/openstack/latest/meta_data.json"
 
-// machineFolder is the folder of an instance in the box, whose root is mounted at root. The machines' config drives say which it is,
-// and not Nova: to log in takes Keystone longer than most commands take.
+// machineFolder returns the folder of an instance in the box, whose root is mounted at root. It reads the machines' config drives and
+// does not ask Nova: a login to Keystone takes longer than most commands.
 func machineFolder(root, instance string) (string, error) {
 	const folders = "/var/lib/nova/instances"
 	found, err := filepath.Glob(filepath.Join(root, folders, "*", configDrive))

@@ -429,10 +429,10 @@ func (c *cloud) made(ids ...string) {
 	c.ids = append(c.ids, ids...)
 }
 
-// step runs a part of the test, beside steps of other suites. It ends all of the test when it fails.
+// step runs a part of the test in parallel with steps of other suites. If the part fails, the whole test ends.
 func (c *cloud) step(name string, part func()) { c.inTurn(name, turns.Beside, part) }
 
-// stepAlone is a step that takes from other suites what they need.
+// stepAlone runs a part of the test that breaks something which other suites use.
 func (c *cloud) stepAlone(name string, part func()) { c.inTurn(name, turns.Alone, part) }
 
 func (c *cloud) inTurn(name string, turn func(testing.TB) (end func()), part func()) {
@@ -462,7 +462,7 @@ func (c *cloud) cleanup() {
 	}
 }
 
-// createProject makes a project with a user of the same name: what other suites make at the same time is not in it.
+// createProject creates a project and a user of the same name. Other suites create nothing in it.
 func (c *cloud) createProject(name string) {
 	client, err := admin(c.Context())
 	require.NoError(c, err)

@@ -37,7 +37,7 @@ func detachLoops(wait time.Duration, folders ...string) error {
 	}
 }
 
-// filesBelow are the files of the folders and of those in them.
+// filesBelow returns the files in the folders, recursively.
 func filesBelow(folders ...string) (map[inode]bool, error) {
 	files := map[inode]bool{}
 	for _, folder := range folders {
@@ -83,7 +83,7 @@ func detachOnce(files map[inode]bool) (attached []string, err error) {
 	return attached, err
 }
 
-// eachLoop calls each for the attached devices that are on the files.
+// eachLoop calls each for the attached loop devices whose backing file is one of the files.
 func eachLoop(files map[inode]bool, each func(loop) error) error {
 	found, err := filepath.Glob("/sys/block/loop*/loop")
 	if err != nil {

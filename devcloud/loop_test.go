@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// loopsOf are the paths of the attached devices whose files lie below a folder, or on a filesystem that is on such a device.
+// loopsOf returns the attached loop devices whose backing file is below a folder, or on a filesystem on such a device.
 func loopsOf(t *testing.T, folder string) (paths []string) {
 	t.Helper()
 	files, err := filesBelow(folder)

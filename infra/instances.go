@@ -6,12 +6,11 @@ import (
 	"kubernetes-openstack/cluster"
 )
 
-// Instances are those of all machines. A destroy deletes this resource before them. If it keeps nothing of the cluster, the
-// resource's provider, which is ours, then deletes all instances at once: there is no reason to drain and to shut down machines whose
-// data are deleted, too.
+// Instances lists the instances of all machines. A destroy deletes this resource before the machines. With storage.onDestroy: delete,
+// our provider then deletes all instances at once: nobody needs a drain or a shutdown when the data are deleted, too.
 type Instances struct{ pulumi.CustomResourceState }
 
-// NewInstances declares it.
+// NewInstances declares the resource.
 func NewInstances(ctx *pulumi.Context, plan cluster.Plan, ids pulumi.StringArray, opts ...pulumi.ResourceOption) (*Instances, error) {
 	i := &Instances{}
 	opts = append(opts, pulumi.Timeouts(&pulumi.CustomTimeouts{Delete: "1m"})) // what takes longer is left to the OpenStack provider

@@ -149,7 +149,7 @@ func (s *Machines) newMachine(
 		UserData:    behind(ctx, others, s.userData(plan, m, volumeID)),
 		// said, not left to the provider's default: else a refresh takes what a machine happens to be for what is wanted
 		PowerState: pulumi.String("active"),
-		// shut down, not switched off: a node drains itself (node-drain.service), etcd closes its files. Instances has the exception
+		// shut down, not switched off: a node drains itself (node-drain.service), etcd closes its files. Instances is the exception
 		StopBeforeDestroy: pulumi.Bool(true),
 	}, child,
 		pulumi.DependsOn(s.network.Routed),               // its first act is a download

@@ -9,11 +9,11 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// parallel deletes are so many at a time.
+// parallel is the number of deletes at a time.
 const parallel = 16
 
 // deleteInstances deletes instances in parallel, without a shutdown, and waits until they are gone. It reports no failure: the
-// OpenStack provider comes next. It finds most of them gone, deletes the rest, and reports what it cannot delete.
+// OpenStack provider comes next, deletes the rest, and reports what it cannot delete.
 func (c *cloud) deleteInstances(ctx context.Context, ids []string, interval time.Duration) {
 	var group errgroup.Group
 	group.SetLimit(parallel)

@@ -18,7 +18,7 @@ func instancesOf(onDestroy string, ids ...any) resource.PropertyMap {
 	return all
 }
 
-// A destroy that keeps nothing deletes the instances that the stack made, and no other. An up deletes none, whatever it does with
+// A destroy with onDestroy: delete deletes the stack's instances and no others. An up deletes none, also if it deletes or replaces
 // this resource.
 func TestInstances(t *testing.T) {
 	for name, row := range map[string]struct {

@@ -35,7 +35,7 @@ type provider struct {
 	host host
 	// interval between two looks at what is on its way out.
 	interval time.Duration
-	// declared: the engine has checked a resource, so a program runs. That is an up, not a destroy.
+	// declared is true once the engine has called Check. The engine calls it in an up and never in a destroy.
 	declared atomic.Bool
 	// cancelled ends when the engine wants all to end.
 	cancelled context.Context
@@ -103,7 +103,7 @@ func text(inputs resource.PropertyMap, key resource.PropertyKey) string {
 	return ""
 }
 
-// ids of the instances.
+// ids returns the IDs of the instances.
 func ids(inputs resource.PropertyMap) []string {
 	var out []string
 	for _, id := range inputs[instancesKey].ArrayValue() {

@@ -48,16 +48,16 @@ func files(userData []byte) (map[string]file, error) {
 	return all, nil
 }
 
-// changes are what has to be done on a machine, in this order: files and units are in the order of their names.
+// changes lists what to do on a machine, in this order. Files and units are sorted by name.
 type changes struct {
-	// disable are units that are no more, and remove all files that are not.
+	// disable are the units to disable, and remove the files to delete: the templates no longer have them.
 	disable, remove []string
 	write           []file
 	// enable are units that are to start at boot.
 	enable []string
-	// restart are units that run or are to run, and tryRestart those that others start.
+	// restart are units that are enabled, and tryRestart units that other units start.
 	restart, tryRestart []string
-	// later are units whose stop does what a shutdown needs: what is written counts then.
+	// later are units whose ExecStop drains or withdraws something. They are not restarted, and use the new files when they stop.
 	later []string
 }
 
@@ -65,15 +65,14 @@ func (c changes) nothing() bool { return len(c.write)+len(c.remove) == 0 }
 
 const units = "/etc/systemd/system"
 
-// readers are the units that read a file without its path being in any other file.
+// readers maps files, whose path no other file contains, to the unit that reads them.
 var readers = map[string]string{
 	"/etc/containerd/config.toml":         "containerd.service",
 	"/etc/modules-load.d/kubernetes.conf": "systemd-modules-load.service",
 	"/etc/sysctl.d/90-kubernetes.conf":    "systemd-sysctl.service",
 }
 
-// compare gives the way from one user-data's files to another's. A unit uses a file if its own text names it, or if a file that it uses
-// does.
+// compare returns the changes from one user-data's files to another's. A unit uses a file if the unit, or a file that it uses, names it.
 func compare(before, after map[string]file) changes {
 	var c changes
 	for _, p := range slices.Sorted(maps.Keys(before)) {
@@ -130,7 +129,7 @@ func use(all map[string]file, p string, used map[string]bool) {
 	}
 }
 
-// named finds where a text names the file p: by its path, a program also by its name alone, and anything else by its folder.
+// named matches a text that names the file p: by path, by name for a program, or by folder for other files.
 func named(p string) *regexp.Regexp {
 	const end = `/?(?:[^\w./-]|$)`
 	folder, name := path.Split(p)

@@ -36,7 +36,7 @@ func main() {
 
 func push(ctx context.Context, stack, machine string) error {
 	if machine == "" {
-		return errors.New("no machine is named: want one such as dev-worker-0")
+		return errors.New("no machine is named: set one, like `make push MACHINE=dev-worker-0`")
 	}
 	s, err := readStack(ctx, stack)
 	if err != nil {
@@ -56,7 +56,7 @@ func push(ctx context.Context, stack, machine string) error {
 	}
 	before, err := files(has)
 	if err != nil {
-		return fmt.Errorf("user-data of the running %s: %w", machine, err)
+		return fmt.Errorf("read the user-data of the running %s: %w; `pulumi up` replaces a machine that push cannot change", machine, err)
 	}
 	after, err := files(userData)
 	if err != nil {
@@ -81,7 +81,7 @@ func on(ctx context.Context, machine, line string, stdin []byte) ([]byte, error)
 	return output(exec.CommandContext(ctx, "go", "run", "./devcloud", "exec", machine, "--", line), stdin)
 }
 
-// output of a command; its error has the last of what the command printed as an error.
+// output returns the output of a command. Its error contains the command's stderr.
 func output(cmd *exec.Cmd, stdin []byte) ([]byte, error) {
 	var stderr bytes.Buffer
 	cmd.Stdin, cmd.Stderr = bytes.NewReader(stdin), &stderr

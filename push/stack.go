@@ -14,7 +14,7 @@ import (
 	"kubernetes-openstack/program"
 )
 
-// stack is a stack's configuration and state, with their secrets.
+// stack is the configuration and the state of a stack, with secrets in plain text.
 type stack struct {
 	name      string
 	config    map[string]string
@@ -67,19 +67,19 @@ func readStack(ctx context.Context, name string) (stack, error) {
 	return s, nil
 }
 
-// userData of a machine is what the program declares, if each resource that it declares is as the state has it.
+// userData runs the program with the resources of the state, and returns the user-data that it declares for a machine.
 func (s stack) userData(machine string) (string, error) {
 	m := &monitor{stack: s, machine: machine}
 	err := pulumi.RunErr(program.Run(nil), pulumi.WithMocks("kubernetes-openstack", s.name, m), func(info *pulumi.RunInfo) {
 		info.Config, info.DryRun = s.config, true
 	})
 	if err == nil && m.userData == "" {
-		err = fmt.Errorf("stack %s has no machine %s with known user-data", s.name, machine)
+		err = fmt.Errorf("stack %s has no machine %s with known user-data: `pulumi stack output machines` lists the machines", s.name, machine)
 	}
 	return m.userData, err
 }
 
-// monitor is the program's engine.
+// monitor answers the program in place of the engine.
 type monitor struct {
 	stack
 	machine string
@@ -101,7 +101,7 @@ func (m *monitor) NewResource(args pulumi.MockResourceArgs) (string, resource.Pr
 	return r.ID, resource.NewPropertyMapFromMapRepl(r.Outputs, nil, secret), nil
 }
 
-// secret is what the state has as an object with a plaintext, which is JSON.
+// secret decodes a secret of the state: an object whose plaintext is JSON.
 func secret(v any) (resource.PropertyValue, bool) {
 	object, _ := v.(map[string]any)
 	text, isText := object["plaintext"].(string)
@@ -113,5 +113,5 @@ func secret(v any) (resource.PropertyValue, bool) {
 }
 
 func (m *monitor) Call(args pulumi.MockCallArgs) (resource.PropertyMap, error) {
-	return nil, fmt.Errorf("the program calls %s, which the state does not have", args.Token)
+	return nil, fmt.Errorf("the program calls the provider function %s, and the state has no answer: use `pulumi up`", args.Token)
 }

@@ -2,7 +2,7 @@ package templates
 
 import "testing"
 
-// One machine of each role: `pulumi up` renders the user-data of each machine.
+// BenchmarkUserData renders the user-data of one machine of each role, as `pulumi up` does for each machine.
 func BenchmarkUserData(b *testing.B) {
 	for _, role := range []string{"etcd", "control-plane", "worker"} {
 		b.Run(role, func(b *testing.B) {

@@ -190,7 +190,7 @@ etcd --data-dir=/run/etcd --listen-peer-urls=http://127.0.0.1:2380 --unsafe-no-f
 	--client-cert-auth --trusted-ca-file=/etc/etcd/pki/ca.crt \
 	--cert-file=/etc/etcd/pki/server.crt --key-file=/etc/etcd/pki/server.key >/log/etcd 2>&1 &
 start() { while :; do "run-$1" || sleep 1; done >"/log/$1" 2>&1 & }
-# eventually COMMAND...: until it succeeds; shows the logs if it never does. Other tests may have the processors.
+# eventually COMMAND...: repeats it until it succeeds, and shows the logs if it never does. Parallel tests can make it slow.
 eventually() {
 	left=240
 	until "$@" >/log/eventually 2>&1; do

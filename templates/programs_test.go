@@ -120,7 +120,7 @@ func unpack(archive io.Reader, target func(name string) string) (map[string]stri
 	}
 }
 
-// once is read, whose results are kept.
+// once caches the results of read.
 func once[T any](read func(string) (T, error)) func(*testing.T, string) T {
 	var results sync.Map
 	return func(t *testing.T, file string) T {

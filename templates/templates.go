@@ -271,7 +271,7 @@ func render(from fs.FS, system string, m Machine) ([]File, error) {
 	return files, err
 }
 
-// parsed has each template by its name and text: machines differ in values, so a process parses each once.
+// parsed caches templates by name and text: machines differ only in values.
 var parsed sync.Map
 
 func execute(name string, content []byte, values any) ([]byte, error) {

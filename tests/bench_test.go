@@ -45,7 +45,7 @@ func BenchmarkCluster(b *testing.B) {
 // own is the folder of this repository's project.
 const own = "."
 
-// timed is what a cluster took.
+// timed has the times of a cluster.
 type timed struct {
 	moments
 	floor float64        // seconds; of our own
@@ -77,8 +77,8 @@ func timeCluster(b *testing.B, project string) timed {
 	return result
 }
 
-// startAgain is the floor: seconds until all nodes are Ready where every machine has all software, images and certificates. All
-// machines are stopped, and then started together.
+// startAgain stops all machines and starts them together. It returns the seconds until all nodes are Ready: the floor, because each
+// machine has all software, images and certificates.
 func (c cloud) startAgain(b *testing.B, name string, client *kubernetes.Clientset) float64 {
 	b.Helper()
 	nodes, err := client.CoreV1().Nodes().List(b.Context(), metav1.ListOptions{})

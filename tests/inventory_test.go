@@ -90,7 +90,7 @@ func (c cloud) inventory(t testing.TB) []string {
 	return all
 }
 
-// madeSince is what the project has and had not before.
+// madeSince returns what the project did not have before.
 func (c cloud) madeSince(t testing.TB, before []string) []string {
 	t.Helper()
 	return slices.DeleteFunc(c.inventory(t), func(thing string) bool { return slices.Contains(before, thing) })

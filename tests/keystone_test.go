@@ -97,8 +97,8 @@ func (k *keystone) project(name, domain string) string {
 	return made.ID
 }
 
-// ownProject makes a project for a suite, and gives a clouds.yaml whose cloud devcloud it is. Suites that run in parallel then have
-// nothing in common: what one lists is its own. The tests' cluster makes it no tenant (testdata/e2e.yaml).
+// ownProject creates a project for a suite, and returns a clouds.yaml in which the cloud `devcloud` is this project. So a suite lists
+// only what it has made. testdata/e2e.yaml excludes the project from tenancy.
 func ownProject(t *testing.T, name string) (clouds string) {
 	t.Helper()
 	const shared = "../devcloud/clouds.yaml"

@@ -22,7 +22,7 @@ import (
 	"kubernetes-openstack/program"
 )
 
-// crypters are by salt, and shared by all tests: a key takes a million rounds of SHA-256.
+// crypters caches one crypter for each salt: to derive a key takes a million rounds of SHA-256.
 var crypters sync.Map
 
 // stackConfig is what Pulumi would hand to the program from a stack's file: objects as JSON, with nothing encrypted.
@@ -71,7 +71,7 @@ func replaced(t *testing.T, old, new string) func(string) string {
 	}
 }
 
-// ran is what run returns, by stack and configuration: tests share it, and do not change it.
+// ran caches the results of run by stack and configuration. Tests must not change them.
 var ran sync.Map
 
 // run runs the program under mocks, as an `up` whose machines are ready at once, and returns what it declared.

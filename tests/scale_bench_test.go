@@ -29,7 +29,7 @@ import (
 	"kubernetes-openstack/internal/dirs"
 )
 
-// BenchmarkScale makes clusters of ever more workers that only Nova believes in, and deletes them. Beside each it prints the floor:
+// BenchmarkScale makes clusters of more and more workers with Nova's fake driver, and deletes them. Beside each it prints the floor:
 // the workers' ports and instances made without Pulumi, by the same API calls, as many at a time. Run it with -benchtime 1x.
 func BenchmarkScale(b *testing.B) {
 	var devcloud struct{ Compute string }

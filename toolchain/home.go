@@ -73,8 +73,8 @@ func printEnv(out io.Writer) error {
 	return nil
 }
 
-// withoutLogs keeps Pulumi from writing each call with its properties, compressed and encrypted, into a log of its own: it has no
-// setting against that, and goes without where it can have no folder.
+// withoutLogs stops Pulumi from writing each call with its properties into a log. Pulumi has no setting for that, but writes no log
+// if the path of the log folder is no folder. It deletes the logs that are there.
 func withoutLogs() error {
 	if info, err := os.Lstat(home("logs")); err == nil && info.IsDir() {
 		if err := os.RemoveAll(home("logs")); err != nil {

@@ -13,22 +13,21 @@ import (
 	"kubernetes-openstack/internal/dirs"
 )
 
-// Two files are locked by flock, always in this order. A process that ends, however it ends, has no locks.
+// The two files that flock locks, always in this order. The kernel releases the locks of a process when it ends.
 const (
-	// wish is locked shared from the moment when a step asks to run alone until linger after its end, and exclusively for the
-	// moment in which a step begins beside others. So no further step begins while one wishes to be alone: flock itself would
-	// prefer the others for ever.
+	// wish: a step that asks to run alone holds a shared lock until linger after its end. A step that begins beside others needs
+	// an exclusive lock for a moment. So no such step begins while another step waits to run alone, which could otherwise wait for ever.
 	wish = "wish"
-	// room is locked exclusively by the step that runs alone, and shared by those that run beside each other.
+	// room: the step that runs alone holds an exclusive lock, and steps that run beside each other hold shared locks.
 	room = "room"
 )
 
-// linger is how long the others wait for the next step that runs alone. Each change between alone and beside costs the time in
-// which the last of the others' steps end, so such steps in a row are better done in a row.
+// linger is how long other steps wait for the next step that runs alone. Each change from beside to alone waits until all steps end, so
+// consecutive steps that run alone should not let others in between.
 const linger = time.Second
 
-// Alone waits until no other step runs, and keeps others from running until end is called. A step takes one turn, and no second one
-// before its end: it would wait for itself. The turn begins before the step's clock: what is waited for is not its time.
+// Alone waits until no other step runs, and keeps others from running until end is called. A step must
+// not take a second turn before it ends the first: it would wait for itself. Take the turn before the step's clock starts.
 func Alone(t testing.TB) (end func()) {
 	t.Helper()
 	wished, taken := lock(t, wish, syscall.LOCK_SH), lock(t, room, syscall.LOCK_EX)
@@ -38,7 +37,7 @@ func Alone(t testing.TB) (end func()) {
 	}
 }
 
-// Beside waits until no step runs alone, nor wishes to, and keeps steps from running alone until end is called.
+// Beside waits until no step runs alone or waits to run alone, and keeps steps from running alone until end is called.
 func Beside(t testing.TB) (end func()) {
 	t.Helper()
 	wished, taken := lock(t, wish, syscall.LOCK_EX), lock(t, room, syscall.LOCK_SH)
@@ -46,7 +45,7 @@ func Beside(t testing.TB) (end func()) {
 	return func() { taken.Close() }
 }
 
-// lock opens a file and locks it. The file is in the cache: suites with state folders of their own take turns, too.
+// lock opens a file and locks it. The file is in the cache folder, which suites with different state folders share.
 func lock(t testing.TB, name string, how int) *os.File {
 	t.Helper()
 	path := dirs.Cache("turns", name)

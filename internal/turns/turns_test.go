@@ -14,10 +14,10 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// soon is when a turn that is free has been taken for certain.
+// soon is long enough to take a free turn.
 const soon = 200 * time.Millisecond
 
-// taken tells when a turn comes, which ends at once.
+// taken takes a turn, ends it at once, and sends the time when it came.
 func taken(t *testing.T, take func(testing.TB) func()) <-chan time.Time {
 	came := make(chan time.Time, 1)
 	go func() {
@@ -72,7 +72,7 @@ func TestNobodyIsBesideAlone(t *testing.T) {
 	comes(t, alone)
 }
 
-// Steps that run alone, one after the other, come before those that wait to run beside others; and these come in the end.
+// Consecutive steps that run alone go before steps that wait to run beside others. The latter run at last.
 func TestAloneInARow(t *testing.T) {
 	t.Setenv("XDG_CACHE_HOME", t.TempDir())
 	end := Alone(t)
@@ -88,7 +88,7 @@ func TestAloneInARow(t *testing.T) {
 	assert.GreaterOrEqual(t, comes(t, beside).Sub(ended), linger/2)
 }
 
-// Steps that begin before others have ended, so that at no time there is none, do not keep one from running alone.
+// Overlapping steps, of which one always runs, do not starve a step that waits to run alone.
 func TestAloneIsNotStarved(t *testing.T) {
 	t.Setenv("XDG_CACHE_HOME", t.TempDir())
 	var running atomic.Int32
@@ -121,7 +121,7 @@ func TestAloneIsNotStarved(t *testing.T) {
 	streams.Wait()
 }
 
-// Turns are those of all processes, and the turn of one that is killed ends.
+// Processes share turns, and the turn of a killed process ends.
 func TestTurnsOfProcesses(t *testing.T) {
 	const other = "TURNS_TEST_OTHER"
 	if os.Getenv(other) != "" {

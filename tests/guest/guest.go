@@ -50,8 +50,8 @@ func Run(t testing.TB, files map[string]string, cmd ...string) (output string, e
 //go:embed base.sh
 var baseScript string
 
-// mounted is the process that keeps the mounts which all runs share. The image is mounted once, so what one run has read of it
-// is in memory for the next. All of it ends with this process, however this ends.
+// mounted is the process that holds the mounts of all runs. It mounts the image once, so pages that one run has read stay in memory for
+// the next. It ends with the test process.
 type mounted struct {
 	process *os.Process
 	input   io.Closer // held open, and closed by the end of this process
