@@ -20,6 +20,9 @@ export GOAMD64 := v1
 # the Go with which toolchain builds a module
 AS_BUILT = GOTOOLCHAIN=$$(sed -n 's/^toolchain //p' go.mod)
 
+# who gets huge pages. Debian's kernels say [always], some clouds' [madvise]: there, page faults take a third of all processor time
+HUGE_PAGES = /sys/kernel/mm/transparent_hugepage/enabled
+
 # the phases of `make test`
 TESTS = test-vet test-root test-plugins test-kubernetes test-storage
 
@@ -135,7 +138,8 @@ test-kubernetes: # has another module's test write what it judges
 test-storage:
 	cd toolchain/storage && $(AS_BUILT) $(GOTEST) ./...
 
-host: # what devcloud and the tests need of the host, from Debian; and apt's lists, which tell devcloud the mirror
+host: # huge pages, what devcloud and the tests need from Debian, and apt's lists, from which devcloud takes the mirror
+	@! grep -qs '\[madvise\]' $(HUGE_PAGES) || echo always >$(HUGE_PAGES)
 	@install() { DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-upgrade --no-install-recommends $$(cat devcloud/host-packages) >/dev/null; }; \
 	[ -n "$$(apt-get indextargets)" ] && install 2>/dev/null || { apt-get update -qq; install; }
 
