@@ -47,10 +47,10 @@ endef
 
 .PHONY: help up env pulumi-up nodes sample down destroy preview push kubeconfig status timeline test $(TESTS) e2e bench bench-scale host toolchain toolchain-all image cloud
 
-help: ## list the targets
+help: ## list all targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-up: ## a fresh machine to a running cluster: OpenStack in a box, and the stack `dev` on it; FROM=upstream downloads binaries
+up: ## start OpenStack on this machine and create the stack `dev` on it; FROM=upstream downloads published binaries
 	@logs=$$(mktemp -d) times=$$(mktemp -d); trap 'rm -r $$logs $$times' EXIT; used=$$($(CPU)) stolen=$$($(STOLEN)); \
 	phase() { $(MAKE) --no-print-directory timed-$$1 TIMES=$$times; }; \
 	phase host; \
@@ -71,50 +71,50 @@ up: ## a fresh machine to a running cluster: OpenStack in a box, and the stack `
 	@echo "A Service by its cluster name, from the data centre's router:"
 	@echo "  $(REACH_SAMPLE)"
 
-test: host toolchain-all image ## everything that needs no running OpenStack
+test: host toolchain-all image ## run all tests that need no running OpenStack
 	@times=$$(mktemp -d); trap 'rm -r $$times' EXIT; used=$$($(CPU)) stolen=$$($(STOLEN)); result=passed; \
 	$(MAKE) --no-print-directory --jobs --keep-going --output-sync TIMES=$$times $(TESTS:%=timed-%) || result=FAILED; \
 	printf '\nThe tests have %s:\n' $$result; \
 	$(call summary,$(TESTS),they ran in parallel); \
 	[ $$result = passed ]
 
-e2e: host toolchain-all cloud ## test the real engine on the real OpenStack, and devcloud; skips suites that passed and did not change, ALL=1 runs all
+e2e: host toolchain-all cloud ## test devcloud, and the Pulumi engine on its OpenStack; skips unchanged suites that passed, ALL=1 runs all suites
 	@$(MAKE) --no-print-directory --jobs --keep-going e2e-tests e2e-devcloud
 
 e2e-%: # the suites of a package, which take turns with all others. One `go test` for both packages would print nothing before its end
 	$(GOTEST) -tags e2e -run '^TestE2E' -count 1 -parallel 8 -timeout 80m -v ./$*
 
-bench: host toolchain-all cloud ## compare with a cluster by kubeadm, and measure the network and previews; writes docs/benchmarks.md
+bench: host toolchain-all cloud ## compare with a kubeadm cluster, and measure the network and previews; writes docs/benchmarks.md
 	go test -tags e2e -run '^$$' -bench . -benchtime 1x -timeout 40m -v ./tests
 
-env: ## eval "$(make env)" gives a shell pulumi, kubectl and OpenStack's credentials
+env: ## print exports: eval "$(make env)" gives a shell pulumi, kubectl and OpenStack credentials
 	@go run ./toolchain env
 	@go run ./devcloud env
 
-bench-scale: host ## measure clusters of 30, 100 and 300 fake workers; run `make down` first; writes docs/benchmarks.md
+bench-scale: host ## measure clusters with 30, 100 and 300 fake workers; run `make down` first; writes docs/benchmarks.md
 	@XDG_STATE_HOME=$$(mktemp -d); export XDG_STATE_HOME; trap 'go run ./devcloud down --purge; rm -rf $$XDG_STATE_HOME' EXIT; \
 	go run ./toolchain pulumi plugins; go run ./devcloud up --compute fake; \
 	go test -tags e2e -run '^$$' -bench Scale -benchtime 1x -timeout 120m -v ./tests
 
-preview: ## what `up` would change; needs no network
+preview: ## show the changes of the next `up`; needs no network
 	@$(ENV) pulumi preview --stack $(STACK) --diff
 
-push: ## MACHINE=dev-worker-0: bring changed templates onto a running machine of devcloud, without replacing it
+push: ## MACHINE=dev-worker-0: update changed templates on a running machine of devcloud, without a replacement
 	@$(ENV) go run ./push --stack $(STACK) $(MACHINE)
 
-kubeconfig: ## PROJECT=web@Default: the kubeconfig of an OpenStack project's people
+kubeconfig: ## PROJECT=web@Default: print the kubeconfig for the users of an OpenStack project
 	@$(ENV) pulumi stack output --stack $(STACK) --show-secrets kubeconfig | go run ./kubeconfig --project '$(PROJECT)'
 
-status: ## what of devcloud runs
+status: ## show the status of devcloud's services
 	@go run ./devcloud status
 
-timeline: ## OF=destroy: run a target, and draw what it did when into docs/timelines
+timeline: ## OF=destroy: run a target and draw a timeline of its steps into docs/timelines
 	@mkdir -p docs/timelines && go run ./internal/timeline docs/timelines/$(OF).svg $(MAKE) --no-print-directory $(OF)
 
-destroy: ## everything of the stack, out of OpenStack
+destroy: ## delete all resources of the stack from OpenStack
 	@$(ENV) pulumi destroy --yes --skip-preview --stack $(STACK)
 
-down: ## end devcloud; it leaves no process, mount, interface or loop device, and keeps its state for the next up
+down: ## stop devcloud: removes all its processes, mounts, interfaces and loop devices; keeps its state for the next up
 	@go run ./devcloud down
 
 # --- the steps of the above
