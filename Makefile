@@ -48,7 +48,7 @@ endef
 .PHONY: help up env pulumi-up nodes sample down destroy preview push kubeconfig status timeline test $(TESTS) e2e bench bench-scale host toolchain toolchain-all image cloud
 
 help: ## list all targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 up: ## start OpenStack on this machine and create the stack `dev` on it; FROM=upstream downloads published binaries
 	@logs=$$(mktemp -d) times=$$(mktemp -d); trap 'rm -r $$logs $$times' EXIT; used=$$($(CPU)) stolen=$$($(STOLEN)); \

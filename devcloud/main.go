@@ -18,14 +18,14 @@ import (
 const usage = `usage: go run ./devcloud COMMAND
 
   up [--compute nspawn|libvirt|fake] [--image FILE]
-                            start OpenStack: the first time it is built, later its kept data are used again
-  down [--purge]            end it and all that it made; its data stay for the next up, unless purged
-  status                    what runs; exit status 0 only if all is well
-  env                       shell exports that point OpenStack clients to it
-  logs [SERVICE]            the services' logs, or one of them
-  logs --copy FOLDER        copy these, and the journals and consoles of all instances (nspawn), into a new folder
-  exec INSTANCE -- COMMAND  run a command as root in an instance's login shell (nspawn), or as the data centre's router
-  image                     build the instances' image, unless it is there, and print its path
+                            start OpenStack; the first run builds it, later runs use the kept data
+  down [--purge]            stop OpenStack and remove all that it created; keep the data, unless purged
+  status                    show the status of the services; exit status 0 only if all are healthy
+  env                       print shell exports for OpenStack clients
+  logs [SERVICE]            print the logs of all services, or of one
+  logs --copy FOLDER        copy these logs, and the journals and consoles of all instances (nspawn), to a new folder
+  exec INSTANCE -- COMMAND  run a command as root in the login shell of an instance (nspawn), or on the router
+  image                     build the image of the instances if it is missing, and print its path
 `
 
 func main() {
@@ -93,5 +93,5 @@ func run(ctx context.Context, args []string) error {
 		fmt.Print(usage)
 		return nil
 	}
-	return fmt.Errorf("%q is no command that is understood\n%s", strings.Join(os.Args[1:], " "), usage)
+	return fmt.Errorf("unknown command or arguments: %q\n%s", strings.Join(os.Args[1:], " "), usage)
 }

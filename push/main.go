@@ -24,7 +24,7 @@ import (
 const pushed = "/var/lib/pushed"
 
 func main() {
-	stack := flag.String("stack", "dev", "the `stack`")
+	stack := flag.String("stack", "dev", "name of the `stack`")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()

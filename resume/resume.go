@@ -49,7 +49,7 @@ const (
 )
 
 func main() {
-	stack := flag.String("s", "", "the `stack`; the current one if empty")
+	stack := flag.String("s", "", "name of the `stack` (default: the current stack)")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
