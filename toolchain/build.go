@@ -18,6 +18,7 @@ import (
 	"syscall"
 
 	"golang.org/x/mod/modfile"
+	"golang.org/x/sync/errgroup"
 
 	"kubernetes-openstack/internal/debian"
 	"kubernetes-openstack/internal/dirs"
@@ -59,28 +60,42 @@ func (b build) make(source, dir string, log *progress.Log) error {
 		return err
 	}
 	defer logFile.Close()
-	for _, p := range b.programs {
-		names, err := p.expand(source, strings.Join(slices.Sorted(maps.Keys(p.packages)), ", "))
-		if err != nil {
-			return err
-		}
-		if err := log.Step("build "+names, func() error { return p.compile(source, partial, logFile) }); err != nil {
-			return err
-		}
-	}
-	expand := func(text string) (string, error) { return b.programs[0].expand(source, text) }
-	for _, i := range b.images {
-		var base []byte
-		if i.root != "" {
+	// Debian's root filesystems beside the programs: dpkg keeps one processor busy at most.
+	bases := make([][]byte, len(b.images))
+	var group errgroup.Group
+	group.Go(func() error {
+		for n, i := range b.images {
+			if i.root == "" {
+				continue
+			}
 			err := log.Step("build the root filesystem of "+b.name+"/"+i.root, func() (err error) {
-				base, err = b.programs[0].rootfs(source, i.root, filepath.Join(partial, parts), logFile)
+				bases[n], err = b.programs[0].rootfs(source, i.root, filepath.Join(partial, parts), logFile)
 				return err
 			})
 			if err != nil {
 				return err
 			}
 		}
-		if err := i.write(partial, base, expand); err != nil {
+		return nil
+	})
+	group.Go(func() error {
+		for _, p := range b.programs {
+			names, err := p.expand(source, strings.Join(slices.Sorted(maps.Keys(p.packages)), ", "))
+			if err != nil {
+				return err
+			}
+			if err := log.Step("build "+names, func() error { return p.compile(source, partial, logFile) }); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	expand := func(text string) (string, error) { return b.programs[0].expand(source, text) }
+	for n, i := range b.images {
+		if err := i.write(partial, bases[n], expand); err != nil {
 			return fmt.Errorf("image %s: %w", i.name, err)
 		}
 	}

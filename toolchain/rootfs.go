@@ -23,6 +23,9 @@ func (p programs) rootfs(source, recipe, work string, log *os.File) ([]byte, err
 	if err != nil {
 		return nil, err
 	}
+	if err := os.MkdirAll(work, 0o755); err != nil {
+		return nil, err
+	}
 	root := filepath.Join(work, "root")
 	ctx := context.Background()
 	tarball := root + ".tar"
