@@ -164,7 +164,7 @@ nodes: # `up` has waited for them
 pulumi-up preview: $(addprefix Pulumi.,$(addsuffix .yaml,$(FROM)))
 
 Pulumi.upstream.yaml: Pulumi.dev.yaml # with no checksums but those of our own programs
-	@sed -E '/^ +[a-z-]+: [0-9a-f]{64}$$/{/ (keystone-webhook|tenant-sync):/!d}' $< >$@
+	@sed -E '/^ +[a-z-]+: [0-9a-f]{64}$$/{/ (keystone-webhook|node-approver|tenant-sync):/!d}' $< >$@
 
 sample: # ends when it can be reached
 	@$(ENV) kubeconfig=$$(pulumi stack output --stack $(STACK) --show-secrets kubeconfig); \

@@ -52,6 +52,7 @@ var releases = []release{
 	kubernetesRelease("kube-controller-manager", []Role{RoleControlPlane}),
 	kubernetesRelease("kube-scheduler", []Role{RoleControlPlane}),
 	kubernetesRelease("kubectl", []Role{RoleControlPlane}),
+	ownRelease("node-approver", false),
 	{
 		name:      "etcd", // on nodes for the gateway to it
 		url:       "https://github.com/etcd-io/etcd/releases/download/v{version}/etcd-v{version}-linux-amd64.tar.gz",
@@ -98,8 +99,8 @@ var releases = []release{
 	},
 	kubernetesRelease("kubelet", nodes),
 	kubernetesRelease("kube-proxy", nodes),
-	ownRelease("keystone-webhook"),
-	ownRelease("tenant-sync"),
+	ownRelease("keystone-webhook", true),
+	ownRelease("tenant-sync", true),
 }
 
 func kubernetesRelease(name string, roles []Role) release {
@@ -113,14 +114,14 @@ func kubernetesRelease(name string, roles []Role) release {
 }
 
 // ownRelease is of a program of ours. It has no host, as nobody publishes it: whoever wants it has a mirror.
-func ownRelease(name string) release {
+func ownRelease(name string, tenancy bool) release {
 	return release{
 		name:      name,
 		url:       "https://kubernetes-openstack/{version}/" + name,
 		directory: binaries,
 		version:   func(Config) string { return ownVersion },
 		roles:     []Role{RoleControlPlane},
-		tenancy:   true,
+		tenancy:   tenancy,
 	}
 }
 

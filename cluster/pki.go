@@ -76,7 +76,7 @@ func (p *Plan) planPKI() {
 		{Name: "apiserver-kubelet-client", Authority: KubernetesCA, CommonName: "kube-apiserver-kubelet-client", Client: true},
 		{Name: "controller-manager", Authority: KubernetesCA, CommonName: "system:kube-controller-manager", Client: true},
 		{Name: "scheduler", Authority: KubernetesCA, CommonName: "system:kube-scheduler", Client: true},
-		{Name: "kubelet-csr-approver", Authority: KubernetesCA, CommonName: "kubelet-csr-approver", Client: true},
+		{Name: "node-approver", Authority: KubernetesCA, CommonName: "node-approver", Client: true},
 		{Name: "front-proxy-client", Authority: FrontProxyCA, CommonName: "front-proxy-client", Client: true},
 		{Name: "etcd-root", Authority: EtcdCA, CommonName: "root", Client: true},
 		{Name: "etcd-apiserver", Authority: EtcdCA, CommonName: "kube-apiserver", Client: true},
@@ -132,7 +132,7 @@ func (p *Plan) planPKI() {
 			m.PKI = append(m.PKI, pair(dir+"front-proxy-client", "front-proxy-client")...)
 			m.PKI = append(m.PKI, pair(dir+"controller-manager", "controller-manager")...)
 			m.PKI = append(m.PKI, pair(dir+"scheduler", "scheduler")...)
-			m.PKI = append(m.PKI, pair(dir+"kubelet-csr-approver", "kubelet-csr-approver")...)
+			m.PKI = append(m.PKI, pair(dir+"node-approver", "node-approver")...)
 			m.PKI = append(m.PKI, pair(dir+"admin", AdminCertificate)...)
 			m.PKI = append(m.PKI, certificate(calicoCA, EtcdCA))
 			m.PKI = append(m.PKI, pair("/etc/calico/pki/etcd", "etcd-calico")...)

@@ -158,12 +158,27 @@ func (c Config) labels(g namedGroup, zone string) map[string]string {
 // NodePrefix is what the hostnames of control planes begin with, and no other machine's.
 func (p Plan) NodePrefix() string { return p.Name + "-" + string(RoleControlPlane) + "-" }
 
-// Reserved are the addresses of the machines' network that no worker can have.
-func (p Plan) Reserved() []netip.Addr {
-	reserved := []netip.Addr{p.API.Address}
+// Reservation is an address with its owner.
+type Reservation struct {
+	Owner   string
+	Address netip.Addr
+}
+
+// String is as node-approver reads it.
+func (r Reservation) String() string { return r.Owner + "=" + r.Address.String() }
+
+// Reserved are the addresses that no worker can have: of the API, of routers, of etcd's members and of control planes.
+func (p Plan) Reserved() []Reservation {
+	reserved := []Reservation{{"api", p.API.Address}}
+	if p.Network.Mode == TenantNetwork {
+		reserved = append(reserved, Reservation{"router", p.Gateway})
+	}
+	for _, peer := range p.BGP.Peers {
+		reserved = append(reserved, Reservation{"router", peer.Address})
+	}
 	for _, m := range p.Machines {
 		if m.Role != RoleWorker {
-			reserved = append(reserved, m.Address)
+			reserved = append(reserved, Reservation{m.ID, m.Address})
 		}
 	}
 	return reserved

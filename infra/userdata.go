@@ -153,7 +153,7 @@ func controlPlane(plan cluster.Plan, m cluster.Machine, in inputs) (*templates.C
 		EncryptionKey:     base64.StdEncoding.EncodeToString(key),
 		NodePrefix:        plan.NodePrefix(),
 		NodeCIDR:          plan.Network.CIDR.String(),
-		Reserved:          words(plan.Reserved()),
+		Reserved:          strings.Join(texts(plan.Reserved()), ","),
 		WorkerToken:       bootstrapToken(in.workerToken),
 		ControlPlaneToken: bootstrapToken(in.controlPlaneToken),
 		Calico:            calicoResources(plan),
@@ -178,8 +178,6 @@ func controlPlane(plan cluster.Plan, m cluster.Machine, in inputs) (*templates.C
 func bootstrapToken(derived string) templates.BootstrapToken {
 	return templates.BootstrapToken{ID: derived[:6], Secret: derived[6:22]}
 }
-
-func words[T fmt.Stringer](list []T) string { return strings.Join(texts(list), " ") }
 
 func texts[T fmt.Stringer](list []T) []string {
 	var out []string

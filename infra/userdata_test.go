@@ -69,7 +69,7 @@ func TestNode(t *testing.T) {
 		EncryptionKey:     "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAP8=",
 		NodePrefix:        "test-control-plane-",
 		NodeCIDR:          "10.0.0.0/24",
-		Reserved:          "10.0.0.10 10.0.0.16 10.0.0.32 10.0.0.33",
+		Reserved:          "api=10.0.0.10,test-etcd-0=10.0.0.16,test-control-plane-0=10.0.0.32,test-control-plane-1=10.0.0.33",
 		WorkerToken:       templates.BootstrapToken{ID: "000000", Secret: strings.Repeat("0", 16)},
 		ControlPlaneToken: templates.BootstrapToken{ID: "111111", Secret: strings.Repeat("1", 16)},
 		VirtualIP:         &templates.VirtualIP{Address: "10.0.0.10", RouterID: 10, Priority: 254, Peers: []string{"10.0.0.33"}},

@@ -13,7 +13,6 @@ import (
 	"maps"
 	"math/big"
 	"net"
-	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -22,6 +21,7 @@ import (
 	"golang.org/x/sync/semaphore"
 	"sigs.k8s.io/yaml"
 
+	"kubernetes-openstack/internal/dirs"
 	"kubernetes-openstack/tests/guest"
 )
 
@@ -119,7 +119,7 @@ func pki(t *testing.T) map[string]string {
 		{dir + "controller-manager", ca, "system:kube-controller-manager", ""},
 		{dir + "front-proxy-client", proxy, "front-proxy-client", ""},
 		{dir + "keystone-auth", ca, "keystone-auth", ""},
-		{dir + "kubelet-csr-approver", ca, "kubelet-csr-approver", ""},
+		{dir + "node-approver", ca, "node-approver", ""},
 		{dir + "scheduler", ca, "system:kube-scheduler", ""},
 		{dir + "tenant-sync", ca, "tenant-sync", ""},
 	} {
@@ -166,7 +166,7 @@ func controlPlane(t *testing.T) map[string]string {
 		files["/usr/local/bin/"+name] = kubernetes(t, name)
 	}
 	for _, name := range []string{
-		"kube-apiserver", "kube-controller-manager", "kube-scheduler", "cluster-resources", "kubelet-csr-approver", "node-role",
+		"kube-apiserver", "kube-controller-manager", "kube-scheduler", "cluster-resources", "node-approver", "node-role",
 	} {
 		unit := files["/etc/systemd/system/"+name+".service"]
 		command := execStart(t, unit)
@@ -263,8 +263,9 @@ func TestControlPlaneRuns(t *testing.T) {
 		may kube-apiserver-kubelet-client create nodes proxy
 		may kube-apiserver-kubelet-client list secrets
 		may system:node:dev-worker-0 list endpointslices.discovery.k8s.io '' system:nodes
-		may kubelet-csr-approver update certificatesigningrequests approval
-		may kubelet-csr-approver list secrets
+		may node-approver update certificatesigningrequests approval
+		may node-approver update nodes
+		may node-approver list secrets
 		may tenant-sync create namespaces
 		may tenant-sync list pods
 		may tenant-sync bind clusterroles.rbac.authorization.k8s.io/kubernetes-openstack:tenant-edit
@@ -317,7 +318,7 @@ the same again
 `,
 		"kube-apiserver-kubelet-client create nodes proxy: yes\n", "kube-apiserver-kubelet-client list secrets: no\n",
 		"system:node:dev-worker-0 list endpointslices.discovery.k8s.io  system:nodes: yes\n",
-		"kubelet-csr-approver update certificatesigningrequests approval: yes\n", "kubelet-csr-approver list secrets: no\n",
+		"node-approver update certificatesigningrequests approval: yes\n", "node-approver update nodes: no\n", "node-approver list secrets: no\n",
 		"tenant-sync create namespaces: yes\n", "tenant-sync list pods: no\n",
 		"tenant-edit: yes\n", "cluster-admin: no\n",
 		`violates PodSecurity "baseline:latest"`, "Use of external IPs is denied by admission control",
@@ -338,16 +339,14 @@ type signingRequest struct {
 	dns          []string
 	addresses    []string
 	emails       []string
-	uris         []*url.URL
 	usages       []string
-	mangle       func(pem string) string
 	refused      string // part of the reason that is logged; approved if empty
 }
 
 func (r signingRequest) manifest(t *testing.T, name, signer string) string {
 	template := &x509.CertificateRequest{
 		Subject:  pkix.Name{CommonName: r.name, Organization: r.organization},
-		DNSNames: r.dns, EmailAddresses: r.emails, URIs: r.uris,
+		DNSNames: r.dns, EmailAddresses: r.emails,
 	}
 	for _, address := range r.addresses {
 		template.IPAddresses = append(template.IPAddresses, net.ParseIP(address))
@@ -355,9 +354,6 @@ func (r signingRequest) manifest(t *testing.T, name, signer string) string {
 	der, err := x509.CreateCertificateRequest(rand.Reader, template, newKey(t))
 	require.NoError(t, err)
 	text := encode("CERTIFICATE REQUEST", der)
-	if r.mangle != nil {
-		text = r.mangle(text)
-	}
 	manifest, err := yaml.Marshal(map[string]any{
 		"apiVersion": "certificates.k8s.io/v1", "kind": "CertificateSigningRequest", "metadata": map[string]any{"name": name},
 		"spec": map[string]any{"signerName": signer, "request": base64.StdEncoding.EncodeToString([]byte(text)), "usages": r.usages},
@@ -366,30 +362,20 @@ func (r signingRequest) manifest(t *testing.T, name, signer string) string {
 	return string(manifest)
 }
 
-// TestKubeletCSRApprover makes requests as kubelets do, and as who would like to be one, at a real API server, and looks at
-// what the approver and the signer made of them.
-func TestKubeletCSRApprover(t *testing.T) {
+// TestNodeApprover sends requests to a real API server, as kubelets and as others do, and checks what node-approver and the signer
+// make of them. TestDecide in node-approver has many more hostile requests. It also checks who may write a Node's addresses.
+func TestNodeApprover(t *testing.T) {
 	t.Parallel()
 	heavy(t, 1)
 	const worker, controlPlaneToken = "worker.0123456789abcdef", "cptokn.0123456789abcdef"
-	const names = "it has Attributes: X509v3 Subject Alternative Name: "
-	const different = "it is for something that openssl would write differently"
 	const notOurs = "-" // nor approved by kube-controller-manager
 	nodes := []string{"system:nodes"}
 	server, client := []string{"digital signature", "server auth"}, []string{"digital signature", "client auth"}
-	// prepend puts another request before the text of one
-	prepend := func(other signingRequest) func(string) string {
-		return func(text string) string {
-			var manifest struct{ Spec struct{ Request []byte } }
-			require.NoError(t, yaml.Unmarshal([]byte(other.manifest(t, "x", "x")), &manifest))
-			return string(manifest.Spec.Request) + text
-		}
-	}
 	type request = *signingRequest
 	// serve is what the kubelet of a node asks for, with what is changed in it
-	serve := func(node, address, refused string, changes ...func(request)) signingRequest {
+	serve := func(node, addresses, refused string, changes ...func(request)) signingRequest {
 		r := signingRequest{as: "system:node:" + node, name: "system:node:" + node, organization: nodes, dns: []string{node},
-			addresses: []string{address}, usages: server, refused: refused}
+			addresses: strings.Fields(addresses), usages: server, refused: refused}
 		for _, change := range changes {
 			change(&r)
 		}
@@ -399,34 +385,21 @@ func TestKubeletCSRApprover(t *testing.T) {
 		return serve("dev-worker-0", "10.0.0.64", refused, change)
 	}
 	serving := map[string]signingRequest{
-		"own":               serve("dev-worker-0", "10.0.0.64", ""),
-		"own-rsa":           own("", func(r request) { r.usages = append(server, "key encipherment") }),
-		"own-address-alone": own("", func(r request) { r.dns = nil }),
-		"control-plane":     serve("dev-control-plane-0", "10.0.0.20", ""),
-		"node-comes-later":  serve("dev-worker-7", "10.0.0.71", ""),
-		"others-name":       own("it is for subject=CN=system:node:dev-worker-1,O=", func(r request) { r.name = "system:node:dev-worker-1" }),
-		"others-dns":        own(names+"DNS:dev-worker-1, IP Address:10.0.0.64\n", func(r request) { r.dns = []string{"dev-worker-1"} }),
-		"others-address":    serve("dev-worker-0", "10.0.0.65", `the Nodes with this address are: dev-worker-1 "10.0.0.65" thief "10.0.0.65"`),
-		"shared-address":    serve("thief", "10.0.0.65", `the Nodes with this address are: dev-worker-1 "10.0.0.65" thief "10.0.0.65"`),
-		"reserved":          serve("grabber", "10.0.0.5", "10.0.0.5 is reserved"),
-		"out-of-network":    serve("far", "10.0.1.1", "10.0.1.1 is not in 10.0.0.0/24"),
-		"no-address":        own(names+"DNS:dev-worker-0\n", func(r request) { r.addresses = nil }),
-		"two-addresses":     own(names, func(r request) { r.addresses = []string{"10.0.0.65", "10.0.0.64"} }),
-		"two-names":         own(names, func(r request) { r.dns = []string{"kubernetes", "dev-worker-0"} }),
-		"hidden-address":    own(names, func(r request) { r.dns = []string{"dev-worker-0, IP Address:10.0.0.65"} }),
-		"email":             own(names, func(r request) { r.emails = []string{"root@example.org"} }),
-		"uri":               own(names, func(r request) { r.uris = []*url.URL{{Scheme: "spiffe", Host: "x"}} }),
-		"client-usage":      own("its usages are", func(r request) { r.usages = append(server, "client auth") }),
-		"only-client":       own("its usages are", func(r request) { r.usages = client }),
-		"masters":           own("it is for", func(r request) { r.organization = []string{"system:masters"} }),
-		"also-masters":      own("it is for", func(r request) { r.organization = []string{"system:nodes", "system:masters"} }),
-		"comma-in-name":     own("it is for", func(r request) { r.name, r.organization = "system:node:dev-worker-0,O=system:nodes", nil }),
-		"line-in-name":      own("it is for", func(r request) { r.name = "system:node:dev-worker-0\nsubject=x" }),
-		"two-requests":      own(different, func(r request) { r.mangle = prepend(serve("dev-worker-0", "10.0.0.64", "")) }),
-		"text-before":       own(different, func(r request) { r.mangle = func(text string) string { return "x: y\n" + text } }),
-		"bootstrap-token":   own("is not a node", func(r request) { r.as, r.token = "", worker }),
-		"not-a-node":        own("is not a node", func(r request) { r.as = `x|"system:node:dev-worker-0"\n` }),
-		"no-node-group":     own("is not in the group system:nodes", func(r request) { r.outsider = true }),
+		"own":              serve("dev-worker-0", "10.0.0.64", ""),
+		"own-rsa":          own("", func(r request) { r.usages = append(server, "key encipherment") }),
+		"floating":         serve("dev-worker-0", "10.0.0.64 203.0.113.7", ""),
+		"control-plane":    serve("dev-control-plane-0", "10.0.0.20", ""),
+		"node-comes-later": serve("dev-worker-7", "10.0.0.71", ""),
+		"others-address":   serve("thief", "10.0.0.65", "10.0.0.65 is an address of Node dev-worker-1 too"),
+		"services-address": serve("dev-worker-0", "10.0.0.64 10.96.0.1", "10.96.0.1 is not an address of Node dev-worker-0"),
+		"reserved":         serve("grabber", "10.0.0.5", "10.0.0.5 is the address of api"),
+		"others-name":      own("the subject is", func(r request) { r.name = "system:node:dev-worker-1" }),
+		"masters":          own("the subject is", func(r request) { r.organization = []string{"system:masters"} }),
+		"hidden-address":   own("DNS name", func(r request) { r.dns = []string{"dev-worker-0, IP Address:10.0.0.65"} }),
+		"email":            own("it has more", func(r request) { r.emails = []string{"root@example.org"} }),
+		"client-usage":     own("the usages are", func(r request) { r.usages = append(server, "client auth") }),
+		"bootstrap-token":  own("is not a node", func(r request) { r.as, r.token = "", worker }),
+		"no-node-group":    own("is not in the group system:nodes", func(r request) { r.outsider = true }),
 	}
 	// join is what a kubelet asks for that has a token only
 	join := func(token, node, refused string, changes ...func(request)) signingRequest {
@@ -440,20 +413,17 @@ func TestKubeletCSRApprover(t *testing.T) {
 	clients := map[string]signingRequest{
 		"worker":                  join(worker, "dev-worker-9", ""),
 		"made-anew":               join(worker, "dev-worker-4", ""),
-		"name-of-the-living":      join(worker, "dev-worker-5", "the Node dev-worker-5 is Ready: another machine has its name"),
+		"name-of-the-living":      join(worker, "dev-worker-5", "Node dev-worker-5 is Ready: another machine has this name"),
 		"joining-control-plane":   join(controlPlaneToken, "dev-control-plane-2", ""),
-		"worker-as-control-plane": join(worker, "dev-control-plane-0", "dev-control-plane-0 is a control-plane, the token is not"),
-		"control-plane-as-worker": join(controlPlaneToken, "dev-worker-9", "dev-worker-9 is a worker, the token is not"),
+		"worker-as-control-plane": join(worker, "dev-control-plane-0", "needs the bootstrap token of a control-plane"),
+		"control-plane-as-worker": join(controlPlaneToken, "dev-worker-9", "needs the bootstrap token of a worker"),
 		"renewal":                 join("", "dev-worker-0", "", byItself),
 		"others-renewal":          join("", "dev-worker-1", notOurs, byItself),
-		"strange-name":            join(worker, "$(reboot)", "it is for"),
-		"token-for-masters":       join(worker, "dev-worker-9", "it is for", func(r request) { r.organization = []string{"system:masters"} }),
-		"token-for-server":        join(worker, "dev-worker-9", "its usages are", func(r request) { r.usages = server }),
-		"token-with-names":        join(worker, "dev-worker-9", names, func(r request) { r.dns = []string{"dev-worker-9"} }),
-		"token-two-requests":      join(worker, "dev-worker-9", different, func(r request) { r.mangle = prepend(join(worker, "dev-worker-8", "")) }),
+		"token-for-masters":       join(worker, "dev-worker-9", "the subject is", func(r request) { r.organization = []string{"system:masters"} }),
 	}
 
 	files := controlPlane(t)
+	files["/usr/local/bin/node-approver"] = binary(t, dirs.Mirror("kubernetes-openstack/0.1.0/node-approver"))
 	// without it most of the forged ones do not get this far
 	const start = "/usr/local/sbin/run-kube-apiserver"
 	require.Contains(t, files[start], ",NodeRestriction ")
@@ -487,35 +457,71 @@ func TestKubeletCSRApprover(t *testing.T) {
 	files["/token.conf"] = "apiVersion: v1\nkind: Config\ncurrent-context: a\ncontexts: [{name: a, context: {cluster: a}}]\n" +
 		"clusters: [{name: a, cluster: {server: 'https://10.0.0.20:6443', certificate-authority: /etc/kubernetes/pki/ca.crt}}]\n"
 	out, err := guest.Run(t, files, "unshare", "--net", "sh", "-c", startControlPlane+`
-		add() { # a Node, as its kubelet registers it
-			echo '{"apiVersion": "v1", "kind": "Node", "metadata": {"name": "'"$1"'"}}' | kubectl create -f -
-			kubectl patch node "$1" --subresource=status --patch '{"status": {"addresses": [{"type": "InternalIP", "address": "'"$2"'"}]}}'
+		addresses() { # TYPE ADDRESS...: as a field of a Node's status
+			list=
+			while [ $# -gt 1 ]; do list="$list,{\"type\": \"$1\", \"address\": \"$2\"}"; shift 2; done
+			echo '"status": {"addresses": ['"${list#,}"']}'
 		}
+		node() { # NAME TYPE ADDRESS...
+			name=$1; shift
+			echo '{"apiVersion": "v1", "kind": "Node", "metadata": {"name": "'"$name"'"}, '"$(addresses "$@")"'}'
+		}
+		add() { node "$1" InternalIP "$2" | kubectl create -f -; }
+		set_addresses() { name=$1; shift; kubectl patch node "$name" --subresource=status --patch "{$(addresses "$@")}"; }
 		add dev-worker-0 10.0.0.64; add dev-worker-1 10.0.0.65; add dev-control-plane-0 10.0.0.20
-		add thief 10.0.0.65; add grabber 10.0.0.5; add far 10.0.1.1; add dev-worker-10 10.0.0.6
+		add thief 10.0.0.65; add grabber 10.0.0.5
 		add dev-worker-4 10.0.0.68; add dev-worker-5 10.0.0.69
 		kubectl patch node dev-worker-5 --subresource=status --patch '{"status": {"conditions": [{"type": "Ready", "status": "True"}]}}'
 		sleep 1 # Nodes are older than requests
 		kubectl create clusterrolebinding outsiders --clusterrole=system:node-bootstrapper --group=outsiders
 		eventually check-kube-controller-manager
 
-		mkdir -p /run/kubelet-csr-approver
-		set -a; . /etc/kubernetes/kubelet-csr-approver.env; set +a
-		KUBECONFIG=/etc/kubernetes/kubelet-csr-approver.conf run-kubelet-csr-approver >/log/approver 2>&1 &
+		as_node='--as=system:node:dev-worker-8 --as-group=system:nodes'
+		fails() { ! "$@"; }
+		eventually fails sh -c "echo '$(node dev-worker-8 ExternalIP 203.0.113.9)' | kubectl create $as_node --dry-run=server -f -"
+		try() { what=$1; shift; if "$@" >/log/try 2>&1; then echo "$what: allowed"; else echo "$what: $(grep -o 'a node sets.*' /log/try)"; fi; }
+		register() { node dev-worker-8 "$@" | kubectl create $as_node -f -; }
+		echo addresses:
+		try 'register with an external address' register InternalIP 10.0.0.72 ExternalIP 203.0.113.9
+		try 'register with another name' register InternalIP 10.0.0.72 Hostname kubernetes
+		try 'register with two addresses' register InternalIP 10.0.0.72 InternalIP 10.0.0.73
+		try 'register outside of the network' register InternalIP 192.0.2.1
+		try 'register' register InternalIP 10.0.0.72 Hostname dev-worker-8
+		patch() { kubectl patch node dev-worker-8 $as_node --subresource=status --patch "$1"; }
+		try 'add an address' patch "{$(addresses InternalIP 10.0.0.72 Hostname dev-worker-8 ExternalIP 203.0.113.9)}"
+		try 'change the address' patch "{$(addresses InternalIP 10.0.0.73 Hostname dev-worker-8)}"
+		try 'remove all addresses' patch '{"status": {"addresses": null}}'
+		try 'report a condition' patch '{"status": {"conditions": [{"type": "Ready", "status": "False"}]}}'
+		try 'cloud controller' set_addresses dev-worker-0 InternalIP 10.0.0.64 ExternalIP 203.0.113.7
+		try 'report a condition after it' kubectl patch node dev-worker-0 $as_node --subresource=status --patch '{"status": {"conditions": [{"type": "Ready", "status": "False"}]}}'
+		echo requests:
+
+		run-node-approver >/log/approver 2>&1 &
 		`+create.String()+`
 		eventually grep node-comes-later /log/approver
 		add dev-worker-7 10.0.0.71
 		eventually kubectl wait --for=condition=Approved csr/node-comes-later --timeout=1s
 		for name in `+strings.Join(judged, " ")+`; do eventually grep "^$name: " /log/approver; done
-		sleep 3 # the rest is looked at again
+		pending() { kubectl get node "$1" --output=jsonpath='{.status.conditions[?(@.type=="ServingCertificatePending")].'"$2"'}'; }
+		is_pending() { [ "$(pending thief status)" = "$1" ]; }
+		eventually is_pending True
+		echo "pending: $(pending thief message)"
 		kubectl get csr --output=go-template='{{range .items}}state {{.metadata.name}} {{range .status.conditions}}{{.type}}{{end}} {{if .status.certificate}}issued{{end}}{{"\n"}}{{end}}'
-		kubectl get csr own --output=jsonpath='{.status.certificate}' | base64 -d >/own.crt
+		kubectl get csr floating --output=jsonpath='{.status.certificate}' | base64 -d >/own.crt
 		openssl verify -CAfile /etc/kubernetes/pki/node-ca.crt /own.crt
 		kubectl get node dev-worker-4 dev-worker-5 --ignore-not-found --output=name
+		kubectl delete csr others-address
+		eventually is_pending False
+		echo "memory: $(awk '/VmHWM/ { print $2 " kB" }' /proc/$(pidof node-approver)/status)"
 		echo log:; cat /log/approver
 	`)
 	t.Log(out)
 	require.NoError(t, err)
+	const denied = ": a node sets its addresses only when it registers, to its name and one address in 10.0.0.0/24\n"
+	require.Contains(t, out, "addresses:\n"+
+		"register with an external address"+denied+"register with another name"+denied+"register with two addresses"+denied+
+		"register outside of the network"+denied+"register: allowed\nadd an address"+denied+"change the address"+denied+
+		"remove all addresses"+denied+"report a condition: allowed\ncloud controller: allowed\nreport a condition after it: allowed\nrequests:\n")
 	_, log, _ := strings.Cut(out, "\nlog:\n")
 	for name, r := range all {
 		if r.refused == "" {
@@ -536,6 +542,7 @@ func TestKubeletCSRApprover(t *testing.T) {
 			require.Equal(t, 1, said, "%s is logged once", name)
 		}
 	}
+	require.Contains(t, out, "\npending: others-address: 10.0.0.65 is an address of Node dev-worker-1 too\n")
 	require.Contains(t, out, "/own.crt: OK\n")
 	require.Contains(t, out, "node/dev-worker-5\n")
 	require.NotContains(t, out, "node/dev-worker-4\nnode/")

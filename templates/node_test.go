@@ -234,15 +234,37 @@ func TestCheckNode(t *testing.T) {
 	}
 	const (
 		certificate   = "/var/lib/kubelet/pki/kubelet-client-current.pem"
+		serving       = "/var/lib/kubelet/pki/kubelet-server-current.pem"
 		uninitialized = "node.cloudprovider.kubernetes.io/uninitialized"
 	)
+	pending := strings.Replace(node("True", "kubelet is posting ready status"), `
+    "conditions": [`, `
+    "conditions": [
+      {
+        "type": "ServingCertificatePending",
+        "status": "True",
+        "reason": "NotApproved",
+        "message": "csr-1: 203.0.113.7 is not an address of Node dev-worker-0"
+      },`, 1)
 	for name, test := range map[string]struct {
 		answer string
 		script string
 		fails  bool
 		want   string
 	}{
-		"Ready":     {answer: node("True", "kubelet is posting ready status")},
+		"Ready": {answer: node("True", "kubelet is posting ready status")},
+		"no serving certificate": {
+			answer: node("True", "kubelet is posting ready status"), script: "rm " + serving + "; ", fails: true,
+			want: "kubelet has no serving certificate yet\n",
+		},
+		"first serving certificate pending": {
+			answer: pending, script: "rm " + serving + "; ", fails: true,
+			want: "the request for a serving certificate is not approved: csr-1: 203.0.113.7 is not an address of Node dev-worker-0\n",
+		},
+		"next serving certificate pending": { // a notice
+			answer: pending,
+			want:   "the request for a serving certificate is not approved: csr-1: 203.0.113.7 is not an address of Node dev-worker-0\n",
+		},
 		"not Ready": {answer: node("False", "no network: plugin, 1"), fails: true, want: "not Ready: False: no network: plugin, 1\n"},
 		"no Node": {
 			answer: "{\n  \"kind\": \"Status\",\n  \"status\": \"Failure\",\n  \"message\": \"nodes \\\"dev-worker-0\\\" not found\",\n  \"code\": 404\n}",
@@ -262,7 +284,7 @@ func TestCheckNode(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			files := landed(t, workerMachine())
-			files[certificate] = "\n"
+			files[certificate], files[serving] = "\n", "\n"
 			files["/answer"] = test.answer + "\n"
 			files["/usr/local/sbin/curl"] = "#!/bin/sh\ncase $* in *--fail*leases/cloud-controller-manager) [ -e /lease ]; exit ;; esac\ncat /answer\n"
 			out, err := guest.Run(t, files, "sh", "-c", test.script+"check-node")

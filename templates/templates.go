@@ -23,7 +23,7 @@ import (
 
 //go:embed base os-packages artifacts etcd etcd-proxy api-proxy metadata-filter containerd kubelet kube-proxy
 //go:embed calico-node calico-credential calico-tunnels node-drain
-//go:embed calico-resources kube-apiserver kube-controller-manager kube-scheduler cluster-resources kubelet-csr-approver api-vip
+//go:embed calico-resources kube-apiserver kube-controller-manager kube-scheduler cluster-resources node-approver api-vip
 //go:embed keystone-auth keystone-ca keystone-webhook kube-apiserver-spare tenant-sync
 var systems embed.FS
 
@@ -117,7 +117,7 @@ type ControlPlane struct {
 	EncryptionKey     string          `json:",omitempty"` // 32 bytes in base64: Secrets in etcd are encrypted with it
 	NodePrefix        string          `json:",omitempty"` // control planes' hostnames begin with it: dev-control-plane-
 	NodeCIDR          string          `json:",omitempty"` // the machines' network: kubelets' addresses are in it
-	Reserved          string          `json:",omitempty"` // IPv4 addresses of it, blank-separated, that no worker can have: control planes', etcd's, the API's
+	Reserved          string          `json:",omitempty"` // owner=IPv4 address,…: what is planned and not a worker
 	WorkerToken       BootstrapToken  `json:",omitempty"`
 	ControlPlaneToken BootstrapToken  `json:",omitempty"`
 	VirtualIP         *VirtualIP      `json:",omitempty"` // nil where a load balancer has the API's address
@@ -195,7 +195,7 @@ func (m Machine) systems() []string {
 	}
 	if m.ControlPlane != nil {
 		names = append(names, "calico-resources", "kube-apiserver", "kube-controller-manager", "kube-scheduler",
-			"cluster-resources", "kubelet-csr-approver")
+			"cluster-resources", "node-approver")
 		if m.ControlPlane.VirtualIP != nil {
 			names = append(names, "api-vip")
 		}

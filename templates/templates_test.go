@@ -62,7 +62,7 @@ func controlPlaneMachine() Machine {
 	m := Machine{
 		Hostname:  "dev-control-plane-0",
 		Role:      "control-plane",
-		Artifacts: artifacts("containerd", "runc", "cni-plugins", "calicoctl", "etcd", "kubelet", "kube-proxy", "kubectl", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "keystone-webhook", "tenant-sync"),
+		Artifacts: artifacts("containerd", "runc", "cni-plugins", "calicoctl", "etcd", "kubelet", "kube-proxy", "kubectl", "node-approver", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "keystone-webhook", "tenant-sync"),
 		Node:      node("10.0.0.20", "cptokn.0123456789abcdef"),
 		ControlPlane: &ControlPlane{
 			Etcd:              "https://10.0.0.10:2379,https://10.0.0.11:2379,https://10.0.0.12:2379",
@@ -71,7 +71,7 @@ func controlPlaneMachine() Machine {
 			EncryptionKey:     "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=",
 			NodePrefix:        "dev-control-plane-",
 			NodeCIDR:          "10.0.0.0/24",
-			Reserved:          "10.0.0.10 10.0.0.11 10.0.0.12 10.0.0.20 10.0.0.21 10.0.0.5",
+			Reserved:          "api=10.0.0.5,router=10.0.0.1,dev-etcd-0=10.0.0.10,dev-etcd-1=10.0.0.11,dev-etcd-2=10.0.0.12,dev-control-plane-0=10.0.0.20,dev-control-plane-1=10.0.0.21",
 			WorkerToken:       BootstrapToken{ID: "worker", Secret: "0123456789abcdef"},
 			ControlPlaneToken: BootstrapToken{ID: "cptokn", Secret: "0123456789abcdef"},
 			VirtualIP:         &VirtualIP{Address: "10.0.0.5", RouterID: 51, Priority: 100, Peers: []string{"10.0.0.21"}},
@@ -90,7 +90,7 @@ func controlPlaneMachine() Machine {
 		"ca.crt", "client-ca.crt", "node-ca.crt", "node-ca.key", "admin.crt", "admin.key", "apiserver.crt", "apiserver.key",
 		"apiserver-etcd-client.crt", "apiserver-etcd-client.key", "apiserver-kubelet-client.crt", "apiserver-kubelet-client.key",
 		"controller-manager.crt", "controller-manager.key", "etcd/ca.crt", "front-proxy-ca.crt", "front-proxy-client.crt",
-		"front-proxy-client.key", "keystone-auth.crt", "keystone-auth.key", "kubelet-csr-approver.crt", "kubelet-csr-approver.key", "sa.key", "sa.pub",
+		"front-proxy-client.key", "keystone-auth.crt", "keystone-auth.key", "node-approver.crt", "node-approver.key", "sa.key", "sa.pub",
 		"scheduler.crt", "scheduler.key", "tenant-sync.crt", "tenant-sync.key",
 	} {
 		m.Secrets = append(m.Secrets, placeholder("/etc/kubernetes/pki/"+name))
@@ -170,7 +170,7 @@ func artifacts(names ...string) []Artifact {
 		if !packed {
 			a.URL = kubernetes + name
 		}
-		if name == "keystone-webhook" || name == "tenant-sync" {
+		if name == "node-approver" || name == "keystone-webhook" || name == "tenant-sync" {
 			a.URL = "http://192.0.2.1/kubernetes-openstack/0.1.0/" + name
 		}
 		a.Name = name

@@ -222,7 +222,7 @@ func TestUserDataHoldsWhatTheRoleHas(t *testing.T) {
 		"dev-control-plane-1": {
 			"dev-service-account", "dev-kubernetes-node-ca", "dev-control-plane-1-apiserver", "dev-apiserver-kubelet-client",
 			"dev-etcd-apiserver", "dev-front-proxy-client", "dev-controller-manager", "dev-scheduler",
-			"dev-kubelet-csr-approver", "dev-admin", "dev-etcd-calico", "dev-control-plane-1-keystone-auth", "dev-tenant-sync",
+			"dev-node-approver", "dev-admin", "dev-etcd-calico", "dev-control-plane-1-keystone-auth", "dev-tenant-sync",
 		},
 	} {
 		files := writtenFiles(t, r.named(instance, name))

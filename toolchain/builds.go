@@ -489,6 +489,7 @@ var own = build{
 		module: repository,
 		packages: map[string]string{
 			"keystone-webhook": "./keystone-webhook",
+			"node-approver":    "./node-approver",
 			"tenant-sync":      "./tenant-sync",
 		},
 		folder:  ownBinaries,
@@ -496,6 +497,7 @@ var own = build{
 	}},
 	artifacts: map[string]string{
 		"keystone-webhook": ownBinaries + "/keystone-webhook",
+		"node-approver":    ownBinaries + "/node-approver",
 		"tenant-sync":      ownBinaries + "/tenant-sync",
 	},
 }

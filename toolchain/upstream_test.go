@@ -289,6 +289,7 @@ func TestUpstreamLeavesToBuildWhatNobodyPublishes(t *testing.T) {
 		"csi-sanity",
 		"devcloud.test/busybox:1.35",
 		"keystone-webhook",
+		"node-approver",
 		"pause", // built with busybox's image
 		"tenant-sync",
 	}, left)
@@ -299,7 +300,7 @@ func TestStackOfUpstream(t *testing.T) {
 	out, err := exec.Command("make", "-C", "..", "-B", "FROM=upstream", "Pulumi.upstream.yaml").CombinedOutput()
 	require.NoError(t, err, string(out))
 	dev, upstream := devConfig(t, "../Pulumi.dev.yaml"), devConfig(t, "../Pulumi.upstream.yaml")
-	require.Equal(t, []string{"keystone-webhook", "tenant-sync"}, slices.Sorted(maps.Keys(upstream.Artifacts.Checksums)))
+	require.Equal(t, []string{"keystone-webhook", "node-approver", "tenant-sync"}, slices.Sorted(maps.Keys(upstream.Artifacts.Checksums)))
 	for _, m := range cluster.NewPlan(upstream).Machines {
 		for _, a := range m.Artifacts {
 			if own := dev.Artifacts.Checksums[a.Name]; strings.Contains(a.URL, "/kubernetes-openstack/") {

@@ -1,0 +1,345 @@
+package main
+
+import (
+	"bytes"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/asn1"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+	"strings"
+
+	certificatesv1 "k8s.io/api/certificates/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/util/validation"
+)
+
+// plan is what the configuration of the cluster says about its machines. It has no workers: their number changes, and control
+// planes must not be replaced for that.
+type plan struct {
+	// controlPlanePrefix begins the names of control planes, and of no other machine.
+	controlPlanePrefix string
+	// machines is the network that each machine has exactly one address in.
+	machines netip.Prefix
+	// reserved are addresses with their owners: control planes and etcd's members by name, the API, routers.
+	reserved map[netip.Addr]string
+	// ranges are the cluster's own: of pods and of Services.
+	ranges []netip.Prefix
+}
+
+// verdict on a request.
+type verdict string
+
+// The verdicts. No request is denied, because that is final: another control plane, with a newer plan, may approve it.
+const (
+	approve verdict = "approve"
+	pend    verdict = "pend"   // leave it pending, for a later look or a person
+	ignore  verdict = "ignore" // not for node-approver, or already decided
+)
+
+// decision about a request.
+type decision struct {
+	verdict verdict
+	// node is the name of the node that the certificate is for; empty if the request does not have one.
+	node string
+	// reason to leave the request pending.
+	reason string
+	// old is the Node of an earlier machine of this name, or nil. It has to be deleted before the approval, because the new
+	// kubelet cannot take it over.
+	old *corev1.Node
+}
+
+const (
+	nodeUser     = "system:node:"
+	nodeGroup    = "system:nodes"
+	tokenUser    = "system:bootstrap:"
+	tokenGroup   = "system:bootstrappers:"
+	controlPlane = "control-plane"
+	worker       = "worker"
+)
+
+// decide judges a request. nodes are all Nodes by name. It makes at least the checks that Kubernetes itself makes of requests for
+// these two signers (ValidateKubeletServingCSR and ValidateKubeletClientCSR), and those of kubelet's names and addresses.
+func (p plan) decide(csr *certificatesv1.CertificateSigningRequest, nodes map[string]*corev1.Node) decision {
+	if len(csr.Status.Conditions) > 0 || len(csr.Status.Certificate) > 0 {
+		return decision{verdict: ignore}
+	}
+	var d decision
+	var err error
+	switch csr.Spec.SignerName {
+	case certificatesv1.KubeletServingSignerName:
+		d.node, err = p.serving(csr, nodes)
+	case certificatesv1.KubeAPIServerClientKubeletSignerName:
+		if strings.HasPrefix(csr.Spec.Username, nodeUser) {
+			return decision{verdict: ignore} // kube-controller-manager approves renewals
+		}
+		d.node, d.old, err = p.client(csr, nodes)
+	default:
+		return decision{verdict: ignore}
+	}
+	d.verdict = approve
+	if err != nil {
+		d.verdict, d.reason, d.old = pend, shorten(err.Error()), nil
+	}
+	return d
+}
+
+// shorten limits what a request can write into logs and conditions.
+func shorten(text string) string {
+	const most = 300
+	if len(text) > most {
+		return strings.ToValidUTF8(text[:most], "") + "…"
+	}
+	return text
+}
+
+// serving judges a request for a serving certificate: a node requests it for its own name and its own addresses.
+func (p plan) serving(csr *certificatesv1.CertificateSigningRequest, nodes map[string]*corev1.Node) (name string, err error) {
+	name, ok := nodeName(csr.Spec.Username)
+	if !ok {
+		return "", fmt.Errorf("the user %q is not a node", csr.Spec.Username)
+	}
+	if !slices.Contains(csr.Spec.Groups, nodeGroup) {
+		return "", fmt.Errorf("the user %q is not in the group %s", csr.Spec.Username, nodeGroup)
+	}
+	request, err := parse(csr.Spec.Request)
+	if err != nil {
+		return name, err
+	}
+	template := &x509.CertificateRequest{Subject: subject(name), DNSNames: request.DNSNames, IPAddresses: request.IPAddresses}
+	if err := same(request, template); err != nil {
+		return name, err
+	}
+	if err := usages(csr, certificatesv1.UsageDigitalSignature, certificatesv1.UsageServerAuth); err != nil {
+		return name, err
+	}
+	node := nodes[name]
+	if node == nil {
+		return name, fmt.Errorf("Node %s does not exist", name)
+	}
+	for _, host := range request.DNSNames {
+		if !ownHost(host, node) {
+			return name, fmt.Errorf("DNS name %q does not belong to the node", host)
+		}
+	}
+	machine := 0
+	for _, ip := range request.IPAddresses {
+		address, _ := netip.AddrFromSlice(ip)
+		address = address.Unmap()
+		if err := p.ownAddress(address, node, nodes); err != nil {
+			return name, err
+		}
+		if p.machines.Contains(address) {
+			machine++
+		}
+	}
+	if machine != 1 {
+		return name, fmt.Errorf("it must have exactly one address in %s, not %d", p.machines, machine)
+	}
+	return name, nil
+}
+
+// ownHost tells whether host is the node's name, or a longer form of it that its Node has.
+func ownHost(host string, node *corev1.Node) bool {
+	return host == node.Name || strings.HasPrefix(host, node.Name+".") &&
+		slices.ContainsFunc(node.Status.Addresses, func(a corev1.NodeAddress) bool {
+			return a.Address == host && a.Type != corev1.NodeInternalIP && a.Type != corev1.NodeExternalIP
+		})
+}
+
+// ownAddress returns an error unless the node may have a certificate for address.
+//
+// The Node in the API is the only list of a machine's floating IPs. kubelet may write the status of its own Node, and
+// NodeRestriction does not limit that, so a compromised node could list any address. Two things stop it:
+//   - The ValidatingAdmissionPolicy node-addresses.kubernetes-openstack (templates/node-approver): a node sets its addresses only
+//     when it registers, and only to its name and one address of the machines' network. All others are written by the cloud
+//     controller, which reads them from OpenStack.
+//   - This function, which does not rely on the first: no node gets an address that is reserved for another machine, the API or
+//     a router, that pods or Services have, or that another Node lists too. So a certificate never fits another machine that is
+//     there. A forged address outside all of these is useless: only the API server trusts the CA of these certificates, and it
+//     connects to a kubelet by the internal address of its Node.
+//
+// Inside of the machines' network, a worker's address is not planned here. A node that registers first with a free address
+// of it gets that address.
+func (p plan) ownAddress(address netip.Addr, node *corev1.Node, nodes map[string]*corev1.Node) error {
+	if !lists(node, address) {
+		return fmt.Errorf("%s is not an address of Node %s", address, node.Name)
+	}
+	isControlPlane := strings.HasPrefix(node.Name, p.controlPlanePrefix)
+	if owner := p.reserved[address]; owner != "" {
+		if isControlPlane && owner == node.Name {
+			return nil
+		}
+		return fmt.Errorf("%s is the address of %s", address, owner)
+	}
+	if p.machines.Contains(address) {
+		if isControlPlane && p.isPlanned(node.Name) {
+			return fmt.Errorf("%s is not the planned address of %s", address, node.Name)
+		}
+	} else if !address.IsGlobalUnicast() {
+		return fmt.Errorf("%s is not the address of a machine", address)
+	}
+	for _, r := range p.ranges {
+		if r.Contains(address) {
+			return fmt.Errorf("%s is in %s, which pods or Services have", address, r)
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(nodes)) {
+		if name != node.Name && lists(nodes[name], address) {
+			return fmt.Errorf("%s is an address of Node %s too", address, name)
+		}
+	}
+	return nil
+}
+
+// isPlanned tells whether name owns a reserved address.
+func (p plan) isPlanned(name string) bool {
+	for _, owner := range p.reserved {
+		if owner == name {
+			return true
+		}
+	}
+	return false
+}
+
+// lists tells whether address is one of node's.
+func lists(node *corev1.Node, address netip.Addr) bool {
+	return slices.ContainsFunc(node.Status.Addresses, func(a corev1.NodeAddress) bool {
+		parsed, err := netip.ParseAddr(a.Address)
+		return err == nil && parsed.Unmap() == address && (a.Type == corev1.NodeInternalIP || a.Type == corev1.NodeExternalIP)
+	})
+}
+
+// client judges a request for a node's first client certificate: a machine requests it with the bootstrap token of its role.
+func (p plan) client(csr *certificatesv1.CertificateSigningRequest, nodes map[string]*corev1.Node) (name string, old *corev1.Node, err error) {
+	request, err := parse(csr.Spec.Request)
+	if err != nil {
+		return "", nil, err
+	}
+	name, ok := nodeName(request.Subject.CommonName)
+	if !ok {
+		return "", nil, fmt.Errorf("the common name %q is not that of a node", request.Subject.CommonName)
+	}
+	if err := same(request, &x509.CertificateRequest{Subject: subject(name)}); err != nil {
+		return name, nil, err
+	}
+	if err := usages(csr, certificatesv1.UsageClientAuth, certificatesv1.UsageDigitalSignature); err != nil {
+		return name, nil, err
+	}
+	role := worker
+	if strings.HasPrefix(name, p.controlPlanePrefix) {
+		role = controlPlane
+	} else if p.isPlanned(name) {
+		return name, nil, fmt.Errorf("the machine %s is not a node", name)
+	}
+	if !strings.HasPrefix(csr.Spec.Username, tokenUser) || !slices.Contains(csr.Spec.Groups, tokenGroup+role) {
+		return name, nil, fmt.Errorf("%s needs the bootstrap token of a %s, which the user %q does not have", name, role, csr.Spec.Username)
+	}
+	node := nodes[name]
+	if node == nil || !node.CreationTimestamp.Before(&csr.CreationTimestamp) { // an earlier attempt of the same machine has made it
+		return name, nil, nil
+	}
+	if isTrue(node, corev1.NodeReady) {
+		return name, nil, fmt.Errorf("Node %s is Ready: another machine has this name", name)
+	}
+	return name, node, nil
+}
+
+func isTrue(node *corev1.Node, condition corev1.NodeConditionType) bool {
+	return slices.ContainsFunc(node.Status.Conditions, func(c corev1.NodeCondition) bool {
+		return c.Type == condition && c.Status == corev1.ConditionTrue
+	})
+}
+
+// nodeName is the name of the node that a user is.
+func nodeName(user string) (string, bool) {
+	name, ok := strings.CutPrefix(user, nodeUser)
+	return name, ok && len(validation.IsDNS1123Subdomain(name)) == 0
+}
+
+func subject(node string) pkix.Name {
+	return pkix.Name{CommonName: nodeUser + node, Organization: []string{nodeGroup}}
+}
+
+// usages returns an error unless csr has these usages, in order, besides one that RSA keys may have too.
+func usages(csr *certificatesv1.CertificateSigningRequest, want ...certificatesv1.KeyUsage) error {
+	got := slices.Sorted(slices.Values(csr.Spec.Usages))
+	if i := slices.Index(got, certificatesv1.UsageKeyEncipherment); i >= 0 {
+		got = slices.Delete(got, i, i+1)
+	}
+	slices.Sort(want)
+	if !slices.Equal(got, want) {
+		return fmt.Errorf("the usages are %q, expected %q", csr.Spec.Usages, want)
+	}
+	return nil
+}
+
+// parse reads a request that is one block of PEM, exactly as kubelet writes it, and verifies that its maker has the key. The signer has
+// the same parser: it finds the same request in the text.
+func parse(text []byte) (*x509.CertificateRequest, error) {
+	block, _ := pem.Decode(text)
+	if block == nil || block.Type != "CERTIFICATE REQUEST" || len(block.Headers) > 0 || !bytes.Equal(pem.EncodeToMemory(block), text) {
+		return nil, errors.New("it is not exactly one CERTIFICATE REQUEST in PEM")
+	}
+	request, err := x509.ParseCertificateRequest(block.Bytes)
+	if err != nil {
+		return nil, err
+	}
+	switch key := request.PublicKey.(type) {
+	case *ecdsa.PublicKey:
+		if key.Curve == elliptic.P224() {
+			return nil, errors.New("the key is weaker than P-256")
+		}
+	case *rsa.PublicKey:
+		if bits := key.N.BitLen(); bits < 2048 || bits > 8192 {
+			return nil, fmt.Errorf("the RSA key has %d bits, expected 2048 to 8192", bits)
+		}
+	default:
+		return nil, fmt.Errorf("the key is neither ECDSA nor RSA but %s", request.PublicKeyAlgorithm)
+	}
+	return request, request.CheckSignature()
+}
+
+// same returns an error if request has anything that template does not have: another subject or name, an extension, an attribute,
+// or another way to write the same. kubelet makes its requests by crypto/x509, and so does this function: what kubelet
+// would have made of the template and this key must be the same bytes.
+func same(request, template *x509.CertificateRequest) error {
+	if got, want := request.Subject.String(), template.Subject.String(); got != want {
+		return fmt.Errorf("the subject is %q, expected %q", got, want)
+	}
+	_, key, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		return err
+	}
+	der, err := x509.CreateCertificateRequest(rand.Reader, template, key)
+	if err != nil {
+		return err
+	}
+	want, err := x509.ParseCertificateRequest(der)
+	if err != nil {
+		return err
+	}
+	expected := bytes.Replace(content(want), want.RawSubjectPublicKeyInfo, request.RawSubjectPublicKeyInfo, 1)
+	if !bytes.Equal(content(request), expected) {
+		return fmt.Errorf("it has more than the subject and %d names: DNS names %q, addresses %s, e-mail addresses %q, URIs %s, %d extensions",
+			len(template.DNSNames)+len(template.IPAddresses), request.DNSNames, request.IPAddresses, request.EmailAddresses, request.URIs,
+			len(request.Extensions))
+	}
+	return nil
+}
+
+// content is the part of request that is signed, without the header that has its length.
+func content(request *x509.CertificateRequest) []byte {
+	var sequence asn1.RawValue
+	_, _ = asn1.Unmarshal(request.RawTBSCertificateRequest, &sequence) // crypto/x509 has parsed it before
+	return sequence.Bytes
+}
