@@ -113,7 +113,7 @@ func kubernetesRelease(name string, roles []Role) release {
 	}
 }
 
-// ownRelease is of a program of ours. It has no host, as nobody publishes it: whoever wants it has a mirror.
+// ownRelease is a program of this repository. Nobody publishes it, so its URL has no host: a mirror has it.
 func ownRelease(name string, tenancy bool) release {
 	return release{
 		name:      name,

@@ -113,6 +113,7 @@ func TestCheckUserDataOfOneOfAGroup(t *testing.T) {
 		c := cluster.Defaults("test")
 		block := netip.MustParsePrefix
 		c.Network.CIDR = block("10.0.0.0/16")
+		c.Artifacts.Checksums = map[string]string{"node-approver": strings.Repeat("0", 64)}
 		c.Etcd.Addresses, c.ControlPlane.Addresses = block("10.0.1.0/28"), block("10.0.1.16/28")
 		c.Pools = []cluster.Pool{{Name: "general", NodeGroup: cluster.NodeGroup{
 			Group:  cluster.Group{Count: 2, Addresses: block("10.0.2.0/24"), Zones: []string{"a", "b0c1d2e3f4g5h6i7j8k9l0m1n2o3p4q5r6s7t8u9v0w1x2y3z4-5a6b7c8d9"}},

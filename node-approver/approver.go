@@ -23,8 +23,8 @@ import (
 	"k8s.io/client-go/tools/cache"
 )
 
-// approver approves the requests in the API. Several may run in parallel, because an approval is idempotent: if two approve the same
-// request, the API server refuses the second update.
+// approver approves the requests in the API. Several may run in parallel, because an approval is idempotent: if two
+// approve the same request, the API server refuses the second update.
 type approver struct {
 	client kubernetes.Interface
 	plan   plan
@@ -35,12 +35,13 @@ type approver struct {
 	logged map[types.UID]string
 }
 
-// certificatePending is a condition of a Node: a request for its serving certificate is pending, and why. check-node prints it.
+// certificatePending is a condition of a Node: a request for its serving certificate is pending, and why.
+// check-node prints it.
 const certificatePending corev1.NodeConditionType = "ServingCertificatePending"
 
 const (
-	// grace is the time in which most requests are approved that cannot be at once: this program may see a request before it sees
-	// the new address of the Node.
+	// grace is the time in which most requests are approved that cannot be at once: this program may see a request
+	// before it sees the new address of the Node.
 	grace = 15 * time.Second
 	// lookEvery is the time between two looks at pending requests if nothing changes.
 	lookEvery = 15 * time.Second
@@ -57,7 +58,9 @@ func (a *approver) run(ctx context.Context, ready func() error) error {
 		default:
 		}
 	}
-	watch := func(client rest.Interface, resource string, kind runtime.Object, trim cache.TransformFunc) (cache.Store, cache.Controller) {
+	watch := func(client rest.Interface, resource string, kind runtime.Object, trim cache.TransformFunc) (
+		cache.Store, cache.Controller,
+	) {
 		return cache.NewInformerWithOptions(cache.InformerOptions{
 			ListerWatcher: cache.NewListWatchFromClient(client, resource, metav1.NamespaceAll, fields.Everything()),
 			ObjectType:    kind,
@@ -68,7 +71,8 @@ func (a *approver) run(ctx context.Context, ready func() error) error {
 		})
 	}
 	var requests, nodes cache.Controller
-	a.requests, requests = watch(a.client.CertificatesV1().RESTClient(), "certificatesigningrequests", &certificatesv1.CertificateSigningRequest{}, trimRequest)
+	a.requests, requests = watch(a.client.CertificatesV1().RESTClient(), "certificatesigningrequests",
+		&signingRequest{}, trimRequest)
 	a.nodes, nodes = watch(a.client.CoreV1().RESTClient(), "nodes", &corev1.Node{}, trimNode)
 	go requests.RunWithContext(ctx)
 	go nodes.RunWithContext(ctx)
@@ -97,7 +101,7 @@ func (a *approver) run(ctx context.Context, ready func() error) error {
 
 // trimRequest keeps what decide needs.
 func trimRequest(object any) (any, error) {
-	if csr, ok := object.(*certificatesv1.CertificateSigningRequest); ok {
+	if csr, ok := object.(*signingRequest); ok {
 		csr.ManagedFields = nil
 		if len(csr.Status.Conditions) > 0 {
 			csr.Spec.Request, csr.Status.Certificate = nil, nil
@@ -132,11 +136,11 @@ func (a *approver) sync(ctx context.Context, now time.Time) error {
 		node := object.(*corev1.Node)
 		nodes[node.Name] = node
 	}
-	var requests []*certificatesv1.CertificateSigningRequest
+	var requests []*signingRequest
 	for _, object := range a.requests.List() {
-		requests = append(requests, object.(*certificatesv1.CertificateSigningRequest))
+		requests = append(requests, object.(*signingRequest))
 	}
-	slices.SortFunc(requests, func(a, b *certificatesv1.CertificateSigningRequest) int {
+	slices.SortFunc(requests, func(a, b *signingRequest) int {
 		return cmp.Or(a.CreationTimestamp.Compare(b.CreationTimestamp.Time), strings.Compare(a.Name, b.Name))
 	})
 
@@ -174,7 +178,7 @@ func (a *approver) sync(ctx context.Context, now time.Time) error {
 }
 
 // approve approves csr, after it has deleted the Node that is in the way.
-func (a *approver) approve(ctx context.Context, csr *certificatesv1.CertificateSigningRequest, d decision) error {
+func (a *approver) approve(ctx context.Context, csr *signingRequest, d decision) error {
 	if csr.Spec.SignerName == certificatesv1.KubeAPIServerClientKubeletSignerName {
 		// A cache is late, and a machine that has come back must keep its Node.
 		live := map[string]*corev1.Node{}
@@ -202,7 +206,8 @@ func (a *approver) approve(ctx context.Context, csr *certificatesv1.CertificateS
 		Type: certificatesv1.CertificateApproved, Status: corev1.ConditionTrue,
 		Reason: "NodeApprover", Message: "the node may have what it requests",
 	})
-	_, err := a.client.CertificatesV1().CertificateSigningRequests().UpdateApproval(ctx, csr.Name, csr, metav1.UpdateOptions{})
+	requests := a.client.CertificatesV1().CertificateSigningRequests()
+	_, err := requests.UpdateApproval(ctx, csr.Name, csr, metav1.UpdateOptions{})
 	switch {
 	case apierrors.IsConflict(err), apierrors.IsNotFound(err):
 		return nil // another control plane was faster
@@ -221,7 +226,9 @@ func (a *approver) report(ctx context.Context, node *corev1.Node, message string
 	if message != "" {
 		next.Status, next.Reason, next.Message = corev1.ConditionTrue, "NotApproved", message
 	}
-	i := slices.IndexFunc(node.Status.Conditions, func(c corev1.NodeCondition) bool { return c.Type == certificatePending })
+	i := slices.IndexFunc(node.Status.Conditions, func(c corev1.NodeCondition) bool {
+		return c.Type == certificatePending
+	})
 	if i < 0 && message == "" {
 		return nil
 	}
@@ -237,7 +244,8 @@ func (a *approver) report(ctx context.Context, node *corev1.Node, message string
 	if err != nil {
 		return err
 	}
-	_, err = a.client.CoreV1().Nodes().Patch(ctx, node.Name, types.StrategicMergePatchType, patch, metav1.PatchOptions{}, "status")
+	_, err = a.client.CoreV1().Nodes().Patch(ctx, node.Name, types.StrategicMergePatchType, patch,
+		metav1.PatchOptions{}, "status")
 	if apierrors.IsNotFound(err) {
 		return nil
 	}

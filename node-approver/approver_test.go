@@ -13,7 +13,6 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-	certificatesv1 "k8s.io/api/certificates/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -29,7 +28,7 @@ type api struct {
 	kubernetes.Interface
 	certificates.CertificatesV1Interface
 	certificates.CertificateSigningRequestInterface
-	requests map[string]*certificatesv1.CertificateSigningRequest
+	requests map[string]*signingRequest
 	nodes    map[string]*corev1.Node
 	// changes since the last catchUp.
 	changes []string
@@ -39,7 +38,9 @@ func (a *api) CertificatesV1() certificates.CertificatesV1Interface { return a }
 
 func (a *api) CertificateSigningRequests() certificates.CertificateSigningRequestInterface { return a }
 
-func (a *api) UpdateApproval(_ context.Context, name string, csr *certificatesv1.CertificateSigningRequest, _ metav1.UpdateOptions) (*certificatesv1.CertificateSigningRequest, error) {
+func (a *api) UpdateApproval(_ context.Context, name string, csr *signingRequest, _ metav1.UpdateOptions) (
+	*signingRequest, error,
+) {
 	a.changes = append(a.changes, fmt.Sprintf("%s: %s", name, csr.Status.Conditions[0].Type))
 	a.requests[name] = csr
 	return csr, nil
@@ -67,12 +68,14 @@ func (a nodeAPI) Get(_ context.Context, name string, _ metav1.GetOptions) (*core
 }
 
 func (a nodeAPI) Delete(_ context.Context, name string, options metav1.DeleteOptions) error {
-	a.changes = append(a.changes, fmt.Sprintf("%s: delete %s %s", name, *options.Preconditions.UID, *options.Preconditions.ResourceVersion))
+	only := options.Preconditions
+	a.changes = append(a.changes, fmt.Sprintf("%s: delete %s %s", name, *only.UID, *only.ResourceVersion))
 	delete(a.nodes, name)
 	return nil
 }
 
-func (a nodeAPI) Patch(_ context.Context, name string, _ types.PatchType, data []byte, _ metav1.PatchOptions, _ ...string) (*corev1.Node, error) {
+func (a nodeAPI) Patch(_ context.Context, name string, _ types.PatchType, data []byte, _ metav1.PatchOptions,
+	_ ...string) (*corev1.Node, error) {
 	var patch struct{ Status corev1.NodeStatus }
 	if err := json.Unmarshal(data, &patch); err != nil {
 		return nil, err
@@ -91,12 +94,12 @@ type cluster struct {
 }
 
 func newCluster(objects ...any) *cluster {
-	c := &cluster{api: &api{requests: map[string]*certificatesv1.CertificateSigningRequest{}, nodes: map[string]*corev1.Node{}}}
+	c := &cluster{api: &api{requests: map[string]*signingRequest{}, nodes: map[string]*corev1.Node{}}}
 	for _, object := range objects {
 		switch object := object.(type) {
 		case *corev1.Node:
 			c.api.nodes[object.Name] = object
-		case *certificatesv1.CertificateSigningRequest:
+		case *signingRequest:
 			c.api.requests[object.Name] = object
 		}
 	}
@@ -123,7 +126,7 @@ func (c *cluster) catchUp(t *testing.T) {
 }
 
 // named is a request of another name, made so much later.
-func named(t *testing.T, name string, later time.Duration, a attempt) *certificatesv1.CertificateSigningRequest {
+func named(t *testing.T, name string, later time.Duration, a attempt) *signingRequest {
 	csr := a.request(t)
 	csr.Name, csr.UID, csr.CreationTimestamp = name, types.UID(name), metav1.NewTime(created.Add(later))
 	return csr
@@ -134,11 +137,15 @@ func TestSyncApproves(t *testing.T) {
 	old.UID, old.ResourceVersion = "uid", "42"
 	c := newCluster(testNode("dev-worker-0", "10.0.0.64", "203.0.113.7"), old,
 		named(t, "join", 0, join("worker", "dev-worker-9")), named(t, "again", 1, join("worker", "dev-worker-4")),
-		named(t, "serve", 2, serve("dev-worker-0", "10.0.0.64 203.0.113.7")), named(t, "hostile", 3, serve("dev-worker-0", "10.0.0.5")))
+		named(t, "serve", 2, serve("dev-worker-0", "10.0.0.64 203.0.113.7")),
+		named(t, "hostile", 3, serve("dev-worker-0", "10.0.0.5")))
 	c.catchUp(t)
 	require.NoError(t, c.sync(t.Context(), created))
-	assert.Equal(t, []string{"join: Approved", "dev-worker-4: delete uid 42", "again: Approved", "serve: Approved"}, c.changes)
-	const refused = `hostile: not approved, kubernetes.io/kubelet-serving for "system:node:dev-worker-0": 10.0.0.5 is not an address of Node dev-worker-0` + "\n"
+	assert.Equal(t, []string{
+		"join: Approved", "dev-worker-4: delete uid 42", "again: Approved", "serve: Approved",
+	}, c.changes)
+	const refused = `hostile: not approved, kubernetes.io/kubelet-serving for "system:node:dev-worker-0": ` +
+		"10.0.0.5 is not an address of Node dev-worker-0\n"
 	assert.Equal(t, "join: approved, kubernetes.io/kube-apiserver-client-kubelet for node dev-worker-9\n"+
 		"again: delete Node dev-worker-4 of an earlier machine\n"+
 		"again: approved, kubernetes.io/kube-apiserver-client-kubelet for node dev-worker-4\n"+
@@ -165,7 +172,8 @@ func TestSyncDeletesNoReadyNode(t *testing.T) {
 
 // The condition of a Node says why its newest request is pending, and changes only when it must.
 func TestSyncReportsPendingServingCertificates(t *testing.T) {
-	c := newCluster(testNode("dev-worker-0", "10.0.0.64"), named(t, "first", 0, serve("dev-worker-0", "10.0.0.64 203.0.113.7")),
+	c := newCluster(testNode("dev-worker-0", "10.0.0.64"),
+		named(t, "first", 0, serve("dev-worker-0", "10.0.0.64 203.0.113.7")),
 		named(t, "join", 0, join("control-plane", "dev-worker-0")))
 	step := func(after time.Duration, want ...string) {
 		t.Helper()
@@ -193,13 +201,16 @@ func TestFlags(t *testing.T) {
 	all := []string{"--control-plane-prefix=dev-control-plane-", "--kubeconfig=file", "--machine-cidr=10.0.0.0/24"}
 	kubeconfig, got, err := parseFlags(append(all,
 		"--cluster-cidrs=10.244.0.0/16,10.96.0.0/16,198.51.100.0/24",
-		"--reserved=router=10.0.0.1,api=10.0.0.5,dev-etcd-0=10.0.0.10,dev-control-plane-0=10.0.0.20,dev-control-plane-1=10.0.0.21"))
+		"--reserved=router=10.0.0.1,api=10.0.0.5,dev-etcd-0=10.0.0.10,"+
+			"dev-control-plane-0=10.0.0.20,dev-control-plane-1=10.0.0.21"))
 	require.NoError(t, err)
 	assert.Equal(t, "file", kubeconfig)
 	assert.Equal(t, testPlan, got)
 	_, got, err = parseFlags(all)
 	require.NoError(t, err)
-	assert.Equal(t, plan{controlPlanePrefix: "dev-control-plane-", machines: netip.MustParsePrefix("10.0.0.0/24"), reserved: map[netip.Addr]string{}}, got)
+	assert.Equal(t, plan{
+		controlPlanePrefix: "dev-control-plane-", machines: testPlan.machines, reserved: map[netip.Addr]string{},
+	}, got)
 
 	for _, row := range []struct{ flag, want string }{
 		{"--kubeconfig=", "--control-plane-prefix and --kubeconfig are required"},

@@ -23,8 +23,8 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 )
 
-// plan is what the configuration of the cluster says about its machines. It has no workers: their number changes, and control
-// planes must not be replaced for that.
+// plan is what the configuration of the cluster says about its machines. It has no workers: their number changes,
+// and control planes must not be replaced for that.
 type plan struct {
 	// controlPlanePrefix begins the names of control planes, and of no other machine.
 	controlPlanePrefix string
@@ -36,10 +36,13 @@ type plan struct {
 	ranges []netip.Prefix
 }
 
+// signingRequest is what a kubelet creates in the API to get a certificate.
+type signingRequest = certificatesv1.CertificateSigningRequest
+
 // verdict on a request.
 type verdict string
 
-// The verdicts. No request is denied, because that is final: another control plane, with a newer plan, may approve it.
+// The verdicts. No request is denied, because that is final: a control plane with a newer plan may approve it.
 const (
 	approve verdict = "approve"
 	pend    verdict = "pend"   // leave it pending, for a later look or a person
@@ -53,8 +56,8 @@ type decision struct {
 	node string
 	// reason to leave the request pending.
 	reason string
-	// old is the Node of an earlier machine of this name, or nil. It has to be deleted before the approval, because the new
-	// kubelet cannot take it over.
+	// old is the Node of an earlier machine of this name, or nil. It has to be deleted before the approval, because
+	// the new kubelet cannot take it over.
 	old *corev1.Node
 }
 
@@ -67,9 +70,10 @@ const (
 	worker       = "worker"
 )
 
-// decide judges a request. nodes are all Nodes by name. It makes at least the checks that Kubernetes itself makes of requests for
-// these two signers (ValidateKubeletServingCSR and ValidateKubeletClientCSR), and those of kubelet's names and addresses.
-func (p plan) decide(csr *certificatesv1.CertificateSigningRequest, nodes map[string]*corev1.Node) decision {
+// decide judges a request. nodes are all Nodes by name. It makes at least the checks that Kubernetes itself makes
+// of requests for these two signers (ValidateKubeletServingCSR and ValidateKubeletClientCSR), and those of
+// kubelet's names and addresses.
+func (p plan) decide(csr *signingRequest, nodes map[string]*corev1.Node) decision {
 	if len(csr.Status.Conditions) > 0 || len(csr.Status.Certificate) > 0 {
 		return decision{verdict: ignore}
 	}
@@ -103,7 +107,7 @@ func shorten(text string) string {
 }
 
 // serving judges a request for a serving certificate: a node requests it for its own name and its own addresses.
-func (p plan) serving(csr *certificatesv1.CertificateSigningRequest, nodes map[string]*corev1.Node) (name string, err error) {
+func (p plan) serving(csr *signingRequest, nodes map[string]*corev1.Node) (name string, err error) {
 	name, ok := nodeName(csr.Spec.Username)
 	if !ok {
 		return "", fmt.Errorf("the user %q is not a node", csr.Spec.Username)
@@ -115,8 +119,10 @@ func (p plan) serving(csr *certificatesv1.CertificateSigningRequest, nodes map[s
 	if err != nil {
 		return name, err
 	}
-	template := &x509.CertificateRequest{Subject: subject(name), DNSNames: request.DNSNames, IPAddresses: request.IPAddresses}
-	if err := same(request, template); err != nil {
+	want := &x509.CertificateRequest{
+		Subject: subject(name), DNSNames: request.DNSNames, IPAddresses: request.IPAddresses,
+	}
+	if err := same(request, want); err != nil {
 		return name, err
 	}
 	if err := usages(csr, certificatesv1.UsageDigitalSignature, certificatesv1.UsageServerAuth); err != nil {
@@ -158,18 +164,18 @@ func ownHost(host string, node *corev1.Node) bool {
 
 // ownAddress returns an error unless the node may have a certificate for address.
 //
-// The Node in the API is the only list of a machine's floating IPs. kubelet may write the status of its own Node, and
-// NodeRestriction does not limit that, so a compromised node could list any address. Two things stop it:
-//   - The ValidatingAdmissionPolicy node-addresses.kubernetes-openstack (templates/node-approver): a node sets its addresses only
-//     when it registers, and only to its name and one address of the machines' network. All others are written by the cloud
-//     controller, which reads them from OpenStack.
-//   - This function, which does not rely on the first: no node gets an address that is reserved for another machine, the API or
-//     a router, that pods or Services have, or that another Node lists too. So a certificate never fits another machine that is
-//     there. A forged address outside all of these is useless: only the API server trusts the CA of these certificates, and it
-//     connects to a kubelet by the internal address of its Node.
+// The Node in the API is the only list of a machine's floating IPs. kubelet may write the status of its own Node,
+// and NodeRestriction does not limit that, so a compromised node could list any address. Two things stop it:
+//   - The ValidatingAdmissionPolicy node-addresses.kubernetes-openstack (templates/node-approver): a node sets its
+//     addresses only when it registers, and only to its name and one address of the machines' network. All others
+//     are written by the cloud controller, which reads them from OpenStack.
+//   - This function, which does not rely on the first: no node gets an address that is reserved for another
+//     machine, the API or a router, that pods or Services have, or that another Node lists too. So a certificate
+//     never fits another machine that is there. A forged address outside all of these is useless: only the API
+//     server trusts the CA of these certificates, and it connects to a kubelet by the internal address of its Node.
 //
-// Inside of the machines' network, a worker's address is not planned here. A node that registers first with a free address
-// of it gets that address.
+// Inside of the machines' network, a worker's address is not planned here. A node that registers first with a free
+// address of it gets that address.
 func (p plan) ownAddress(address netip.Addr, node *corev1.Node, nodes map[string]*corev1.Node) error {
 	if !lists(node, address) {
 		return fmt.Errorf("%s is not an address of Node %s", address, node.Name)
@@ -219,8 +225,11 @@ func lists(node *corev1.Node, address netip.Addr) bool {
 	})
 }
 
-// client judges a request for a node's first client certificate: a machine requests it with the bootstrap token of its role.
-func (p plan) client(csr *certificatesv1.CertificateSigningRequest, nodes map[string]*corev1.Node) (name string, old *corev1.Node, err error) {
+// client judges a request for a node's first client certificate: a machine requests it with the bootstrap token of
+// its role.
+func (p plan) client(csr *signingRequest, nodes map[string]*corev1.Node) (
+	name string, old *corev1.Node, err error,
+) {
 	request, err := parse(csr.Spec.Request)
 	if err != nil {
 		return "", nil, err
@@ -242,11 +251,12 @@ func (p plan) client(csr *certificatesv1.CertificateSigningRequest, nodes map[st
 		return name, nil, fmt.Errorf("the machine %s is not a node", name)
 	}
 	if !strings.HasPrefix(csr.Spec.Username, tokenUser) || !slices.Contains(csr.Spec.Groups, tokenGroup+role) {
-		return name, nil, fmt.Errorf("%s needs the bootstrap token of a %s, which the user %q does not have", name, role, csr.Spec.Username)
+		return name, nil, fmt.Errorf("%s needs the bootstrap token of a %s, which the user %q does not have",
+			name, role, csr.Spec.Username)
 	}
 	node := nodes[name]
-	if node == nil || !node.CreationTimestamp.Before(&csr.CreationTimestamp) { // an earlier attempt of the same machine has made it
-		return name, nil, nil
+	if node == nil || !node.CreationTimestamp.Before(&csr.CreationTimestamp) {
+		return name, nil, nil // an earlier attempt of the same machine has made a younger Node
 	}
 	if isTrue(node, corev1.NodeReady) {
 		return name, nil, fmt.Errorf("Node %s is Ready: another machine has this name", name)
@@ -271,7 +281,7 @@ func subject(node string) pkix.Name {
 }
 
 // usages returns an error unless csr has these usages, in order, besides one that RSA keys may have too.
-func usages(csr *certificatesv1.CertificateSigningRequest, want ...certificatesv1.KeyUsage) error {
+func usages(csr *signingRequest, want ...certificatesv1.KeyUsage) error {
 	got := slices.Sorted(slices.Values(csr.Spec.Usages))
 	if i := slices.Index(got, certificatesv1.UsageKeyEncipherment); i >= 0 {
 		got = slices.Delete(got, i, i+1)
@@ -283,11 +293,12 @@ func usages(csr *certificatesv1.CertificateSigningRequest, want ...certificatesv
 	return nil
 }
 
-// parse reads a request that is one block of PEM, exactly as kubelet writes it, and verifies that its maker has the key. The signer has
-// the same parser: it finds the same request in the text.
+// parse reads a request that is one block of PEM, exactly as kubelet writes it, and verifies that its maker has the
+// key. The signer has the same parser: it finds the same request in the text.
 func parse(text []byte) (*x509.CertificateRequest, error) {
 	block, _ := pem.Decode(text)
-	if block == nil || block.Type != "CERTIFICATE REQUEST" || len(block.Headers) > 0 || !bytes.Equal(pem.EncodeToMemory(block), text) {
+	if block == nil || block.Type != "CERTIFICATE REQUEST" || len(block.Headers) > 0 ||
+		!bytes.Equal(pem.EncodeToMemory(block), text) {
 		return nil, errors.New("it is not exactly one CERTIFICATE REQUEST in PEM")
 	}
 	request, err := x509.ParseCertificateRequest(block.Bytes)
@@ -309,9 +320,9 @@ func parse(text []byte) (*x509.CertificateRequest, error) {
 	return request, request.CheckSignature()
 }
 
-// same returns an error if request has anything that template does not have: another subject or name, an extension, an attribute,
-// or another way to write the same. kubelet makes its requests by crypto/x509, and so does this function: what kubelet
-// would have made of the template and this key must be the same bytes.
+// same returns an error if request has anything that template does not have: another subject or name, an extension,
+// an attribute, or another way to write the same. kubelet makes its requests by crypto/x509, and so does this
+// function: what kubelet would have made of the template and this key must be the same bytes.
 func same(request, template *x509.CertificateRequest) error {
 	if got, want := request.Subject.String(), template.Subject.String(); got != want {
 		return fmt.Errorf("the subject is %q, expected %q", got, want)
@@ -330,9 +341,9 @@ func same(request, template *x509.CertificateRequest) error {
 	}
 	expected := bytes.Replace(content(want), want.RawSubjectPublicKeyInfo, request.RawSubjectPublicKeyInfo, 1)
 	if !bytes.Equal(content(request), expected) {
-		return fmt.Errorf("it has more than the subject and %d names: DNS names %q, addresses %s, e-mail addresses %q, URIs %s, %d extensions",
-			len(template.DNSNames)+len(template.IPAddresses), request.DNSNames, request.IPAddresses, request.EmailAddresses, request.URIs,
-			len(request.Extensions))
+		return fmt.Errorf("it has more than the subject, %d DNS names and %d addresses: DNS names %q, addresses %s, "+
+			"e-mail addresses %q, URIs %s, %d extensions", len(template.DNSNames), len(template.IPAddresses), request.DNSNames,
+			request.IPAddresses, request.EmailAddresses, request.URIs, len(request.Extensions))
 	}
 	return nil
 }

@@ -37,16 +37,19 @@ var testPlan = plan{
 		netip.MustParseAddr("10.0.0.21"): "dev-control-plane-1",
 	},
 	ranges: []netip.Prefix{
-		netip.MustParsePrefix("10.244.0.0/16"), netip.MustParsePrefix("10.96.0.0/16"), netip.MustParsePrefix("198.51.100.0/24"),
+		netip.MustParsePrefix("10.244.0.0/16"), netip.MustParsePrefix("10.96.0.0/16"),
+		netip.MustParsePrefix("198.51.100.0/24"),
 	},
 }
 
 // created is when requests are made; Nodes are an hour older.
 var created = time.Date(2026, 11, 30, 8, 0, 0, 0, time.UTC)
 
-// testNode has addresses: "203.0.113.7" is a floating IP, "10.0.0.64" one of the machines' network, and all else a host's name.
+// testNode has addresses: "203.0.113.7" is a floating IP, "10.0.0.64" one of the machines' network, and all else a
+// host's name.
 func testNode(name string, addresses ...string) *corev1.Node {
-	node := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name, CreationTimestamp: metav1.NewTime(created.Add(-time.Hour))}}
+	node := &corev1.Node{}
+	node.Name, node.CreationTimestamp = name, metav1.NewTime(created.Add(-time.Hour))
 	for _, address := range addresses {
 		kind := corev1.NodeInternalIP
 		if parsed, err := netip.ParseAddr(address); err != nil {
@@ -60,17 +63,19 @@ func testNode(name string, addresses ...string) *corev1.Node {
 }
 
 func ready(node *corev1.Node) *corev1.Node {
-	node.Status.Conditions = append(node.Status.Conditions, corev1.NodeCondition{Type: corev1.NodeReady, Status: corev1.ConditionTrue})
+	node.Status.Conditions = []corev1.NodeCondition{{Type: corev1.NodeReady, Status: corev1.ConditionTrue}}
 	return node
 }
 
-// testNodes are Nodes by name. Those whose addresses are not their own have written them to their status by themselves.
+// testNodes are Nodes by name. Those whose addresses are not their own have written them to their status by
+// themselves.
 func testNodes() map[string]*corev1.Node {
 	young := testNode("dev-worker-6", "10.0.0.70")
 	young.CreationTimestamp = metav1.NewTime(created.Add(time.Second))
 	nodes := map[string]*corev1.Node{}
 	for _, node := range []*corev1.Node{
-		testNode("dev-worker-0", "10.0.0.64", "dev-worker-0", "203.0.113.7", "2001:db8::7", "dev-worker-0.example.com", "kubernetes.default"),
+		testNode("dev-worker-0", "10.0.0.64", "203.0.113.7", "2001:db8::7", "dev-worker-0", "dev-worker-0.example.com",
+			"kubernetes.default"),
 		testNode("dev-worker-1", "10.0.0.65", "203.0.113.8"),
 		testNode("dev-worker-2", "10.0.0.66", "not an address"),
 		ready(testNode("dev-worker-3", "10.0.0.67")),
@@ -81,8 +86,9 @@ func testNodes() map[string]*corev1.Node {
 		testNode("dev-control-plane-2", "10.0.0.22"), // not in the plan yet
 		testNode("dev-control-plane-7", "10.0.0.21"),
 		testNode("dev-etcd-0", "10.0.0.10"),
-		testNode("thief", "10.0.0.65", "203.0.113.8", "10.96.0.1", "10.244.3.4", "198.51.100.9", "127.0.0.1", "169.254.169.254",
-			"224.0.0.1", "0.0.0.0", "fe80::1", "10.0.0.5", "10.0.0.1", "10.0.0.10", "10.0.0.20", "10.0.0.90", "10.0.0.91"),
+		testNode("thief", "10.0.0.65", "203.0.113.8", "10.96.0.1", "10.244.3.4", "198.51.100.9", "127.0.0.1",
+			"169.254.169.254", "224.0.0.1", "0.0.0.0", "fe80::1",
+			"10.0.0.5", "10.0.0.1", "10.0.0.10", "10.0.0.20", "10.0.0.90", "10.0.0.91"),
 		testNode("floating", "203.0.113.99"),
 	} {
 		nodes[node.Name] = node
@@ -101,7 +107,7 @@ type attempt struct {
 	status       certificatesv1.CertificateSigningRequestStatus
 }
 
-func (a attempt) request(t testing.TB) *certificatesv1.CertificateSigningRequest {
+func (a attempt) request(t testing.TB) *signingRequest {
 	if a.key == nil {
 		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 		require.NoError(t, err)
@@ -113,7 +119,7 @@ func (a attempt) request(t testing.TB) *certificatesv1.CertificateSigningRequest
 	if a.change != nil {
 		text = a.change(text)
 	}
-	return &certificatesv1.CertificateSigningRequest{
+	return &signingRequest{
 		ObjectMeta: metav1.ObjectMeta{Name: "csr-1", UID: "1", CreationTimestamp: metav1.NewTime(created)},
 		Spec: certificatesv1.CertificateSigningRequestSpec{
 			SignerName: a.signer, Username: a.user, Groups: a.groups, Usages: a.usages, Request: text,
@@ -125,7 +131,8 @@ func (a attempt) request(t testing.TB) *certificatesv1.CertificateSigningRequest
 // serve is what the kubelet of a node requests for these addresses, changed by change.
 func serve(node, addresses string, change ...func(*attempt)) attempt {
 	a := attempt{
-		signer: certificatesv1.KubeletServingSignerName, user: "system:node:" + node, groups: []string{"system:nodes", "system:authenticated"},
+		signer: certificatesv1.KubeletServingSignerName, user: "system:node:" + node,
+		groups:   []string{"system:nodes", "system:authenticated"},
 		usages:   []certificatesv1.KeyUsage{certificatesv1.UsageDigitalSignature, certificatesv1.UsageServerAuth},
 		template: x509.CertificateRequest{Subject: subject(node), DNSNames: []string{node}},
 	}
@@ -192,9 +199,10 @@ func TestDecide(t *testing.T) {
 		serverAuth = certificatesv1.UsageServerAuth
 		clientAuth = certificatesv1.UsageClientAuth
 	)
-	const more = "it has more than the subject and"
+	const more = "it has more than the subject,"
 	const onePEM = "it is not exactly one CERTIFICATE REQUEST in PEM"
-	otherName := []byte{0x30, 0x0a, 0xa0, 0x08, 0x06, 0x03, 0x2a, 0x03, 0x04, 0xa0, 0x01, 0x05} // a kind of name that crypto/x509 skips
+	// a kind of name that crypto/x509 skips
+	otherName := []byte{0x30, 0x0a, 0xa0, 0x08, 0x06, 0x03, 0x2a, 0x03, 0x04, 0xa0, 0x01, 0x05}
 	another := string(own().request(t).Spec.Request)
 
 	for name, row := range map[string]struct {
@@ -213,113 +221,263 @@ func TestDecide(t *testing.T) {
 		"control plane of next plan":   {serve("dev-control-plane-2", "10.0.0.22"), ""},
 
 		// Addresses that are not the node's.
-		"address not in its Node":        {serve("dev-worker-0", "10.0.0.64 203.0.113.9"), "203.0.113.9 is not an address of Node dev-worker-0"},
-		"free address not in its Node":   {serve("dev-worker-0", "10.0.0.99"), "10.0.0.99 is not an address of Node dev-worker-0"},
-		"another worker's":               {serve("thief", "10.0.0.65"), "10.0.0.65 is an address of Node dev-worker-1 too"},
-		"own, which another lists":       {serve("dev-worker-1", "10.0.0.65"), "10.0.0.65 is an address of Node thief too"},
-		"another worker's floating IP":   {serve("thief", "10.0.0.90 203.0.113.8"), "203.0.113.8 is an address of Node dev-worker-1 too"},
-		"the API's":                      {serve("thief", "10.0.0.5"), "10.0.0.5 is the address of api"},
-		"a router's":                     {serve("thief", "10.0.0.1"), "10.0.0.1 is the address of router"},
-		"an etcd member's":               {serve("thief", "10.0.0.10"), "10.0.0.10 is the address of dev-etcd-0"},
-		"an etcd member's, by its name":  {serve("dev-etcd-0", "10.0.0.10"), "10.0.0.10 is the address of dev-etcd-0"},
-		"a control plane's":              {serve("thief", "10.0.0.20"), "10.0.0.20 is the address of dev-control-plane-0"},
-		"another control plane's":        {serve("dev-control-plane-7", "10.0.0.21"), "10.0.0.21 is the address of dev-control-plane-1"},
-		"control plane, not its planned": {serve("dev-control-plane-1", "10.0.0.30"), "10.0.0.30 is not the planned address of dev-control-plane-1"},
-		"a Service's":                    {serve("thief", "10.0.0.90 10.96.0.1"), "10.96.0.1 is in 10.96.0.0/16, which pods or Services have"},
-		"a pod's":                        {serve("thief", "10.0.0.90 10.244.3.4"), "10.244.3.4 is in 10.244.0.0/16"},
-		"a load balancer's":              {serve("thief", "10.0.0.90 198.51.100.9"), "198.51.100.9 is in 198.51.100.0/24"},
-		"loopback":                       {serve("thief", "10.0.0.90 127.0.0.1"), "127.0.0.1 is not the address of a machine"},
-		"metadata service":               {serve("thief", "10.0.0.90 169.254.169.254"), "169.254.169.254 is not the address of a machine"},
-		"multicast":                      {serve("thief", "10.0.0.90 224.0.0.1"), "224.0.0.1 is not the address of a machine"},
-		"unspecified":                    {serve("thief", "10.0.0.90 0.0.0.0"), "0.0.0.0 is not the address of a machine"},
-		"link-local IPv6":                {serve("thief", "10.0.0.90 fe80::1"), "fe80::1 is not the address of a machine"},
-		"two of the machines' network":   {serve("thief", "10.0.0.90 10.0.0.91"), "it must have exactly one address in 10.0.0.0/24, not 2"},
-		"none of the machines' network":  {serve("floating", "203.0.113.99"), "it must have exactly one address in 10.0.0.0/24, not 0"},
-		"no address":                     {serve("dev-worker-0", ""), "it must have exactly one address in 10.0.0.0/24, not 0"},
-		"no Node yet":                    {serve("dev-worker-9", "10.0.0.73"), "Node dev-worker-9 does not exist"},
+		"address not in its Node": {
+			serve("dev-worker-0", "10.0.0.64 203.0.113.9"),
+			"203.0.113.9 is not an address of Node dev-worker-0",
+		},
+		"free address not in its Node": {
+			serve("dev-worker-0", "10.0.0.99"),
+			"10.0.0.99 is not an address of Node dev-worker-0",
+		},
+		"another worker's": {
+			serve("thief", "10.0.0.65"),
+			"10.0.0.65 is an address of Node dev-worker-1 too",
+		},
+		"own, which another lists": {
+			serve("dev-worker-1", "10.0.0.65"),
+			"10.0.0.65 is an address of Node thief too",
+		},
+		"another worker's floating IP": {
+			serve("thief", "10.0.0.90 203.0.113.8"),
+			"203.0.113.8 is an address of Node dev-worker-1 too",
+		},
+		"the API's":                     {serve("thief", "10.0.0.5"), "10.0.0.5 is the address of api"},
+		"a router's":                    {serve("thief", "10.0.0.1"), "10.0.0.1 is the address of router"},
+		"an etcd member's":              {serve("thief", "10.0.0.10"), "10.0.0.10 is the address of dev-etcd-0"},
+		"an etcd member's, by its name": {serve("dev-etcd-0", "10.0.0.10"), "10.0.0.10 is the address of dev-etcd-0"},
+		"a control plane's": {
+			serve("thief", "10.0.0.20"),
+			"10.0.0.20 is the address of dev-control-plane-0",
+		},
+		"another control plane's": {
+			serve("dev-control-plane-7", "10.0.0.21"),
+			"10.0.0.21 is the address of dev-control-plane-1",
+		},
+		"control plane, not its planned": {
+			serve("dev-control-plane-1", "10.0.0.30"),
+			"10.0.0.30 is not the planned address of dev-control-plane-1",
+		},
+		"a Service's": {
+			serve("thief", "10.0.0.90 10.96.0.1"),
+			"10.96.0.1 is in 10.96.0.0/16, which pods or Services have",
+		},
+		"a pod's": {serve("thief", "10.0.0.90 10.244.3.4"), "10.244.3.4 is in 10.244.0.0/16"},
+		"a load balancer's": {
+			serve("thief", "10.0.0.90 198.51.100.9"),
+			"198.51.100.9 is in 198.51.100.0/24",
+		},
+		"loopback": {
+			serve("thief", "10.0.0.90 127.0.0.1"),
+			"127.0.0.1 is not the address of a machine",
+		},
+		"metadata service": {
+			serve("thief", "10.0.0.90 169.254.169.254"),
+			"169.254.169.254 is not the address of a machine",
+		},
+		"multicast": {
+			serve("thief", "10.0.0.90 224.0.0.1"),
+			"224.0.0.1 is not the address of a machine",
+		},
+		"unspecified": {
+			serve("thief", "10.0.0.90 0.0.0.0"),
+			"0.0.0.0 is not the address of a machine",
+		},
+		"link-local IPv6": {
+			serve("thief", "10.0.0.90 fe80::1"),
+			"fe80::1 is not the address of a machine",
+		},
+		"two of the machines' network": {
+			serve("thief", "10.0.0.90 10.0.0.91"),
+			"it must have exactly one address in 10.0.0.0/24, not 2",
+		},
+		"none of the machines' network": {
+			serve("floating", "203.0.113.99"),
+			"it must have exactly one address in 10.0.0.0/24, not 0",
+		},
+		"no address": {
+			serve("dev-worker-0", ""),
+			"it must have exactly one address in 10.0.0.0/24, not 0",
+		},
+		"no Node yet": {serve("dev-worker-9", "10.0.0.73"), "Node dev-worker-9 does not exist"},
 
 		// Names that are not the node's.
-		"another's subject":        {own(named("system:node:dev-worker-1", "system:nodes")), `the subject is "CN=system:node:dev-worker-1,O=system:nodes", expected`},
-		"another's DNS name":       {own(names("dev-worker-1")), `DNS name "dev-worker-1" does not belong to the node`},
-		"the API's DNS name":       {own(names("dev-worker-0", "kubernetes.default")), `DNS name "kubernetes.default" does not belong to the node`},
-		"longer name not in Node":  {own(names("dev-worker-0.example.org")), `DNS name "dev-worker-0.example.org" does not belong to the node`},
-		"wildcard":                 {own(names("*")), `DNS name "*" does not belong to the node`},
-		"address as a DNS name":    {own(names("10.0.0.65")), `DNS name "10.0.0.65" does not belong to the node`},
-		"text of Node as DNS name": {serve("dev-worker-2", "10.0.0.66", names("not an address")), `DNS name "not an address" does not belong to the node`},
-		"address in a DNS name":    {own(names("dev-worker-0, IP Address:10.0.0.65")), "does not belong to the node"},
-		"NUL in a DNS name":        {own(names("dev-worker-0\x00.example.com")), "does not belong to the node"},
-		"masters":                  {own(named("system:node:dev-worker-0", "system:masters")), "the subject is"},
-		"also masters":             {own(named("system:node:dev-worker-0", "system:masters", "system:nodes")), "the subject is"},
+		"another's subject": {
+			own(named("system:node:dev-worker-1", "system:nodes")),
+			`the subject is "CN=system:node:dev-worker-1,O=system:nodes", expected`,
+		},
+		"another's DNS name": {own(names("dev-worker-1")), `DNS name "dev-worker-1" does not belong to the node`},
+		"the API's DNS name": {
+			own(names("dev-worker-0", "kubernetes.default")),
+			`DNS name "kubernetes.default" does not belong to the node`,
+		},
+		"longer name not in Node": {
+			own(names("dev-worker-0.example.org")),
+			`DNS name "dev-worker-0.example.org" does not belong to the node`,
+		},
+		"wildcard":              {own(names("*")), `DNS name "*" does not belong to the node`},
+		"address as a DNS name": {own(names("10.0.0.65")), `DNS name "10.0.0.65" does not belong to the node`},
+		"text of Node as DNS name": {
+			serve("dev-worker-2", "10.0.0.66", names("not an address")),
+			`DNS name "not an address" does not belong to the node`,
+		},
+		"address in a DNS name": {own(names("dev-worker-0, IP Address:10.0.0.65")), "does not belong to the node"},
+		"NUL in a DNS name":     {own(names("dev-worker-0\x00.example.com")), "does not belong to the node"},
+		"masters":               {own(named("system:node:dev-worker-0", "system:masters")), "the subject is"},
+		"also masters": {
+			own(named("system:node:dev-worker-0", "system:masters", "system:nodes")),
+			"the subject is",
+		},
 		"no organization":          {own(named("system:node:dev-worker-0")), "the subject is"},
 		"organization in the name": {own(named("system:node:dev-worker-0,O=system:nodes")), "the subject is"},
 		"line in the name":         {own(named("system:node:dev-worker-0\n", "system:nodes")), "the subject is"},
-		"unit":                     {own(func(a *attempt) { a.template.Subject.OrganizationalUnit = []string{"x"} }), "the subject is"},
+		"unit": {
+			own(func(a *attempt) { a.template.Subject.OrganizationalUnit = []string{"x"} }),
+			"the subject is",
+		},
 		"attributes of subject": {own(func(a *attempt) {
 			a.template.Subject.ExtraNames = []pkix.AttributeTypeAndValue{{Type: asn1.ObjectIdentifier{1, 2, 3}, Value: "x"}}
 		}), "the subject is"},
-		"e-mail":                    {own(func(a *attempt) { a.template.EmailAddresses = []string{"root@example.org"} }), more},
-		"URI":                       {own(func(a *attempt) { a.template.URIs = []*url.URL{{Scheme: "spiffe", Host: "x"}} }), more},
-		"name of another kind":      {own(names(), extension(asn1.ObjectIdentifier{2, 5, 29, 17}, otherName)), more},
-		"authority":                 {own(extension(asn1.ObjectIdentifier{2, 5, 29, 19}, []byte{0x30, 0x03, 0x01, 0x01, 0xff})), more},
-		"key usage as an extension": {own(extension(asn1.ObjectIdentifier{2, 5, 29, 15}, []byte{0x03, 0x02, 0x02, 0x04})), more},
+		"e-mail": {
+			own(func(a *attempt) { a.template.EmailAddresses = []string{"root@example.org"} }),
+			more,
+		},
+		"URI": {
+			own(func(a *attempt) { a.template.URIs = []*url.URL{{Scheme: "spiffe", Host: "x"}} }),
+			more,
+		},
+		"name of another kind": {own(names(), extension(asn1.ObjectIdentifier{2, 5, 29, 17}, otherName)), more},
+		"authority": {
+			own(extension(asn1.ObjectIdentifier{2, 5, 29, 19}, []byte{0x30, 0x03, 0x01, 0x01, 0xff})),
+			more,
+		},
+		"key usage as an extension": {
+			own(extension(asn1.ObjectIdentifier{2, 5, 29, 15}, []byte{0x03, 0x02, 0x02, 0x04})),
+			more,
+		},
 
 		// Uses, keys and texts that kubelet does not have.
-		"client, too":       {own(use(signature, serverAuth, clientAuth)), "the usages are"},
-		"only client":       {own(use(signature, clientAuth)), "the usages are"},
-		"no server":         {own(use(signature)), "the usages are"},
-		"usage twice":       {own(use(signature, serverAuth, serverAuth)), "the usages are"},
-		"to sign":           {own(use(signature, serverAuth, certificatesv1.UsageCertSign)), "the usages are"},
-		"no usage":          {own(use()), "the usages are"},
-		"short RSA key":     {own(rsaKey(1024)), "the RSA key has 1024 bits, expected 2048 to 8192"},
-		"weak curve":        {own(func(a *attempt) { a.key, _ = ecdsa.GenerateKey(elliptic.P224(), rand.Reader) }), "the key is weaker than P-256"},
-		"other kind of key": {own(func(a *attempt) { _, a.key, _ = ed25519.GenerateKey(rand.Reader) }), "the key is neither ECDSA nor RSA but Ed25519"},
+		"client, too":   {own(use(signature, serverAuth, clientAuth)), "the usages are"},
+		"only client":   {own(use(signature, clientAuth)), "the usages are"},
+		"no server":     {own(use(signature)), "the usages are"},
+		"usage twice":   {own(use(signature, serverAuth, serverAuth)), "the usages are"},
+		"to sign":       {own(use(signature, serverAuth, certificatesv1.UsageCertSign)), "the usages are"},
+		"no usage":      {own(use()), "the usages are"},
+		"short RSA key": {own(rsaKey(1024)), "the RSA key has 1024 bits, expected 2048 to 8192"},
+		"weak curve": {
+			own(func(a *attempt) { a.key, _ = ecdsa.GenerateKey(elliptic.P224(), rand.Reader) }),
+			"the key is weaker than P-256",
+		},
+		"other kind of key": {
+			own(func(a *attempt) { _, a.key, _ = ed25519.GenerateKey(rand.Reader) }),
+			"the key is neither ECDSA nor RSA but Ed25519",
+		},
 		"not signed by key": {own(der(func(der []byte) []byte {
 			i := strings.Index(string(der), "dev-worker-0")
 			return slices.Replace(der, i, i+12, []byte("dev-worker-1")...)
 		})), "x509: ECDSA verification failure"},
-		"trailing DER":  {own(der(func(der []byte) []byte { return append(der, 0x05, 0x00) })), "trailing data"},
-		"no DER":        {own(der(func([]byte) []byte { return []byte("text") })), "asn1"},
-		"no PEM":        {own(changed(func(string) string { return "text" })), onePEM},
-		"empty":         {own(changed(func(string) string { return "" })), onePEM},
-		"certificate":   {own(changed(func(text string) string { return strings.ReplaceAll(text, "CERTIFICATE REQUEST", "CERTIFICATE") })), onePEM},
-		"old type":      {own(changed(func(text string) string { return strings.ReplaceAll(text, "CERTIFICATE", "NEW CERTIFICATE") })), onePEM},
-		"two requests":  {own(changed(func(text string) string { return another + text })), onePEM},
-		"text before":   {own(changed(func(text string) string { return "x: y\n" + text })), onePEM},
-		"text after":    {own(changed(func(text string) string { return text + "x" })), onePEM},
-		"header in PEM": {own(changed(func(text string) string { return strings.Replace(text, "-----\n", "-----\nx: y\n\n", 1) })), onePEM},
-		"other breaks":  {own(changed(func(text string) string { return strings.ReplaceAll(text, "\n", "\r\n") })), onePEM},
+		"trailing DER": {own(der(func(der []byte) []byte { return append(der, 0x05, 0x00) })), "trailing data"},
+		"no DER":       {own(der(func([]byte) []byte { return []byte("text") })), "asn1"},
+		"no PEM":       {own(changed(func(string) string { return "text" })), onePEM},
+		"empty":        {own(changed(func(string) string { return "" })), onePEM},
+		"certificate": {
+			own(changed(func(text string) string { return strings.ReplaceAll(text, "CERTIFICATE REQUEST", "CERTIFICATE") })),
+			onePEM,
+		},
+		"old type": {
+			own(changed(func(text string) string { return strings.ReplaceAll(text, "CERTIFICATE", "NEW CERTIFICATE") })),
+			onePEM,
+		},
+		"two requests": {own(changed(func(text string) string { return another + text })), onePEM},
+		"text before":  {own(changed(func(text string) string { return "x: y\n" + text })), onePEM},
+		"text after":   {own(changed(func(text string) string { return text + "x" })), onePEM},
+		"header in PEM": {
+			own(changed(func(text string) string { return strings.Replace(text, "-----\n", "-----\nx: y\n\n", 1) })),
+			onePEM,
+		},
+		"other breaks": {
+			own(changed(func(text string) string { return strings.ReplaceAll(text, "\n", "\r\n") })),
+			onePEM,
+		},
 
 		// Users that are not the node.
-		"bootstrap token":  {own(func(a *attempt) { a.user = "system:bootstrap:abcdef" }), `the user "system:bootstrap:abcdef" is not a node`},
-		"another user":     {own(func(a *attempt) { a.user = "x\nsystem:node:dev-worker-0" }), `the user "x\nsystem:node:dev-worker-0" is not a node`},
+		"bootstrap token": {
+			own(func(a *attempt) { a.user = "system:bootstrap:abcdef" }),
+			`the user "system:bootstrap:abcdef" is not a node`,
+		},
+		"another user": {
+			own(func(a *attempt) { a.user = "x\nsystem:node:dev-worker-0" }),
+			`the user "x\nsystem:node:dev-worker-0" is not a node`,
+		},
 		"user of no name":  {own(func(a *attempt) { a.user = "system:node:" }), `the user "system:node:" is not a node`},
 		"user with a path": {own(func(a *attempt) { a.user = "system:node:../x" }), "is not a node"},
-		"not in the group": {own(func(a *attempt) { a.groups = []string{"system:authenticated"} }), "is not in the group system:nodes"},
+		"not in the group": {
+			own(func(a *attempt) { a.groups = []string{"system:authenticated"} }),
+			"is not in the group system:nodes",
+		},
 
 		// First client certificates.
-		"worker":                         {join("worker", "dev-worker-9"), ""},
-		"worker, RSA":                    {join("worker", "dev-worker-9", rsaKey(2048), use(signature, encipher, clientAuth)), ""},
-		"machine made anew":              {join("worker", "dev-worker-4"), ""},
-		"second attempt":                 {join("worker", "dev-worker-6"), ""},
-		"control plane joins":            {join("control-plane", "dev-control-plane-3"), ""},
-		"name of a Ready node":           {join("worker", "dev-worker-3"), "Node dev-worker-3 is Ready: another machine has this name"},
-		"worker as control plane":        {join("worker", "dev-control-plane-3"), "dev-control-plane-3 needs the bootstrap token of a control-plane"},
-		"control plane as worker":        {join("control-plane", "dev-worker-9"), "dev-worker-9 needs the bootstrap token of a worker"},
-		"machine that is no node":        {join("worker", "dev-etcd-0"), "the machine dev-etcd-0 is not a node"},
-		"group without a token":          {join("worker", "dev-worker-9", func(a *attempt) { a.user = "alice" }), "dev-worker-9 needs the bootstrap token of a worker"},
-		"token without a role":           {join("worker", "dev-worker-9", func(a *attempt) { a.groups = a.groups[:1] }), "dev-worker-9 needs the bootstrap token of a worker"},
-		"administrator":                  {join("worker", "dev-worker-9", named("kubernetes-admin", "system:masters")), `the common name "kubernetes-admin" is not that of a node`},
-		"node in masters":                {join("worker", "dev-worker-9", named("system:node:dev-worker-9", "system:masters")), "the subject is"},
-		"command as a name":              {join("worker", "$(reboot)"), "is not that of a node"},
-		"upper case":                     {join("worker", "DEV-WORKER-0"), "is not that of a node"},
-		"client with a DNS name":         {join("worker", "dev-worker-9", names("dev-worker-9")), more},
-		"client with an address":         {join("worker", "dev-worker-9", func(a *attempt) { a.template.IPAddresses = []net.IP{{10, 0, 0, 5}} }), more},
-		"client with an attribute":       {join("worker", "dev-worker-9", extension(asn1.ObjectIdentifier{1, 2, 3}, nil)), more},
-		"client for a server":            {join("worker", "dev-worker-9", use(signature, serverAuth)), "the usages are"},
-		"client for both":                {join("worker", "dev-worker-9", use(signature, clientAuth, serverAuth)), "the usages are"},
-		"client of two requests":         {join("worker", "dev-worker-9", changed(func(text string) string { return text + text })), onePEM},
-		"client, long name in the log":   {join("worker", strings.Repeat("é", 1000)), "…"},
-		"client with a serving template": {join("worker", "dev-worker-9", func(a *attempt) { a.template = own().template }), "more than"},
+		"worker": {join("worker", "dev-worker-9"), ""},
+		"worker, RSA": {
+			join("worker", "dev-worker-9", rsaKey(2048), use(signature, encipher, clientAuth)),
+			"",
+		},
+		"machine made anew":   {join("worker", "dev-worker-4"), ""},
+		"second attempt":      {join("worker", "dev-worker-6"), ""},
+		"control plane joins": {join("control-plane", "dev-control-plane-3"), ""},
+		"name of a Ready node": {
+			join("worker", "dev-worker-3"),
+			"Node dev-worker-3 is Ready: another machine has this name",
+		},
+		"worker as control plane": {
+			join("worker", "dev-control-plane-3"),
+			"dev-control-plane-3 needs the bootstrap token of a control-plane",
+		},
+		"control plane as worker": {
+			join("control-plane", "dev-worker-9"),
+			"dev-worker-9 needs the bootstrap token of a worker",
+		},
+		"machine that is no node": {join("worker", "dev-etcd-0"), "the machine dev-etcd-0 is not a node"},
+		"group without a token": {
+			join("worker", "dev-worker-9", func(a *attempt) { a.user = "alice" }),
+			"dev-worker-9 needs the bootstrap token of a worker",
+		},
+		"token without a role": {
+			join("worker", "dev-worker-9", func(a *attempt) { a.groups = a.groups[:1] }),
+			"dev-worker-9 needs the bootstrap token of a worker",
+		},
+		"administrator": {
+			join("worker", "dev-worker-9", named("kubernetes-admin", "system:masters")),
+			`the common name "kubernetes-admin" is not that of a node`,
+		},
+		"node in masters": {
+			join("worker", "dev-worker-9", named("system:node:dev-worker-9", "system:masters")),
+			"the subject is",
+		},
+		"command as a name":      {join("worker", "$(reboot)"), "is not that of a node"},
+		"upper case":             {join("worker", "DEV-WORKER-0"), "is not that of a node"},
+		"client with a DNS name": {join("worker", "dev-worker-9", names("dev-worker-9")), more},
+		"client with an address": {
+			join("worker", "dev-worker-9", func(a *attempt) { a.template.IPAddresses = []net.IP{{10, 0, 0, 5}} }),
+			more,
+		},
+		"client with an attribute": {
+			join("worker", "dev-worker-9", extension(asn1.ObjectIdentifier{1, 2, 3}, nil)),
+			more,
+		},
+		"client for a server": {join("worker", "dev-worker-9", use(signature, serverAuth)), "the usages are"},
+		"client for both": {
+			join("worker", "dev-worker-9", use(signature, clientAuth, serverAuth)),
+			"the usages are",
+		},
+		"client of two requests": {
+			join("worker", "dev-worker-9", changed(func(text string) string { return text + text })),
+			onePEM,
+		},
+		"client, long name in the log": {join("worker", strings.Repeat("é", 1000)), "…"},
+		"client with a serving template": {
+			join("worker", "dev-worker-9", func(a *attempt) { a.template = own().template }),
+			"more than",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			d := testPlan.decide(row.attempt.request(t), testNodes())

@@ -1,6 +1,7 @@
-// Command node-approver approves the certificates that kubelets request, if they are right for the node that requests them: the
-// first client certificate of a machine with a bootstrap token, and serving certificates. It leaves every other request pending,
-// with the reason in its log and, for a serving certificate, in the condition ServingCertificatePending of the Node.
+// Command node-approver approves the certificates that kubelets request, if they are right for the node that
+// requests them: the first client certificate of a machine with a bootstrap token, and serving certificates. It
+// leaves every other request pending, with the reason in its log and, for a serving certificate, in the condition
+// ServingCertificatePending of the Node.
 //
 // Each control plane runs one, against its own API server.
 package main
@@ -52,7 +53,7 @@ func parseFlags(args []string) (kubeconfig string, p plan, err error) {
 	flags := flag.NewFlagSet("node-approver", flag.ContinueOnError)
 	var machines, ranges, reserved string
 	flags.StringVar(&ranges, "cluster-cidrs", "", "CIDRs of pods and Services, separated by commas")
-	flags.StringVar(&p.controlPlanePrefix, "control-plane-prefix", "", "what the names of control planes begin with (required)")
+	flags.StringVar(&p.controlPlanePrefix, "control-plane-prefix", "", "prefix of control planes' names (required)")
 	flags.StringVar(&kubeconfig, "kubeconfig", "", "of user node-approver (required)")
 	flags.StringVar(&machines, "machine-cidr", "", "CIDR of the machines' network (required)")
 	flags.StringVar(&reserved, "reserved", "", "OWNER=ADDRESS of what is planned and not a worker, separated by commas")
