@@ -99,18 +99,20 @@ func TestMachineBecomesReady(t *testing.T) {
 
 // An `up` that changes nothing looks once, and is quiet.
 func TestMachineThatIsReady(t *testing.T) {
-	n := &nova{status: "ACTIVE", consoles: []string{console("bootstrap: boot 1", "bootstrap: node: started", "bootstrap: ready after 9 s")}}
+	n := &nova{status: "ACTIVE",
+		consoles: []string{console("bootstrap: boot 1", "bootstrap: node: started", "bootstrap: ready after 9 s")}}
 	logged, err := wait(t, n, time.Minute)
 	require.NoError(t, err)
 	assert.Empty(t, logged)
 	assert.Equal(t, 1, n.looks)
 }
 
-// A notice is no reason to wait, and is told of each time. One that passes before the machine is ready, or is of an earlier
-// boot, never is.
+// A notice is no reason to wait, and is told of each time. One that passes before the
+// machine is ready, or is of an earlier boot, never is.
 func TestNotices(t *testing.T) {
 	const session = "calico-peers: notice: no BGP session with 10.0.0.1: Connect"
-	ready := console("bootstrap: other: notice: old", "bootstrap: boot 1", "bootstrap: calico-peers: done after 1 s", "bootstrap: "+session, "bootstrap: ready after 9 s")
+	ready := console("bootstrap: other: notice: old", "bootstrap: boot 1", "bootstrap: calico-peers: done after 1 s",
+		"bootstrap: "+session, "bootstrap: ready after 9 s")
 	logged, err := wait(t, &nova{status: "ACTIVE", consoles: []string{ready}}, time.Minute)
 	require.NoError(t, err)
 	assert.Equal(t, []string{session}, logged)
@@ -123,10 +125,12 @@ func TestNotices(t *testing.T) {
 	logged, err = wait(t, &nova{status: "ACTIVE", consoles: []string{
 		console("bootstrap: boot 1"),
 		console("bootstrap: boot 1", "bootstrap: "+session),
-		console("bootstrap: boot 1", "bootstrap: "+session, "bootstrap: calico-peers: done after 1 s", "bootstrap: kubelet: notice: no swap", "bootstrap: ready after 9 s"),
+		console("bootstrap: boot 1", "bootstrap: "+session, "bootstrap: calico-peers: done after 1 s",
+			"bootstrap: kubelet: notice: no swap", "bootstrap: ready after 9 s"),
 	}}, time.Minute)
 	require.NoError(t, err)
-	assert.Equal(t, []string{"boot 1", "calico-peers: done after 1 s", "ready after 9 s", "kubelet: notice: no swap"}, logged)
+	assert.Equal(t, []string{"boot 1", "calico-peers: done after 1 s", "ready after 9 s", "kubelet: notice: no swap"},
+		logged)
 }
 
 // What a machine said before its last boot, or before something broke, counts no more.
@@ -161,13 +165,15 @@ func TestFailures(t *testing.T) {
     kubelet: wrong sha256
   containerd is failing: no such file too
   more: openstack console log show uuid; on the machine: journalctl -u artifacts`},
-		{"a step waits", &nova{status: "ACTIVE", consoles: []string{console("bootstrap: kubelet: started", "bootstrap: etcd: waiting: dev-etcd-1 does not answer")}},
+		{"a step waits", &nova{status: "ACTIVE",
+			consoles: []string{console("bootstrap: kubelet: started", "bootstrap: etcd: waiting: dev-etcd-1 does not answer")}},
 			`dev-worker-0 is not ready after 2s: etcd is waiting: dev-etcd-1 does not answer
   more: openstack console log show uuid; on the machine: journalctl -u etcd`},
 		{"a step takes long", &nova{status: "ACTIVE", consoles: []string{console("bootstrap: node: started")}},
 			`dev-worker-0 is not ready after 2s: node is not done
   more: openstack console log show uuid; on the machine: journalctl -u kubelet`},
-		{"between two steps", &nova{status: "ACTIVE", consoles: []string{console("bootstrap: etcd: started", "bootstrap: etcd: done after 2 s")}},
+		{"between two steps",
+			&nova{status: "ACTIVE", consoles: []string{console("bootstrap: etcd: started", "bootstrap: etcd: done after 2 s")}},
 			`dev-worker-0 is not ready after 2s: the last it said is "etcd: done after 2 s"
   more: openstack console log show uuid; on the machine: journalctl -u cloud-init -u first-boot`},
 		{"silence", &nova{status: "ACTIVE", consoles: []string{console("GRUB", "No bootable device")}},
@@ -176,7 +182,8 @@ func TestFailures(t *testing.T) {
     No bootable device
   more: openstack console log show uuid; on the machine: journalctl -u cloud-init -u first-boot`},
 		{"an instance in ERROR", &nova{status: "ERROR", fault: "No valid host"},
-			"dev-worker-0: its instance uuid is in ERROR: No valid host\n  `pulumi up` replaces it once the cause is gone; more: openstack server show uuid"},
+			"dev-worker-0: its instance uuid is in ERROR: No valid host\n" +
+				"  `pulumi up` replaces it once the cause is gone; more: openstack server show uuid"},
 		{"an instance that somebody deleted", &nova{}, "dev-worker-0: its instance uuid is gone"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
@@ -230,7 +237,8 @@ func TestNews(t *testing.T) {
 	for _, row := range [][3]string{
 		{"", "a b", "a b"}, {"a b", "a b c", "c"}, {"a b c", "b c d", "d"}, {"a b", "c", "c"}, {"a b", "a b", ""},
 	} {
-		assert.Equal(t, strings.Fields(row[2]), append([]string{}, news(strings.Fields(row[0]), strings.Fields(row[1]))...), row)
+		assert.Equal(t, strings.Fields(row[2]), append([]string{}, news(strings.Fields(row[0]), strings.Fields(row[1]))...),
+			row)
 	}
 }
 
@@ -281,7 +289,8 @@ func TestCluster(t *testing.T) {
 		case 3:
 			return nodesJSON(nodeJSON("a", "openstack:///1", "True"), nodeJSON("b", "openstack:///old", "True"))()
 		}
-		return nodesJSON(nodeJSON("a", "openstack:///1", "True"), nodeJSON("b", "openstack:///2", "True"), nodeJSON("other", "", "False"))()
+		return nodesJSON(nodeJSON("a", "openstack:///1", "True"), nodeJSON("b", "openstack:///2", "True"),
+			nodeJSON("other", "", "False"))()
 	})
 	var logged []string
 	err := newCloud(nil, time.Millisecond).Cluster(t.Context(),
@@ -297,9 +306,11 @@ func TestCluster(t *testing.T) {
 
 func TestClusterFailures(t *testing.T) {
 	silent := func(string) error { return nil }
-	cluster := Cluster{kubeAPI(t, ok, nodesJSON(nodeJSON("a", "openstack:///1", "Unknown"))), map[string]string{"a": "1"}, 100 * time.Millisecond}
+	cluster := Cluster{kubeAPI(t, ok, nodesJSON(nodeJSON("a", "openstack:///1", "Unknown"))), map[string]string{"a": "1"},
+		100 * time.Millisecond}
 	assert.EqualError(t, newCloud(nil, time.Millisecond).Cluster(context.Background(), cluster, silent),
-		"after 100ms: 1 of 1 nodes are not Ready: a (KubeletNotReady: no CNI)\n  more: kubectl get nodes, with the output kubeconfig")
+		"after 100ms: 1 of 1 nodes are not Ready: a (KubeletNotReady: no CNI)\n"+
+			"  more: kubectl get nodes, with the output kubeconfig")
 
 	cluster.Kubeconfig = kubeconfigOf("http://127.0.0.1:1")
 	err := newCloud(nil, time.Millisecond).Cluster(context.Background(), cluster, silent)

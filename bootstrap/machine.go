@@ -21,8 +21,8 @@ type Machine struct {
 const statusEvery = 10
 
 // Machine waits until a machine is ready. log gets each line it says, and tells by an error that nobody listens any
-// more; of a machine that is ready it gets the notices, which begin with the step: "calico-peers: notice: …". The error is
-// a report: machine, step, log, where to look.
+// more; of a machine that is ready it gets the notices, which begin with the step: "calico-peers: notice: …". The error
+// is a report: machine, step, log, where to look.
 func (c *Cloud) Machine(ctx context.Context, m Machine, log func(line string) error) error {
 	ctx, cancel := context.WithTimeout(ctx, m.Timeout)
 	defer cancel()
@@ -45,7 +45,8 @@ func (c *Cloud) Machine(ctx context.Context, m Machine, log func(line string) er
 			if look == 0 && now.ready {
 				lines = nil // an old story
 			}
-			if err := tell(slices.DeleteFunc(slices.Clone(lines), isNotice)); err != nil { // it may pass until the machine is ready
+			// it may pass until the machine is ready
+			if err := tell(slices.DeleteFunc(slices.Clone(lines), isNotice)); err != nil {
 				return err
 			}
 			last, console = now, text
@@ -81,7 +82,8 @@ func (c *Cloud) active(ctx context.Context, m Machine) (bool, error) {
 		return false, fmt.Errorf("%s: its instance %s is gone", m.Name, m.ID)
 	case server.Status == "ERROR":
 		return false, fmt.Errorf("%s: its instance %s is in ERROR: %s\n"+
-			"  `pulumi up` replaces it once the cause is gone; more: openstack server show %[2]s", m.Name, m.ID, server.Fault.Message)
+			"  `pulumi up` replaces it once the cause is gone; more: openstack server show %[2]s", m.Name, m.ID,
+			server.Fault.Message)
 	}
 	return server.Status == "ACTIVE", nil
 }

@@ -14,8 +14,10 @@ import (
 	"kubernetes-openstack/tenants"
 )
 
-// Tenants makes the cluster's tenants be OpenStack's. It reaches OpenStack by the way that this host has, as the cloud's reader.
-func (c *Cloud) Tenants(ctx context.Context, kubeconfig string, cloud tenants.Cloud, settings tenancy.Settings, log func(line string) error) error {
+// Tenants makes the cluster's tenants be OpenStack's. It reaches OpenStack by
+// the way that this host has, as the cloud's reader.
+func (c *Cloud) Tenants(ctx context.Context, kubeconfig string, cloud tenants.Cloud, settings tenancy.Settings,
+	log func(line string) error) error {
 	kube, err := clientcmd.RESTConfigFromKubeConfig([]byte(kubeconfig))
 	if err != nil {
 		return err
@@ -32,7 +34,8 @@ func (c *Cloud) Tenants(ctx context.Context, kubeconfig string, cloud tenants.Cl
 // again does what failed twice more: the API's address may just have moved to another control plane, as they are young.
 func again(ctx context.Context, log func(line string) error, do func() error) error {
 	var failed error
-	ended := utilwait.ExponentialBackoffWithContext(ctx, utilwait.Backoff{Steps: 3, Duration: pause}, func(context.Context) (bool, error) {
+	backoff := utilwait.Backoff{Steps: 3, Duration: pause}
+	ended := utilwait.ExponentialBackoffWithContext(ctx, backoff, func(context.Context) (bool, error) {
 		if failed != nil {
 			if err := log("once more, after " + failed.Error()); err != nil {
 				return false, err

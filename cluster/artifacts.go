@@ -19,7 +19,8 @@ type Artifact struct {
 	Members []string
 }
 
-// release is where upstream publishes an artifact. In texts, {version} stands for its version. Machines are linux/amd64.
+// release is where upstream publishes an artifact. In texts, {version} stands
+// for its version. Machines are linux/amd64.
 type release struct {
 	name      string
 	url       string
@@ -66,8 +67,9 @@ var releases = []release{
 		roles:   Roles,
 	},
 	{
-		name:      "containerd",
-		url:       "https://github.com/containerd/containerd/releases/download/v{version}/containerd-{version}-linux-amd64.tar.gz",
+		name: "containerd",
+		url: "https://github.com/containerd/containerd/releases/download/" +
+			"v{version}/containerd-{version}-linux-amd64.tar.gz",
 		directory: binaries,
 		members:   []string{"bin/containerd", "bin/containerd-shim-runc-v2", "bin/ctr"},
 		version:   func(Config) string { return containerdVersion },
@@ -81,8 +83,9 @@ var releases = []release{
 		roles:     nodes,
 	},
 	{
-		name:      "cni-plugins",
-		url:       "https://github.com/containernetworking/plugins/releases/download/v{version}/cni-plugins-linux-amd64-v{version}.tgz",
+		name: "cni-plugins",
+		url: "https://github.com/containernetworking/plugins/releases/download/" +
+			"v{version}/cni-plugins-linux-amd64-v{version}.tgz",
 		directory: "/opt/cni/bin",
 		members: []string{
 			"./bandwidth", "./bridge", "./firewall", "./host-local", "./loopback", "./portmap", "./ptp", "./tuning",
@@ -135,7 +138,8 @@ func ArtifactNames() []string {
 	return out
 }
 
-// UpstreamSHA256 is the sha256 of the file that upstream publishes as this version of an artifact; "" for one not known here.
+// UpstreamSHA256 is the sha256 of the file that upstream publishes as this
+// version of an artifact; "" for one not known here.
 func UpstreamSHA256(artifact, version string) string { return checksums[artifact][version] }
 
 // artifacts are what machines of a role install. One whose sha256 nobody knows has none.
@@ -191,9 +195,9 @@ func minor(version string) string {
 
 func older(a, b string) bool { return semver.Compare("v"+a, "v"+b) < 0 }
 
-// checksums are upstream's sha256 by artifact and version, from the files that each upstream publishes beside its releases:
-// SHA256SUMS (etcd), *.sha256 (Kubernetes, CNI plugins), *.sha256sum (containerd, runc), as kops lists them; and Calico's, as
-// kubespray does.
+// checksums are upstream's sha256 by artifact and version, from the files that each upstream publishes beside
+// its releases: SHA256SUMS (etcd), *.sha256 (Kubernetes, CNI plugins), *.sha256sum (containerd, runc), as
+// kops lists them; and Calico's, as kubespray does.
 var checksums = map[string]map[string]string{
 	"etcd": {
 		"3.6.14": "ffe840ff9295808e88cce2794a18a5ac87f12a5203c8314d0bf6aa119b41bac5",

@@ -197,7 +197,9 @@ func (c Config) validateBGP(e *Errors) {
 			c.validatePeerAddress(e, path+".address", p.Address)
 		}
 		if asNumber(e, path+".asNumber", p.ASNumber) && p.ASNumber == c.BGP.ASNumber {
-			e.add(path+".asNumber", "%d is the nodes' own (%s): a router of the same AS is not told by a node what that has from other nodes", p.ASNumber, own)
+			e.add(path+".asNumber",
+				"%d is the nodes' own (%s): a router of the same AS is not told by a node what that has from other nodes",
+				p.ASNumber, own)
 		}
 		p.validatePassword(e, path+".password")
 		c.validatePeerZones(e, path+".zones", p.Zones)
@@ -210,7 +212,8 @@ func (c Config) validateBGP(e *Errors) {
 		for j, network := range p.Import {
 			for _, r := range c.ranges() {
 				if r.contains(network) {
-					e.add(fmt.Sprintf("%s.import[%d]", path, j), "%s is in %s %s: the way there is the cluster's own to know", network, r.path, r.prefix)
+					e.add(fmt.Sprintf("%s.import[%d]", path, j), "%s is in %s %s: the way there is the cluster's own to know", network,
+						r.path, r.prefix)
 				}
 			}
 		}
@@ -235,21 +238,24 @@ func (c Config) validateReflectors(e *Errors) {
 	}
 	switch name := c.BGP.RouteReflectors; {
 	case name == "" && c.nodes() > maxMesh:
-		e.add(path, "must be set to a pool, or %s: in a mesh of %d nodes each has %d BGP sessions, and %d nodes are the most we mesh",
+		e.add(path,
+			"must be set to a pool, or %s: in a mesh of %d nodes each has %d BGP sessions, and %d nodes are the most we mesh",
 			RoleControlPlane, c.nodes(), c.nodes()-1, maxMesh)
 	case name == "":
 	case !slices.Contains(names, name):
 		e.add(path, "%q is no group of nodes: there are %s", name, strings.Join(names, ", "))
 		return
 	case count == 1:
-		e.add(path, "%s has 1 machine, and must have 2 or more: while the only reflector is away no node learns of another", name)
+		e.add(path, "%s has 1 machine, and must have 2 or more: while the only reflector is away no node learns of another",
+			name)
 	}
 	if !announced && len(c.Pools) > 0 {
 		at := "pools"
 		if c.BGP.RouteReflectors != "" {
 			at = path
 		}
-		e.add(at, "no node is left to announce Services: control planes, route reflectors and nodes with label %s do not", excludeLabel)
+		e.add(at, "no node is left to announce Services: control planes, route reflectors and nodes with label %s do not",
+			excludeLabel)
 	}
 }
 

@@ -24,16 +24,19 @@ func large(t testing.TB, reflectors, general int) Config {
 	c.ControlPlane.Count = 3
 	c.Pools = nil
 	if reflectors > 0 {
-		c.Pools = append(c.Pools, Pool{Name: "rr", NodeGroup: NodeGroup{Group: Group{Count: reflectors, Flavor: "small", Addresses: block("10.0.2.0/24"), Zones: zones}}})
+		c.Pools = append(c.Pools, Pool{Name: "rr", NodeGroup: NodeGroup{Group: Group{Count: reflectors, Flavor: "small",
+			Addresses: block("10.0.2.0/24"), Zones: zones}}})
 	}
-	c.Pools = append(c.Pools, Pool{Name: "general", NodeGroup: NodeGroup{Group: Group{Count: general, Flavor: "large", Addresses: block("10.0.32.0/19"), Zones: zones}}})
+	c.Pools = append(c.Pools, Pool{Name: "general",
+		NodeGroup: NodeGroup{Group: Group{Count: general, Flavor: "large", Addresses: block("10.0.32.0/19"), Zones: zones}}})
 	return c
 }
 
 func TestMesh(t *testing.T) {
 	p := NewPlan(small(t))
 	assert.Equal(t, BGPConfiguration{
-		ASNumber: 64512, NodeToNodeMeshEnabled: true, ServiceClusterIPs: []netip.Prefix{netip.MustParsePrefix("10.96.0.0/16")},
+		ASNumber: 64512, NodeToNodeMeshEnabled: true,
+		ServiceClusterIPs: []netip.Prefix{netip.MustParsePrefix("10.96.0.0/16")},
 	}, p.BGPConfiguration)
 	assert.Empty(t, p.BGPPeers)
 }
@@ -54,7 +57,8 @@ func TestRouteReflectors(t *testing.T) {
 	assert.Empty(t, c.Validate(), "control planes may reflect too")
 	c.ControlPlane.Count = 1
 	assert.EqualError(t, c.Validate(), "kubernetes-openstack:cluster has 1 error:\n"+
-		"  bgp.routeReflectors: control-plane has 1 machine, and must have 2 or more: while the only reflector is away no node learns of another")
+		"  bgp.routeReflectors: control-plane has 1 machine, and must have 2 or more: while the only reflector is away no "+
+		"node learns of another")
 }
 
 // The private AS numbers (RFC 6996), to their ends.
@@ -71,7 +75,8 @@ func TestOwnASNumbers(t *testing.T) {
 func TestMeshHasAnEnd(t *testing.T) {
 	assert.Empty(t, large(t, 0, maxMesh-3).Validate())
 	assert.EqualError(t, large(t, 0, maxMesh-2).Validate(), "kubernetes-openstack:cluster has 1 error:\n"+
-		"  bgp.routeReflectors: must be set to a pool, or control-plane: in a mesh of 201 nodes each has 200 BGP sessions, and 200 nodes are the most we mesh")
+		"  bgp.routeReflectors: must be set to a pool, or control-plane: in a mesh of 201 nodes each has 200 BGP sessions, "+
+		"and 200 nodes are the most we mesh")
 }
 
 func TestPeers(t *testing.T) {
@@ -93,12 +98,14 @@ func TestPeers(t *testing.T) {
 	reject := func(cidr string) FilterRule { return FilterRule{Action: "Reject", CIDR: netip.MustParsePrefix(cidr)} }
 	assert.Equal(t, []BGPPeer{
 		{
-			Name: "peer-192-0-2-1", NodeSelector: "all()", Nodes: []string{"test-control-plane-0", "test-control-plane-1", "test-a-0", "test-a-1"},
+			Name: "peer-192-0-2-1", NodeSelector: "all()",
+			Nodes:  []string{"test-control-plane-0", "test-control-plane-1", "test-a-0", "test-a-1"},
 			PeerIP: netip.MustParseAddr("192.0.2.1"), ASNumber: 4200000001, Password: "not shown", KeepOriginalNextHop: true,
 			ExportV4: []FilterRule{own}, ImportV4: []FilterRule{{Action: "Reject"}},
 		},
 		{
-			Name: "peer-192-0-2-2", NodeSelector: "topology.kubernetes.io/zone in {'az2', 'az1'}", Nodes: []string{"test-a-0", "test-a-1"},
+			Name: "peer-192-0-2-2", NodeSelector: "topology.kubernetes.io/zone in {'az2', 'az1'}",
+			Nodes:  []string{"test-a-0", "test-a-1"},
 			PeerIP: netip.MustParseAddr("192.0.2.2"), ASNumber: 2914,
 			ExportV4: []FilterRule{own, reject("10.244.0.0/16")},
 			ImportV4: []FilterRule{
@@ -157,15 +164,18 @@ func TestNodesSpeakForThemselves(t *testing.T) {
 func TestAddressPairs(t *testing.T) {
 	c := small(t)
 	for i := range 7 {
-		c.Network.ServiceExternalIPs = append(c.Network.ServiceExternalIPs, netip.PrefixFrom(netip.AddrFrom4([4]byte{198, 51, 100, byte(i)}), 32))
+		c.Network.ServiceExternalIPs = append(c.Network.ServiceExternalIPs,
+			netip.PrefixFrom(netip.AddrFrom4([4]byte{198, 51, 100, byte(i)}), 32))
 	}
 	assert.Empty(t, c.Validate())
-	assert.Equal(t, []string{"10.0.0.10", "10.244.0.0/16", "10.96.0.0/16", "198.51.100.0/32"}, NewPlan(c).AddressPairs(RoleControlPlane)[:4])
+	assert.Equal(t, []string{"10.0.0.10", "10.244.0.0/16", "10.96.0.0/16", "198.51.100.0/32"},
+		NewPlan(c).AddressPairs(RoleControlPlane)[:4])
 	assert.Len(t, c.AddressPairs(RoleWorker), 9)
 	assert.Empty(t, c.AddressPairs(RoleEtcd))
 	c.Network.ServiceLoadBalancerIPs = []netip.Prefix{netip.MustParsePrefix("203.0.113.0/24")}
 	assert.EqualError(t, c.Validate(), "kubernetes-openstack:cluster has 1 error:\n"+
-		"  network.serviceLoadBalancerIPs[0]: is one of 11 addresses and ranges that a node's port must let through, and Neutron lets it be 10 (max_allowed_address_pair): put ranges together")
+		"  network.serviceLoadBalancerIPs[0]: is one of 11 addresses and ranges that a node's port must let through, and "+
+		"Neutron lets it be 10 (max_allowed_address_pair): put ranges together")
 }
 
 // A router may be in the machines' own network, where no machine has its address.
@@ -201,7 +211,8 @@ func TestPeersRules(t *testing.T) {
 // The table of docs/network.md is what plans say.
 func TestSessions(t *testing.T) {
 	var table strings.Builder
-	table.WriteString("| nodes | mesh: sessions | at each node | 3 reflectors: sessions | at a reflector | at any other node |\n|---|---|---|---|---|---|\n")
+	table.WriteString("| nodes | mesh: sessions | at each node | 3 reflectors: sessions | at a reflector | at any other " +
+		"node |\n|---|---|---|---|---|---|\n")
 	for _, nodes := range []int{10, 50, 100, 200, 500, 1000, 5000} {
 		c := large(t, 3, nodes-6)
 		mesh := NewPlan(c).Sessions()

@@ -86,7 +86,8 @@ func (c Config) validateCalico(e *Errors) {
 	}
 	for _, g := range c.groups() {
 		if value, set := g.labels[excludeLabel]; set && value != "true" {
-			e.add(fmt.Sprintf("%s.labels[%s]", g.path, excludeLabel), `must be "true" or left out: Calico goes by the value, Kubernetes by the label being there`)
+			e.add(fmt.Sprintf("%s.labels[%s]", g.path, excludeLabel),
+				`must be "true" or left out: Calico goes by the value, Kubernetes by the label being there`)
 		}
 	}
 }

@@ -49,8 +49,8 @@ type Config struct {
 	Devcloud bool `mapstructure:"devcloud"`
 }
 
-// Image is a Glance image, by exactly one of its ID and its name. A name is looked up when a machine is created, and may
-// by then be another image's; an ID never changes by itself.
+// Image is a Glance image, by exactly one of its ID and its name. A name is looked up when a machine is created, and
+// may by then be another image's; an ID never changes by itself.
 type Image struct {
 	ID   string `mapstructure:"id"`
 	Name string `mapstructure:"name"`
@@ -144,8 +144,8 @@ type Peer struct {
 	Password Secret `mapstructure:"password"`
 	// Zones whose nodes peer with it, as of one rack; all nodes where there are none.
 	Zones []string `mapstructure:"zones"`
-	// KeepOriginalNextHop has a node pass on other nodes' routes, which it does where one of them has no router, with their
-	// own addresses as next hops: true by default, else a packet to a pod takes any node as its way.
+	// KeepOriginalNextHop has a node pass on other nodes' routes, which it does where one of them has no router, with
+	// their own addresses as next hops: true by default, else a packet to a pod takes any node as its way.
 	KeepOriginalNextHop *bool `mapstructure:"keepOriginalNextHop"`
 	// Export is what the router is told: pods, services; both by default.
 	Export []string `mapstructure:"export"`
@@ -174,7 +174,8 @@ type DNS struct {
 	Replicas int `mapstructure:"replicas"`
 }
 
-// OpenStack is how the cluster's own controllers reach the cloud: as an application credential that the program creates.
+// OpenStack is how the cluster's own controllers reach the cloud: as an
+// application credential that the program creates.
 type OpenStack struct {
 	// AuthURL is Keystone's, as the machines reach it.
 	AuthURL string `mapstructure:"authURL"`
@@ -232,8 +233,8 @@ type StorageClass struct {
 	ReclaimPolicy string `mapstructure:"reclaimPolicy"`
 }
 
-// Tenancy has OpenStack's tenants be Kubernetes' tenants: people log in with their tokens of Keystone, and have namespaces
-// for their projects.
+// Tenancy has OpenStack's tenants be Kubernetes' tenants: people log in with their tokens of
+// Keystone, and have namespaces for their projects.
 type Tenancy struct {
 	Enabled bool `mapstructure:"enabled"`
 	// Settings are complete in a Plan: the network has PodCIDR.

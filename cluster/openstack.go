@@ -10,9 +10,10 @@ import (
 // CredentialName is the application credential's.
 func (c Config) CredentialName() string { return c.Name + "-" + c.OpenStack.Credential }
 
-// CredentialRoles are those that the controllers need: to attach volumes and to manage them, and load balancers where
-// there are any. All are OpenStack's own names (keystone-manage bootstrap, Octavia's default policy). member implies
-// reader, but not in a credential's token (Keystone's bug 2030061, seen in 22.0.0), and who may not look may change nothing.
+// CredentialRoles are those that the controllers need: to attach volumes and to manage them, and load
+// balancers where there are any. All are OpenStack's own names (keystone-manage bootstrap, Octavia's
+// default policy). member implies reader, but not in a credential's token (Keystone's bug 2030061, seen in
+// 22.0.0), and who may not look may change nothing.
 func (o OpenStack) CredentialRoles() []string {
 	switch {
 	case len(o.Roles) > 0:
@@ -26,14 +27,16 @@ func (o OpenStack) CredentialRoles() []string {
 func (c Config) validateOpenStack(e *Errors) {
 	o := c.OpenStack
 	if !isURL(o.AuthURL, "http", "https") {
-		e.add("openstack.authURL", "must be Keystone's URL as the machines reach it, such as https://keystone.example.com:5000/v3, not %q", o.AuthURL)
+		e.add("openstack.authURL",
+			"must be Keystone's URL as the machines reach it, such as https://keystone.example.com:5000/v3, not %q", o.AuthURL)
 	}
 	oneOf(e, "openstack.interface", o.Interface, "public", "internal", "admin")
 	if o.CACertificate != "" && !isCertificates(o.CACertificate) {
 		e.add("openstack.caCertificate", "must be certificates in PEM form: -----BEGIN CERTIFICATE-----")
 	}
 	if !isNodeName(o.Credential) {
-		e.add("openstack.credential", "must be lower-case letters, digits and '-' inside, such as 2027-01, not %q", o.Credential)
+		e.add("openstack.credential", "must be lower-case letters, digits and '-' inside, such as 2027-01, not %q",
+			o.Credential)
 	}
 	for i, role := range o.Roles {
 		required(e, fmt.Sprintf("openstack.roles[%d]", i), role, "the name of a role")

@@ -68,12 +68,15 @@ const calicoCA = "/etc/calico/pki/ca"
 // server takes a common name as the user, and an organization as a group of it, which the built-in roles name.
 func (p *Plan) planPKI() {
 	p.Authorities = []Authority{
-		{KubernetesCA, "kubernetes"}, {NodeCA, "kubernetes-node-ca"}, {EtcdCA, "etcd"}, {FrontProxyCA, "kubernetes-front-proxy"},
+		{KubernetesCA, "kubernetes"}, {NodeCA, "kubernetes-node-ca"}, {EtcdCA, "etcd"},
+		{FrontProxyCA, "kubernetes-front-proxy"},
 	}
 	p.Keys = []Key{{ServiceAccountKey}, {EncryptionKey}, {WorkerToken}, {ControlPlaneToken}}
 	p.Certificates = []Certificate{
-		{Name: AdminCertificate, Authority: KubernetesCA, CommonName: "kubernetes-admin", Organization: "system:masters", Client: true},
-		{Name: "apiserver-kubelet-client", Authority: KubernetesCA, CommonName: "kube-apiserver-kubelet-client", Client: true},
+		{Name: AdminCertificate, Authority: KubernetesCA, CommonName: "kubernetes-admin", Organization: "system:masters",
+			Client: true},
+		{Name: "apiserver-kubelet-client", Authority: KubernetesCA, CommonName: "kube-apiserver-kubelet-client",
+			Client: true},
 		{Name: "controller-manager", Authority: KubernetesCA, CommonName: "system:kube-controller-manager", Client: true},
 		{Name: "scheduler", Authority: KubernetesCA, CommonName: "system:kube-scheduler", Client: true},
 		{Name: "node-approver", Authority: KubernetesCA, CommonName: "node-approver", Client: true},
@@ -83,7 +86,8 @@ func (p *Plan) planPKI() {
 		{Name: "etcd-calico", Authority: EtcdCA, CommonName: "calico", Client: true},
 	}
 	if p.Tenancy.Enabled {
-		p.Certificates = append(p.Certificates, Certificate{Name: "tenant-sync", Authority: KubernetesCA, CommonName: "tenant-sync", Client: true})
+		p.Certificates = append(p.Certificates,
+			Certificate{Name: "tenant-sync", Authority: KubernetesCA, CommonName: "tenant-sync", Client: true})
 	}
 	loopback := netip.MustParseAddr("127.0.0.1")
 	for i := range p.Machines {

@@ -209,7 +209,8 @@ func (p Plan) VirtualIP(m Machine) *VirtualIP {
 // maxControlPlanes is the number of VRRP's priorities.
 const maxControlPlanes = 254
 
-// WithRole returns the machines of one role. They are adjacent in the plan, so it copies nothing: each worker's user-data asks for them.
+// WithRole returns the machines of one role. They are adjacent in the plan, so it copies
+// nothing: each worker's user-data asks for them.
 func (p Plan) WithRole(role Role) []Machine {
 	begin := slices.IndexFunc(p.Machines, func(m Machine) bool { return m.Role == role })
 	if begin < 0 {

@@ -46,7 +46,8 @@ func TestMachinesAreStable(t *testing.T) {
 		before[m.ID] = m
 	}
 	c.Etcd.Count, c.ControlPlane.Count = 5, 1
-	b := Pool{Name: "b", NodeGroup: NodeGroup{Group: Group{Count: 1, Flavor: "large", Addresses: netip.MustParsePrefix("10.0.0.128/26")}}}
+	b := Pool{Name: "b",
+		NodeGroup: NodeGroup{Group: Group{Count: 1, Flavor: "large", Addresses: netip.MustParsePrefix("10.0.0.128/26")}}}
 	c.Pools = []Pool{b, c.Pools[0]}
 	require.Empty(t, c.Validate())
 	kept := 0
@@ -123,7 +124,8 @@ func TestNodes(t *testing.T) {
 		"topology.kubernetes.io/region": "east", "topology.kubernetes.io/zone": "az1",
 	}, worker.Labels)
 	assert.Equal(t, []Taint{{"gpu", "yes", "NoExecute"}}, worker.Taints)
-	assert.Equal(t, map[string]string{"kubernetes-openstack/pool": "control-plane", "topology.kubernetes.io/region": "east"}, controlPlane.Labels)
+	assert.Equal(t, map[string]string{"kubernetes-openstack/pool": "control-plane",
+		"topology.kubernetes.io/region": "east"}, controlPlane.Labels)
 	assert.Equal(t, []Taint{{Key: "node-role.kubernetes.io/control-plane", Effect: "NoSchedule"}}, controlPlane.Taints)
 	assert.Empty(t, p.WithRole(RoleEtcd)[0].Labels)
 	assert.True(t, strings.HasPrefix(controlPlane.ID, p.NodePrefix()))
@@ -140,7 +142,8 @@ func TestVirtualIP(t *testing.T) {
 	for _, m := range p.WithRole(RoleControlPlane) {
 		got = append(got, fmt.Sprint(*p.VirtualIP(m)))
 	}
-	assert.Equal(t, []string{"{10 254 [10.0.0.33 10.0.0.34]}", "{10 253 [10.0.0.32 10.0.0.34]}", "{10 252 [10.0.0.32 10.0.0.33]}"}, got)
+	assert.Equal(t, []string{"{10 254 [10.0.0.33 10.0.0.34]}", "{10 253 [10.0.0.32 10.0.0.34]}",
+		"{10 252 [10.0.0.32 10.0.0.33]}"}, got)
 
 	c.API.LoadBalancer = Octavia
 	p = NewPlan(c)

@@ -38,7 +38,8 @@ func (c Config) AddressPairs(role Role) []string {
 	return out
 }
 
-// maxAddressPairs of a port is Neutron's max_allowed_address_pair, as it is where the cloud's operator did not change it.
+// maxAddressPairs of a port is Neutron's max_allowed_address_pair, as it is
+// where the cloud's operator did not change it.
 const maxAddressPairs = 10
 
 // source is where packets come from.
@@ -88,7 +89,8 @@ func (p Plan) rules() []Rule {
 	}
 	open(Roles, "icmp", 0, "path MTU discovery, and ping between the machines", machines)
 	open(Roles, "tcp", SSHPort, "operators' SSH", operators)
-	open([]Role{RoleEtcd}, "tcp", EtcdClientPort, "etcd clients: API servers, and the etcd-proxy on every node", etcd, nodes)
+	open([]Role{RoleEtcd}, "tcp", EtcdClientPort, "etcd clients: API servers, and the etcd-proxy on every node", etcd,
+		nodes)
 	open([]Role{RoleEtcd}, "tcp", EtcdPeerPort, "etcd members among themselves", etcd)
 	open([]Role{RoleControlPlane}, "tcp", APIPort, "Kubernetes API for the machines", machines)
 	open([]Role{RoleControlPlane}, "tcp", APIPort, "Kubernetes API for clients outside of the cluster", clients)
@@ -96,7 +98,9 @@ func (p Plan) rules() []Rule {
 		open([]Role{RoleControlPlane}, "vrrp", 0, "keepalived: who holds the API's address", controlPlane)
 	}
 	open([]Role{RoleControlPlane, RoleWorker}, "", 0, "pods of other nodes, whose packets are not encapsulated", pods)
-	open([]Role{RoleControlPlane, RoleWorker}, "", 0, "nodes among themselves: BGP, kubelet API, and packets to pods that kube-proxy or the API server send as the node", asNodes)
+	open([]Role{RoleControlPlane, RoleWorker}, "", 0,
+		"nodes among themselves: BGP, kubelet API, and packets to pods that kube-proxy or the API server send as the node",
+		asNodes)
 	for _, peer := range p.BGPPeers {
 		if peer.PeerSelector == "" {
 			router := []source{{peer.Name, netip.PrefixFrom(peer.PeerIP, 32)}}

@@ -34,14 +34,16 @@ func TestStorageClasses(t *testing.T) {
 	general.Name, general.Default = "general", false
 	assert.Equal(t, general, classes[1], "an alias is the same class, but never the default one")
 	assert.Equal(t, StorageClass{
-		Name: "archive", Zone: "az3", FileSystem: "xfs", VolumeBindingMode: "Immediate", AllowVolumeExpansion: &no, ReclaimPolicy: "Retain",
+		Name: "archive", Zone: "az3", FileSystem: "xfs", VolumeBindingMode: "Immediate", AllowVolumeExpansion: &no,
+		ReclaimPolicy: "Retain",
 	}, classes[2])
 }
 
 // OpenStack on this Kubernetes finds its nodes by labels that are nobody's but its own, which pools may have.
 func TestLabelsOfOpenStackHelm(t *testing.T) {
 	object := valid(t)
-	labels := map[string]any{"openstack-control-plane": "enabled", "openstack-compute-node": "enabled", "openvswitch": "enabled"}
+	labels := map[string]any{"openstack-control-plane": "enabled", "openstack-compute-node": "enabled",
+		"openvswitch": "enabled"}
 	set(object, "pools.0.labels", labels)
 	for _, m := range NewPlan(decoded(t, object)).WithRole(RoleWorker) {
 		for key := range labels {

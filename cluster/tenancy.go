@@ -33,4 +33,6 @@ func (c Config) validateTenancy(e *Errors) {
 	required(e, "tenancy.reader.username", t.Reader.Username, "the name of a user of OpenStack that reads its tenants")
 	required(e, "tenancy.reader.domain", t.Reader.Domain, "the name of the user's domain")
 	required(e, "tenancy.reader.password", string(t.Reader.Password), "the user's password")
+	required(e, "artifacts.mirror", c.Artifacts.Mirror,
+		"where tenant-sync and keystone-webhook are: tenancy.enabled, and nobody else publishes them")
 }

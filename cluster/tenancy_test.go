@@ -47,7 +47,8 @@ func TestTenancy(t *testing.T) {
 	assert.Equal(t, tenancy.Mapping{
 		Roles: map[string]tenancy.Access{"operator": tenancy.Admin}, Exclude: []string{"service@Default"},
 	}, p.Tenancy.Mapping, "instead of the default roles, not besides them")
-	assert.Equal(t, "abac delete 10s", string(p.Tenancy.Authorizer)+" "+p.Tenancy.OnProjectDelete+" "+p.Tenancy.Interval.String())
+	assert.Equal(t, "abac delete 10s",
+		string(p.Tenancy.Authorizer)+" "+p.Tenancy.OnProjectDelete+" "+p.Tenancy.Interval.String())
 }
 
 func TestTenancyErrors(t *testing.T) {
@@ -58,18 +59,25 @@ func TestTenancyErrors(t *testing.T) {
 	}{
 		{"tenancy.colour", "red", "tenancy.colour: unknown key"},
 		{"tenancy.podCIDR", "10.0.0.0/8", "tenancy.podCIDR: unknown key"},
-		{"tenancy.roles", map[string]any{"member": "write"}, `tenancy.roles[member]: must be view, edit or admin, not "write"`},
-		{"tenancy.exclude", []any{"@Default"}, `tenancy.exclude[0]: must be NAME@DOMAIN or the ID of a project, not "@Default"`},
+		{"tenancy.roles", map[string]any{"member": "write"},
+			`tenancy.roles[member]: must be view, edit or admin, not "write"`},
+		{"tenancy.exclude", []any{"@Default"},
+			`tenancy.exclude[0]: must be NAME@DOMAIN or the ID of a project, not "@Default"`},
 		{"tenancy.authorizer", "webhook", `tenancy.authorizer: must be rbac or abac, not "webhook"`},
 		{"tenancy.onProjectDelete", "keep", `tenancy.onProjectDelete: must be close or delete, not "keep"`},
 		{"tenancy.interval", "9s", "tenancy.interval: must be at least 10s, not 9s"},
 		{"tenancy.interval", 60, "tenancy.interval: must be a duration such as 15m, not 60"},
-		{"tenancy.reader.username", nil, "tenancy.reader.username: must be set to the name of a user of OpenStack that reads its tenants"},
+		{"tenancy.reader.username", nil,
+			"tenancy.reader.username: must be set to the name of a user of OpenStack that reads its tenants"},
 		{"tenancy.reader.domain", "", "tenancy.reader.domain: must be set to the name of the user's domain"},
 		{"tenancy.reader.password", nil, "tenancy.reader.password: must be set to the user's password"},
 		{"tenancy.reader.password", 12345, "tenancy.reader.password: must be text: quote it"},
 		{"network.podCIDR", "pods", "network.podCIDR: must be an IPv4 CIDR such as 10.0.0.0/24, not pods"},
-		{"artifacts.checksums.tenant-sync", nil, "artifacts.checksums.tenant-sync: must be set: no sha256 of tenant-sync 0.1.0 is pinned"},
+		{"artifacts.mirror", nil,
+			"artifacts.mirror: must be set to where tenant-sync and keystone-webhook are: tenancy.enabled, and nobody else " +
+				"publishes them"},
+		{"artifacts.checksums.tenant-sync", nil,
+			"artifacts.checksums.tenant-sync: must be set: no sha256 of tenant-sync 0.1.0 is pinned"},
 	} {
 		t.Run(row.path, func(t *testing.T) {
 			object := tenants(t)

@@ -122,7 +122,9 @@ func (c Config) validateNetwork(e *Errors) {
 		}
 	}
 	if pairs := len(c.AddressPairs(RoleControlPlane)); pairs > maxAddressPairs {
-		e.add(ranges[len(ranges)-1].path, "is one of %d addresses and ranges that a node's port must let through, and Neutron lets it be %d (max_allowed_address_pair): put ranges together",
+		e.add(ranges[len(ranges)-1].path,
+			"is one of %d addresses and ranges that a node's port must let through, and Neutron lets it be %d "+
+				"(max_allowed_address_pair): put ranges together",
 			pairs, maxAddressPairs)
 	}
 	if n.CIDR.IsValid() && (n.CIDR.Bits() < 8 || n.CIDR.Bits() > 27) {
@@ -231,7 +233,8 @@ func (c Config) validateVersions(e *Errors) {
 		e.add("etcd.version", "must be a version of %s, such as %s, not %q",
 			strings.Join(slices.Sorted(maps.Keys(etcdFloor)), ", "), Defaults("").Etcd.Version, c.Etcd.Version)
 	case known != nil && !slices.Contains(known, etcd):
-		e.add("etcd.version", "%s does not go with Kubernetes %s: use %s", c.Etcd.Version, c.Kubernetes.Version, strings.Join(known, " or "))
+		e.add("etcd.version", "%s does not go with Kubernetes %s: use %s", c.Etcd.Version, c.Kubernetes.Version,
+			strings.Join(known, " or "))
 	case older(c.Etcd.Version, floor):
 		e.add("etcd.version", "%s has a known security hole: use %s or later", c.Etcd.Version, floor)
 	}
@@ -337,7 +340,8 @@ func (g NodeGroup) validate(e *Errors, path string) {
 		if !isLabelKey(key) {
 			e.add(path, notALabelKey, key)
 		} else if key == poolLabel || key == zoneLabel || key == regionLabel {
-			e.add(path, "is set by us: %s, %s, %s follow from the pool's name, its zones and region", poolLabel, zoneLabel, regionLabel)
+			e.add(path, "is set by us: %s, %s, %s follow from the pool's name, its zones and region", poolLabel, zoneLabel,
+				regionLabel)
 		} else if right := selfLabel(key); right != key {
 			e.add(path, "kubelet may not give it to its own Node: %s would be right", right)
 		}
@@ -395,7 +399,8 @@ func (c Config) validateAddresses(e *Errors) {
 			continue
 		case c.Network.Mode == TenantNetwork && block.Contains(address(cidr, reservedAddresses-1)),
 			c.Network.Mode == TenantNetwork && block.Addr().Less(address(cidr, reservedAddresses)):
-			e.add(path, "%s touches the network's own first %d addresses: begin at %s or later", block, reservedAddresses, address(cidr, reservedAddresses))
+			e.add(path, "%s touches the network's own first %d addresses: begin at %s or later", block, reservedAddresses,
+				address(cidr, reservedAddresses))
 		case block.Addr() == cidr.Addr():
 			e.add(path, "%s begins with the network's own address", block)
 		case g.Count > 0 && address(block, g.Count-1) == last(cidr):

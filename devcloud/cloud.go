@@ -66,7 +66,8 @@ func createCloud(ctx context.Context, record Record, imagePath string) error {
 	if err != nil {
 		return err
 	}
-	for _, create := range []func(context.Context, *gophercloud.ProviderClient) error{createReader, createFlavors, createVolumeTypes} {
+	for _, create := range []func(context.Context, *gophercloud.ProviderClient) error{createReader, createFlavors,
+		createVolumeTypes} {
 		if err := create(ctx, client); err != nil {
 			return err
 		}
@@ -96,14 +97,15 @@ func createTenant(ctx context.Context, client *gophercloud.ProviderClient) (proj
 	return created.ID, createUser(ctx, identity, tenant, created.ID, "member")
 }
 
-// createReader creates the user as whom clusters read who is a tenant. It may read all of Keystone, and in each project of the
-// default domain what a reader may.
+// createReader creates the user as whom clusters read who is a tenant. It may read all of Keystone, and in each
+// project of the default domain what a reader may.
 func createReader(ctx context.Context, client *gophercloud.ProviderClient) error {
 	identity, err := openstack.NewIdentityV3(client, inRegion)
 	if err != nil {
 		return err
 	}
-	user, err := users.Create(ctx, identity, users.CreateOpts{Name: reader, DomainID: "default", Password: password}).Extract()
+	user, err := users.Create(ctx, identity,
+		users.CreateOpts{Name: reader, DomainID: "default", Password: password}).Extract()
 	if err != nil {
 		return fmt.Errorf("create user %s: %w", reader, err)
 	}
@@ -119,7 +121,8 @@ func createReader(ctx context.Context, client *gophercloud.ProviderClient) error
 		"system/users/" + user.ID + "/roles/" + role[0].ID,
 		"OS-INHERIT/domains/default/users/" + user.ID + "/roles/" + role[0].ID + "/inherited_to_projects",
 	} {
-		_, err := identity.Put(ctx, identity.ServiceURL(scope), nil, nil, &gophercloud.RequestOpts{OkCodes: []int{http.StatusNoContent}})
+		_, err := identity.Put(ctx, identity.ServiceURL(scope), nil, nil,
+			&gophercloud.RequestOpts{OkCodes: []int{http.StatusNoContent}})
 		if err != nil {
 			return fmt.Errorf("give user %s the role reader: %w", reader, err)
 		}
@@ -142,7 +145,8 @@ func createFlavors(ctx context.Context, client *gophercloud.ProviderClient) erro
 	return nil
 }
 
-// createVolumeTypes creates the default one, whose volumes lie in the zone that is asked for, and one of the zone archive.
+// createVolumeTypes creates the default one, whose volumes lie in the zone that
+// is asked for, and one of the zone archive.
 func createVolumeTypes(ctx context.Context, client *gophercloud.ProviderClient) error {
 	storage, err := openstack.NewBlockStorageV3(client, inRegion)
 	if err != nil {

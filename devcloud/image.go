@@ -31,7 +31,8 @@ func Image(ctx context.Context, log *progress.Log) (path string, err error) {
 // squashfs builds a Debian 12 root filesystem, unless the cache has it, and returns the path of its squashfs,
 // devcloud/<name>-<key>.sqfs below the cache; it removes those of other keys. The recipe (package debian) is a folder
 // named like the root filesystem; more are packages in addition to the recipe's.
-func squashfs(ctx context.Context, log *progress.Log, name string, recipe embed.FS, more ...string) (path string, err error) {
+func squashfs(ctx context.Context, log *progress.Log, name string, recipe embed.FS,
+	more ...string) (path string, err error) {
 	content, err := fs.Sub(recipe, name)
 	if err != nil {
 		return "", err
@@ -41,7 +42,8 @@ func squashfs(ctx context.Context, log *progress.Log, name string, recipe embed.
 		return "", err
 	}
 	// The cache is shared by all state folders.
-	unlock, err := lock(dirs.Cache("devcloud", name+".lock"), func() { log.Printf("waiting for another build of %s …", name) })
+	unlock, err := lock(dirs.Cache("devcloud", name+".lock"),
+		func() { log.Printf("waiting for another build of %s …", name) })
 	if err != nil {
 		return "", err
 	}
@@ -101,7 +103,8 @@ func build(ctx context.Context, recipe fs.FS, more []string, work, path string) 
 	if err := debian.Make(ctx, root, variant, work, more, output); err != nil {
 		return fmt.Errorf("%w, see %s", err, logPath)
 	}
-	err = debian.Run(ctx, "", output, "mksquashfs", root, part, "-comp", "zstd", "-Xcompression-level", "3", "-no-progress")
+	err = debian.Run(ctx, "", output, "mksquashfs", root, part, "-comp", "zstd", "-Xcompression-level", "3",
+		"-no-progress")
 	if err != nil {
 		return fmt.Errorf("%w, see %s", err, logPath)
 	}

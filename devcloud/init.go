@@ -140,7 +140,8 @@ func (b Box) makeRoot() error {
 		}
 	}
 	// mount(8) asks for a loop device that goes when its mount goes.
-	if output, err := exec.Command("mount", "-t", "squashfs", "-o", "ro,loop", b.Rootfs, base+"/lower").CombinedOutput(); err != nil {
+	if output, err := exec.Command("mount", "-t", "squashfs", "-o", "ro,loop", b.Rootfs,
+		base+"/lower").CombinedOutput(); err != nil {
 		return fmt.Errorf("mount %s: %w: %s", b.Rootfs, err, output)
 	}
 	mounts := []mount{

@@ -31,8 +31,8 @@ func execute(instance, line string) error {
 // configDrive is the path of Nova's metadata in a machine's folder.
 const configDrive = "root/var/lib/cloud/seed/config_drive/openstack/latest/meta_data.json"
 
-// machineFolder returns the folder of an instance in the box, whose root is mounted at root. It reads the machines' config drives and
-// does not ask Nova: a login to Keystone takes longer than most commands.
+// machineFolder returns the folder of an instance in the box, whose root is mounted at root. It reads the machines'
+// config drives and does not ask Nova: a login to Keystone takes longer than most commands.
 func machineFolder(root, instance string) (string, error) {
 	const folders = "/var/lib/nova/instances"
 	found, err := filepath.Glob(filepath.Join(root, folders, "*", configDrive))

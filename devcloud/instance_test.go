@@ -93,7 +93,8 @@ func TestE2EInstances(t *testing.T) {
 
 	c.step("security group", func() {
 		b.run("systemd-run --quiet python3 -m http.server 8080")
-		require.Eventually(t, func() bool { return b.succeeds("curl -sf -o /dev/null 127.0.0.1:8080") }, patience, 100*time.Millisecond)
+		require.Eventually(t, func() bool { return b.succeeds("curl -sf -o /dev/null 127.0.0.1:8080") }, patience,
+			100*time.Millisecond)
 		connects := func(port int) bool {
 			return a.succeeds(fmt.Sprintf("timeout 2 bash -c '</dev/tcp/%s/%d'", b.address, port))
 		}
@@ -107,7 +108,8 @@ func TestE2EInstances(t *testing.T) {
 	c.step("addresses", func() {
 		const other = "10.99.0.99"
 		pair := func(addresses ...neutronports.AddressPair) {
-			_, err := neutronports.Update(t.Context(), c.network, a.port, neutronports.UpdateOpts{AllowedAddressPairs: &addresses}).Extract()
+			_, err := neutronports.Update(t.Context(), c.network, a.port,
+				neutronports.UpdateOpts{AllowedAddressPairs: &addresses}).Extract()
 			require.NoError(t, err)
 		}
 		a.run("ip address add " + other + "/24 dev eth0")
@@ -146,7 +148,8 @@ func TestE2EInstances(t *testing.T) {
 
 	c.step("metadata", func() {
 		var data struct{ UUID, Availability_zone string }
-		require.NoError(t, json.Unmarshal([]byte(a.run("curl -sf http://169.254.169.254/openstack/latest/meta_data.json")), &data))
+		require.NoError(t, json.Unmarshal([]byte(a.run("curl -sf http://169.254.169.254/openstack/latest/meta_data.json")),
+			&data))
 		require.Equal(t, a.ID+" nova", data.UUID+" "+data.Availability_zone)
 	})
 
@@ -170,14 +173,16 @@ func TestE2EInstances(t *testing.T) {
 
 	c.step("volume grows while it is in use", func() {
 		c.storage.Microversion = "3.42"
-		require.NoError(t, volumes.ExtendSize(t.Context(), c.storage, volume, volumes.ExtendSizeOpts{NewSize: 2}).ExtractErr())
+		require.NoError(t, volumes.ExtendSize(t.Context(), c.storage, volume,
+			volumes.ExtendSizeOpts{NewSize: 2}).ExtractErr())
 		c.untilVolume(volume, "in-use")
 		b.eventually(patience, func() (string, bool) {
 			size := b.run("blockdev --getsize64 " + disk)
 			return size, size == "2147483648"
 		})
 		// What is mounted grows only where the host has CAP_SYS_RESOURCE.
-		b.run("resize2fs " + disk + " || { umount /mnt; e2fsck -fy " + disk + "; resize2fs " + disk + " && mount " + disk + " /mnt; }")
+		b.run("resize2fs " + disk + " || { umount /mnt; e2fsck -fy " + disk + "; resize2fs " + disk + " && mount " + disk +
+			" /mnt; }")
 		require.Greater(t, b.run("df --output=size -k /mnt | tail -n 1"), "1900000")
 	})
 
@@ -222,11 +227,13 @@ func TestE2EInstances(t *testing.T) {
 	c.compute, c.storage = compute, storage
 
 	c.step("interface", func() {
-		added, err := attachinterfaces.Create(t.Context(), c.compute, b.ID, attachinterfaces.CreateOpts{NetworkID: c.netID}).Extract()
+		added, err := attachinterfaces.Create(t.Context(), c.compute, b.ID,
+			attachinterfaces.CreateOpts{NetworkID: c.netID}).Extract()
 		require.NoError(t, err)
 		require.Equal(t, added.MACAddr, b.run("cat /sys/class/net/eth1/address"))
 		require.NoError(t, attachinterfaces.Delete(t.Context(), c.compute, b.ID, added.PortID).ExtractErr())
-		require.Eventually(t, func() bool { return !b.succeeds("test -e /sys/class/net/eth1") }, patience, 200*time.Millisecond)
+		require.Eventually(t, func() bool { return !b.succeeds("test -e /sys/class/net/eth1") }, patience,
+			200*time.Millisecond)
 	})
 
 	reboots := map[string]func(){
@@ -253,11 +260,13 @@ func TestE2EInstances(t *testing.T) {
 		},
 	}
 	// control groups' root, or with version 1 that of one of their hierarchies
-	group := b.run("find /sys/fs/cgroup -maxdepth 2 -name cgroup.procs -printf '%d %h\\n' | sort -n | head -n 1 | cut -d ' ' -f 2")
+	group := b.run(
+		"find /sys/fs/cgroup -maxdepth 2 -name cgroup.procs -printf '%d %h\\n' | sort -n | head -n 1 | cut -d ' ' -f 2")
 	for name, reboot := range reboots {
 		c.step("reboot: "+name, func() {
 			b.run("iptables -A OUTPUT -d 192.0.2.1 -j DROP && mkdir " + group + "/boot") // of one boot only
-			inside := b.enter("sleep", "infinity")                                       // ends with the machine, and does not keep it
+			// ends with the machine, and does not keep it
+			inside := b.enter("sleep", "infinity")
 			require.NoError(t, inside.Start())
 			leader, begin := b.leader(), time.Now()
 			reboot()
@@ -391,7 +400,8 @@ func connect(t *testing.T) *cloud {
 	require.NoError(t, load("record.json", &c.record))
 	require.True(t, c.record.Init.alive(), "devcloud does not run")
 	c.createProject("instances")
-	auth, endpoint, tls, err := cloudsyaml.Parse(cloudsyaml.WithCloudName("devcloud"), cloudsyaml.WithLocations(state("clouds.yaml")),
+	auth, endpoint, tls, err := cloudsyaml.Parse(cloudsyaml.WithCloudName("devcloud"),
+		cloudsyaml.WithLocations(state("clouds.yaml")),
 		cloudsyaml.WithUsername("instances"), cloudsyaml.WithProjectName("instances"))
 	require.NoError(t, err)
 	c.client, err = config.NewProviderClient(t.Context(), auth, config.WithTLSConfig(tls))
@@ -486,7 +496,8 @@ func (c *cloud) createNetwork() {
 	require.NoError(c, err)
 	c.netID = network.ID
 	c.later(func(ctx context.Context) error { return networks.Delete(ctx, c.network, network.ID).ExtractErr() })
-	subnet, err := subnets.Create(ctx, c.network, subnets.CreateOpts{NetworkID: network.ID, Name: "e2e", IPVersion: 4, CIDR: "10.99.0.0/24"}).Extract()
+	subnet, err := subnets.Create(ctx, c.network,
+		subnets.CreateOpts{NetworkID: network.ID, Name: "e2e", IPVersion: 4, CIDR: "10.99.0.0/24"}).Extract()
 	require.NoError(c, err)
 	c.subnetID = subnet.ID
 	group, err := groups.Create(ctx, c.network, groups.CreateOpts{Name: "e2e"}).Extract()
@@ -499,13 +510,16 @@ func (c *cloud) createNetwork() {
 
 // createRouter gives the network a way to the external one.
 func (c *cloud) createRouter() {
-	router, err := routers.Create(c.Context(), c.network, routers.CreateOpts{Name: "e2e", GatewayInfo: &routers.GatewayInfo{NetworkID: networkID}}).Extract()
+	router, err := routers.Create(c.Context(), c.network,
+		routers.CreateOpts{Name: "e2e", GatewayInfo: &routers.GatewayInfo{NetworkID: networkID}}).Extract()
 	require.NoError(c, err)
 	c.later(func(ctx context.Context) error { return routers.Delete(ctx, c.network, router.ID).ExtractErr() })
-	_, err = routers.AddInterface(c.Context(), c.network, router.ID, routers.AddInterfaceOpts{SubnetID: c.subnetID}).Extract()
+	_, err = routers.AddInterface(c.Context(), c.network, router.ID,
+		routers.AddInterfaceOpts{SubnetID: c.subnetID}).Extract()
 	require.NoError(c, err)
 	c.later(func(ctx context.Context) error {
-		_, err := routers.RemoveInterface(ctx, c.network, router.ID, routers.RemoveInterfaceOpts{SubnetID: c.subnetID}).Extract()
+		_, err := routers.RemoveInterface(ctx, c.network, router.ID,
+			routers.RemoveInterfaceOpts{SubnetID: c.subnetID}).Extract()
 		return err
 	})
 }
@@ -540,7 +554,8 @@ func (c *cloud) createVolume(opts volumes.CreateOpts) string {
 
 // createSnapshot makes one of a volume, which may be in use.
 func (c *cloud) createSnapshot(volume string) string {
-	snapshot, err := snapshots.Create(c.Context(), c.storage, snapshots.CreateOpts{VolumeID: volume, Name: "e2e", Force: true}).Extract()
+	snapshot, err := snapshots.Create(c.Context(), c.storage,
+		snapshots.CreateOpts{VolumeID: volume, Name: "e2e", Force: true}).Extract()
 	require.NoError(c, err)
 	c.later(func(ctx context.Context) error {
 		if err := snapshots.Delete(ctx, c.storage, snapshot.ID).ExtractErr(); err != nil {
@@ -622,15 +637,17 @@ type instance struct {
 // boot creates an instance and waits until its user-data has been worked off; nil when it does not get there.
 func (c *cloud) boot(name string) *instance {
 	ctx := c.Context()
-	port, err := neutronports.Create(ctx, c.network, neutronports.CreateOpts{Name: name, NetworkID: c.netID, SecurityGroups: &[]string{c.groupID}}).Extract()
+	port, err := neutronports.Create(ctx, c.network,
+		neutronports.CreateOpts{Name: name, NetworkID: c.netID, SecurityGroups: &[]string{c.groupID}}).Extract()
 	if err != nil {
 		c.Errorf("%s: %v", name, err)
 		return nil
 	}
 	c.later(func(ctx context.Context) error { return neutronports.Delete(ctx, c.network, port.ID).ExtractErr() })
-	server, err := servers.Create(ctx, c.compute, keypairs.CreateOptsExt{KeyName: "e2e", CreateOptsBuilder: servers.CreateOpts{
-		Name: name, ImageRef: imageID, FlavorRef: c.flavor.ID, Networks: []servers.Network{{Port: port.ID}},
-		UserData: []byte(base64.StdEncoding.EncodeToString([]byte(userData)))}}, nil).Extract()
+	server, err := servers.Create(ctx,
+		c.compute, keypairs.CreateOptsExt{KeyName: "e2e", CreateOptsBuilder: servers.CreateOpts{
+			Name: name, ImageRef: imageID, FlavorRef: c.flavor.ID, Networks: []servers.Network{{Port: port.ID}},
+			UserData: []byte(base64.StdEncoding.EncodeToString([]byte(userData)))}}, nil).Extract()
 	if err != nil {
 		c.Errorf("%s: %v", name, err)
 		return nil
@@ -671,7 +688,8 @@ func (i *instance) until(status string, timeout time.Duration) {
 	}, timeout, 200*time.Millisecond, "instance is not %s", status)
 }
 
-// eventually waits until condition is true; if it never is, its last state is told, and what the instance wrote to its console.
+// eventually waits until condition is true; if it never is, its last state is
+// told, and what the instance wrote to its console.
 func (i *instance) eventually(timeout time.Duration, condition func() (state string, ok bool)) {
 	i.Helper()
 	for end := time.Now().Add(timeout); ; time.Sleep(200 * time.Millisecond) {
@@ -680,7 +698,8 @@ func (i *instance) eventually(timeout time.Duration, condition func() (state str
 			return
 		}
 		if time.Now().After(end) {
-			console, err := servers.ShowConsoleOutput(i.Context(), i.compute, i.ID, servers.ShowConsoleOutputOpts{Length: 50}).Extract()
+			console, err := servers.ShowConsoleOutput(i.Context(), i.compute, i.ID,
+				servers.ShowConsoleOutputOpts{Length: 50}).Extract()
 			i.Fatalf("after %s: %s\nits console: %v\n%s", timeout, state, err, console)
 		}
 	}
@@ -712,7 +731,8 @@ func (i *instance) detach(volume string) {
 
 // enter is a command that runs in the instance.
 func (i *instance) enter(command ...string) *exec.Cmd {
-	return i.record.enter(append([]string{"/opt/devcloud/nova/nspawn-enter", "/var/lib/nova/instances/" + i.ID}, command...)...)
+	return i.record.enter(append([]string{"/opt/devcloud/nova/nspawn-enter", "/var/lib/nova/instances/" + i.ID},
+		command...)...)
 }
 
 // try runs a shell line in the instance; its output without the last line's end.
@@ -804,7 +824,8 @@ func (i *instance) pings(to *instance, from string) bool {
 // leader is the PID, in the box, of the instance's init; 0 where it has none.
 func (i *instance) leader() (pid int) {
 	output, _ := i.record.enter("sh", "-c", fmt.Sprintf(
-		`awk '/^NSpid:/ && NF == 3 && $3 == 1 { print $2 }' $(find /sys/fs/cgroup/systemd/nova-%s -name cgroup.procs -exec sed 's,.*,/proc/&/status,' {} +)`, i.ID)).Output()
+		`awk '/^NSpid:/ && NF == 3 && $3 == 1 { print $2 }' $(find /sys/fs/cgroup/systemd/nova-%s -name cgroup.procs -exec `+
+			`sed 's,.*,/proc/&/status,' {} +)`, i.ID)).Output()
 	_, _ = fmt.Sscan(string(output), &pid)
 	return pid
 }

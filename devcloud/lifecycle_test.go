@@ -81,15 +81,17 @@ func killed(t *testing.T, begun func() bool) {
 	}
 }
 
-// TestE2ELifecycle starts, kills and ends a devcloud of its own, from its first start to nothing left. It does so in a
-// network namespace of its own, where the ports are free even if another devcloud runs on the machine, which other suites use.
+// TestE2ELifecycle starts, kills and ends a devcloud of its own, from its first start to nothing
+// left. It does so in a network namespace of its own, where the ports are free even if another
+// devcloud runs on the machine, which other suites use.
 func TestE2ELifecycle(t *testing.T) {
 	const inside = "DEVCLOUD_TEST_INSIDE" // is the state folder of the other devcloud
 	other := os.Getenv(inside)
 	if other == "" {
 		skipUnchanged(t)
 		again := exec.Command("unshare", "--net", "sh", "-c", `ip link set lo up && exec "$@"`, "sh",
-			os.Args[0], "-test.run", "^TestE2ELifecycle$", "-test.v", "-test.timeout", "80m") // as in the Makefile: it waits for turns
+			// as in the Makefile: it waits for turns
+			os.Args[0], "-test.run", "^TestE2ELifecycle$", "-test.v", "-test.timeout", "80m")
 		again.Env = append(os.Environ(), inside+"="+state(), "XDG_STATE_HOME="+t.TempDir())
 		again.Stdout, again.Stderr = os.Stdout, os.Stderr
 		if err := again.Run(); err != nil {
@@ -144,15 +146,17 @@ func TestE2ELifecycle(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer other.Close()
-		if output, err := exec.Command(program, "up").CombinedOutput(); err == nil || !strings.Contains(string(output), "port 9292") {
+		if output, err := exec.Command(program, "up").CombinedOutput(); err == nil ||
+			!strings.Contains(string(output), "port 9292") {
 			t.Errorf("up with port 9292 taken: %v\n%s", err, output)
 		}
 	})
-	part("the instance runs again after that, kill -9 of an up, and down, even if the image has changed", func(t *testing.T) {
+	part("the instance runs again after that, kill -9 of an up, and down with another image", func(t *testing.T) {
 		killed(t, func() bool { return unitState("neutron-server") == starting })
 		devcloud(t, "down")
 		var kept, replaced Kept
-		if err := errors.Join(load("kept.json", &kept), save("kept.json", Kept{kept.Compute, "image-older.sqfs"})); err != nil {
+		if err := errors.Join(load("kept.json", &kept),
+			save("kept.json", Kept{kept.Compute, "image-older.sqfs"})); err != nil {
 			t.Fatal(err)
 		}
 		before := time.Now()
@@ -205,8 +209,9 @@ func unitState(name string) string {
 
 func tenantClient(t *testing.T, ctx context.Context) *gophercloud.ProviderClient {
 	t.Helper()
-	client, err := openstack.AuthenticatedClient(ctx, gophercloud.AuthOptions{IdentityEndpoint: identityURL, AllowReauth: true,
-		Username: tenant, Password: password, TenantName: tenant, DomainName: "Default"})
+	client, err := openstack.AuthenticatedClient(ctx, gophercloud.AuthOptions{IdentityEndpoint: identityURL,
+		AllowReauth: true,
+		Username:    tenant, Password: password, TenantName: tenant, DomainName: "Default"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -232,9 +237,11 @@ func createMachine(t *testing.T, ctx context.Context, client *gophercloud.Provid
 
 	network, err := networks.Create(ctx, neutron, networks.CreateOpts{Name: "m"}).Extract()
 	must(err)
-	subnet, err := subnets.Create(ctx, neutron, subnets.CreateOpts{NetworkID: network.ID, IPVersion: 4, CIDR: "10.77.0.0/24"}).Extract()
+	subnet, err := subnets.Create(ctx, neutron,
+		subnets.CreateOpts{NetworkID: network.ID, IPVersion: 4, CIDR: "10.77.0.0/24"}).Extract()
 	must(err)
-	router, err := routers.Create(ctx, neutron, routers.CreateOpts{Name: "m", GatewayInfo: &routers.GatewayInfo{NetworkID: networkID}}).Extract()
+	router, err := routers.Create(ctx, neutron,
+		routers.CreateOpts{Name: "m", GatewayInfo: &routers.GatewayInfo{NetworkID: networkID}}).Extract()
 	must(err)
 	_, err = routers.AddInterface(ctx, neutron, router.ID, routers.AddInterfaceOpts{SubnetID: subnet.ID}).Extract()
 	must(err)
@@ -245,7 +252,8 @@ func createMachine(t *testing.T, ctx context.Context, client *gophercloud.Provid
 	must(err)
 	all, err := flavors.ExtractFlavors(pages)
 	must(err)
-	server := servers.CreateOpts{Name: "m1", ImageRef: imageID, Networks: []servers.Network{{UUID: network.ID}}, UserData: []byte(machineData)}
+	server := servers.CreateOpts{Name: "m1", ImageRef: imageID, Networks: []servers.Network{{UUID: network.ID}},
+		UserData: []byte(machineData)}
 	for _, flavor := range all {
 		if flavor.Name == "etcd" {
 			server.FlavorRef = flavor.ID
@@ -272,7 +280,8 @@ func createMachine(t *testing.T, ctx context.Context, client *gophercloud.Provid
 	must(err)
 	port, err := neutronports.ExtractPorts(found)
 	must(err)
-	_, err = rules.Create(ctx, neutron, rules.CreateOpts{SecGroupID: port[0].SecurityGroups[0], Direction: rules.DirIngress,
+	_, err = rules.Create(ctx, neutron, rules.CreateOpts{SecGroupID: port[0].SecurityGroups[0],
+		Direction: rules.DirIngress,
 		EtherType: rules.EtherType4, Protocol: rules.ProtocolTCP, PortRangeMin: 22, PortRangeMax: 22}).Extract()
 	must(err)
 	ip, err := floatingips.Create(ctx, neutron,
@@ -288,7 +297,8 @@ func createMachine(t *testing.T, ctx context.Context, client *gophercloud.Provid
 // machineWorks looks at the instance m1 from inside.
 func machineWorks(t *testing.T) {
 	t.Helper()
-	inside(t, "m1", "for i in $(seq 60); do systemctl is-system-running | grep -qE 'running|degraded' && break; sleep 1; done")
+	inside(t, "m1",
+		"for i in $(seq 60); do systemctl is-system-running | grep -qE 'running|degraded' && break; sleep 1; done")
 	if got := inside(t, "m1", "hostname; cat /root/was-here"); got != "m1\nby cloud-init" {
 		t.Errorf("instance says %q", got)
 	}
@@ -299,11 +309,14 @@ func machineWorks(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer os.Remove(file)
-	if got := inside(t, "m1", "curl -sf --retry 10 --retry-all-errors http://"+externalGateway+"/devcloud-test"); got != "from the mirror" {
+	if got := inside(t, "m1",
+		"curl -sf --retry 10 --retry-all-errors http://"+externalGateway+"/devcloud-test"); got != "from the mirror" {
 		t.Errorf("the mirror gives %q", got)
 	}
 	inside(t, "m1", "curl -sf http://"+externalGateway+"/registry.example/v2/") // it is a registry, too
-	inside(t, "m1", "curl -sf --retry 10 --retry-all-errors http://169.254.169.254/openstack/latest/meta_data.json | grep -q '\"availability_zone\": \"nova\"'")
+	inside(t, "m1",
+		"curl -sf --retry 10 --retry-all-errors http://169.254.169.254/openstack/latest/meta_data.json | grep -q "+
+			"'\"availability_zone\": \"nova\"'")
 	for begin := time.Now(); ; time.Sleep(500 * time.Millisecond) {
 		greeting, err := throughProxy(net.JoinHostPort(floatingIP, "22"))
 		if strings.HasPrefix(greeting, "SSH-2.0") {
@@ -345,8 +358,9 @@ func throughProxy(address string) (line string, err error) {
 	return receives.ReadString('\n')
 }
 
-// host is what a devcloud might change of the machine, without the loop devices of the devcloud with the state folder other: these
-// come and go with the machines and volumes of other suites. A device belongs to it only if its file does, whatever the file's path.
+// host is what a devcloud might change of the machine, without the loop devices of the devcloud with the
+// state folder other: these come and go with the machines and volumes of other suites. A device belongs to it
+// only if its file does, whatever the file's path.
 func host(t *testing.T, other string) map[string]string {
 	t.Helper()
 	found := map[string]string{}
@@ -358,12 +372,16 @@ func host(t *testing.T, other string) map[string]string {
 		"network":    "ip -oneline link; ip -oneline address; ip route; ip netns; ls /run/netns 2>/dev/null || true",
 		"firewall":   "iptables-save 2>/dev/null; ip6tables-save 2>/dev/null; nft list ruleset 2>/dev/null || true",
 		// tests of templates look into the machines' image at the same time, perhaps
-		"loop devices": "losetup --raw --list --noheadings --output NAME,BACK-FILE | grep --invert-match /devcloud/image- | sort",
-		"cgroups":      "find /sys/fs/cgroup -maxdepth 2 -type d | sort",
-		"sysctls":      "sysctl -a 2>/dev/null | grep -vE '^(fs.(dentry|inode|file-nr|quota)|kernel.(random|ns_last_pid|pty.nr|perf|sched)|vm.stat|net.netfilter.nf_conntrack_count|.*netdev_rss)'",
-		"modules":      "cut -d' ' -f1 /proc/modules 2>/dev/null | sort || true",
-		"packages":     "dpkg-query --show",
-		"files":        "find /etc /usr /var/lib /run /opt /srv -xdev -newer " + program + " -not -type d 2>/dev/null | grep -vE '^/(run/|var/lib/apt/)' | sort; ls /run",
+		"loop devices": "losetup --raw --list --noheadings --output NAME,BACK-FILE | grep --invert-match /devcloud/image- " +
+			"| sort",
+		"cgroups": "find /sys/fs/cgroup -maxdepth 2 -type d | sort",
+		"sysctls": "sysctl -a 2>/dev/null | grep -vE " +
+			"'^(fs.(dentry|inode|file-nr|quota)|kernel.(random|ns_last_pid|pty.nr|perf|sched)|vm.stat" +
+			"|net.netfilter.nf_conntrack_count|.*netdev_rss)'",
+		"modules":  "cut -d' ' -f1 /proc/modules 2>/dev/null | sort || true",
+		"packages": "dpkg-query --show",
+		"files": "find /etc /usr /var/lib /run /opt /srv -xdev -newer " + program +
+			" -not -type d 2>/dev/null | grep -vE '^/(run/|var/lib/apt/)' | sort; ls /run",
 		"state folder": "ls -A " + state() + " 2>/dev/null || true",
 	} {
 		output, err := exec.Command("sh", "-c", line).Output()

@@ -15,9 +15,10 @@ import (
 // namespace that knew it is gone.
 type inode struct{ device, number uint64 }
 
-// detachLoops detaches each loop device whose file lies below one of the folders, or on a filesystem that is on such a
-// device. Loop devices are the one thing that may outlive the box: they belong to no namespace. It waits at most so long
-// until they are free: who mounts a file once more while its old mount is still being written back destroys what is on it.
+// detachLoops detaches each loop device whose file lies below one of the folders, or on a filesystem that
+// is on such a device. Loop devices are the one thing that may outlive the box: they belong to no
+// namespace. It waits at most so long until they are free: who mounts a file once more while its old mount
+// is still being written back destroys what is on it.
 func detachLoops(wait time.Duration, folders ...string) error {
 	ours, err := filesBelow(folders...)
 	if err != nil {

@@ -65,7 +65,8 @@ func createRackMachines(t *testing.T, ctx context.Context, client *gophercloud.P
 	for _, m := range rackMachines {
 		port, err := neutronports.Create(ctx, neutron, neutronports.CreateOpts{Name: m.name, NetworkID: rackID,
 			FixedIPs: []neutronports.IP{{SubnetID: rackSubnetID, IPAddress: m.address}}, SecurityGroups: &[]string{group.ID},
-			AllowedAddressPairs: []neutronports.AddressPair{{IPAddress: "10.244.0.0/16"}, {IPAddress: "10.96.0.0/16"}}}).Extract()
+			AllowedAddressPairs: []neutronports.AddressPair{{IPAddress: "10.244.0.0/16"},
+				{IPAddress: "10.96.0.0/16"}}}).Extract()
 		require.NoError(t, err)
 		server := servers.CreateOpts{Name: m.name, ImageRef: imageID, Networks: []servers.Network{{Port: port.ID}},
 			UserData: []byte(rackMachineData)}
@@ -166,12 +167,16 @@ func rackWorks(t *testing.T) {
 	r1, r2 := rackMachines[0], rackMachines[1]
 
 	for _, m := range both {
-		inside(t, m.name, "for i in $(seq 180); do ip -brief -4 address show eth0 | grep -q / && systemctl is-system-running | grep -qE 'running|degraded' && break; sleep 1; done")
+		inside(t, m.name,
+			"for i in $(seq 180); do ip -brief -4 address show eth0 | grep -q / && systemctl is-system-running | grep -qE "+
+				"'running|degraded' && break; sleep 1; done")
 		require.Contains(t, inside(t, m.name, "ip -brief -4 address show eth0"), m.address+"/24")
 		require.Contains(t, inside(t, m.name, "ip route show default"), rackGateway)
-		inside(t, m.name, "curl -sf --retry 10 --retry-all-errors http://"+externalGateway+"/registry.example/v2/") // beyond the router
+		// beyond the router
+		inside(t, m.name, "curl -sf --retry 10 --retry-all-errors http://"+externalGateway+"/registry.example/v2/")
 		inside(t, m.name, "curl -sf --retry 10 --retry-all-errors http://169.254.169.254/openstack/latest/meta_data.json")
-		require.Contains(t, inside(t, m.name, "getent hosts mirror.devcloud.test"), externalGateway) // of the data centre's resolver
+		// of the data centre's resolver
+		require.Contains(t, inside(t, m.name, "getent hosts mirror.devcloud.test"), externalGateway)
 		m.serve(t, record)
 		m.announce(t, record, password)
 	}

@@ -139,7 +139,8 @@ func missingParts(ctx context.Context, client *gophercloud.ProviderClient, recor
 		return errors.Join(fmt.Errorf("cinder-volume has no pool of storage\n%s", logTail("cinder-volume")), err)
 	}
 
-	// The DHCP agent reports long before it has served the networks that there were. What Neutron tells it until then is lost.
+	// The DHCP agent reports long before it has served the networks that there
+	// were. What Neutron tells it until then is lost.
 	queues, err := record.enter("rabbitmqctl", "list_queues", "--quiet", "name", "consumers").Output()
 	if err != nil || !dhcpAgentListens.Match(queues) {
 		return errors.Join(fmt.Errorf("neutron-dhcp-agent takes no messages\n%s", logTail("neutron-dhcp-agent")), err)

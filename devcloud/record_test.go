@@ -42,11 +42,13 @@ func TestRecordIsKept(t *testing.T) {
 	if err := os.Mkdir(group, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	written := Record{Init: Process{1 << 22, "1"}, Cgroups: []string{group, group + "-never-made"}, Compute: "fake", Started: time.Now()}
+	written := Record{Init: Process{1 << 22, "1"}, Cgroups: []string{group, group + "-never-made"}, Compute: "fake",
+		Started: time.Now()}
 	if err := save("record.json", written); err != nil {
 		t.Fatal(err)
 	}
-	if err := load("record.json", &loaded); err != nil || loaded.Init != written.Init || !loaded.Started.Equal(written.Started) {
+	if err := load("record.json", &loaded); err != nil || loaded.Init != written.Init ||
+		!loaded.Started.Equal(written.Started) {
 		t.Errorf("%+v %v", loaded, err)
 	}
 	if err := loaded.remove(); err != nil {

@@ -46,7 +46,8 @@ func TestRouterConfigurationAgrees(t *testing.T) {
 	require.Contains(t, text("etc/neutron/ml2.ini"), "flat_networks = public,rack\n")
 }
 
-// The cables, in a network and mounts of the test's own: who is in the box reaches the rack's side of the router, and no further.
+// The cables, in a network and mounts of the test's own: who is in the box
+// reaches the rack's side of the router, and no further.
 func TestConnectRouter(t *testing.T) {
 	lines := append([]string{"set -e", "mount -t tmpfs tmpfs /run", "ip link add br-ext type bridge",
 		"ip address add " + externalGateway + "/24 dev br-ext", "ip link set br-ext up"}, connectRouter...)

@@ -93,7 +93,8 @@ func services(compute string) []Service {
 
 		// The services find each other in Keystone's catalogue, which up writes when Keystone answers.
 		{Name: "keystone", After: []string{"mariadb", "keystone-db", "restore"}, Ready: "http://127.0.0.1:5000/v3",
-			Command: `exec uwsgi --ini /etc/devcloud/uwsgi.ini --http-socket 127.0.0.1:5000 --wsgi-file /usr/bin/keystone-wsgi-public`},
+			Command: `exec uwsgi --ini /etc/devcloud/uwsgi.ini --http-socket 127.0.0.1:5000 --wsgi-file ` +
+				`/usr/bin/keystone-wsgi-public`},
 		{Name: "catalogue", Only: onMigrate, Job: true, After: []string{"keystone"},
 			Command: `until [ -e /run/devcloud/catalogue ]; do sleep 0.1; done`},
 		{Name: "snapshot", Only: onMigrate, Job: true,
@@ -101,7 +102,8 @@ func services(compute string) []Service {
 			mkdir -p /run/devcloud/snapshot
 			cp -a /var/lib/keystone /run/devcloud/snapshot/
 			mariadb-dump --defaults-file=/etc/mysql/devcloud.cnf --single-transaction \
-				--databases keystone glance placement nova_api nova nova_cell0 neutron cinder > /run/devcloud/snapshot/databases.sql`},
+				--databases keystone glance placement nova_api nova nova_cell0 neutron cinder \
+				> /run/devcloud/snapshot/databases.sql`},
 
 		{Name: "placement", After: needs("placement-db"), Ready: "http://127.0.0.1:8778/",
 			Command: `exec uwsgi --ini /etc/devcloud/uwsgi.ini --http-socket 127.0.0.1:8778 --wsgi-file /usr/bin/placement-api`},
@@ -146,7 +148,8 @@ type Compute struct {
 var computes = map[string]Compute{
 	"nspawn": {Services: []Service{novaCompute("nspawn", "/opt/devcloud/nova/nova-compute-nspawn")}},
 	"fake":   {Services: []Service{novaCompute("fake", "/opt/devcloud/nova/nova-compute-nspawn")}},
-	"libvirt": {OwnImage: true, Packages: []string{"nova-compute", "nova-compute-kvm", "libvirt-daemon-system", "genisoimage"},
+	"libvirt": {OwnImage: true,
+		Packages: []string{"nova-compute", "nova-compute-kvm", "libvirt-daemon-system", "genisoimage"},
 		Services: []Service{
 			{Name: "virtlogd", Command: `exec virtlogd`},
 			{Name: "libvirtd", After: []string{"virtlogd"}, Ready: "unix:///run/libvirt/libvirt-sock", Command: `exec libvirtd`},
@@ -156,10 +159,12 @@ var computes = map[string]Compute{
 
 func novaCompute(driver, program string, after ...string) Service {
 	return Service{Name: "nova-compute",
-		After: append(after, "nova-api", "nova-conductor", "keystone", "placement", "neutron-linuxbridge-agent", "cinder-api", "volumes"),
+		After: append(after, "nova-api", "nova-conductor", "keystone", "placement", "neutron-linuxbridge-agent", "cinder-api",
+			"volumes"),
 		Command: `
 			mkdir -p /var/lib/nova/instances
-			exec ` + program + novaConfig + ` --config-file /etc/nova/compute.conf --config-file /etc/nova/compute-` + driver + `.conf`}
+			exec ` + program + novaConfig + ` --config-file /etc/nova/compute.conf \
+				--config-file /etc/nova/compute-` + driver + `.conf`}
 }
 
 // selectServices are those for a box that has the conditions.

@@ -85,7 +85,8 @@ func TestServicesCommands(t *testing.T) {
 			if last := strings.TrimSpace(lines[len(lines)-1]); !service.Job && !strings.HasPrefix(last, "exec ") {
 				t.Errorf("%s: its shell would stay: %s", service.Name, last)
 			}
-			if address, err := url.Parse(service.Ready); err != nil || !slices.Contains([]string{"", "tcp", "unix", "http"}, address.Scheme) {
+			if address, err := url.Parse(service.Ready); err != nil ||
+				!slices.Contains([]string{"", "tcp", "unix", "http"}, address.Scheme) {
 				t.Errorf("%s: ready when %q answers?", service.Name, service.Ready)
 			}
 			for _, path := range regexp.MustCompile(`/etc/\S+\.\w+`).FindAllString(service.Command, -1) {

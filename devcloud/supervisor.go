@@ -133,7 +133,8 @@ func (s *supervisor) start(service Service) (pid int, ended chan syscall.WaitSta
 	defer null.Close()
 	command := []string{"/bin/sh", "-ec", service.Command}
 	if service.User != "" {
-		command = append([]string{"/usr/bin/setpriv", "--reuid", service.User, "--regid", service.User, "--init-groups"}, command...)
+		command = append([]string{"/usr/bin/setpriv", "--reuid", service.User, "--regid", service.User, "--init-groups"},
+			command...)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

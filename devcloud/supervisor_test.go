@@ -18,7 +18,8 @@ func TestAnswers(t *testing.T) {
 	defer listener.Close()
 	server := httptest.NewServer(http.NotFoundHandler())
 	address := server.Listener.Addr().String()
-	for _, answering := range []string{"", "tcp://" + address, "http://" + address + "/v3", "unix://" + listener.Addr().String()} {
+	for _, answering := range []string{"", "tcp://" + address, "http://" + address + "/v3",
+		"unix://" + listener.Addr().String()} {
 		select {
 		case <-answers(t.Context(), answering):
 		case <-time.After(5 * time.Second):

@@ -77,7 +77,8 @@ func up(ctx context.Context, log *progress.Log, compute, image string) (err erro
 	if err != nil {
 		return err
 	}
-	box := Box{State: state(), Mirror: dirs.Mirror(), Cgroup: fmt.Sprintf("devcloud-%d-%d", time.Now().Unix(), os.Getpid()), Ports: ports(),
+	box := Box{State: state(), Mirror: dirs.Mirror(),
+		Cgroup: fmt.Sprintf("devcloud-%d-%d", time.Now().Unix(), os.Getpid()), Ports: ports(),
 		Compute: compute}
 	if box.Hierarchies, err = hierarchies(string(mounts)); err != nil {
 		return err
@@ -128,7 +129,8 @@ func up(ctx context.Context, log *progress.Log, compute, image string) (err erro
 		return built.err
 	}
 	if first {
-		err = log.Step("create project, flavors, networks, image", func() error { return createCloud(ctx, record, built.path) })
+		err = log.Step("create project, flavors, networks, image",
+			func() error { return createCloud(ctx, record, built.path) })
 	} else if kept.Image != filepath.Base(built.path) {
 		err = log.Step("replace the image", func() error { return replaceImage(ctx, record, built.path) })
 	}

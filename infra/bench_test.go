@@ -18,7 +18,8 @@ func BenchmarkCheckUserData(b *testing.B) {
 			c.Network.CIDR = block("10.0.0.0/16")
 			c.Artifacts.Checksums = map[string]string{"node-approver": strings.Repeat("0", 64)}
 			c.Etcd.Addresses, c.ControlPlane.Addresses = block("10.0.1.0/28"), block("10.0.1.16/28")
-			c.Pools = []cluster.Pool{{Name: "general", NodeGroup: cluster.NodeGroup{Group: cluster.Group{Count: workers, Addresses: block("10.0.32.0/19")}}}}
+			c.Pools = []cluster.Pool{{Name: "general",
+				NodeGroup: cluster.NodeGroup{Group: cluster.Group{Count: workers, Addresses: block("10.0.32.0/19")}}}}
 			plan := cluster.NewPlan(c)
 			for b.Loop() {
 				if err := CheckUserData(plan); err != nil {

@@ -14,7 +14,8 @@ import (
 func TestCalicoResources(t *testing.T) {
 	prefix := netip.MustParsePrefix
 	assert.Equal(t, templates.CalicoResources{
-		IPPool: templates.IPPool{CIDR: "10.244.0.0/16", BlockSize: 26, IPIPMode: "Never", VXLANMode: "CrossSubnet", NATOutgoing: true},
+		IPPool: templates.IPPool{CIDR: "10.244.0.0/16", BlockSize: 26, IPIPMode: "Never", VXLANMode: "CrossSubnet",
+			NATOutgoing: true},
 		BGPConfiguration: templates.BGPConfiguration{
 			ASNumber: 64512, NodeToNodeMeshEnabled: true, ServiceClusterIPs: []string{"10.96.0.0/16"},
 			ServiceExternalIPs: []string{"192.0.2.0/25"}, ServiceLoadBalancerIPs: []string{"192.0.2.128/26", "192.0.2.192/26"},
@@ -22,13 +23,16 @@ func TestCalicoResources(t *testing.T) {
 		BGPPeers: []templates.BGPPeer{
 			{Name: "route-reflectors", NodeSelector: "all()", PeerSelector: "x == 'y'"},
 			{
-				Name: "peer-10-0-0-1", NodeSelector: "z == 'a'", PeerIP: "10.0.0.1", ASNumber: 65001, Password: "b3BlbiBzZXNhbWU=", KeepOriginalNextHop: true,
-				ExportV4: []templates.FilterRule{{Action: "Reject", Remote: true}, {Action: "Reject", CIDR: "10.244.0.0/16"}},
+				Name: "peer-10-0-0-1", NodeSelector: "z == 'a'", PeerIP: "10.0.0.1", ASNumber: 65001, Password: "b3BlbiBzZXNhbWU=",
+				KeepOriginalNextHop: true,
+				ExportV4: []templates.FilterRule{{Action: "Reject", Remote: true},
+					{Action: "Reject", CIDR: "10.244.0.0/16"}},
 				ImportV4: []templates.FilterRule{{Action: "Reject"}},
 			},
 		},
 	}, calicoResources(cluster.Plan{
-		IPPool: cluster.IPPool{CIDR: prefix("10.244.0.0/16"), BlockSize: 26, IPIPMode: "Never", VXLANMode: "CrossSubnet", NATOutgoing: true},
+		IPPool: cluster.IPPool{CIDR: prefix("10.244.0.0/16"), BlockSize: 26, IPIPMode: "Never", VXLANMode: "CrossSubnet",
+			NATOutgoing: true},
 		BGPConfiguration: cluster.BGPConfiguration{
 			ASNumber: 64512, NodeToNodeMeshEnabled: true, ServiceClusterIPs: []netip.Prefix{prefix("10.96.0.0/16")},
 			ServiceExternalIPs:     []netip.Prefix{prefix("192.0.2.0/25")},

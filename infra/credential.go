@@ -15,8 +15,9 @@ type Credential struct {
 	Secret pulumi.StringOutput
 }
 
-// NewCredential declares it. One with another name is another resource, so that the one before ends when all else is done: who
-// used it has the new one by then. Replaced under its name, as for other roles, it ends first: Keystone has no two of a name.
+// NewCredential declares it. One with another name is another resource, so that the one before ends
+// when all else is done: who used it has the new one by then. Replaced under its name, as for other
+// roles, it ends first: Keystone has no two of a name.
 func NewCredential(ctx *pulumi.Context, plan cluster.Plan) (*Credential, error) {
 	c := &Credential{}
 	child, err := component(ctx, "Credential", plan.Name, c)

@@ -63,7 +63,8 @@ func New(ctx *pulumi.Context, plan cluster.Plan, watcher Watcher) (*Infra, error
 }
 
 // component registers a component of this package, and gives its children's options.
-func component(ctx *pulumi.Context, kind, name string, c pulumi.ComponentResource, opts ...pulumi.ResourceOption) (pulumi.ResourceOption, error) {
+func component(ctx *pulumi.Context, kind, name string, c pulumi.ComponentResource,
+	opts ...pulumi.ResourceOption) (pulumi.ResourceOption, error) {
 	if err := ctx.RegisterComponentResource("kubernetes-openstack:infra:"+kind, name, c, opts...); err != nil {
 		return nil, err
 	}

@@ -29,10 +29,11 @@ func kubeconfig(name, server, proxy string, ca, certificate, key []byte) (string
 		cluster["proxy-url"] = proxy
 	}
 	text, err := yaml.Marshal(object{
-		"apiVersion":      "v1",
-		"kind":            "Config",
-		"clusters":        []object{{"name": name, "cluster": cluster}},
-		"users":           []object{{"name": user, "user": object{"client-certificate-data": certificate, "client-key-data": key}}},
+		"apiVersion": "v1",
+		"kind":       "Config",
+		"clusters":   []object{{"name": name, "cluster": cluster}},
+		"users": []object{{"name": user,
+			"user": object{"client-certificate-data": certificate, "client-key-data": key}}},
 		"contexts":        []object{{"name": name, "context": object{"cluster": name, "user": user}}},
 		"current-context": name,
 	})

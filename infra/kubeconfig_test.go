@@ -8,7 +8,8 @@ import (
 )
 
 func TestKubeconfig(t *testing.T) {
-	got, err := kubeconfig("dev", "https://192.0.2.1:6443", "http://192.0.2.2:3128", []byte("CA"), []byte("certificate"), []byte("key"))
+	got, err := kubeconfig("dev", "https://192.0.2.1:6443", "http://192.0.2.2:3128", []byte("CA"), []byte("certificate"),
+		[]byte("key"))
 	require.NoError(t, err)
 	assert.Equal(t, `apiVersion: v1
 clusters:

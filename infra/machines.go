@@ -35,10 +35,12 @@ type Machines struct {
 
 // NewMachines declares them.
 func NewMachines(
-	ctx *pulumi.Context, plan cluster.Plan, network *Network, security *Security, leftovers *Leftovers, pki *PKI, key *SSHKey, watcher Watcher,
+	ctx *pulumi.Context, plan cluster.Plan, network *Network, security *Security, leftovers *Leftovers, pki *PKI,
+	key *SSHKey, watcher Watcher,
 ) (*Machines, error) {
 	s := &Machines{
-		ByID: map[string]*Machine{}, network: network, security: security, leftovers: leftovers, pki: pki, key: key, watcher: watcher,
+		ByID: map[string]*Machine{}, network: network, security: security, leftovers: leftovers, pki: pki, key: key,
+		watcher: watcher,
 	}
 	child, err := component(ctx, "Machines", plan.Name, s)
 	if err != nil {
@@ -149,7 +151,8 @@ func (s *Machines) newMachine(
 		UserData:    behind(ctx, others, s.userData(plan, m, volumeID)),
 		// said, not left to the provider's default: else a refresh takes what a machine happens to be for what is wanted
 		PowerState: pulumi.String("active"),
-		// shut down, not switched off: a node drains itself (node-drain.service), etcd closes its files. Instances is the exception
+		// shut down, not switched off: a node drains itself (node-drain.service), etcd
+		// closes its files. Instances is the exception
 		StopBeforeDestroy: pulumi.Bool(true),
 	}, child,
 		pulumi.DependsOn(s.network.Routed),               // its first act is a download

@@ -89,7 +89,8 @@ func (p *PKI) authority(ctx *pulumi.Context, name string, a cluster.Authority, c
 	return nil
 }
 
-func (p *PKI) certificate(ctx *pulumi.Context, name string, c cluster.Certificate, endpoint *Endpoint, child pulumi.ResourceOption) error {
+func (p *PKI) certificate(ctx *pulumi.Context, name string, c cluster.Certificate, endpoint *Endpoint,
+	child pulumi.ResourceOption) error {
 	key, err := newKey(ctx, name, child)
 	if err != nil {
 		return err

@@ -23,11 +23,12 @@ type Watcher interface {
 	// Cluster waits until its API and its nodes are.
 	Cluster(ctx context.Context, c bootstrap.Cluster, log func(line string) error) error
 	// Tenants makes the cluster's be OpenStack's. The cloud is as machines reach it.
-	Tenants(ctx context.Context, kubeconfig string, cloud tenants.Cloud, settings tenancy.Settings, log func(line string) error) error
+	Tenants(ctx context.Context, kubeconfig string, cloud tenants.Cloud, settings tenancy.Settings,
+		log func(line string) error) error
 }
 
-// logger prints lines under r, notices as warnings, and keeps all but those that the next one outdates. Its error says that
-// the engine is gone.
+// logger prints lines under r, notices as warnings, and keeps all but those that the next one
+// outdates. Its error says that the engine is gone.
 func logger(ctx *pulumi.Context, r pulumi.Resource) func(line string) error {
 	return func(line string) error {
 		if step, notice, ok := strings.Cut(line, ": notice: "); ok {

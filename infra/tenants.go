@@ -9,8 +9,8 @@ import (
 	"kubernetes-openstack/tenants"
 )
 
-// Tenants are OpenStack's, in the cluster: in an `up` it is done when they are the same. From then on the control planes keep
-// them so.
+// Tenants are OpenStack's, in the cluster: in an `up` it is done when they are the
+// same. From then on the control planes keep them so.
 type Tenants struct{ pulumi.ResourceState }
 
 // NewTenants declares it, to be done once the cluster is ready and after is there.
@@ -35,7 +35,9 @@ func NewTenants(ctx *pulumi.Context, plan cluster.Plan, c *Cluster, after pulumi
 // Cloud is OpenStack as control planes read its tenants.
 func Cloud(plan cluster.Plan) tenants.Cloud {
 	return tenants.Cloud{
-		AuthURL: plan.OpenStack.AuthURL, CA: plan.OpenStack.CACertificate, Region: plan.Region, Interface: plan.OpenStack.Interface,
-		Username: plan.Tenancy.Reader.Username, UserDomain: plan.Tenancy.Reader.Domain, Password: string(plan.Tenancy.Reader.Password),
+		AuthURL: plan.OpenStack.AuthURL, CA: plan.OpenStack.CACertificate, Region: plan.Region,
+		Interface: plan.OpenStack.Interface,
+		Username:  plan.Tenancy.Reader.Username, UserDomain: plan.Tenancy.Reader.Domain,
+		Password: string(plan.Tenancy.Reader.Password),
 	}
 }

@@ -33,7 +33,8 @@ func (s *syncer) called(what string) {
 	s.calls = append(s.calls, what)
 }
 
-func (s *syncer) Tenants(_ context.Context, kubeconfig string, cloud tenants.Cloud, _ tenancy.Settings, log func(string) error) error {
+func (s *syncer) Tenants(_ context.Context, kubeconfig string, cloud tenants.Cloud, _ tenancy.Settings,
+	log func(string) error) error {
 	s.called("tenants of " + kubeconfig + " from " + cloud.AuthURL)
 	return errors.Join(s.err, log("+ namespace shop"))
 }

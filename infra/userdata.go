@@ -56,8 +56,8 @@ func render(plan cluster.Plan, m cluster.Machine, in inputs) (string, error) {
 	return templates.UserData(out)
 }
 
-// withoutPublicKey is a private key in PEM without the public one, which every reader computes from it: half of the bytes, and
-// none that gzip can shorten. Anything but an EC key stays as it is, such as a stand-in in a preview.
+// withoutPublicKey is a private key in PEM without the public one, which every reader computes from it: half of the
+// bytes, and none that gzip can shorten. Anything but an EC key stays as it is, such as a stand-in in a preview.
 func withoutPublicKey(text string) string {
 	block, _ := pem.Decode([]byte(text))
 	if block == nil || block.Type != "EC PRIVATE KEY" {
@@ -168,7 +168,8 @@ func controlPlane(plan cluster.Plan, m cluster.Machine, in inputs) (*templates.C
 	}
 	if t := plan.Tenancy; t.Enabled {
 		c.Tenancy = &templates.Tenancy{
-			AuthURL: plan.OpenStack.AuthURL, CACertificate: strings.TrimSpace(plan.OpenStack.CACertificate), Interval: t.Interval.String(),
+			AuthURL: plan.OpenStack.AuthURL, CACertificate: strings.TrimSpace(plan.OpenStack.CACertificate),
+			Interval: t.Interval.String(),
 		}
 	}
 	return c, nil
@@ -187,8 +188,8 @@ func texts[T fmt.Stringer](list []T) []string {
 	return out
 }
 
-// pemSize in bytes is at least that of a part of the plan's in PEM: a certificate grows with its names, a P-256 key does not
-// grow. At preview none exists yet.
+// pemSize in bytes is at least that of a part of the plan's in PEM: a certificate grows with its names, a
+// P-256 key does not grow. At preview none exists yet.
 func pemSize(plan cluster.Plan, of string, part cluster.Part) int {
 	switch part {
 	case cluster.PartPrivateKey:
@@ -208,9 +209,9 @@ func pemSize(plan cluster.Plan, of string, part cluster.Part) int {
 	return 650 + 2*names
 }
 
-// CheckUserData renders user-data with stand-ins for what is not known before `pulumi up`, so that one that is too large for
-// Nova fails at preview. The machines of a group differ in their names, addresses and zones alone: if the first fits with
-// spare bytes for that, all of them fit. Otherwise each is rendered.
+// CheckUserData renders user-data with stand-ins for what is not known before `pulumi up`, so that one that is too
+// large for Nova fails at preview. The machines of a group differ in their names, addresses and zones alone: if the
+// first fits with spare bytes for that, all of them fit. Otherwise each is rendered.
 func CheckUserData(plan cluster.Plan) error {
 	random := rand.New(rand.NewPCG(0, 0)) // keys do not compress, so neither must their stand-ins
 	bytes := func(n int) []byte {

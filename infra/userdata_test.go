@@ -27,29 +27,34 @@ import (
 // What a machine gets of the Plan, as templates take it.
 func TestNode(t *testing.T) {
 	plan := cluster.NewPlan(cluster.Config{
-		Name:         "test",
-		Calico:       cluster.Calico{Version: "3.28.5", Encapsulation: cluster.VXLAN},
-		Network:      cluster.Network{CIDR: netip.MustParsePrefix("10.0.0.0/24"), PodCIDR: netip.MustParsePrefix("10.244.0.0/16"), ServiceCIDR: netip.MustParsePrefix("10.96.0.0/16")},
-		API:          cluster.API{LoadBalancer: cluster.Keepalived},
-		Etcd:         cluster.Etcd{Group: cluster.Group{Count: 1, Addresses: netip.MustParsePrefix("10.0.0.16/28")}},
-		ControlPlane: cluster.NodeGroup{Group: cluster.Group{Count: 2, Addresses: netip.MustParsePrefix("10.0.0.32/28")}, Labels: map[string]string{"z": "1", "a": ""}},
-		Kubernetes:   cluster.Kubernetes{ProxyMode: cluster.ProxyIPTables},
-		Artifacts:    cluster.Artifacts{RegistryMirrors: map[string]string{"registry.k8s.io": "http://192.0.2.1/k8s/", "docker.io": "http://192.0.2.1"}},
+		Name:   "test",
+		Calico: cluster.Calico{Version: "3.28.5", Encapsulation: cluster.VXLAN},
+		Network: cluster.Network{CIDR: netip.MustParsePrefix("10.0.0.0/24"),
+			PodCIDR: netip.MustParsePrefix("10.244.0.0/16"), ServiceCIDR: netip.MustParsePrefix("10.96.0.0/16")},
+		API:  cluster.API{LoadBalancer: cluster.Keepalived},
+		Etcd: cluster.Etcd{Group: cluster.Group{Count: 1, Addresses: netip.MustParsePrefix("10.0.0.16/28")}},
+		ControlPlane: cluster.NodeGroup{Group: cluster.Group{Count: 2, Addresses: netip.MustParsePrefix("10.0.0.32/28")},
+			Labels: map[string]string{"z": "1", "a": ""}},
+		Kubernetes: cluster.Kubernetes{ProxyMode: cluster.ProxyIPTables},
+		Artifacts: cluster.Artifacts{RegistryMirrors: map[string]string{"registry.k8s.io": "http://192.0.2.1/k8s/",
+			"docker.io": "http://192.0.2.1"}},
 	})
 	m := plan.WithRole(cluster.RoleControlPlane)[0]
 	token := bootstrapToken(strings.Repeat("abcdef01", 8))
 	assert.Equal(t, &templates.Node{
-		Address:    "10.0.0.32",
-		Etcd:       "10.0.0.16:2379",
-		APIServers: []templates.Server{{Name: "test-control-plane-0", Address: "10.0.0.32"}, {Name: "test-control-plane-1", Address: "10.0.0.33"}},
-		PodCIDR:    "10.244.0.0/16", DNSService: "10.96.0.10",
+		Address: "10.0.0.32",
+		Etcd:    "10.0.0.16:2379",
+		APIServers: []templates.Server{{Name: "test-control-plane-0", Address: "10.0.0.32"},
+			{Name: "test-control-plane-1", Address: "10.0.0.33"}},
+		PodCIDR: "10.244.0.0/16", DNSService: "10.96.0.10",
 		Labels:    "a=,kubernetes-openstack/pool=control-plane,z=1",
 		Taints:    []templates.Taint{{Key: "node-role.kubernetes.io/control-plane", Effect: "NoSchedule"}},
 		ProxyMode: "iptables",
 		Calico: templates.Calico{
 			Version: "3.28.5", Address: "10.0.0.32/24", Tunnels: true,
 			Labels: map[string]string{
-				"a": "", "kubernetes-openstack/pool": "control-plane", "node.kubernetes.io/exclude-from-external-load-balancers": "true", "z": "1",
+				"a": "", "kubernetes-openstack/pool": "control-plane",
+				"node.kubernetes.io/exclude-from-external-load-balancers": "true", "z": "1",
 			},
 		},
 		PauseImage: "registry.k8s.io/pause:3.10.2",
@@ -60,7 +65,8 @@ func TestNode(t *testing.T) {
 	}, node(plan, m, token))
 
 	digits := strings.Repeat("00", 31) + "ff"
-	got, err := controlPlane(plan, m, inputs{workerToken: digits, controlPlaneToken: strings.Repeat("1", 64), encryptionKey: digits})
+	got, err := controlPlane(plan, m,
+		inputs{workerToken: digits, controlPlaneToken: strings.Repeat("1", 64), encryptionKey: digits})
 	assert.NoError(t, err)
 	assert.Equal(t, &templates.ControlPlane{
 		Etcd:              "https://10.0.0.16:2379",
@@ -72,8 +78,9 @@ func TestNode(t *testing.T) {
 		Reserved:          "api=10.0.0.10,test-etcd-0=10.0.0.16,test-control-plane-0=10.0.0.32,test-control-plane-1=10.0.0.33",
 		WorkerToken:       templates.BootstrapToken{ID: "000000", Secret: strings.Repeat("0", 16)},
 		ControlPlaneToken: templates.BootstrapToken{ID: "111111", Secret: strings.Repeat("1", 16)},
-		VirtualIP:         &templates.VirtualIP{Address: "10.0.0.10", RouterID: 10, Priority: 254, Peers: []string{"10.0.0.33"}},
-		Calico:            calicoResources(plan),
+		VirtualIP: &templates.VirtualIP{Address: "10.0.0.10", RouterID: 10, Priority: 254,
+			Peers: []string{"10.0.0.33"}},
+		Calico: calicoResources(plan),
 	}, got)
 	plan.API.LoadBalancer = cluster.Octavia
 	got, err = controlPlane(plan, m, inputs{workerToken: digits, controlPlaneToken: digits, encryptionKey: digits})
@@ -92,9 +99,11 @@ func TestNode(t *testing.T) {
 // Too much for Nova is said at preview, when no certificate exists yet, and for each machine.
 func TestCheckUserData(t *testing.T) {
 	plan := cluster.NewPlan(cluster.Config{
-		Name:    "test",
-		Network: cluster.Network{CIDR: netip.MustParsePrefix("10.0.0.0/24"), ServiceCIDR: netip.MustParsePrefix("10.96.0.0/16")},
-		Etcd:    cluster.Etcd{Version: "3.6.14", Group: cluster.Group{Count: 1, Addresses: netip.MustParsePrefix("10.0.0.16/28")}},
+		Name: "test",
+		Network: cluster.Network{CIDR: netip.MustParsePrefix("10.0.0.0/24"),
+			ServiceCIDR: netip.MustParsePrefix("10.96.0.0/16")},
+		Etcd: cluster.Etcd{Version: "3.6.14",
+			Group: cluster.Group{Count: 1, Addresses: netip.MustParsePrefix("10.0.0.16/28")}},
 	})
 	assert.NoError(t, CheckUserData(plan))
 	for i := range 100 {
@@ -116,7 +125,8 @@ func TestCheckUserDataOfOneOfAGroup(t *testing.T) {
 		c.Artifacts.Checksums = map[string]string{"node-approver": strings.Repeat("0", 64)}
 		c.Etcd.Addresses, c.ControlPlane.Addresses = block("10.0.1.0/28"), block("10.0.1.16/28")
 		c.Pools = []cluster.Pool{{Name: "general", NodeGroup: cluster.NodeGroup{
-			Group:  cluster.Group{Count: 2, Addresses: block("10.0.2.0/24"), Zones: []string{"a", "b0c1d2e3f4g5h6i7j8k9l0m1n2o3p4q5r6s7t8u9v0w1x2y3z4-5a6b7c8d9"}},
+			Group: cluster.Group{Count: 2, Addresses: block("10.0.2.0/24"),
+				Zones: []string{"a", "b0c1d2e3f4g5h6i7j8k9l0m1n2o3p4q5r6s7t8u9v0w1x2y3z4-5a6b7c8d9"}},
 			Labels: map[string]string{},
 		}}}
 		for i := range labels {
@@ -134,9 +144,10 @@ func TestCheckUserDataOfOneOfAGroup(t *testing.T) {
 // The stand-ins are no smaller than what they stand for, in a cluster with the longest names, and not much larger.
 func TestPEMSize(t *testing.T) {
 	plan := cluster.NewPlan(cluster.Config{
-		Tenancy:      cluster.Tenancy{Enabled: true},
-		Name:         strings.Repeat("x", 47), // and -control-plane-0
-		Network:      cluster.Network{CIDR: netip.MustParsePrefix("10.0.0.0/24"), ServiceCIDR: netip.MustParsePrefix("10.96.0.0/16")},
+		Tenancy: cluster.Tenancy{Enabled: true},
+		Name:    strings.Repeat("x", 47), // and -control-plane-0
+		Network: cluster.Network{CIDR: netip.MustParsePrefix("10.0.0.0/24"),
+			ServiceCIDR: netip.MustParsePrefix("10.96.0.0/16")},
 		API:          cluster.API{Address: netip.MustParseAddr("10.0.0.10"), FloatingIP: true},
 		Etcd:         cluster.Etcd{Group: cluster.Group{Count: 1, Addresses: netip.MustParsePrefix("10.0.0.16/28")}},
 		ControlPlane: cluster.NodeGroup{Group: cluster.Group{Count: 1, Addresses: netip.MustParsePrefix("10.0.0.32/28")}},
@@ -166,7 +177,8 @@ func TestPEMSize(t *testing.T) {
 		for _, address := range addresses {
 			leaf.IPAddresses = append(leaf.IPAddresses, address.AsSlice())
 		}
-		authority := &x509.Certificate{Subject: pkix.Name{CommonName: "kubernetes-front-proxy"}, SubjectKeyId: make([]byte, 20)}
+		authority := &x509.Certificate{Subject: pkix.Name{CommonName: "kubernetes-front-proxy"},
+			SubjectKeyId: make([]byte, 20)}
 		der, err := x509.CreateCertificate(rand.Reader, leaf, authority, key.Public(), key)
 		require.NoError(t, err)
 		assert.LessOrEqual(t, size("CERTIFICATE", der), pemSize(plan, c.Name, cluster.PartCertificate), c.Name)
@@ -174,8 +186,10 @@ func TestPEMSize(t *testing.T) {
 	}
 	for _, a := range plan.Authorities {
 		self := &x509.Certificate{
-			SerialNumber: new(big.Int).Lsh(big.NewInt(1), 158), Subject: pkix.Name{CommonName: a.CommonName}, NotAfter: time.Now(),
-			IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign | x509.KeyUsageDigitalSignature,
+			SerialNumber: new(big.Int).Lsh(big.NewInt(1), 158), Subject: pkix.Name{CommonName: a.CommonName},
+			NotAfter: time.Now(),
+			IsCA:     true, BasicConstraintsValid: true,
+			KeyUsage:     x509.KeyUsageCertSign | x509.KeyUsageCRLSign | x509.KeyUsageDigitalSignature,
 			SubjectKeyId: make([]byte, 20), AuthorityKeyId: make([]byte, 20),
 		}
 		der, err := x509.CreateCertificate(rand.Reader, self, self, key.Public(), key)

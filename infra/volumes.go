@@ -10,7 +10,8 @@ import (
 
 // newVolume declares an etcd member's data. It outlives its instance: a new instance with the volume and the port of
 // the old one is the same member.
-func newVolume(ctx *pulumi.Context, plan cluster.Plan, m cluster.Machine, child pulumi.ResourceOption) (*blockstorage.Volume, error) {
+func newVolume(ctx *pulumi.Context, plan cluster.Plan, m cluster.Machine,
+	child pulumi.ResourceOption) (*blockstorage.Volume, error) {
 	return blockstorage.NewVolume(ctx, m.ID, &blockstorage.VolumeArgs{
 		Name:       pulumi.String(m.ID),
 		Size:       pulumi.Int(plan.Etcd.Volume.Size),
@@ -22,7 +23,8 @@ func newVolume(ctx *pulumi.Context, plan cluster.Plan, m cluster.Machine, child 
 }
 
 // attach declares the volume's attachment, at whatever device: the guest finds it by the volume's ID.
-func attach(ctx *pulumi.Context, m cluster.Machine, instance *compute.Instance, volume *blockstorage.Volume, child pulumi.ResourceOption) (*compute.VolumeAttach, error) {
+func attach(ctx *pulumi.Context, m cluster.Machine, instance *compute.Instance, volume *blockstorage.Volume,
+	child pulumi.ResourceOption) (*compute.VolumeAttach, error) {
 	return compute.NewVolumeAttach(ctx, m.ID, &compute.VolumeAttachArgs{
 		InstanceId: instance.ID(),
 		VolumeId:   volume.ID(),

@@ -18,8 +18,8 @@ type deployer struct {
 	options []pulumi.ResourceOption // of every object
 }
 
-// deploy declares the objects of a manifest in their order: each when those before it, and what it comes after, are there
-// and ready. It returns the last of them.
+// deploy declares the objects of a manifest in their order: each when those before it, and what it comes after,
+// are there and ready. It returns the last of them.
 func (d deployer) deploy(component string, m manifest, after ...pulumi.Resource) (pulumi.Resource, error) {
 	objects, err := m.objects()
 	if err != nil {
@@ -28,7 +28,8 @@ func (d deployer) deploy(component string, m manifest, after ...pulumi.Resource)
 	return d.declare(component, objects, after...)
 }
 
-func (d deployer) declare(component string, objects []object, after ...pulumi.Resource) (last pulumi.Resource, err error) {
+func (d deployer) declare(component string, objects []object,
+	after ...pulumi.Resource) (last pulumi.Resource, err error) {
 	c := &pulumi.ResourceState{}
 	if err := d.ctx.RegisterComponentResource("kubernetes-openstack:k8s:"+component, d.plan.Name, c); err != nil {
 		return nil, err

@@ -5,8 +5,8 @@ import "kubernetes-openstack/cluster"
 // nodesPerReplica is how many nodes one replica of cluster DNS serves, as Kubernetes' own add-on has it.
 const nodesPerReplica = 16
 
-// dns answers for the names of Services and pods, in the cluster and from outside: at the same address and under the same
-// Service, whichever server it is.
+// dns answers for the names of Services and pods, in the cluster and from outside: at the same address and
+// under the same Service, whichever server it is.
 func dns(plan cluster.Plan) manifest {
 	name := map[string]string{cluster.SkyDNS: "kube-dns", cluster.CoreDNS: "coredns"}[plan.DNS.Provider]
 	return manifest{name, struct {

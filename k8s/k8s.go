@@ -1,6 +1,6 @@
-// Package k8s declares what is deployed into the cluster: one file for each concern, one Pulumi component for each file,
-// and its objects as a manifest beside it, in the form that kubectl reads. Templates of a manifest get the component's
-// values, and nothing else.
+// Package k8s declares what is deployed into the cluster: one file for each concern, one Pulumi component
+// for each file, and its objects as a manifest beside it, in the form that kubectl reads. Templates of a
+// manifest get the component's values, and nothing else.
 package k8s
 
 import (
@@ -21,9 +21,10 @@ import (
 //go:embed *.tmpl
 var templates embed.FS
 
-// New declares all of it, to be created once the cluster is ready. Controllers act in OpenStack as the credential, and have
-// their load balancers in the subnet.
-func New(ctx *pulumi.Context, plan cluster.Plan, c *infra.Cluster, credential *infra.Credential, subnet pulumi.StringInput) error {
+// New declares all of it, to be created once the cluster is ready. Controllers act in OpenStack as the
+// credential, and have their load balancers in the subnet.
+func New(ctx *pulumi.Context, plan cluster.Plan, c *infra.Cluster, credential *infra.Credential,
+	subnet pulumi.StringInput) error {
 	provider, err := kubernetes.NewProvider(ctx, plan.Name, &kubernetes.ProviderArgs{
 		Kubeconfig: c.Kubeconfig,
 		// It is the same cluster whatever its address and its certificates: nothing in it is replaced when they are.
@@ -39,7 +40,8 @@ func New(ctx *pulumi.Context, plan cluster.Plan, c *infra.Cluster, credential *i
 		pulumi.Provider(provider),
 		// What is in the cluster goes with it: a destroy need not ask an API that may be gone, or goes while it is asked.
 		pulumi.DeletedWith(c),
-		pulumi.Timeouts(&pulumi.CustomTimeouts{Create: plan.BootstrapTimeout.String(), Update: plan.BootstrapTimeout.String()}),
+		pulumi.Timeouts(&pulumi.CustomTimeouts{Create: plan.BootstrapTimeout.String(),
+			Update: plan.BootstrapTimeout.String()}),
 	}}
 	if _, err := d.deploy("KubeControllers", kubeControllers(plan)); err != nil {
 		return err

@@ -13,7 +13,8 @@ import (
 
 // cloudConfig is the Secret of what the controllers reach OpenStack with. Only control planes are sent it.
 func cloudConfig(plan cluster.Plan, credential *infra.Credential, subnet pulumi.StringInput) object {
-	conf := pulumi.All(credential.ID, credential.Secret, subnet.ToStringOutput()).ApplyT(func(values []any) (string, error) {
+	inputs := pulumi.All(credential.ID, credential.Secret, subnet.ToStringOutput())
+	conf := inputs.ApplyT(func(values []any) (string, error) {
 		text, err := cloudConf(plan, values[0].(string), values[1].(string), values[2].(string))
 		return base64.StdEncoding.EncodeToString([]byte(text)), err
 	})

@@ -24,5 +24,6 @@ func storageClasses(plan cluster.Plan) manifest {
 	}{plan.StorageClasses, plan.Storage.Topology}}
 }
 
-// controllerReplicas is how many of a controller there are, of which one works: another where a control plane is for it.
+// controllerReplicas is how many of a controller there are, of which one works:
+// another where a control plane is for it.
 func controllerReplicas(plan cluster.Plan) int { return min(2, plan.ControlPlane.Count) }

@@ -26,7 +26,8 @@ func TestStorageClassesAndZones(t *testing.T) {
 		require.NoError(t, err)
 		require.Len(t, objects, 2)
 		assert.Equal(t, allowed, objects[1]["allowedTopologies"])
-		assert.Equal(t, map[string]any{"type": "ssd", "availability": "az1", "csi.storage.k8s.io/fstype": "ext4"}, objects[1]["parameters"])
+		assert.Equal(t, map[string]any{"type": "ssd", "availability": "az1", "csi.storage.k8s.io/fstype": "ext4"},
+			objects[1]["parameters"])
 
 		driver, err := cinderCSI(plan).text()
 		require.NoError(t, err)

@@ -10,8 +10,8 @@ import (
 	"kubernetes-openstack/infra"
 )
 
-// tenantSync is what tenant-sync on the control planes does, and how it reaches OpenStack. It reads it at each run: nothing of
-// it is a machine's, so none is replaced for another mapping or another password.
+// tenantSync is what tenant-sync on the control planes does, and how it reaches OpenStack. It reads it at each run:
+// nothing of it is a machine's, so none is replaced for another mapping or another password.
 func tenantSync(plan cluster.Plan) ([]object, error) {
 	settings, err := yaml.Marshal(plan.Tenancy.Settings)
 	if err != nil {

@@ -21,7 +21,8 @@ func TestTenantSync(t *testing.T) {
 	config.Region = "east"
 	config.Tenancy.Enabled = true
 	config.Tenancy.Authorizer = tenancy.ABAC
-	config.Tenancy.Mapping = tenancy.Mapping{Roles: map[string]tenancy.Access{"operator": tenancy.Admin}, Exclude: []string{"service@Default"}}
+	config.Tenancy.Mapping = tenancy.Mapping{Roles: map[string]tenancy.Access{"operator": tenancy.Admin},
+		Exclude: []string{"service@Default"}}
 	config.Tenancy.Reader = cluster.Reader{Username: "reader", Domain: "Default", Password: "a password"}
 	plan := cluster.NewPlan(config)
 	objects, err := tenantSync(plan)

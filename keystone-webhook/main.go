@@ -1,6 +1,6 @@
-// Command keystone-webhook stands between kube-apiserver and k8s-keystone-auth on a control plane, and lets through no name
-// that it has not made itself (package tenancy): a token of Keystone's is a user by their ID, and in a group for each role
-// that the token has on its project.
+// Command keystone-webhook stands between kube-apiserver and k8s-keystone-auth on a control plane, and lets through
+// no name that it has not made itself (package tenancy): a token of Keystone's is a user by their ID, and in a group
+// for each role that the token has on its project.
 //
 //	POST /webhook   a TokenReview of authentication.k8s.io/v1beta1
 //	GET  /healthz   200 if k8s-keystone-auth answers

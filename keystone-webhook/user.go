@@ -20,9 +20,9 @@ const (
 
 // user is whom Kubernetes gets for what k8s-keystone-auth says of a token.
 //
-// Upstream's user and groups are names that people choose, each domain for itself, and `system:masters` can be one. So none
-// is passed on, but in extra, which decides nothing: user and groups are made here of IDs, which Keystone chooses, and of
-// roles behind these.
+// Upstream's user and groups are names that people choose, each domain for itself, and `system:masters` can
+// be one. So none is passed on, but in extra, which decides nothing: user and groups are made here of IDs,
+// which Keystone chooses, and of roles behind these.
 func user(review authentication.TokenReviewStatus) (authentication.UserInfo, error) {
 	var none authentication.UserInfo
 	if !review.Authenticated { // upstream does not say which of the two it is

@@ -106,14 +106,19 @@ func TestRefused(t *testing.T) {
 		change func(*authentication.UserInfo)
 		want   string
 	}{
-		"no user":                  {func(u *authentication.UserInfo) { u.UID = "" }, userID + `""`},
-		"a user and half a group":  {func(u *authentication.UserInfo) { u.UID = "e4d:a11ce" }, userID + `"e4d:a11ce"`},
-		"Kubernetes' own user":     {func(u *authentication.UserInfo) { u.UID = "system:admin" }, userID + `"system:admin"`},
-		"no project":               {func(u *authentication.UserInfo) { delete(u.Extra, projectKey) }, `the token of user ID "a11ce" must be for one project, not for 0`},
-		"two projects":             {func(u *authentication.UserInfo) { u.Extra[projectKey] = []string{"e4d", "f00"} }, `the token of user ID "a11ce" must be for one project, not for 2`},
-		"a project without an ID":  {func(u *authentication.UserInfo) { u.Extra[projectKey] = []string{""} }, projectID + `""`},
-		"a project and a user":     {func(u *authentication.UserInfo) { u.Extra[projectKey] = []string{"e4d:b0b"} }, projectID + `"e4d:b0b"`},
-		"Kubernetes' own group":    {func(u *authentication.UserInfo) { u.Extra[projectKey] = []string{"system:masters"} }, projectID + `"system:masters"`},
+		"no user":                 {func(u *authentication.UserInfo) { u.UID = "" }, userID + `""`},
+		"a user and half a group": {func(u *authentication.UserInfo) { u.UID = "e4d:a11ce" }, userID + `"e4d:a11ce"`},
+		"Kubernetes' own user":    {func(u *authentication.UserInfo) { u.UID = "system:admin" }, userID + `"system:admin"`},
+		"no project": {func(u *authentication.UserInfo) { delete(u.Extra, projectKey) },
+			`the token of user ID "a11ce" must be for one project, not for 0`},
+		"two projects": {func(u *authentication.UserInfo) { u.Extra[projectKey] = []string{"e4d", "f00"} },
+			`the token of user ID "a11ce" must be for one project, not for 2`},
+		"a project without an ID": {func(u *authentication.UserInfo) { u.Extra[projectKey] = []string{""} },
+			projectID + `""`},
+		"a project and a user": {func(u *authentication.UserInfo) { u.Extra[projectKey] = []string{"e4d:b0b"} },
+			projectID + `"e4d:b0b"`},
+		"Kubernetes' own group": {func(u *authentication.UserInfo) { u.Extra[projectKey] = []string{"system:masters"} },
+			projectID + `"system:masters"`},
 		"nothing at all but a yes": {func(u *authentication.UserInfo) { *u = authentication.UserInfo{} }, userID + `""`},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -147,7 +152,8 @@ func (said) Generate(r *rand.Rand, _ int) reflect.Value {
 	text := func() string {
 		var out string
 		for range r.Intn(4) {
-			out += [...]string{"system:", "masters", "keystone:", ":", "a", "b", "e4d", "admin", " ", "\x00", "\n", "ſystem:", "*"}[r.Intn(13)]
+			out += [...]string{"system:", "masters", "keystone:", ":", "a", "b", "e4d", "admin", " ", "\x00", "\n", "ſystem:",
+				"*"}[r.Intn(13)]
 		}
 		return out
 	}
@@ -164,7 +170,8 @@ func (said) Generate(r *rand.Rand, _ int) reflect.Value {
 		Error:         text(),
 		Audiences:     list(1),
 	}
-	for _, key := range []string{projectKey, projectKey, rolesKey, identity + "user/domain/name", "authentication.kubernetes.io/pod-name"} {
+	for _, key := range []string{projectKey, projectKey, rolesKey, identity + "user/domain/name",
+		"authentication.kubernetes.io/pod-name"} {
 		if r.Intn(5) > 0 {
 			s.User.Extra[key] = list(2)
 		}
@@ -172,7 +179,8 @@ func (said) Generate(r *rand.Rand, _ int) reflect.Value {
 	return reflect.ValueOf(s)
 }
 
-// Whatever upstream says: every name is one of Keystone's users', can be read back to what it is of, and to nothing else.
+// Whatever upstream says: every name is one of Keystone's users', can be read
+// back to what it is of, and to nothing else.
 func TestEveryNameIsOneOfKeystones(t *testing.T) {
 	accepted, refused := 0, 0
 	check := func(s said) bool {

@@ -27,15 +27,15 @@ const (
 	mostAnswered = 1 << 20
 )
 
-// tries is how often upstream is asked of a token that it refuses. All its requests share one client of Keystone's, and put
-// their tokens into it: of two at a time, one may be asked of in the name of the other, and Keystone tells people of their
-// own tokens only. Where dozens come at a time, it so refuses one good token of a hundred.
+// tries is how often upstream is asked of a token that it refuses. All its requests share one client of Keystone's, and
+// put their tokens into it: of two at a time, one may be asked of in the name of the other, and Keystone tells people
+// of their own tokens only. Where dozens come at a time, it so refuses one good token of a hundred.
 const tries = 3
 
 // webhook answers kube-apiserver by what k8s-keystone-auth, upstream, says.
 //
-// A token is refused with a reason in status.error, and what is wrong with upstream is an HTTP error: kube-apiserver keeps
-// neither, while it would keep a refusal without a reason for as long as an acceptance.
+// A token is refused with a reason in status.error, and what is wrong with upstream is an HTTP error: kube-apiserver
+// keeps neither, while it would keep a refusal without a reason for as long as an acceptance.
 type webhook struct {
 	upstream *url.URL
 	client   *http.Client
@@ -152,7 +152,8 @@ func (w *webhook) ask(ctx context.Context, token string) (authentication.TokenRe
 func (w *webhook) health(response http.ResponseWriter, request *http.Request) {
 	ctx, cancel := context.WithTimeout(request.Context(), w.patience)
 	defer cancel()
-	asked, err := http.NewRequestWithContext(ctx, http.MethodGet, w.upstream.ResolveReference(&url.URL{Path: "/"}).String(), nil)
+	asked, err := http.NewRequestWithContext(ctx, http.MethodGet,
+		w.upstream.ResolveReference(&url.URL{Path: "/"}).String(), nil)
 	if err == nil {
 		var answer *http.Response
 		if answer, err = w.client.Do(asked); err == nil {

@@ -27,7 +27,8 @@ import (
 const token = "gAAAAAB-secret"
 
 // asked is kube-apiserver's question.
-const asked = `{"kind":"TokenReview","apiVersion":"authentication.k8s.io/v1beta1","metadata":{},"spec":{"token":"` + token + `"},"status":{"user":{}}}`
+const asked = `{"kind":"TokenReview","apiVersion":"authentication.k8s.io/v1beta1","metadata":{},"spec":{"token":"` +
+	token + `"},"status":{"user":{}}}`
 
 // answered is k8s-keystone-auth's answer to it, the question within.
 const answered = `{
@@ -134,7 +135,8 @@ func TestRefusalHasAReason(t *testing.T) {
 		"as upstream refuses": {answers(http.StatusUnauthorized, strings.ReplaceAll(answered, "true", "false")), no},
 		"as it could refuse":  {answers(http.StatusOK, strings.ReplaceAll(answered, "true", "false")), no},
 		"by the name of it":   {answers(http.StatusUnauthorized, answered), no},
-		"an odd user":         {answers(http.StatusOK, strings.ReplaceAll(answered, "a11ce", "system:admin")), `the token's user ID must be set and have no colon, not "system:admin"`},
+		"an odd user": {answers(http.StatusOK, strings.ReplaceAll(answered, "a11ce", "system:admin")),
+			`the token's user ID must be set and have no colon, not "system:admin"`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			hook, _, said := hookTo(t, test.upstream)
@@ -142,7 +144,8 @@ func TestRefusalHasAReason(t *testing.T) {
 			require.Equal(t, http.StatusOK, response.Code)
 			var review authentication.TokenReview
 			require.NoError(t, json.Unmarshal(response.Body.Bytes(), &review))
-			require.Equal(t, authentication.TokenReview{TypeMeta: tokenReview, Status: authentication.TokenReviewStatus{Error: test.want}}, review)
+			require.Equal(t, authentication.TokenReview{TypeMeta: tokenReview,
+				Status: authentication.TokenReviewStatus{Error: test.want}}, review)
 			require.Equal(t, "refused: "+test.want+"\n", said.String())
 		})
 	}
@@ -153,15 +156,19 @@ func TestOddUpstreamIsAnError(t *testing.T) {
 		upstream http.HandlerFunc
 		want     string
 	}{
-		"HTTP 500":              {answers(http.StatusInternalServerError, "token secret"), "answers HTTP 500"},
-		"HTTP 201":              {answers(http.StatusCreated, answered), "answers HTTP 201"},
-		"a redirect":            {http.RedirectHandler("/elsewhere", http.StatusTemporaryRedirect).ServeHTTP, "answers HTTP 307"},
-		"nothing":               {answers(http.StatusOK, ""), "answers no TokenReview"},
-		"no JSON":               {answers(http.StatusOK, "<secret>"), "answers no TokenReview"},
-		"JSON and more":         {answers(http.StatusOK, answered+answered), "answers no TokenReview"},
-		"v1":                    {answers(http.StatusOK, strings.Replace(answered, "v1beta1", "v1", 1)), "answers no TokenReview of authentication.k8s.io/v1beta1"},
-		"another kind":          {answers(http.StatusOK, strings.Replace(answered, "TokenReview", "SubjectAccessReview", 1)), "answers no TokenReview"},
-		"a list for a name":     {answers(http.StatusOK, strings.Replace(answered, `"alice"`, `["secret"]`, 1)), "answers no TokenReview"},
+		"HTTP 500": {answers(http.StatusInternalServerError, "token secret"), "answers HTTP 500"},
+		"HTTP 201": {answers(http.StatusCreated, answered), "answers HTTP 201"},
+		"a redirect": {http.RedirectHandler("/elsewhere", http.StatusTemporaryRedirect).ServeHTTP,
+			"answers HTTP 307"},
+		"nothing":       {answers(http.StatusOK, ""), "answers no TokenReview"},
+		"no JSON":       {answers(http.StatusOK, "<secret>"), "answers no TokenReview"},
+		"JSON and more": {answers(http.StatusOK, answered+answered), "answers no TokenReview"},
+		"v1": {answers(http.StatusOK, strings.Replace(answered, "v1beta1", "v1", 1)),
+			"answers no TokenReview of authentication.k8s.io/v1beta1"},
+		"another kind": {answers(http.StatusOK, strings.Replace(answered, "TokenReview", "SubjectAccessReview", 1)),
+			"answers no TokenReview"},
+		"a list for a name": {answers(http.StatusOK, strings.Replace(answered, `"alice"`, `["secret"]`, 1)),
+			"answers no TokenReview"},
 		"more than can be":      {answers(http.StatusOK, answered+strings.Repeat(" ", mostAnswered)), "too large"},
 		"a connection that end": {func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, "EOF"},
 	} {

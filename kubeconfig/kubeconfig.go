@@ -7,14 +7,16 @@ import (
 	"kubernetes-openstack/tenancy"
 )
 
-const hint = "client-keystone-auth is one of https://github.com/kubernetes/cloud-provider-openstack/releases, and must be in PATH"
+const hint = "client-keystone-auth is one of https://github.com/kubernetes/cloud-provider-openstack/releases, and " +
+	"must be in PATH"
 
 // kubeconfig is for the people of a project, whose namespace this is: of the administrators', it has the cluster alone.
 //
-// The plugin knows two ways to its settings. By its flags and at a terminal it wants a domain's name and a user's even with
-// an application credential, and has one domain for user and project; without, it reads all OS_* variables as OpenStack's
-// command line does, or clouds.yaml. So it gets no terminal, and an empty flag, for it to take the second. The project is
-// the namespace's, whichever the variables name: an application credential has one already, and ignores this.
+// The plugin knows two ways to its settings. By its flags and at a terminal it wants a domain's name and a
+// user's even with an application credential, and has one domain for user and project; without, it reads all
+// OS_* variables as OpenStack's command line does, or clouds.yaml. So it gets no terminal, and an empty
+// flag, for it to take the second. The project is the namespace's, whichever the variables name: an
+// application credential has one already, and ignores this.
 func kubeconfig(administrators api.Config, namespace corev1.Namespace) api.Config {
 	cluster := administrators.Contexts[administrators.CurrentContext].Cluster
 	name := cluster + "-" + namespace.Name

@@ -18,7 +18,8 @@ import (
 	"k8s.io/client-go/tools/clientcmd/api"
 )
 
-// namespaces is what the API has of two projects web, one of them deleted, and of two whose names look like one with their domains.
+// namespaces is what the API has of two projects web, one of them deleted, and of
+// two whose names look like one with their domains.
 const namespaces = `{"kind": "NamespaceList", "apiVersion": "v1", "items": [
 	{"metadata": {
 		"name": "web-default-5d1f0a3c", "labels": {"kubernetes-openstack/project": "5d1f0a3c2b7e4f6089abcdef01234567"},
@@ -27,7 +28,8 @@ const namespaces = `{"kind": "NamespaceList", "apiVersion": "v1", "items": [
 	{"metadata": {
 		"name": "web-default-900e900e", "labels": {"kubernetes-openstack/project": "900e900e900e900e900e900e900e900e"},
 		"annotations": {
-			"kubernetes-openstack/project-name": "web", "kubernetes-openstack/domain-name": "Default", "kubernetes-openstack/closed": "deleted"
+			"kubernetes-openstack/project-name": "web", "kubernetes-openstack/domain-name": "Default",
+			"kubernetes-openstack/closed": "deleted"
 		}
 	}},
 	{"metadata": {
@@ -43,7 +45,8 @@ const namespaces = `{"kind": "NamespaceList", "apiVersion": "v1", "items": [
 // written is what the command writes for a project, with the API's address and authority as they are in the golden.
 func written(t *testing.T, project string) (string, error) {
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(response http.ResponseWriter, request *http.Request) {
-		if request.URL.String() != "/api/v1/namespaces?labelSelector=kubernetes-openstack%2Fproject" || request.Header.Get("Authorization") != "Bearer of-administrators" {
+		if request.URL.String() != "/api/v1/namespaces?labelSelector=kubernetes-openstack%2Fproject" ||
+			request.Header.Get("Authorization") != "Bearer of-administrators" {
 			t.Errorf("%s %v", request.URL, request.Header)
 		}
 		response.Header().Set("Content-Type", "application/json")
@@ -62,7 +65,8 @@ func written(t *testing.T, project string) (string, error) {
 	require.NoError(t, err)
 	var out bytes.Buffer
 	err = run(t.Context(), project, bytes.NewReader(administrators), &out)
-	return strings.NewReplacer(server.URL, "https://192.0.2.1:6443", base64.StdEncoding.EncodeToString(ca), "Q0E=").Replace(out.String()), err
+	return strings.NewReplacer(server.URL, "https://192.0.2.1:6443", base64.StdEncoding.EncodeToString(ca),
+		"Q0E=").Replace(out.String()), err
 }
 
 func TestKubeconfig(t *testing.T) {
@@ -77,7 +81,8 @@ func TestKubeconfig(t *testing.T) {
 
 // The way to the API is the administrators'.
 func TestKubeconfigHasTheProxy(t *testing.T) {
-	administrators, err := clientcmd.Load([]byte(`{clusters: [{name: dev, cluster: {server: "https://192.0.2.1:6443", proxy-url: "http://192.0.2.2:3128"}}],
+	administrators, err := clientcmd.Load([]byte(`{
+		clusters: [{name: dev, cluster: {server: "https://192.0.2.1:6443", proxy-url: "http://192.0.2.2:3128"}}],
 		contexts: [{name: dev, context: {cluster: dev}}], current-context: dev}`))
 	require.NoError(t, err)
 	got := kubeconfig(*administrators, corev1.Namespace{})
@@ -86,10 +91,13 @@ func TestKubeconfigHasTheProxy(t *testing.T) {
 
 func TestWrongProject(t *testing.T) {
 	for project, want := range map[string]string{
-		"":                                 "--project must be NAME@DOMAIN or the ID of a project",
-		"web":                              `--project must be NAME@DOMAIN or the ID of a project that has an open namespace, not "web"`,
-		"web@default":                      `--project must be NAME@DOMAIN or the ID of a project that has an open namespace, not "web@default"`,
-		"900e900e900e900e900e900e900e900e": `--project must be NAME@DOMAIN or the ID of a project that has an open namespace, not "900e900e900e900e900e900e900e900e"`,
+		"": "--project must be NAME@DOMAIN or the ID of a project",
+		"web": `--project must be NAME@DOMAIN or the ID of a project that has an open ` +
+			`namespace, not "web"`,
+		"web@default": `--project must be NAME@DOMAIN or the ID of a project that has an open ` +
+			`namespace, not "web@default"`,
+		"900e900e900e900e900e900e900e900e": `--project must be NAME@DOMAIN or the ID of a project that has an open ` +
+			`namespace, not "900e900e900e900e900e900e900e900e"`,
 		"web@b@partners": `--project must be one project's ID where several are "web@b@partners": ` +
 			"00000000000000000000000000000001, 11111111111111111111111111111112",
 	} {

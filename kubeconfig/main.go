@@ -1,5 +1,5 @@
-// Command kubeconfig writes the kubeconfig that the people of an OpenStack project use. It reads the administrators', to ask
-// which namespace the project has:
+// Command kubeconfig writes the kubeconfig that the people of an OpenStack project use. It reads the
+// administrators', to ask which namespace the project has:
 //
 //	pulumi stack output --show-secrets kubeconfig | go run ./kubeconfig --project web@Default > web.kubeconfig
 //

@@ -27,7 +27,8 @@ func namespaceOf(ctx context.Context, client *rest.Config, project string) (core
 	var found []corev1.Namespace
 	var ids []string
 	for _, n := range all.Items {
-		if _, closed := n.Annotations[tenancy.ClosedAnnotation]; closed { // nobody gets in, and another project may have its name
+		// nobody gets in, and another project may have its name
+		if _, closed := n.Annotations[tenancy.ClosedAnnotation]; closed {
 			continue
 		}
 		id := n.Labels[tenancy.ProjectLabel]
@@ -38,9 +39,11 @@ func namespaceOf(ctx context.Context, client *rest.Config, project string) (core
 	}
 	switch len(found) {
 	case 0:
-		return none, fmt.Errorf("--project must be NAME@DOMAIN or the ID of a project that has an open namespace, not %q", project)
+		return none, fmt.Errorf("--project must be NAME@DOMAIN or the ID of a project that has an open namespace, not %q",
+			project)
 	case 1:
 		return found[0], nil
 	}
-	return none, fmt.Errorf("--project must be one project's ID where several are %q: %s", project, strings.Join(ids, ", "))
+	return none, fmt.Errorf("--project must be one project's ID where several are %q: %s", project,
+		strings.Join(ids, ", "))
 }

@@ -57,7 +57,8 @@ func connect(ctx context.Context) (*cloud, error) {
 // instances are those in the project, by ID.
 func (c *cloud) instances(ctx context.Context) (map[string]servers.Server, error) {
 	all := map[string]servers.Server{}
-	found, err := pages.Collect(ctx, servers.List(c.compute, servers.ListOpts{}), servers.ExtractServers, func(s servers.Server) (servers.Server, bool) {
+	pager := servers.List(c.compute, servers.ListOpts{})
+	found, err := pages.Collect(ctx, pager, servers.ExtractServers, func(s servers.Server) (servers.Server, bool) {
 		return s, true
 	})
 	for _, s := range found {
@@ -76,7 +77,8 @@ func (c *cloud) leftovers(ctx context.Context, cluster string) ([]leftover, erro
 		name string
 		list func(context.Context, string) ([]leftover, error)
 	}{
-		{"snapshots", c.snapshots}, {"volumes", c.volumes}, {"load balancers", c.loadBalancers}, {"floating IPs", c.floatingIPs},
+		{"snapshots", c.snapshots}, {"volumes", c.volumes}, {"load balancers", c.loadBalancers},
+		{"floating IPs", c.floatingIPs},
 	} {
 		found, err := kind.list(ctx, cluster)
 		if err != nil {
@@ -88,7 +90,8 @@ func (c *cloud) leftovers(ctx context.Context, cluster string) ([]leftover, erro
 }
 
 func (c *cloud) snapshots(ctx context.Context, cluster string) ([]leftover, error) {
-	return pages.Collect(ctx, snapshots.List(c.volume, snapshots.ListOpts{}), snapshots.ExtractSnapshots, func(s snapshots.Snapshot) (leftover, bool) {
+	pager := snapshots.List(c.volume, snapshots.ListOpts{})
+	return pages.Collect(ctx, pager, snapshots.ExtractSnapshots, func(s snapshots.Snapshot) (leftover, bool) {
 		about := fmt.Sprintf(": %d GiB of volume %s", s.Size, s.VolumeID)
 		return leftover{
 			kind: "snapshot", name: s.Name, id: s.ID, about: about + named(s.Metadata, "VolumeSnapshot", "volumesnapshot"),
@@ -99,7 +102,8 @@ func (c *cloud) snapshots(ctx context.Context, cluster string) ([]leftover, erro
 }
 
 func (c *cloud) volumes(ctx context.Context, cluster string) ([]leftover, error) {
-	return pages.Collect(ctx, volumes.List(c.volume, volumes.ListOpts{}), volumes.ExtractVolumes, func(v volumes.Volume) (leftover, bool) {
+	pager := volumes.List(c.volume, volumes.ListOpts{})
+	return pages.Collect(ctx, pager, volumes.ExtractVolumes, func(v volumes.Volume) (leftover, bool) {
 		l := leftover{
 			kind: "volume", name: v.Name, id: v.ID, about: fmt.Sprintf(": %d GiB", v.Size) + named(v.Metadata, "claim", "pvc"),
 			data: true, status: v.Status, idle: idle(v.Status),
@@ -112,7 +116,8 @@ func (c *cloud) volumes(ctx context.Context, cluster string) ([]leftover, error)
 	})
 }
 
-// idle tells whether Cinder deletes what has this status. It does not where a deletion has failed, and says so when asked.
+// idle tells whether Cinder deletes what has this status. It does not where a
+// deletion has failed, and says so when asked.
 func idle(status string) bool { return status == "available" || strings.HasPrefix(status, "error") }
 
 // named is the object of the cluster that csi-provisioner and csi-snapshotter name; "" where they are not told to.
@@ -130,7 +135,8 @@ func (c *cloud) loadBalancers(ctx context.Context, cluster string) ([]leftover, 
 		return nil, nil
 	}
 	pager := loadbalancers.List(c.balancer, loadbalancers.ListOpts{ProjectID: c.project})
-	return pages.Collect(ctx, pager, loadbalancers.ExtractLoadBalancers, func(b loadbalancers.LoadBalancer) (leftover, bool) {
+	extract := loadbalancers.ExtractLoadBalancers
+	return pages.Collect(ctx, pager, extract, func(b loadbalancers.LoadBalancer) (leftover, bool) {
 		return leftover{
 			kind: "load balancer", name: b.Name, id: b.ID,
 			status: b.ProvisioningStatus, idle: b.ProvisioningStatus == "ACTIVE" || b.ProvisioningStatus == "ERROR",
@@ -148,14 +154,15 @@ func ofService(name, cluster string) bool {
 	return ours && strings.Count(service, "_") == 1
 }
 
-// floatingIPs are those that cloud-controller-manager made before load balancers, as their descriptions say. One that somebody
-// else made for a Service is not the cluster's: it stays, as it does when its Service is deleted.
+// floatingIPs are those that cloud-controller-manager made before load balancers, as their descriptions say. One that
+// somebody else made for a Service is not the cluster's: it stays, as it does when its Service is deleted.
 func (c *cloud) floatingIPs(ctx context.Context, cluster string) ([]leftover, error) {
 	pager := floatingips.List(c.network, floatingips.ListOpts{ProjectID: c.project})
 	return pages.Collect(ctx, pager, floatingips.ExtractFloatingIPs, func(f floatingips.FloatingIP) (leftover, bool) {
 		return leftover{
-			kind: "floating IP", name: f.FloatingIP, id: f.ID, status: f.Status, idle: true,
-			delete: func(ctx context.Context) error { return floatingips.Delete(ctx, c.network, f.ID).ExtractErr() },
-		}, strings.HasPrefix(f.Description, "Floating IP for Kubernetes external service ") && strings.HasSuffix(f.Description, " from cluster "+cluster)
+				kind: "floating IP", name: f.FloatingIP, id: f.ID, status: f.Status, idle: true,
+				delete: func(ctx context.Context) error { return floatingips.Delete(ctx, c.network, f.ID).ExtractErr() },
+			}, strings.HasPrefix(f.Description,
+				"Floating IP for Kubernetes external service ") && strings.HasSuffix(f.Description, " from cluster "+cluster)
 	})
 }

@@ -12,8 +12,8 @@ import (
 // parallel is the number of deletes at a time.
 const parallel = 16
 
-// deleteInstances deletes instances in parallel, without a shutdown, and waits until they are gone. It reports no failure: the
-// OpenStack provider comes next, deletes the rest, and reports what it cannot delete.
+// deleteInstances deletes instances in parallel, without a shutdown, and waits until they are gone. It reports no
+// failure: the OpenStack provider comes next, deletes the rest, and reports what it cannot delete.
 func (c *cloud) deleteInstances(ctx context.Context, ids []string, interval time.Duration) {
 	var group errgroup.Group
 	group.SetLimit(parallel)

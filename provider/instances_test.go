@@ -18,8 +18,8 @@ func instancesOf(onDestroy string, ids ...any) resource.PropertyMap {
 	return all
 }
 
-// A destroy with onDestroy: delete deletes the stack's instances and no others. An up deletes none, also if it deletes or replaces
-// this resource.
+// A destroy with onDestroy: delete deletes the stack's instances and no others. An up deletes
+// none, also if it deletes or replaces this resource.
 func TestInstances(t *testing.T) {
 	for name, row := range map[string]struct {
 		onDestroy string
@@ -63,7 +63,8 @@ func TestInstancesThatStay(t *testing.T) {
 	}
 	p := newProvider(&engine{})
 	p.interval = time.Millisecond
-	_, err := p.Delete(t.Context(), plugin.DeleteRequest{Type: instancesType, Inputs: instancesOf("delete", "i1", "i2", "i3"), Timeout: 0.5})
+	_, err := p.Delete(t.Context(),
+		plugin.DeleteRequest{Type: instancesType, Inputs: instancesOf("delete", "i1", "i2", "i3"), Timeout: 0.5})
 	require.NoError(t, err)
 	assert.Equal(t, []string{"i1", "i2"}, c.IDs())
 }

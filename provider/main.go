@@ -1,6 +1,7 @@
-// Command provider is a Pulumi provider of our own, "teardown". Its resources do something in a destroy alone. Leftovers are what
-// a cluster's controllers made in OpenStack, which Pulumi itself knows nothing of: a destroy deletes or keeps them when the machines
-// are gone. Instances are those of the machines: a destroy that keeps nothing deletes them at once.
+// Command provider is a Pulumi provider of our own, "teardown". Its resources do something in a destroy
+// alone. Leftovers are what a cluster's controllers made in OpenStack, which Pulumi itself knows nothing
+// of: a destroy deletes or keeps them when the machines are gone. Instances are those of the machines: a
+// destroy that keeps nothing deletes them at once.
 //
 // It is built from this folder whenever pulumi needs it: Pulumi.yaml says where it is, and pulumi starts
 // pulumi-resource-teardown. Of the two ways to run a provider from source this is the one that every version of the Go

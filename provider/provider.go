@@ -54,7 +54,8 @@ func newProvider(host host) *provider {
 	return p
 }
 
-func (p *provider) Handshake(context.Context, plugin.ProviderHandshakeRequest) (*plugin.ProviderHandshakeResponse, error) {
+func (p *provider) Handshake(context.Context,
+	plugin.ProviderHandshakeRequest) (*plugin.ProviderHandshakeResponse, error) {
 	return &plugin.ProviderHandshakeResponse{}, nil
 }
 
@@ -130,7 +131,8 @@ func (p *provider) Create(_ context.Context, r plugin.CreateRequest) (plugin.Cre
 
 func (p *provider) Update(ctx context.Context, r plugin.UpdateRequest) (plugin.UpdateResponse, error) {
 	if !r.Preview && r.Type != instancesType && text(r.NewInputs, onDestroyKey) == cluster.Delete {
-		_ = p.host.Log(ctx, diag.Warning, r.URN, fmt.Sprintf("from now on a destroy deletes the volumes and snapshots of the claims in cluster %s, "+
+		_ = p.host.Log(ctx, diag.Warning, r.URN, fmt.Sprintf("from now on a destroy deletes the volumes and snapshots of "+
+			"the claims in cluster %s, "+
 			"and what is in them", text(r.NewInputs, clusterKey)))
 	}
 	return plugin.UpdateResponse{Properties: r.NewInputs}, nil
@@ -156,7 +158,8 @@ func (p *provider) Delete(ctx context.Context, r plugin.DeleteRequest) (plugin.D
 	}
 	if r.Type == instancesType {
 		all := ids(r.Inputs)
-		_ = p.host.Log(ctx, diag.Info, r.URN, fmt.Sprintf("nothing of cluster %s is kept: its %d instances are deleted without a shutdown",
+		_ = p.host.Log(ctx, diag.Info, r.URN, fmt.Sprintf("nothing of cluster %s is kept: its %d instances are deleted "+
+			"without a shutdown",
 			text(r.Inputs, clusterKey), len(all)))
 		cloud.deleteInstances(ctx, all, p.interval)
 		return plugin.DeleteResponse{}, nil

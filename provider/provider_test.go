@@ -33,10 +33,12 @@ func TestDiff(t *testing.T) {
 		news resource.PropertyMap
 		want plugin.DiffResult
 	}{
-		"same":    {properties("keep"), plugin.DiffResult{Changes: plugin.DiffNone}},
-		"setting": {properties("delete"), plugin.DiffResult{Changes: plugin.DiffSome, ChangedKeys: []resource.PropertyKey{"onDestroy"}}},
+		"same": {properties("keep"), plugin.DiffResult{Changes: plugin.DiffNone}},
+		"setting": {properties("delete"),
+			plugin.DiffResult{Changes: plugin.DiffSome, ChangedKeys: []resource.PropertyKey{"onDestroy"}}},
 		"cluster": {other, plugin.DiffResult{
-			Changes: plugin.DiffSome, ChangedKeys: []resource.PropertyKey{"cluster"}, ReplaceKeys: []resource.PropertyKey{"cluster"},
+			Changes: plugin.DiffSome, ChangedKeys: []resource.PropertyKey{"cluster"},
+			ReplaceKeys: []resource.PropertyKey{"cluster"},
 		}},
 	} {
 		diff, err := p.Diff(t.Context(), plugin.DiffRequest{OldInputs: properties("keep"), NewInputs: row.news})
@@ -55,11 +57,13 @@ func TestNoCloudIsNeeded(t *testing.T) {
 	assert.Equal(t, plugin.CreateResponse{ID: "prod", Properties: properties("keep")}, created)
 	read, err := p.Read(t.Context(), plugin.ReadRequest{ID: "prod", Inputs: properties("keep"), State: properties("keep")})
 	require.NoError(t, err)
-	assert.Equal(t, plugin.ReadResult{ID: "prod", Inputs: properties("keep"), Outputs: properties("keep")}, read.ReadResult)
+	assert.Equal(t, plugin.ReadResult{ID: "prod", Inputs: properties("keep"), Outputs: properties("keep")},
+		read.ReadResult)
 	_, err = p.Read(t.Context(), plugin.ReadRequest{ID: "prod"})
 	assert.ErrorContains(t, err, "there is nothing to import")
 
-	for _, r := range []plugin.UpdateRequest{{NewInputs: properties("delete"), Preview: true}, {NewInputs: properties("keep")}} {
+	for _, r := range []plugin.UpdateRequest{{NewInputs: properties("delete"), Preview: true},
+		{NewInputs: properties("keep")}} {
 		_, err = p.Update(t.Context(), r)
 		require.NoError(t, err)
 		assert.Empty(t, e.logs)
@@ -67,6 +71,8 @@ func TestNoCloudIsNeeded(t *testing.T) {
 	updated, err := p.Update(t.Context(), plugin.UpdateRequest{NewInputs: properties("delete")})
 	require.NoError(t, err)
 	assert.Equal(t, properties("delete"), updated.Properties)
-	assert.Equal(t, "warning: from now on a destroy deletes the volumes and snapshots of the claims in cluster prod, and what is in them", e.log())
+	assert.Equal(t,
+		"warning: from now on a destroy deletes the volumes and snapshots of the claims in cluster prod, and what is in them",
+		e.log())
 	assert.Empty(t, c.Requests(""))
 }

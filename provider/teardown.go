@@ -53,7 +53,8 @@ func (t *teardown) run(ctx context.Context) error {
 		}
 	}
 	if slices.Sort(alive); len(alive) > 0 {
-		return fmt.Errorf("cluster %s still has instances, so nothing of it is touched: %s", t.cluster, strings.Join(alive, ", "))
+		return fmt.Errorf("cluster %s still has instances, so nothing of it is touched: %s", t.cluster,
+			strings.Join(alive, ", "))
 	}
 	all, err := t.cloud.leftovers(ctx, t.cluster)
 	if err != nil {
@@ -83,7 +84,8 @@ func (t *teardown) announce(all []leftover) {
 			"find them again by their property %s='%[1]s'; docs/storage.md says how another cluster takes them",
 			t.cluster, data, clusterProperty))
 	case data != "":
-		t.log(fmt.Sprintf("these volumes and snapshots of cluster %s are deleted now, with all that is in them:%s", t.cluster, data))
+		t.log(fmt.Sprintf("these volumes and snapshots of cluster %s are deleted now, with all that is in them:%s", t.cluster,
+			data))
 	}
 	if rest != "" {
 		t.log(fmt.Sprintf("this is deleted of cluster %s's Services:%s", t.cluster, rest))
@@ -95,8 +97,8 @@ func (t *teardown) condemned(all []leftover) []leftover {
 	return slices.DeleteFunc(all, func(l leftover) bool { return t.keep && l.data })
 }
 
-// clear deletes all of left, each as soon as OpenStack lets it, and waits until nothing moves any more. One that cannot be
-// deleted does not stop another.
+// clear deletes all of left, each as soon as OpenStack lets it, and waits until nothing moves any more.
+// One that cannot be deleted does not stop another.
 func (t *teardown) clear(ctx context.Context, left []leftover, foreign map[string]string) error {
 	asked, stuck := map[string]bool{}, map[string]string{}
 	for {
@@ -121,8 +123,8 @@ func (t *teardown) clear(ctx context.Context, left []leftover, foreign map[strin
 	}
 }
 
-// ask has OpenStack delete what it can, each once. What is worth waiting for is the result, by ID, with what it waits for;
-// what is not is stuck, with the reason.
+// ask has OpenStack delete what it can, each once. What is worth waiting for is the result, by ID, with what it
+// waits for; what is not is stuck, with the reason.
 func (t *teardown) ask(
 	ctx context.Context, left []leftover, foreign map[string]string, asked map[string]bool, stuck map[string]string,
 ) (waiting map[string]string) {

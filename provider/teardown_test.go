@@ -74,13 +74,16 @@ func destroy(t *testing.T, e *engine, onDestroy string, timeout time.Duration) e
 type object = openstack.Object
 
 func volume(id, cluster string) openstack.Thing {
-	return openstack.Thing{Object: object{"id": id, "name": "pvc-" + id, "size": 2, "status": "available", "metadata": object{
-		"cinder.csi.openstack.org/cluster": cluster, "csi.storage.k8s.io/pvc/name": "data-" + id, "csi.storage.k8s.io/pvc/namespace": "shop",
+	return openstack.Thing{Object: object{"id": id, "name": "pvc-" +
+		id, "size": 2, "status": "available", "metadata": object{
+		"cinder.csi.openstack.org/cluster": cluster, "csi.storage.k8s.io/pvc/name": "data-" + id,
+		"csi.storage.k8s.io/pvc/namespace": "shop",
 	}}}
 }
 
 func snapshot(id, cluster, volume string) openstack.Thing {
-	return openstack.Thing{Object: object{"id": id, "name": "snapshot-" + id, "size": 2, "status": "available", "volume_id": volume, "metadata": object{
+	return openstack.Thing{Object: object{"id": id, "name": "snapshot-" +
+		id, "size": 2, "status": "available", "volume_id": volume, "metadata": object{
 		"cinder.csi.openstack.org/cluster":       cluster,
 		"csi.storage.k8s.io/volumesnapshot/name": "daily", "csi.storage.k8s.io/volumesnapshot/namespace": "shop",
 	}}}
@@ -123,9 +126,11 @@ func populate(c *openstack.Cloud) (others []string) {
 	c.Add("servers", server("i", "prod-2"))
 	c.Add("volumes", volume("w1", "prod-2"))
 	c.Add("snapshots", snapshot("w2", "prod-2", "w1"))
-	c.Add("volumes", openstack.Thing{Object: object{"id": "w3", "name": "pvc-v1", "status": "available", "metadata": object{"cluster": "prod"}}})
+	c.Add("volumes", openstack.Thing{Object: object{"id": "w3", "name": "pvc-v1", "status": "available",
+		"metadata": object{"cluster": "prod"}}})
 	for id, name := range map[string]string{
-		"w4": "kube_service_prod-2_shop_web", "w5": "kube_service_prod_x_shop_web", "w6": "prod-api", "w7": "my_kube_service_prod_shop_web",
+		"w4": "kube_service_prod-2_shop_web", "w5": "kube_service_prod_x_shop_web", "w6": "prod-api",
+		"w7": "my_kube_service_prod_shop_web",
 	} {
 		c.Add("loadbalancers", loadBalancer(id, name))
 	}
@@ -157,7 +162,8 @@ func TestDelete(t *testing.T) {
 	assert.Equal(t, "info: this is deleted of cluster prod's Services:\n"+
 		"  load balancer kube_service_prod_shop_web (b1)\n  floating IP 203.0.113.1 (f1)", e.logs[1])
 	assert.Equal(t, 0, deletes[lost])
-	for _, name := range []string{"snapshot snapshot-s1 (s1)", "volume pvc-v1 (v1)", "load balancer kube_service_prod_shop_web (b1)"} {
+	for _, name := range []string{"snapshot snapshot-s1 (s1)", "volume pvc-v1 (v1)",
+		"load balancer kube_service_prod_shop_web (b1)"} {
 		assert.Contains(t, e.logs, "info: "+name+" is gone")
 	}
 	requests := strings.Join(c.Requests("DELETE"), "\n")
@@ -186,7 +192,8 @@ func TestKeep(t *testing.T) {
   snapshot snapshot-s1 (s1): 2 GiB of volume v1, VolumeSnapshot shop/daily
   volume pvc-v1 (v1): 2 GiB, claim shop/data-v1
   volume pvc-v2 (v2): 2 GiB, claim shop/data-v2
-find them again by their property cinder.csi.openstack.org/cluster='prod'; docs/storage.md says how another cluster takes them`, e.logs[0])
+find them again by their property cinder.csi.openstack.org/cluster='prod'; `+
+			"docs/storage.md says how another cluster takes them", e.logs[0])
 		for _, request := range c.Requests("DELETE") {
 			assert.NotRegexp(t, "volumes|snapshots", request)
 		}
@@ -227,7 +234,8 @@ func TestWhatCannotBeDeleted(t *testing.T) {
 	c.Add("snapshots", busy)
 	theirs := volume("v7", "prod")
 	c.Add("volumes", theirs)
-	c.Add("snapshots", openstack.Thing{Object: object{"id": "y1", "name": "mine", "volume_id": "v7", "status": "available"}})
+	c.Add("snapshots", openstack.Thing{Object: object{"id": "y1", "name": "mine", "volume_id": "v7",
+		"status": "available"}})
 	broken := loadBalancer("b2", "kube_service_prod_shop_api")
 	broken.Delete = []string{"PENDING_DELETE", "ERROR"}
 	c.Add("loadbalancers", broken)
@@ -301,8 +309,8 @@ func TestCancel(t *testing.T) {
 	assert.Less(t, time.Since(begin), 10*time.Second)
 }
 
-// A cloud without Octavia has no load balancers to look for; one that fails is an error, and nothing goes before it is known
-// what there is.
+// A cloud without Octavia has no load balancers to look for; one that fails is an error,
+// and nothing goes before it is known what there is.
 func TestServices(t *testing.T) {
 	c := startWith(t, "compute", "block-storage", "network")
 	c.Add("volumes", volume("v1", "prod"))

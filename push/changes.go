@@ -57,7 +57,8 @@ type changes struct {
 	enable []string
 	// restart are units that are enabled, and tryRestart units that other units start.
 	restart, tryRestart []string
-	// later are units whose ExecStop drains or withdraws something. They are not restarted, and use the new files when they stop.
+	// later are units whose ExecStop drains or withdraws something. They are not
+	// restarted, and use the new files when they stop.
 	later []string
 }
 
@@ -72,7 +73,8 @@ var readers = map[string]string{
 	"/etc/sysctl.d/90-kubernetes.conf":    "systemd-sysctl.service",
 }
 
-// compare returns the changes from one user-data's files to another's. A unit uses a file if the unit, or a file that it uses, names it.
+// compare returns the changes from one user-data's files to another's. A unit uses a
+// file if the unit, or a file that it uses, names it.
 func compare(before, after map[string]file) changes {
 	var c changes
 	for _, p := range slices.Sorted(maps.Keys(before)) {
@@ -188,7 +190,8 @@ func pack(files []file) ([]byte, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", f.Path, err)
 		}
-		header := &tar.Header{Name: strings.TrimPrefix(f.Path, "/"), Mode: mode, Size: int64(len(f.Content)), ModTime: time.Now()}
+		header := &tar.Header{Name: strings.TrimPrefix(f.Path, "/"), Mode: mode, Size: int64(len(f.Content)),
+			ModTime: time.Now()}
 		if err := archive.WriteHeader(header); err != nil {
 			return nil, err
 		}

@@ -47,11 +47,13 @@ func TestCompare(t *testing.T) {
 		want       changes
 	}{
 		{"worker", "/etc/haproxy/haproxy.cfg", changes{restart: []string{"api-proxy.service"}}},
-		{"worker", "/etc/systemd/system/kubelet.service", changes{enable: []string{"kubelet.service"}, restart: []string{"kubelet.service"}}},
+		{"worker", "/etc/systemd/system/kubelet.service",
+			changes{enable: []string{"kubelet.service"}, restart: []string{"kubelet.service"}}},
 		{"worker", "/usr/local/sbin/install-cni-config", changes{restart: []string{"calico-felix.service"}}},
 		{"worker", "/usr/local/sbin/node-drain", changes{later: []string{"node-drain.service"}}},
 		{"worker", "/etc/containerd/config.toml", changes{tryRestart: []string{"containerd.service"}}},
-		{"worker", "/etc/systemd/system/systemd-sysctl.service.d/kubernetes.conf", changes{tryRestart: []string{"systemd-sysctl.service"}}},
+		{"worker", "/etc/systemd/system/systemd-sysctl.service.d/kubernetes.conf",
+			changes{tryRestart: []string{"systemd-sysctl.service"}}},
 		{"worker", "/usr/local/sbin/check-node", changes{}},
 		// by way of scheduler.yaml, which names it
 		{"control-plane", "/etc/kubernetes/scheduler.conf", changes{restart: []string{"kube-scheduler.service"}}},
@@ -68,8 +70,8 @@ func TestCompare(t *testing.T) {
 	assert.True(t, compare(golden(t, "worker"), golden(t, "worker")).nothing())
 }
 
-// These files need no restart: programs read them each time, or are themselves started each time. Any other that no unit uses
-// belongs to readers.
+// These files need no restart: programs read them each time, or are themselves started each time.
+// Any other that no unit uses belongs to readers.
 func TestFilesOfNoUnit(t *testing.T) {
 	var of []string
 	for _, role := range []string{"etcd", "control-plane", "worker"} {
@@ -83,9 +85,11 @@ func TestFilesOfNoUnit(t *testing.T) {
 	slices.Sort(of)
 	assert.Equal(t, []string{
 		"/etc/NetworkManager/conf.d/calico.conf", // devcloud's machines have no NetworkManager
-		"/etc/calico/calicoctl.cfg", "/etc/containerd/certs.d/registry.k8s.io/hosts.toml", "/etc/profile.d/kubectl.sh", "/opt/calico/bin/sv",
+		"/etc/calico/calicoctl.cfg", "/etc/containerd/certs.d/registry.k8s.io/hosts.toml", "/etc/profile.d/kubectl.sh",
+		"/opt/calico/bin/sv",
 		"/usr/local/sbin/check-calico-bird", "/usr/local/sbin/check-calico-peers", "/usr/local/sbin/check-etcd",
-		"/usr/local/sbin/check-keystone-webhook", "/usr/local/sbin/check-kube-controller-manager", "/usr/local/sbin/check-kube-scheduler",
+		"/usr/local/sbin/check-keystone-webhook", "/usr/local/sbin/check-kube-controller-manager",
+		"/usr/local/sbin/check-kube-scheduler",
 		"/usr/local/sbin/check-node", // bootstrap-report starts them, by the names of its steps
 		"/usr/local/sbin/first-boot",
 		"/usr/local/sbin/wait-for-artifact", // no unit of an etcd machine does

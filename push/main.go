@@ -2,9 +2,9 @@
 //
 //	go run ./push --stack dev dev-worker-0
 //
-// It renders the machine's user-data by the program itself, from the stack's configuration and state. It compares that with the
-// user-data that the machine was made of, or got from the last push. It writes the files that differ, and restarts the units that use
-// them. The state stays as it is, so the next `pulumi up` replaces the machine.
+// It renders the machine's user-data by the program itself, from the stack's configuration and state. It compares that
+// with the user-data that the machine was made of, or got from the last push. It writes the files that differ, and
+// restarts the units that use them. The state stays as it is, so the next `pulumi up` replaces the machine.
 package main
 
 import (
@@ -56,7 +56,8 @@ func push(ctx context.Context, stack, machine string) error {
 	}
 	before, err := files(has)
 	if err != nil {
-		return fmt.Errorf("read the user-data of the running %s: %w; `pulumi up` replaces a machine that push cannot change", machine, err)
+		return fmt.Errorf("read the user-data of the running %s: %w; `pulumi up` replaces a machine that push cannot change",
+			machine, err)
 	}
 	after, err := files(userData)
 	if err != nil {
@@ -87,7 +88,8 @@ func output(cmd *exec.Cmd, stdin []byte) ([]byte, error) {
 	cmd.Stdin, cmd.Stderr = bytes.NewReader(stdin), &stderr
 	out, err := cmd.Output()
 	if err != nil {
-		return nil, fmt.Errorf("%s %s: %s", cmd.Args[0], cmd.Args[1], cmp.Or(string(bytes.TrimSpace(stderr.Bytes())), err.Error()))
+		return nil, fmt.Errorf("%s %s: %s", cmd.Args[0], cmd.Args[1],
+			cmp.Or(string(bytes.TrimSpace(stderr.Bytes())), err.Error()))
 	}
 	return out, nil
 }

@@ -70,11 +70,13 @@ func readStack(ctx context.Context, name string) (stack, error) {
 // userData runs the program with the resources of the state, and returns the user-data that it declares for a machine.
 func (s stack) userData(machine string) (string, error) {
 	m := &monitor{stack: s, machine: machine}
-	err := pulumi.RunErr(program.Run(nil), pulumi.WithMocks("kubernetes-openstack", s.name, m), func(info *pulumi.RunInfo) {
+	mocks := pulumi.WithMocks("kubernetes-openstack", s.name, m)
+	err := pulumi.RunErr(program.Run(nil), mocks, func(info *pulumi.RunInfo) {
 		info.Config, info.DryRun = s.config, true
 	})
 	if err == nil && m.userData == "" {
-		err = fmt.Errorf("stack %s has no machine %s with known user-data: `pulumi stack output machines` lists the machines", s.name, machine)
+		err = fmt.Errorf("stack %s has no machine %s with known user-data: `pulumi stack output machines` lists the machines",
+			s.name, machine)
 	}
 	return m.userData, err
 }
@@ -91,9 +93,11 @@ type monitor struct {
 func (m *monitor) NewResource(args pulumi.MockResourceArgs) (string, resource.PropertyMap, error) {
 	r, known := m.resources[key{tokens.Type(args.TypeToken), args.Name}]
 	if !known {
-		return "", nil, fmt.Errorf("%s %s is not in the state of stack %s: run `pulumi up` first", args.TypeToken, args.Name, m.name)
+		return "", nil, fmt.Errorf("%s %s is not in the state of stack %s: run `pulumi up` first", args.TypeToken, args.Name,
+			m.name)
 	}
-	if data := args.Inputs["userData"]; args.Name == m.machine && data.IsSecret() && data.SecretValue().Element.IsString() {
+	if data := args.Inputs["userData"]; args.Name == m.machine && data.IsSecret() &&
+		data.SecretValue().Element.IsString() {
 		m.mu.Lock()
 		defer m.mu.Unlock()
 		m.userData = data.SecretValue().Element.StringValue()
@@ -113,5 +117,6 @@ func secret(v any) (resource.PropertyValue, bool) {
 }
 
 func (m *monitor) Call(args pulumi.MockCallArgs) (resource.PropertyMap, error) {
-	return nil, fmt.Errorf("the program calls the provider function %s, and the state has no answer: use `pulumi up`", args.Token)
+	return nil, fmt.Errorf("the program calls the provider function %s, and the state has no answer: use `pulumi up`",
+		args.Token)
 }

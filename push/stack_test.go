@@ -30,7 +30,8 @@ func (c *cloud) NewResource(args pulumi.MockResourceArgs) (string, resource.Prop
 		c.userData[args.Name] = data.SecretValue().Element.StringValue()
 	}
 	id := "id of " + args.Name
-	outputs := map[string]any{"certPem": "certificate " + args.Name, "certRequestPem": "request " + args.Name, "address": "203.0.113.10"}
+	outputs := map[string]any{"certPem": "certificate " + args.Name, "certRequestPem": "request " + args.Name,
+		"address": "203.0.113.10"}
 	for _, output := range []string{"privateKeyPem", "privateKeyOpenssh", "publicKeyPem", "publicKeyOpenssh", "secret"} {
 		outputs[output] = map[string]any{resource.SigKey: resource.SecretSig, "plaintext": `"PRIVATE ` + args.Name + `"`}
 	}
@@ -50,7 +51,8 @@ func TestUserData(t *testing.T) {
 	require.NoError(t, err)
 	c := &cloud{state: map[key]stateResource{}, userData: map[string]string{}}
 	s := stack{"dev", map[string]string{"kubernetes-openstack:cluster": string(object)}, c.state}
-	require.NoError(t, pulumi.RunErr(program.Run(nil), pulumi.WithMocks("kubernetes-openstack", s.name, c), func(info *pulumi.RunInfo) {
+	mocks := pulumi.WithMocks("kubernetes-openstack", s.name, c)
+	require.NoError(t, pulumi.RunErr(program.Run(nil), mocks, func(info *pulumi.RunInfo) {
 		info.Config, info.DryRun = s.config, true
 	}))
 	require.NotEmpty(t, c.userData)
@@ -69,5 +71,6 @@ func TestUserData(t *testing.T) {
 	assert.ErrorContains(t, err, "stack dev has no machine dev-worker-9 with known user-data")
 	delete(c.state, key{"openstack:compute/keypair:Keypair", "dev"})
 	_, err = s.userData("dev-worker-0")
-	assert.ErrorContains(t, err, "openstack:compute/keypair:Keypair dev is not in the state of stack dev: run `pulumi up` first")
+	assert.ErrorContains(t, err,
+		"openstack:compute/keypair:Keypair dev is not in the state of stack dev: run `pulumi up` first")
 }

@@ -124,9 +124,13 @@ func deadLocks(folder string) ([]lock, error) {
 		}
 		switch {
 		case l.Hostname != host:
-			return nil, fmt.Errorf("the stack is locked by pid %d of %s on %s: if that is dead, run `pulumi cancel` and resume again", l.PID, l.Username, l.Hostname)
+			return nil,
+				fmt.Errorf("the stack is locked by pid %d of %s on %s: if that is dead, run `pulumi cancel` and resume again",
+					l.PID, l.Username, l.Hostname)
 		case alive(l.PID):
-			return nil, fmt.Errorf("the stack is locked by pid %d, which lives: let it end; if it is not a pulumi, run `pulumi cancel` and resume again", l.PID)
+			return nil,
+				fmt.Errorf("the stack is locked by pid %d, which lives: let it end; if it is not a pulumi, run `pulumi cancel` "+
+					"and resume again", l.PID)
 		}
 		dead = append(dead, l)
 	}

@@ -104,7 +104,9 @@ var finders = map[string]func(context.Context, *cloud, inputs) ([]candidate, err
 			return candidate{ID: r.ID, Created: r.CreatedAt}, tagsFit(in, r.Tags)
 		})
 	},
-	"openstack:networking/routerInterface:RouterInterface": func(ctx context.Context, c *cloud, in inputs) ([]candidate, error) {
+	"openstack:networking/routerInterface:RouterInterface": func(
+		ctx context.Context, c *cloud, in inputs,
+	) ([]candidate, error) {
 		pager := ports.List(c.network, ports.ListOpts{
 			DeviceID: in.text("routerId"), FixedIPs: []ports.FixedIPOpts{{SubnetID: in.text("subnetId")}},
 		})
@@ -128,8 +130,11 @@ var finders = map[string]func(context.Context, *cloud, inputs) ([]candidate, err
 			return candidate{ID: f.ID, Created: f.CreatedAt}, in.text("description") != "" && tagsFit(in, f.Tags)
 		})
 	},
-	"openstack:networking/floatingIpAssociate:FloatingIpAssociate": func(ctx context.Context, c *cloud, in inputs) ([]candidate, error) {
-		pager := floatingips.List(c.network, floatingips.ListOpts{FloatingIP: in.text("floatingIp"), PortID: in.text("portId")})
+	"openstack:networking/floatingIpAssociate:FloatingIpAssociate": func(
+		ctx context.Context, c *cloud, in inputs,
+	) ([]candidate, error) {
+		pager := floatingips.List(c.network,
+			floatingips.ListOpts{FloatingIP: in.text("floatingIp"), PortID: in.text("portId")})
 		return pages.Collect(ctx, pager, floatingips.ExtractFloatingIPs, func(f floatingips.FloatingIP) (candidate, bool) {
 			return candidate{ID: f.ID}, true // made when the floating IP was, long before
 		})
@@ -143,7 +148,8 @@ var finders = map[string]func(context.Context, *cloud, inputs) ([]candidate, err
 		})
 	},
 	"openstack:networking/secGroupRule:SecGroupRule": func(ctx context.Context, c *cloud, in inputs) ([]candidate, error) {
-		pager := rules.List(c.network, rules.ListOpts{SecGroupID: in.text("securityGroupId"), Direction: in.text("direction")})
+		pager := rules.List(c.network,
+			rules.ListOpts{SecGroupID: in.text("securityGroupId"), Direction: in.text("direction")})
 		return pages.Collect(ctx, pager, rules.ExtractRules, func(r rules.SecGroupRule) (candidate, bool) {
 			// compared here, since a query cannot ask for a field that is not set
 			same := r.EtherType == in.text("ethertype") && r.Protocol == in.text("protocol") &&
@@ -154,7 +160,8 @@ var finders = map[string]func(context.Context, *cloud, inputs) ([]candidate, err
 	},
 	"openstack:compute/serverGroup:ServerGroup": func(ctx context.Context, c *cloud, in inputs) ([]candidate, error) {
 		pager := servergroups.List(c.compute, servergroups.ListOpts{})
-		return pages.Collect(ctx, pager, servergroups.ExtractServerGroups, func(g servergroups.ServerGroup) (candidate, bool) {
+		extract := servergroups.ExtractServerGroups
+		return pages.Collect(ctx, pager, extract, func(g servergroups.ServerGroup) (candidate, bool) {
 			return candidate{ID: g.ID}, g.Name == in.text("name")
 		})
 	},
@@ -187,9 +194,12 @@ var finders = map[string]func(context.Context, *cloud, inputs) ([]candidate, err
 		}
 		return []candidate{{ID: a.ServerID + "/" + a.ID, Building: building(v.Status)}}, nil
 	},
-	"openstack:identity/applicationCredential:ApplicationCredential": func(ctx context.Context, c *cloud, in inputs) ([]candidate, error) {
+	"openstack:identity/applicationCredential:ApplicationCredential": func(
+		ctx context.Context, c *cloud, in inputs,
+	) ([]candidate, error) {
 		pager := applicationcredentials.List(c.identity, c.user, applicationcredentials.ListOpts{Name: in.text("name")})
-		return pages.Collect(ctx, pager, applicationcredentials.ExtractApplicationCredentials, func(a applicationcredentials.ApplicationCredential) (candidate, bool) {
+		extract := applicationcredentials.ExtractApplicationCredentials
+		return pages.Collect(ctx, pager, extract, func(a applicationcredentials.ApplicationCredential) (candidate, bool) {
 			return candidate{ID: a.ID, Redo: "as Keystone does not tell its secret again"},
 				a.Description == in.text("description") && a.ProjectID == c.project
 		})
@@ -207,7 +217,8 @@ var finders = map[string]func(context.Context, *cloud, inputs) ([]candidate, err
 }
 
 // find what each create left in OpenStack, by URN, oldest first; and what of it is still being built.
-func find(ctx context.Context, c *cloud, creates []create, state *state) (found map[string][]candidate, busy []string, err error) {
+func find(ctx context.Context, c *cloud, creates []create,
+	state *state) (found map[string][]candidate, busy []string, err error) {
 	found = map[string][]candidate{}
 	var errs []error
 	for _, create := range creates {

@@ -39,7 +39,8 @@ func fake(t *testing.T, held map[string][]object) *cloud {
 		}
 		for _, o := range held[path.Dir(r.URL.Path)] {
 			if o["id"] == kind || o["name"] == kind {
-				write(object{map[string]string{"os-keypairs": "keypair", "os-volume_attachments": "volumeAttachment", "volumes": "volume"}[path.Base(path.Dir(r.URL.Path))]: o})
+				write(object{map[string]string{"os-keypairs": "keypair", "os-volume_attachments": "volumeAttachment",
+					"volumes": "volume"}[path.Base(path.Dir(r.URL.Path))]: o})
 				return
 			}
 		}
@@ -48,9 +49,11 @@ func fake(t *testing.T, held map[string][]object) *cloud {
 	t.Cleanup(server.Close)
 	client := func(prefix string) *gophercloud.ServiceClient {
 		provider := &gophercloud.ProviderClient{TokenID: "t"}
-		return &gophercloud.ServiceClient{ProviderClient: provider, Endpoint: server.URL + prefix, ResourceBase: server.URL + prefix}
+		return &gophercloud.ServiceClient{ProviderClient: provider, Endpoint: server.URL + prefix,
+			ResourceBase: server.URL + prefix}
 	}
-	return &cloud{network: client("/v2.0/"), compute: client("/v2.1/"), volume: client("/v3/"), identity: client("/v3/"), project: "ours", user: "us"}
+	return &cloud{network: client("/v2.0/"), compute: client("/v2.1/"), volume: client("/v3/"), identity: client("/v3/"),
+		project: "ours", user: "us"}
 }
 
 func matches(t *testing.T, o object, r *http.Request) bool {
@@ -112,12 +115,15 @@ var samples = map[string]struct {
 		}, "i",
 	},
 	"openstack:networking/port:Port": {
-		`{"name": "dev-etcd-0", "networkId": "n", "fixedIps": [{"subnetId": "s", "ipAddress": "10.0.0.16"}], "tags": ["cluster=dev", "role=etcd"]}`, "/v2.0/ports",
+		`{"name": "dev-etcd-0", "networkId": "n", "fixedIps": [{"subnetId": "s", "ipAddress": "10.0.0.16"}], "tags": ` +
+			`["cluster=dev", "role=etcd"]}`, "/v2.0/ports",
 		object{"id": "p", "name": "dev-etcd-0", "network_id": "n", "tags": []string{"role=etcd", "cluster=dev"},
 			"fixed_ips": []object{{"subnet_id": "s", "ip_address": "10.0.0.16"}}},
 		[]object{
-			{"id": "network", "name": "dev-etcd-0", "network_id": "n2", "fixed_ips": []object{{"subnet_id": "s", "ip_address": "10.0.0.16"}}},
-			{"id": "address", "name": "dev-etcd-0", "network_id": "n", "fixed_ips": []object{{"subnet_id": "s", "ip_address": "10.0.0.17"}}},
+			{"id": "network", "name": "dev-etcd-0", "network_id": "n2",
+				"fixed_ips": []object{{"subnet_id": "s", "ip_address": "10.0.0.16"}}},
+			{"id": "address", "name": "dev-etcd-0", "network_id": "n",
+				"fixed_ips": []object{{"subnet_id": "s", "ip_address": "10.0.0.17"}}},
 		}, "p",
 	},
 	"openstack:networking/floatingIp:FloatingIp": {
@@ -143,14 +149,20 @@ var samples = map[string]struct {
 		[]object{{"id": "description", "name": "dev-etcd", "description": "mine", "project_id": "ours"}}, "g",
 	},
 	"openstack:networking/secGroupRule:SecGroupRule": {
-		`{"securityGroupId": "g", "direction": "ingress", "ethertype": "IPv4", "protocol": "tcp", "portRangeMin": 2379, "portRangeMax": 2379, "remoteIpPrefix": "10.0.0.16/28"}`,
+		`{"securityGroupId": "g", "direction": "ingress", "ethertype": "IPv4", "protocol": "tcp", "portRangeMin": 2379, ` +
+			`"portRangeMax": 2379, "remoteIpPrefix": "10.0.0.16/28"}`,
 		"/v2.0/security-group-rules",
-		object{"id": "ru", "security_group_id": "g", "direction": "ingress", "ethertype": "IPv4", "protocol": "tcp", "port_range_min": 2379, "port_range_max": 2379, "remote_ip_prefix": "10.0.0.16/28"},
+		object{"id": "ru", "security_group_id": "g", "direction": "ingress", "ethertype": "IPv4", "protocol": "tcp",
+			"port_range_min": 2379, "port_range_max": 2379, "remote_ip_prefix": "10.0.0.16/28"},
 		[]object{
-			{"id": "all", "security_group_id": "g", "direction": "ingress", "ethertype": "IPv4", "remote_ip_prefix": "10.0.0.16/28"},
-			{"id": "port", "security_group_id": "g", "direction": "ingress", "ethertype": "IPv4", "protocol": "tcp", "port_range_min": 2380, "port_range_max": 2380, "remote_ip_prefix": "10.0.0.16/28"},
-			{"id": "prefix", "security_group_id": "g", "direction": "ingress", "ethertype": "IPv4", "protocol": "tcp", "port_range_min": 2379, "port_range_max": 2379, "remote_ip_prefix": "10.0.0.32/28"},
-			{"id": "group", "security_group_id": "g2", "direction": "ingress", "ethertype": "IPv4", "protocol": "tcp", "port_range_min": 2379, "port_range_max": 2379, "remote_ip_prefix": "10.0.0.16/28"},
+			{"id": "all", "security_group_id": "g", "direction": "ingress", "ethertype": "IPv4",
+				"remote_ip_prefix": "10.0.0.16/28"},
+			{"id": "port", "security_group_id": "g", "direction": "ingress", "ethertype": "IPv4", "protocol": "tcp",
+				"port_range_min": 2380, "port_range_max": 2380, "remote_ip_prefix": "10.0.0.16/28"},
+			{"id": "prefix", "security_group_id": "g", "direction": "ingress", "ethertype": "IPv4", "protocol": "tcp",
+				"port_range_min": 2379, "port_range_max": 2379, "remote_ip_prefix": "10.0.0.32/28"},
+			{"id": "group", "security_group_id": "g2", "direction": "ingress", "ethertype": "IPv4", "protocol": "tcp",
+				"port_range_min": 2379, "port_range_max": 2379, "remote_ip_prefix": "10.0.0.16/28"},
 		}, "ru",
 	},
 	"openstack:compute/serverGroup:ServerGroup": {
@@ -192,7 +204,8 @@ var samples = map[string]struct {
 // createOf gives the state with a pending create of the type, and the create.
 func createOf(t *testing.T, resources, typ string) (*state, []create) {
 	t.Helper()
-	s := export(t, resources, creating(`{"urn": "urn:pulumi:dev::p::`+typ+`::x", "custom": true, "type": "`+typ+`", "inputs": `+samples[typ].inputs+`}`))
+	s := export(t, resources, creating(`{"urn": "urn:pulumi:dev::p::`+typ+`::x", "custom": true, "type": "`+typ+
+		`", "inputs": `+samples[typ].inputs+`}`))
 	creates, err := s.creates()
 	require.NoError(t, err)
 	return s, creates
@@ -217,7 +230,8 @@ func TestFind(t *testing.T) {
 			ours := found["urn:pulumi:dev::p::"+typ+"::x"]
 			require.Len(t, ours, 1)
 			assert.Equal(t, sample.id, ours[0].ID)
-			redone := []string{"openstack:compute/instance:Instance", "openstack:identity/applicationCredential:ApplicationCredential"}
+			redone := []string{"openstack:compute/instance:Instance",
+				"openstack:identity/applicationCredential:ApplicationCredential"}
 			assert.Equal(t, slices.Contains(redone, typ), ours[0].Redo != "")
 
 			assert.Empty(t, find(`{"urn": "urn:x", "type": "`+typ+`", "id": "`+sample.id+`"}`), "in the state already")
@@ -266,7 +280,8 @@ func TestFindBuilding(t *testing.T) {
 		"error":     {ID: "v", Redo: "as its status is error"},
 	} {
 		s, creates := createOf(t, "", typ)
-		volume := object{"id": "v", "name": "dev-etcd-0", "status": status, "metadata": object{"cluster": "dev", "role": "etcd"}}
+		volume := object{"id": "v", "name": "dev-etcd-0", "status": status,
+			"metadata": object{"cluster": "dev", "role": "etcd"}}
 		found, busy, err := find(context.Background(), fake(t, map[string][]object{samples[typ].list: {volume}}), creates, s)
 		require.NoError(t, err)
 		assert.Equal(t, []candidate{want}, found[creates[0].URN])
@@ -275,7 +290,8 @@ func TestFindBuilding(t *testing.T) {
 }
 
 func TestFindUnknownType(t *testing.T) {
-	s := export(t, "", creating(`{"urn": "urn:pulumi:dev::p::openstack:dns/zone:Zone::z", "custom": true, "type": "openstack:dns/zone:Zone"}`))
+	s := export(t, "", creating(
+		`{"urn": "urn:pulumi:dev::p::openstack:dns/zone:Zone::z", "custom": true, "type": "openstack:dns/zone:Zone"}`))
 	creates, err := s.creates()
 	require.NoError(t, err)
 	_, _, err = find(context.Background(), fake(t, nil), creates, s)

@@ -28,8 +28,8 @@ type create struct {
 	resource object
 }
 
-// Outside tells whether the resource is anything in OpenStack: components, providers and TLS resources are in the state alone,
-// and an object of Kubernetes that is there already is what its next create makes of it.
+// Outside tells whether the resource is anything in OpenStack: components, providers and TLS resources are in the state
+// alone, and an object of Kubernetes that is there already is what its next create makes of it.
 func (c create) Outside() bool { return strings.HasPrefix(c.Type, "openstack:") }
 
 func (c create) String() string { return c.Type + " " + urn.URN(c.URN).Name() }

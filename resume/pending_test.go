@@ -37,9 +37,11 @@ func creating(resource string) string { return `{"type": "creating", "resource":
 func TestCreates(t *testing.T) {
 	s := export(t, "", creating(network(`, "inputs": {"name": "dev"}`))+","+creating(network(""))+`,
 		{"type": "updating", "resource": {"urn": "urn:pulumi:dev::p::openstack:x:Y::y", "type": "openstack:x:Y"}},`+
-		creating(`{"urn": "urn:pulumi:dev::p::tls:index/privateKey:PrivateKey::ssh", "custom": true, "type": "tls:index/privateKey:PrivateKey"}`)+","+
+		creating(`{"urn": "urn:pulumi:dev::p::tls:index/privateKey:PrivateKey::ssh", "custom": true, "type": `+
+			`"tls:index/privateKey:PrivateKey"}`)+","+
 		creating(`{"urn": "urn:pulumi:dev::p::ours:infra:Network::dev", "custom": false, "type": "ours:infra:Network"}`)+","+
-		creating(`{"urn": "urn:pulumi:dev::p::kubernetes:core/v1:Service::s", "custom": true, "type": "kubernetes:core/v1:Service"}`))
+		creating(
+			`{"urn": "urn:pulumi:dev::p::kubernetes:core/v1:Service::s", "custom": true, "type": "kubernetes:core/v1:Service"}`))
 	creates, err := s.creates()
 	require.NoError(t, err)
 	require.Len(t, creates, 4)
@@ -66,8 +68,10 @@ func TestInterrupted(t *testing.T) {
 }
 
 func TestAdopt(t *testing.T) {
-	secret := `, "inputs": {"name": "dev", "secret": {"4dabf18193072939515e22adb298388d": "1b47061264138c4ac30d75fd1eb44270", "ciphertext": "v1:x"}}`
-	other := `{"urn": "urn:pulumi:dev::p::openstack:networking/subnet:Subnet::dev", "type": "openstack:networking/subnet:Subnet"}`
+	secret := `, "inputs": {"name": "dev", "secret": {"4dabf18193072939515e22adb298388d": ` +
+		`"1b47061264138c4ac30d75fd1eb44270", "ciphertext": "v1:x"}}`
+	other := `{"urn": "urn:pulumi:dev::p::openstack:networking/subnet:Subnet::dev", "type": ` +
+		`"openstack:networking/subnet:Subnet"}`
 	for name, test := range map[string]struct {
 		resources string
 		found     candidate
@@ -112,13 +116,16 @@ func TestAdopt(t *testing.T) {
 // A volume whose update failed keeps its data; an instance is made again.
 func TestTaintFailed(t *testing.T) {
 	resource := func(typ, name, fields string) string {
-		return `{"urn": "urn:pulumi:dev::p::` + typ + `::` + name + `", "type": "` + typ + `", "outputs": {"a": 1}` + fields + `}`
+		return `{"urn": "urn:pulumi:dev::p::` + typ + `::` + name + `", "type": "` + typ + `", "outputs": {"a": 1}` + fields +
+			`}`
 	}
-	const instance, volume, failed = "openstack:compute/instance:Instance", "openstack:blockstorage/volume:Volume", `, "initErrors": ["x"]`
+	const instance, volume, failed = "openstack:compute/instance:Instance", "openstack:blockstorage/volume:Volume",
+		`, "initErrors": ["x"]`
 	s := export(t, resource(instance, "a", failed)+","+resource(instance, "b", "")+","+resource(volume, "a", failed), "")
 	assert.Equal(t, []string{"a"}, s.taintFailed())
 	assert.Equal(t, []any{nil, true, nil, nil}, []any{
-		s.list("resources")[0]["taint"], s.list("resources")[1]["taint"], s.list("resources")[2]["taint"], s.list("resources")[3]["taint"],
+		s.list("resources")[0]["taint"], s.list("resources")[1]["taint"], s.list("resources")[2]["taint"],
+		s.list("resources")[3]["taint"],
 	})
 	assert.Empty(t, s.taintFailed())
 	assert.False(t, s.interrupted())

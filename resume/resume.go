@@ -113,7 +113,8 @@ func run(ctx context.Context, stack string, log *progress.Log) error {
 		return err
 	}
 	// the cluster, which may not work yet, is not asked for what is in it
-	refresh := command(ctx, "refresh", "--yes", "--skip-preview", "--suppress-outputs", "--exclude", "**$kubernetes:**", "--stack", stack)
+	refresh := command(ctx, "refresh", "--yes", "--skip-preview", "--suppress-outputs", "--exclude", "**$kubernetes:**",
+		"--stack", stack)
 	refresh.Stdout, refresh.Stderr = os.Stdout, os.Stderr
 	if err := refresh.Run(); err != nil {
 		return fmt.Errorf("pulumi refresh: %w; what was found is in the state: run resume again", err)
@@ -123,7 +124,8 @@ func run(ctx context.Context, stack string, log *progress.Log) error {
 }
 
 // findSettled is what find finds once two searches in a row found the same and nothing of it is being built.
-func findSettled(ctx context.Context, creates []create, state *state, log *progress.Log) (map[string][]candidate, error) {
+func findSettled(ctx context.Context, creates []create, state *state,
+	log *progress.Log) (map[string][]candidate, error) {
 	creates = slices.DeleteFunc(slices.Clone(creates), func(c create) bool { return !c.Outside() })
 	if len(creates) == 0 {
 		return nil, nil

@@ -1,6 +1,7 @@
 package templates
 
-// CalicoResources are those that control planes put into Calico's datastore: https://docs.tigera.io/calico/3.28/reference/resources/
+// CalicoResources are those that control planes put into Calico's datastore:
+// https://docs.tigera.io/calico/3.28/reference/resources/
 type CalicoResources struct {
 	IPPool           IPPool           `json:",omitempty"`
 	BGPConfiguration BGPConfiguration `json:",omitempty"`

@@ -17,8 +17,8 @@ touch "$4/opt/cni/bin/calico" "$4/opt/cni/bin/calico-ipam"
 echo '  if ( net ~ {{$cidr}} ) then { accept; }' >"$4/etc/calico/confd/templates/bird_ipam.cfg.template"
 `
 
-// TestCalicoImage: Calico need not wait until its programs are on the disk. A machine that loses power before that installs them again
-// at its next boot. Later boots need no registry.
+// TestCalicoImage: Calico need not wait until its programs are on the disk. A machine that loses power before that
+// installs them again at its next boot. Later boots need no registry.
 func TestCalicoImage(t *testing.T) {
 	t.Parallel()
 	files := landed(t, workerMachine())
@@ -36,5 +36,6 @@ func TestCalicoImage(t *testing.T) {
 		install "later"
 	`)
 	require.NoError(t, err, out)
-	require.Equal(t, "first: pulled 2, etc\nopt\npower was lost: pulled 4, etc\nopt\nlater: pulled 4, etc\nkept\nopt\n", out)
+	require.Equal(t, "first: pulled 2, etc\nopt\npower was lost: pulled 4, etc\nopt\nlater: pulled 4, etc\nkept\nopt\n",
+		out)
 }

@@ -24,7 +24,8 @@ calico_node_ref() {
 	run wait-for-node && run env CALICO_K8S_NODE_REF=dev-control-plane-0 calico-node -startup && run calico-node-ref
 }
 kubelet() { # registers the Node, and calico-node-ref starts with it
-	echo '{"apiVersion": "v1", "kind": "Node", "metadata": {"name": "dev-control-plane-0"}}' | kubectl create -f - >/dev/null
+	echo '{"apiVersion": "v1", "kind": "Node", "metadata": {"name": "dev-control-plane-0"}}' |
+		kubectl create -f - >/dev/null
 	calico_node_ref
 }
 # kube_controllers: starts them, and waits until they have looked at all Nodes once
@@ -51,8 +52,9 @@ kept() {
 (. /etc/profile.d/etcdctl.sh; exec etcdctl watch --prefix /calico/resources/v3/projectcalico.org/nodes/) >/log/deleted &
 `
 
-// TestCalicoNodeStays: kube-controllers deletes Calico Nodes that refer to no Node. That it does so where the reference comes
-// first, as upstream has it, is seen; and that here it does not, in whatever order things start, stop, come and go.
+// TestCalicoNodeStays: kube-controllers deletes Calico Nodes that refer to no Node. That it does so
+// where the reference comes first, as upstream has it, is seen; and that here it does not, in
+// whatever order things start, stop, come and go.
 func TestCalicoNodeStays(t *testing.T) {
 	t.Parallel()
 	heavy(t, 1)

@@ -32,12 +32,14 @@ bird_config() {
 // calicoMember is a control plane's files beside those of an etcd member that is alone.
 func calicoMember(t *testing.T) map[string]string {
 	files := etcdMember(t)
-	const env, profile, script = "/etc/etcd/etcd.env", "/etc/profile.d/etcdctl.sh", "/usr/local/sbin/apply-calico-resources"
+	const env, profile, script = "/etc/etcd/etcd.env", "/etc/profile.d/etcdctl.sh",
+		"/usr/local/sbin/apply-calico-resources"
 	files[env] = regexp.MustCompile(`,dev-etcd-[12]=[^,\n]*`).ReplaceAllString(files[env], "")
 	files[profile] = regexp.MustCompile(`,[^,\n]*`).ReplaceAllString(files[profile], "")
 	maps.Copy(files, calicoctl(t))
 	const pki = "/etc/calico/pki/"
-	files[pki+"ca.crt"], files[pki+"etcd.crt"], files[pki+"etcd.key"] = files["/etc/etcd/pki/ca.crt"], files["/calico.crt"], files["/calico.key"]
+	files[pki+"ca.crt"], files[pki+"etcd.crt"], files[pki+"etcd.key"] = files["/etc/etcd/pki/ca.crt"],
+		files["/calico.crt"], files["/calico.key"]
 	// kills apply-calico-resources after as many writes as /kill-after says
 	files["/usr/local/sbin/calicoctl"] = `#!/bin/sh
 /usr/local/bin/calicoctl "$@" || exit
@@ -57,7 +59,8 @@ kill -KILL $(cat /script)
 	other := m.ControlPlane.Calico
 	other.BGPConfiguration.NodeToNodeMeshEnabled, other.BGPConfiguration.ServiceLoadBalancerIPs = false, nil
 	other.BGPPeers = []BGPPeer{
-		{Name: "route-reflectors", NodeSelector: "all()", PeerSelector: "kubernetes-openstack/pool == 'rr'"}, other.BGPPeers[1],
+		{Name: "route-reflectors", NodeSelector: "all()", PeerSelector: "kubernetes-openstack/pool == 'rr'"},
+		other.BGPPeers[1],
 	}
 	maps.Copy(files, resources(t, "/reflectors", other))
 	other.BGPConfiguration.NodeToNodeMeshEnabled, other.BGPPeers = true, nil
@@ -73,7 +76,8 @@ func resources(t *testing.T, dir string, r CalicoResources) map[string]string {
 	m.ControlPlane.Calico = r
 	files := map[string]string{}
 	for name, content := range landed(t, m) {
-		if rest, found := strings.CutPrefix(name, "/etc/calico/"); found && (path.Dir(rest) == "resources" || rest == "bgpconfiguration.yaml") {
+		if rest, found := strings.CutPrefix(name, "/etc/calico/"); found &&
+			(path.Dir(rest) == "resources" || rest == "bgpconfiguration.yaml") {
 			files[path.Join(dir, rest)] = content
 		}
 	}
@@ -106,9 +110,8 @@ apply() {
 }
 `
 
-// TestCalicoResources runs apply-calico-resources before there is any node, after users and a next version of the cluster
-// came by, and from mesh to route reflectors and back, also when it is killed
-// after each of its writes.
+// TestCalicoResources runs apply-calico-resources before there is any node, after users and a next version of the
+// cluster came by, and from mesh to route reflectors and back, also when it is killed after each of its writes.
 func TestCalicoResources(t *testing.T) {
 	t.Parallel()
 	heavy(t, 1)
@@ -130,7 +133,8 @@ func TestCalicoResources(t *testing.T) {
 		}
 		return configuration
 	}
-	out, err := guest.Run(t, calicoMember(t), "unshare", "--net", "--mount", "timeout", "540", "sh", "-c", startEtcd+startResources+`
+	out, err := guest.Run(t, calicoMember(t), "unshare", "--net", "--mount", "timeout", "540", "sh", "-c", startEtcd+
+		startResources+`
 		echo new:
 		apply
 		echo changed by users:
@@ -152,8 +156,10 @@ func TestCalicoResources(t *testing.T) {
 		END
 		calicoctl patch bgppeer peer-10-0-0-1 --patch='{"spec": {"asNumber": 65123}}' >/dev/null
 		calicoctl delete bgpfilter peer-10-0-0-2 >/dev/null
-		calicoctl patch bgpconfiguration default --patch='{"spec": {"asNumber": 64999, "logSeverityScreen": "Debug", "serviceExternalIPs": [{"cidr": "192.0.2.0/24"}],
-			"communities": [{"name": "ours", "value": "65001:100"}], "prefixAdvertisements": [{"cidr": "10.244.0.0/16", "communities": ["ours"]}]}}' >/dev/null
+		calicoctl patch bgpconfiguration default --patch='{"spec": {
+			"asNumber": 64999, "logSeverityScreen": "Debug", "serviceExternalIPs": [{"cidr": "192.0.2.0/24"}],
+			"communities": [{"name": "ours", "value": "65001:100"}],
+			"prefixAdvertisements": [{"cidr": "10.244.0.0/16", "communities": ["ours"]}]}}' >/dev/null
 		apply
 		calicoctl get bgppeer peer-10-0-0-1 --output='go-template={{range .}}{{.Spec.ASNumber}}{{end}}'; echo
 
@@ -180,7 +186,8 @@ func TestCalicoResources(t *testing.T) {
 			apply-calico-resources >/dev/null
 			plan reflectors
 			echo $n >/kill-after
-			{ sh -c 'echo $$ >/script; exec apply-calico-resources' >/log-killed 2>&1; } 2>/dev/null && echo "not after $((n - 1)) writes"
+			{ sh -c 'echo $$ >/script; exec apply-calico-resources' >/log-killed 2>&1; } 2>/dev/null &&
+				echo "not after $((n - 1)) writes"
 			grep '^killed' /log-killed || true
 			apply-calico-resources >/dev/null
 			stored | diff /wanted -
@@ -242,22 +249,24 @@ ippool: of-a-user pods
 bgpfilter: of-a-user
 bgppeer: peer-of-a-user
 `+users(mesh)+`moved:
-Failed to apply 'IPPool' resource: [error with field IPPool.Spec.CIDR = '10.245.0.0/16' (IPPool CIDR cannot be modified)]
+Failed to apply 'IPPool' resource: [error with field IPPool.Spec.CIDR = '10.245.0.0/16' `+
+		`(IPPool CIDR cannot be modified)]
 exit: 1
 etcd does not answer:
 exit: 124
 `, out)
 }
 
-// TestRoutersPasswords has confd render BIRD's configuration, without an API and then with a node's certificate for it: by the
-// roles that nodes have it finds the passwords, and BIRD takes what it makes of our peers and filters.
+// TestRoutersPasswords has confd render BIRD's configuration, without an API and then with a node's certificate for it:
+// by the roles that nodes have it finds the passwords, and BIRD takes what it makes of our peers and filters.
 func TestRoutersPasswords(t *testing.T) {
 	t.Parallel()
 	heavy(t, 1)
 	files := controlPlane(t)
 	maps.Copy(files, calicoctl(t))
 	maps.Copy(files, imageFiles(t, dirs.Mirror("oci", "quay.io/calico/node@v3.28.5")))
-	files["/node.conf"] = strings.NewReplacer("/etc/kubernetes/pki/admin.", "/node.").Replace(files["/etc/kubernetes/admin.conf"])
+	files["/node.conf"] = strings.NewReplacer("/etc/kubernetes/pki/admin.",
+		"/node.").Replace(files["/etc/kubernetes/admin.conf"])
 	out, err := guest.Run(t, files, "unshare", "--net", "timeout", "540", "sh", "-c", startControlPlane+birdConfig+`
 		etcd gateway start --endpoints=10.0.0.10:2379 --listen-addr=127.0.0.1:2379 >/log/etcd-proxy 2>&1 &
 		unset KUBECONFIG

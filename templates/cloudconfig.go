@@ -45,10 +45,11 @@ func CloudConfig(m Machine) ([]byte, error) {
 			units = append(units, path.Base(f.Path))
 		}
 	}
-	// cloud-init runs bootcmd at every boot and before write_files; systemd reaches cloud-config.target after both. runcmd would
-	// be two of cloud-init's stages later, and after all other services of the image.
+	// cloud-init runs bootcmd at every boot and before write_files; systemd reaches cloud-config.target after both. runcmd
+	// would be two of cloud-init's stages later, and after all other services of the image.
 	config.BootCmd = [][]string{append([]string{
-		"systemd-run", "--no-block", "--unit=first-boot", "--property=After=cloud-config.target", "sh", "/usr/local/sbin/first-boot",
+		"systemd-run", "--no-block", "--unit=first-boot", "--property=After=cloud-config.target", "sh",
+		"/usr/local/sbin/first-boot",
 	}, units...)}
 	text, err := yaml.Marshal(config)
 	if err != nil {
@@ -57,7 +58,8 @@ func CloudConfig(m Machine) ([]byte, error) {
 	return append([]byte("#cloud-config\n"), text...), nil
 }
 
-// kind orders files: scripts, units, the rest. gzip finds a repetition within 32 KiB only, and files of a kind repeat each other.
+// kind orders files: scripts, units, the rest. gzip finds a repetition within 32
+// KiB only, and files of a kind repeat each other.
 func kind(f File) int {
 	switch {
 	case strings.HasPrefix(f.Content, "#!"):

@@ -9,8 +9,8 @@ import (
 	"kubernetes-openstack/tests/guest"
 )
 
-// TestNodeDrain drains a Node at a real API server, with its kubelet's certificate: PodDisruptionBudgets are kept to, and who has
-// to stay stays.
+// TestNodeDrain drains a Node at a real API server, with its kubelet's certificate:
+// PodDisruptionBudgets are kept to, and who has to stay stays.
 func TestNodeDrain(t *testing.T) {
 	t.Parallel()
 	heavy(t, 1)
@@ -25,24 +25,29 @@ func TestNodeDrain(t *testing.T) {
 ---
 {apiVersion: v1, kind: Node, metadata: {name: dev-worker-1}}
 ---
-{apiVersion: policy/v1, kind: PodDisruptionBudget, metadata: {name: guarded}, spec: {minAvailable: 2, selector: {matchLabels: {app: guarded}}}}
+{apiVersion: policy/v1, kind: PodDisruptionBudget, metadata: {name: guarded},
+ spec: {minAvailable: 2, selector: {matchLabels: {app: guarded}}}}
 ---
-{apiVersion: v1, kind: Pod, metadata: {name: guarded-0, labels: {app: guarded}}, spec: {nodeName: dev-worker-0, containers: [{name: a, image: a}]}}
+{apiVersion: v1, kind: Pod, metadata: {name: guarded-0, labels: {app: guarded}},
+ spec: {nodeName: dev-worker-0, containers: [{name: a, image: a}]}}
 ---
-{apiVersion: v1, kind: Pod, metadata: {name: guarded-1, labels: {app: guarded}}, spec: {nodeName: dev-worker-1, containers: [{name: a, image: a}]}}
+{apiVersion: v1, kind: Pod, metadata: {name: guarded-1, labels: {app: guarded}},
+ spec: {nodeName: dev-worker-1, containers: [{name: a, image: a}]}}
 ---
 {apiVersion: v1, kind: Pod, metadata: {name: plain}, spec: {nodeName: dev-worker-0, containers: [{name: a, image: a}]}}
 ---
 {apiVersion: v1, kind: Pod, metadata: {name: done}, spec: {nodeName: dev-worker-0, containers: [{name: a, image: a}]}}
 ---
-{apiVersion: v1, kind: Pod, metadata: {name: mirror, annotations: {kubernetes.io/config.mirror: x, text: "{\n    }\n        \"name\": \"x\",\n"}},
+{apiVersion: v1, kind: Pod,
+ metadata: {name: mirror, annotations: {kubernetes.io/config.mirror: x, text: "{\n    }\n        \"name\": \"x\",\n"}},
  spec: {nodeName: dev-worker-0, enableServiceLinks: true, containers: [{name: a, image: a}]}}
 ---
 apiVersion: v1
 kind: Pod
 metadata:
   name: daemon
-  ownerReferences: [{apiVersion: test.example/v1, kind: DaemonSet, name: d, uid: 4f1c0d9e-2b7a-4c55-9e2e-0123456789ab, controller: true}]
+  ownerReferences:
+  - {apiVersion: test.example/v1, kind: DaemonSet, name: d, uid: 4f1c0d9e-2b7a-4c55-9e2e-0123456789ab, controller: true}
 spec: {nodeName: dev-worker-0, containers: [{name: a, image: a}]}
 `
 	out, err := guest.Run(t, files, "unshare", "--net", "--uts", "sh", "-c", "hostname dev-worker-0\n"+startControlPlane+`
@@ -69,7 +74,8 @@ while sleep 0.3; do
 done &
 
 show() {
-	echo "$1: Ready $(kubectl get node dev-worker-0 --output=jsonpath='{.status.conditions[?(@.type=="Ready")].status}')," \
+	ready=$(kubectl get node dev-worker-0 --output=jsonpath='{.status.conditions[?(@.type=="Ready")].status}')
+	echo "$1: Ready $ready," \
 		"cordoned: $(kubectl get nodes --output=jsonpath='{.items[*].spec.unschedulable}'); pods:" \
 		$(kubectl get pods --output=name | sort)
 }
@@ -102,7 +108,8 @@ node-drain away && echo "never joined"
 	require.NoError(t, err, out)
 	const rest = "pod/daemon pod/done pod/guarded-1 pod/mirror\n"
 	_, out, _ = strings.Cut(out, "before: ") // what kubectl says of the cluster's resources
-	require.Equal(t, "Ready True, cordoned: ; pods: pod/daemon pod/done pod/guarded-0 pod/guarded-1 pod/mirror pod/plain\n"+
+	require.Equal(t, "Ready True, cordoned: ; pods: pod/daemon pod/done pod/guarded-0 pod/guarded-1 pod/mirror "+
+		"pod/plain\n"+
 		"held up: Ready True, cordoned: true; pods: pod/daemon pod/done pod/guarded-0 pod/guarded-1 pod/mirror\n"+
 		"away: evicted default/plain\nevicted default/guarded-0\n"+
 		"away: Ready False, cordoned: true; pods: "+rest+

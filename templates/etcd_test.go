@@ -60,8 +60,8 @@ KV Write:
 Authentication Status: true
 `
 
-// TestEtcdUsers runs etcd-auth on three members at once, and asks as each of its users, and as one who is none, for what is
-// theirs and for what is not; then asks a member that was killed, and started again with the data that it had.
+// TestEtcdUsers runs etcd-auth on three members at once, and asks as each of its users, and as one who is none, for
+// what is theirs and for what is not; then asks a member that was killed, and started again with the data that it had.
 func TestEtcdUsers(t *testing.T) {
 	t.Parallel()
 	heavy(t, 1)
@@ -101,7 +101,8 @@ func TestEtcdUsers(t *testing.T) {
 	ask("etcdctl lease timetolive --keys LEASE", "kube-apiserver", "calico stranger")
 	ask("etcdctl lease revoke LEASE", "", "calico stranger")
 	for _, command := range []string{
-		"user add --no-password thief", "user grant-role calico root", "role grant-permission --prefix calico read /", "auth disable",
+		"user add --no-password thief", "user grant-role calico root", "role grant-permission --prefix calico read /",
+		"auth disable",
 		"member remove 1", "compact 1",
 	} {
 		ask("etcdctl "+command, "", all)
@@ -125,10 +126,11 @@ func TestEtcdUsers(t *testing.T) {
 		echo asked:
 		`+script.String()+`
 		echo no certificate:
-		env -u ETCDCTL_CERT -u ETCDCTL_KEY ETCDCTL_ENDPOINTS=https://127.0.0.1:2379 etcdctl --command-timeout=2s get `+secret+` 2>/dev/null || echo no answer
+		env -u ETCDCTL_CERT -u ETCDCTL_KEY ETCDCTL_ENDPOINTS=https://127.0.0.1:2379 \
+			etcdctl --command-timeout=2s get `+secret+` 2>/dev/null || echo no answer
 		echo HTTP:
-		curl --silent --show-error --cacert $ETCDCTL_CACERT --cert /calico.crt --key /calico.key https://127.0.0.1:2379/v3/kv/range \
-			--data '{"key": "'$(printf `+secret+` | base64)'"}'
+		curl --silent --show-error --cacert $ETCDCTL_CACERT --cert /calico.crt --key /calico.key \
+			https://127.0.0.1:2379/v3/kv/range --data '{"key": "'$(printf `+secret+` | base64)'"}'
 		echo
 		echo back:
 		{ kill -KILL $pid_0; wait $pid_0 || true; } 2>/dev/null
@@ -144,7 +146,8 @@ func TestEtcdUsers(t *testing.T) {
 	t.Log(out)
 	require.NoError(t, err)
 	out = regexp.MustCompile(`[0-9a-f]{16}`).ReplaceAllString(out, "LEASE")
-	require.Equal(t, "calico etcdctl put "+secret+" glittering: yes\nkube-apiserver etcdctl put "+pool+" 10.244.0.0/16: yes\n"+
+	require.Equal(t, "calico etcdctl put "+secret+" glittering: yes\nkube-apiserver etcdctl put "+pool+
+		" 10.244.0.0/16: yes\n"+
 		usersOfEtcd+"3\n3\nnothing changed\n"+
 		"asked:\n"+want.String()+
 		"no certificate:\nno answer\n"+
@@ -153,8 +156,8 @@ func TestEtcdUsers(t *testing.T) {
 		"calico etcdctl get "+pool+": yes\n"+usersOfEtcd, out)
 }
 
-// TestEtcdAuthConverges kills etcd-auth after each change that it makes, undoes what it made and adds what it did not, and
-// kills it with the lock that it holds.
+// TestEtcdAuthConverges kills etcd-auth after each change that it makes, undoes what it made and adds what it
+// did not, and kills it with the lock that it holds.
 func TestEtcdAuthConverges(t *testing.T) {
 	t.Parallel()
 	heavy(t, 1)
@@ -215,7 +218,9 @@ kill -KILL $PPID
 		touch /kill-holder
 		etcd-auth >/log 2>&1 || grep 'killed after' /log
 		echo its lock is a lease:
-		for lease in $(etcdctl lease list | tail -n +2); do etcdctl lease timetolive $lease | sed '/already expired/d; s/.* granted/granted/; s/,.*//'; done | sort -u
+		for lease in $(etcdctl lease list | tail -n +2); do
+			etcdctl lease timetolive $lease | sed '/already expired/d; s/.* granted/granted/; s/,.*//'
+		done | sort -u
 		etcd-auth >/log || cat /log
 		users
 	`)

@@ -7,8 +7,8 @@ import (
 
 var heredoc = regexp.MustCompile(`<<-?['"]?(\w+)['"]?$`)
 
-// lean is a file of the trees without blank lines, comments and units' Documentation=: only readers of the tree need them. It
-// keeps a script's first line and here-documents.
+// lean is a file of the trees without blank lines, comments and units' Documentation=: only readers of the tree need
+// them. It keeps a script's first line and here-documents.
 //
 // A # begins a comment in every format that the trees have. TestLeanMeansTheSame finds where it does not, such as in a
 // block of text in YAML.

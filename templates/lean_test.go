@@ -28,7 +28,8 @@ func TestLean(t *testing.T) {
 	}
 }
 
-// A YAML file of the trees has the same values without its comments, and a script the same commands, as bash writes them.
+// A YAML file of the trees has the same values without its comments, and a
+// script the same commands, as bash writes them.
 func TestLeanMeansTheSame(t *testing.T) {
 	t.Parallel()
 	commands := func(text string) string {

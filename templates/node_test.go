@@ -21,7 +21,8 @@ import (
 
 func TestInstallOSPackages(t *testing.T) {
 	t.Parallel()
-	const list = "# command debian centos\nsh dash bash\nno-such-command of-debian of-centos\nnor-this also-debian also-centos\n"
+	const list = "# command debian centos\nsh dash bash\nno-such-command of-debian of-centos\n" +
+		"nor-this also-debian also-centos\n"
 	// prints how it is called, and puts the commands there
 	const manager = `#!/bin/sh
 echo "$@" >>/calls
@@ -34,7 +35,8 @@ case "$*" in *install*) ln -s /bin/true /usr/bin/no-such-command; ln -s /bin/tru
 		want   string
 	}{
 		"all there": {
-			files:  map[string]string{"/etc/os-packages.list": "sh dash bash\n", "/usr/local/sbin/apt-get": "#!/bin/sh\nexit 1\n"},
+			files: map[string]string{"/etc/os-packages.list": "sh dash bash\n",
+				"/usr/local/sbin/apt-get": "#!/bin/sh\nexit 1\n"},
 			script: "install-os-packages",
 		},
 		"Debian, and not again": {
@@ -46,7 +48,8 @@ case "$*" in *install*) ln -s /bin/true /usr/bin/no-such-command; ln -s /bin/tru
 		"CentOS": {
 			files:  map[string]string{"/usr/local/sbin/dnf": manager},
 			script: "install-os-packages; cat /calls",
-			want:   "installing of-centos also-centos\n--assumeyes --setopt=install_weak_deps=False install of-centos also-centos\n",
+			want: "installing of-centos also-centos\n" +
+				"--assumeyes --setopt=install_weak_deps=False install of-centos also-centos\n",
 		},
 		"CentOS with SELinux": {
 			files: map[string]string{"/usr/local/sbin/dnf": manager,
@@ -55,7 +58,9 @@ case "$*" in *install*) ln -s /bin/true /usr/bin/no-such-command; ln -s /bin/tru
 			want:   "installing of-centos also-centos container-selinux\n",
 		},
 		"no mirror": {
-			files:  map[string]string{"/usr/local/sbin/apt-get": "#!/bin/sh\necho Reading...\necho 'E: Could not resolve deb.example' >&2\nexit 100\n"},
+			files: map[string]string{
+				"/usr/local/sbin/apt-get": "#!/bin/sh\necho Reading...\necho 'E: Could not resolve deb.example' >&2\nexit 100\n",
+			},
 			script: "install-os-packages", fails: true,
 			want: "installing of-debian also-debian\nReading...\nE: Could not resolve deb.example\n" +
 				"cannot install of-debian also-debian: E: Could not resolve deb.example\n",
@@ -108,7 +113,8 @@ func TestContainerdReadsItsConfiguration(t *testing.T) {
 			t.Parallel()
 			out, err := guest.Run(t, containerd(t, machines()[test.machine]), dump...)
 			require.NoError(t, err, out)
-			for _, want := range append(test.want, "sandbox = 'registry.k8s.io/pause:3.10.2'\n", "config_path = '/etc/containerd/certs.d'\n",
+			for _, want := range append(test.want, "sandbox = 'registry.k8s.io/pause:3.10.2'\n",
+				"config_path = '/etc/containerd/certs.d'\n",
 				"bin_dirs = ['/opt/cni/bin']\n", "conf_dir = '/etc/cni/net.d'\n", "stats_collect_period = '10s'\n") {
 				require.Contains(t, out, want)
 			}
@@ -168,7 +174,9 @@ echo call >>/calls; [ $(wc -l </calls) -ge 3 ] || { echo 'curl: (22) 404' >&2; e
 				"apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\nproviderID: openstack:///" + uuid + "\n",
 		},
 		"does not with a certificate": {
-			id: uuid, script: "mkdir -p /var/lib/kubelet/pki; touch /var/lib/kubelet/pki/kubelet-client-current.pem; prepare-kubelet; cat /calls 2>&1",
+			id: uuid,
+			script: "mkdir -p /var/lib/kubelet/pki; touch /var/lib/kubelet/pki/kubelet-client-current.pem; prepare-kubelet; " +
+				"cat /calls 2>&1",
 			fails: true, want: "cat: /calls: No such file or directory\n",
 		},
 		"another cloud's ID": {
@@ -253,29 +261,20 @@ func TestCheckNode(t *testing.T) {
 		want   string
 	}{
 		"Ready": {answer: node("True", "kubelet is posting ready status")},
-		"no serving certificate": {
-			answer: node("True", "kubelet is posting ready status"), script: "rm " + serving + "; ", fails: true,
-			want: "kubelet has no serving certificate yet\n",
-		},
-		"first serving certificate pending": {
-			answer: pending, script: "rm " + serving + "; ", fails: true,
-			want: "the request for a serving certificate is not approved: csr-1: 203.0.113.7 is not an address of Node dev-worker-0\n",
-		},
-		"next serving certificate pending": { // a notice
-			answer: pending,
-			want:   "the request for a serving certificate is not approved: csr-1: 203.0.113.7 is not an address of Node dev-worker-0\n",
-		},
-		"not Ready": {answer: node("False", "no network: plugin, 1"), fails: true, want: "not Ready: False: no network: plugin, 1\n"},
+		"not Ready": {answer: node("False", "no network: plugin, 1"), fails: true,
+			want: "not Ready: False: no network: plugin, 1\n"},
 		"no Node": {
-			answer: "{\n  \"kind\": \"Status\",\n  \"status\": \"Failure\",\n  \"message\": \"nodes \\\"dev-worker-0\\\" not found\",\n  \"code\": 404\n}",
-			fails:  true, want: "not Ready: Failure: nodes \\\"dev-worker-0\\\" not found\n",
+			answer: "{\n  \"kind\": \"Status\",\n  \"status\": \"Failure\",\n" +
+				"  \"message\": \"nodes \\\"dev-worker-0\\\" not found\",\n  \"code\": 404\n}",
+			fails: true, want: "not Ready: Failure: nodes \\\"dev-worker-0\\\" not found\n",
 		},
 		"not found in OpenStack yet": {
 			answer: node("True", "kubelet is posting ready status", uninitialized), script: "touch /lease; ", fails: true,
 			want: "openstack-cloud-controller-manager has not found its machine yet\n",
 		},
 		"nobody there who could find it": {answer: node("True", "kubelet is posting ready status", uninitialized)},
-		"no answer":                      {answer: "curl: (7) Failed to connect", fails: true, want: "not Ready: curl: (7) Failed to connect\n"},
+		"no answer": {answer: "curl: (7) Failed to connect", fails: true,
+			want: "not Ready: curl: (7) Failed to connect\n"},
 		"no certificate": {
 			script: "rm " + certificate + "; ", fails: true,
 			want: "kubelet's request for its first certificate is not approved yet\n",
@@ -286,7 +285,8 @@ func TestCheckNode(t *testing.T) {
 			files := landed(t, workerMachine())
 			files[certificate], files[serving] = "\n", "\n"
 			files["/answer"] = test.answer + "\n"
-			files["/usr/local/sbin/curl"] = "#!/bin/sh\ncase $* in *--fail*leases/cloud-controller-manager) [ -e /lease ]; exit ;; esac\ncat /answer\n"
+			files["/usr/local/sbin/curl"] = "#!/bin/sh\n" +
+				"case $* in *--fail*leases/cloud-controller-manager) [ -e /lease ]; exit ;; esac\ncat /answer\n"
 			out, err := guest.Run(t, files, "sh", "-c", test.script+"check-node")
 			require.Equal(t, test.fails, err != nil, out)
 			require.Equal(t, test.want, out)
@@ -297,14 +297,16 @@ func TestCheckNode(t *testing.T) {
 func TestCheckKubeProxy(t *testing.T) {
 	t.Parallel()
 	const gauge = "kubeproxy_sync_proxy_rules_last_timestamp_seconds"
-	const described = "# HELP " + gauge + " [ALPHA] The last time proxy rules were successfully synced\n# TYPE " + gauge + " gauge\n"
+	const described = "# HELP " + gauge + " [ALPHA] The last time proxy rules were successfully synced\n# TYPE " + gauge +
+		" gauge\n"
 	for name, test := range map[string]struct {
 		lives, metrics string
 		fails          bool
 		want           string
 	}{
 		"rules written": {lives: "echo '{}'", metrics: described + gauge + `{ip_family="IPv4"} 1.7959e+09`},
-		"IPv6 only":     {lives: "echo '{}'", metrics: described + gauge + `{ip_family="IPv6"} 1.7959e+09`, fails: true, want: "it has not written its rules yet\n"},
+		"IPv6 only": {lives: "echo '{}'", metrics: described + gauge + `{ip_family="IPv6"} 1.7959e+09`, fails: true,
+			want: "it has not written its rules yet\n"},
 		"not there": {
 			lives: "echo 'curl: (7) Failed to connect' >&2; exit 7", fails: true, want: "curl: (7) Failed to connect\n",
 		},
@@ -313,7 +315,8 @@ func TestCheckKubeProxy(t *testing.T) {
 			t.Parallel()
 			files := landed(t, workerMachine())
 			files["/metrics"] = test.metrics + "\n"
-			files["/usr/local/sbin/curl"] = "#!/bin/sh\ncase $* in */livez) " + test.lives + " ;; */metrics) cat /metrics ;; esac\n"
+			files["/usr/local/sbin/curl"] = "#!/bin/sh\ncase $* in */livez) " + test.lives +
+				" ;; */metrics) cat /metrics ;; esac\n"
 			out, err := guest.Run(t, files, "check-kube-proxy")
 			require.Equal(t, test.fails, err != nil, out)
 			require.Equal(t, test.want, out)
@@ -347,7 +350,8 @@ func etcdMember(t *testing.T) map[string]string {
 	const pki = "/etc/etcd/pki/"
 	files[pki+"ca.crt"] = ca.text()
 	for _, leaf := range []string{"server", "peer"} {
-		files[pki+leaf+".crt"], files[pki+leaf+".key"] = ca.issue(t, leaf, "", "10.0.0.10", "10.0.0.11", "10.0.0.12", "127.0.0.1")
+		files[pki+leaf+".crt"], files[pki+leaf+".key"] = ca.issue(t, leaf, "", "10.0.0.10", "10.0.0.11", "10.0.0.12",
+			"127.0.0.1")
 	}
 	files[pki+"client.crt"], files[pki+"client.key"] = ca.issue(t, "root", "")
 	for _, user := range []string{"kube-apiserver", "calico"} {
@@ -366,7 +370,8 @@ touch /other
 for i in 0 1 2; do ip address add 10.0.0.1$i/32 dev lo; done
 member() {
 	if [ "$1" != 0 ]; then
-		sed "/CLUSTER/d; s/dev-etcd-0/dev-etcd-$1/; s/10.0.0.10/10.0.0.1$1/; s/https:..127.0.0.1:2379,//" /etc/etcd/etcd.env >"/other-$1"
+		sed "/CLUSTER/d; s/dev-etcd-0/dev-etcd-$1/; s/10.0.0.10/10.0.0.1$1/; s/https:..127.0.0.1:2379,//" \
+			/etc/etcd/etcd.env >"/other-$1"
 		mount --bind "/other-$1" /other
 	fi
 	run-etcd --listen-metrics-urls="http://10.0.0.1$1:2381" >"/log-$1" 2>&1 &
@@ -440,8 +445,8 @@ server.socket = context.wrap_socket(server.socket, server_side=True, do_handshak
 server.serve_forever()
 `
 
-// TestAPIProxy loses an apiserver in both ways: its process ends, and its machine answers nothing any more. It prints how long
-// clients notice.
+// TestAPIProxy loses an apiserver in both ways: its process ends, and its machine answers
+// nothing any more. It prints how long clients notice.
 func TestAPIProxy(t *testing.T) {
 	t.Parallel()
 	ca := newAuthority(t, "ca")
@@ -517,12 +522,14 @@ cat /log >&2`)
 	}
 }
 
-// TestEtcdProxy loses a member's machine: etcd's gateway dials it without a time limit, so the kernel's is what clients wait.
+// TestEtcdProxy loses a member's machine: etcd's gateway dials it without a time
+// limit, so the kernel's is what clients wait.
 func TestEtcdProxy(t *testing.T) {
 	t.Parallel()
 	files := etcdMember(t)
 	worker := landed(t, workerMachine())
-	files["/usr/local/sbin/run-etcd-proxy"] = "#!/bin/sh\nexec " + execStart(t, worker["/etc/systemd/system/etcd-proxy.service"]) + "\n"
+	files["/usr/local/sbin/run-etcd-proxy"] = "#!/bin/sh\nexec " +
+		execStart(t, worker["/etc/systemd/system/etcd-proxy.service"]) + "\n"
 	out, err := guest.Run(t, files, "unshare", "--net", "sh", "-c", startEtcd+`
 grep -E '^net.ipv4.tcp_syn_retries' /etc/sysctl.d/90-kubernetes.conf | sysctl --quiet --load -
 sed -i s/https:..127.0.0.1:2379,// /etc/etcd/etcd.env

@@ -36,7 +36,8 @@ Global_10_0_0_3_port_1179 BGP      master   start  22:13:43    Idle          BGP
 Global_10_0_0_4 BGP      master   start  22:13:43    Active        Received: Administrative shutdown
 `: {"no BGP session with 10.0.0.2: no answer, perhaps for want of its password; 10.0.0.250: No route to host; " +
 			"10.0.0.3: Bad peer AS; 10.0.0.4: Administrative shutdown\n",
-			"no BGP session with 10.0.0.65: No route to host; 10.0.0.66: no answer; 10.0.0.2: no answer, perhaps for want of its password; " +
+			"no BGP session with 10.0.0.65: No route to host; 10.0.0.66: no answer; 10.0.0.2: no answer, perhaps for want of " +
+				"its password; " +
 				"10.0.0.250: No route to host; 10.0.0.3: Bad peer AS; 10.0.0.4: Administrative shutdown\n"},
 		"": {"no BGP session with anybody: BIRD does not answer\n", "no BGP session with anybody: BIRD does not answer\n"},
 	} {
@@ -70,7 +71,8 @@ echo "$@" >>/looks
 `
 	out, err := guest.Run(t, files, "sh", "-ec", `
 		ls /etc/cni/net.d 2>/dev/null || true
-		install-cni-config && ls /etc/cni/net.d && cmp /etc/calico/cni.conflist /etc/cni/net.d/10-calico.conflist && wc -l </looks
+		install-cni-config && ls /etc/cni/net.d &&
+			cmp /etc/calico/cni.conflist /etc/cni/net.d/10-calico.conflist && wc -l </looks
 		touch /never
 		install-cni-config && wc -l </looks # Felix is back
 		rm /etc/cni/net.d/*

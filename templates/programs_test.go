@@ -33,7 +33,8 @@ func etcdBinaries(t *testing.T) map[string]string {
 // containerd is path → content of a machine with containerd's programs.
 func containerd(t *testing.T, m Machine) map[string]string {
 	files := landed(t, m)
-	maps.Copy(files, release(t, dirs.Mirror("github.com/containerd/containerd/releases/download/v2.3.4/containerd-2.3.4-linux-amd64.tar.gz")))
+	maps.Copy(files, release(t,
+		dirs.Mirror("github.com/containerd/containerd/releases/download/v2.3.4/containerd-2.3.4-linux-amd64.tar.gz")))
 	return files
 }
 
@@ -41,8 +42,9 @@ func containerd(t *testing.T, m Machine) map[string]string {
 func calicoctl(t *testing.T) map[string]string {
 	const config = "/etc/calico/calicoctl.cfg"
 	return map[string]string{
-		"/usr/local/bin/calicoctl": binary(t, dirs.Mirror("github.com/projectcalico/calico/releases/download/v3.28.5/calicoctl-linux-amd64")),
-		config:                     landed(t, controlPlaneMachine())[config],
+		"/usr/local/bin/calicoctl": binary(t,
+			dirs.Mirror("github.com/projectcalico/calico/releases/download/v3.28.5/calicoctl-linux-amd64")),
+		config: landed(t, controlPlaneMachine())[config],
 	}
 }
 
@@ -91,7 +93,8 @@ var imageFiles = once(func(dir string) (map[string]string, error) {
 	defer func() { _ = content.Close() }()
 	return unpack(content, func(name string) string {
 		switch name = path.Join("/", name); {
-		case strings.HasPrefix(name, "/etc/calico/confd/"), name == "/usr/sbin/bird", name == "/usr/bin/calico-node", name == "/usr/bin/kube-controllers":
+		case strings.HasPrefix(name, "/etc/calico/confd/"), name == "/usr/sbin/bird", name == "/usr/bin/calico-node",
+			name == "/usr/bin/kube-controllers":
 			return name
 		}
 		return ""

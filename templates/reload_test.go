@@ -34,9 +34,9 @@ case $1 in start | restart)
 esac
 `
 
-// load asks for namespaces for as long as it runs, as one who may by RBAC: by a new connection each time, and on one that is
-// kept. What a client does by itself, it does, too: on a kept connection that the server has ended, or where it says when to try
-// again.
+// load asks for namespaces for as long as it runs, as one who may by RBAC: by a new connection each time,
+// and on one that is kept. What a client does by itself, it does, too: on a kept connection that the
+// server has ended, or where it says when to try again.
 const load = `
 import http.client, signal, ssl, sys, threading, time
 pki = "/etc/kubernetes/pki/"
@@ -95,7 +95,8 @@ import http.server, json, ssl
 class Handler(http.server.BaseHTTPRequestHandler):
 	def do_POST(self):
 		review = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-		good = self.path.startswith("/webhook") and review["apiVersion"] == "authentication.k8s.io/v1beta1" and review["spec"]["token"] == "alice"
+		good = (self.path.startswith("/webhook") and review["apiVersion"] == "authentication.k8s.io/v1beta1"
+			and review["spec"]["token"] == "alice")
 		review["status"] = {"authenticated": good}
 		if good:
 			review["status"]["user"] = {"username": "keystone:a11ce", "groups": ["keystone:e4d:a11ce:member"]}
@@ -110,8 +111,9 @@ server.socket = context.wrap_socket(server.socket, server_side=True)
 server.serve_forever()
 `
 
-// TestReloadKubeAPIServer: who has access by ABAC has it when kube-apiserver was reloaded, and nobody who asks it meanwhile is
-// refused: neither another machine at the virtual address, nor keepalived, nor a pod of this machine at the Service's address.
+// TestReloadKubeAPIServer: who has access by ABAC has it when kube-apiserver was reloaded, and nobody
+// who asks it meanwhile is refused: neither another machine at the virtual address, nor keepalived, nor
+// a pod of this machine at the Service's address.
 func TestReloadKubeAPIServer(t *testing.T) {
 	t.Parallel()
 	heavy(t, 5) // other load may lose a request
@@ -135,7 +137,8 @@ func TestReloadKubeAPIServer(t *testing.T) {
 			curl --silent --output /dev/null --write-out '%{http_code}' --cacert /etc/kubernetes/pki/ca.crt \
 				--oauth2-bearer "${1-alice}" https://10.0.0.20:6443/api/v1/namespaces/default/configmaps
 		}
-		allow='{"apiVersion": "abac.authorization.kubernetes.io/v1beta1", "kind": "Policy", "spec": {"group": "keystone:e4d:a11ce:member", "namespace": "default", "resource": "configmaps"}}'
+		allow='{"apiVersion": "abac.authorization.kubernetes.io/v1beta1", "kind": "Policy", "spec": '
+		allow=$allow'{"group": "keystone:e4d:a11ce:member", "namespace": "default", "resource": "configmaps"}}'
 		policy=/etc/kubernetes/abac/policy.jsonl
 		echo "alice: $(alice), mallory: $(alice mallory)"
 		echo "$allow" >$policy
@@ -146,7 +149,12 @@ func TestReloadKubeAPIServer(t *testing.T) {
 		while :; do check-kube-apiserver 10.0.0.20:6443 || echo not ready; sleep 0.5; done >/log/keepalived 2>&1 &
 		keepalived=$!
 		# by the Service's address there is only the spare, as there is no kube-proxy
-		while :; do curl --silent --max-time 5 --cacert /etc/kubernetes/pki/ca.crt --connect-to ::10.96.0.1:443 https://10.0.0.20/readyz || true; echo; sleep 0.5; done >/log/pod 2>&1 &
+		while :; do
+			curl --silent --max-time 5 --cacert /etc/kubernetes/pki/ca.crt --connect-to ::10.96.0.1:443 \
+				https://10.0.0.20/readyz || true
+			echo
+			sleep 0.5
+		done >/log/pod 2>&1 &
 		pod=$!
 		sleep 3
 		first=$(cat /run/kube-apiserver.pid)
@@ -159,7 +167,8 @@ func TestReloadKubeAPIServer(t *testing.T) {
 		sort /log/load
 		echo "keepalived: $(sort -u /log/keepalived)"
 		echo "pod: $(grep -c ok /log/pod | sed 's/^[1-9].*/ok/')"
-		echo "endpoint: $(kubectl get endpoints kubernetes --output=jsonpath='{.subsets[*].addresses[*].ip}:{.subsets[*].ports[*].port}' 2>/dev/null)"
+		endpoint='{.subsets[*].addresses[*].ip}:{.subsets[*].ports[*].port}'
+		echo "endpoint: $(kubectl get endpoints kubernetes --output=jsonpath="$endpoint" 2>/dev/null)"
 		echo "rules: $(nft list table ip kube-apiserver-spare | grep dnat)"
 		curl --silent https://127.0.0.1:6444 || echo 'no spare'
 		ls /var/log/kubernetes/audit

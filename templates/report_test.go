@@ -39,17 +39,19 @@ if [ -e "/stages/$stage" ]; then . "/stages/$stage"; else kill -KILL "$PPID"; fi
 	// is NAME ACTIVE/SUB TYPE [RESTARTS [SINCE]]
 	"/functions": `
 is() {
-    printf 'Id=%s.service\nType=%s\nNRestarts=%s\nActiveState=%s\nSubState=%s\nStateChangeTimestampMonotonic=%s\nInvocationID=%s\n' \
-        "$1" "$3" "${4:-0}" "${2%/*}" "${2#*/}" "${5:-0}" "$1.service" >"/run/fake/$1.service"
+    printf '%s\n' "Id=$1.service" "Type=$3" "NRestarts=${4:-0}" "ActiveState=${2%/*}" "SubState=${2#*/}" \
+        "StateChangeTimestampMonotonic=${5:-0}" "InvocationID=$1.service" >"/run/fake/$1.service"
 }
 logs() { unit=$1; shift; printf '%s\n' "$@" >>"/run/fake/$unit.service.log"; }
 now=999999999999999
 `,
 	"/usr/local/sbin/check-etcd": "#!/bin/sh\n[ ! -e /run/fake/no-quorum ] || { cat /run/fake/no-quorum; exit 1; }\n",
-	"/usr/local/sbin/check-kube-scheduler": "#!/bin/sh\n[ ! -e /run/fake/no-scheduler ] || { cat /run/fake/no-scheduler; exit 1; }\n" +
+	"/usr/local/sbin/check-kube-scheduler": "#!/bin/sh\n" +
+		"[ ! -e /run/fake/no-scheduler ] || { cat /run/fake/no-scheduler; exit 1; }\n" +
 		"[ ! -e /run/fake/notice ] || cat /run/fake/notice\n",
 	"/usr/local/sbin/check-kube-proxy": "#!/bin/sh\n",
-	"/usr/local/sbin/check-node":       "#!/bin/sh\n[ ! -e /run/fake/not-ready ] || { cat /run/fake/not-ready; exit 1; }\n",
+	"/usr/local/sbin/check-node": "#!/bin/sh\n" +
+		"[ ! -e /run/fake/not-ready ] || { cat /run/fake/not-ready; exit 1; }\n",
 }
 
 func TestBootstrapReport(t *testing.T) {
@@ -91,7 +93,8 @@ func TestBootstrapReport(t *testing.T) {
 		"only the first that is not done tells why": {
 			steps: "artifacts etcd-proxy",
 			stages: []string{
-				"is artifacts failed/failed oneshot; logs artifacts 404; is etcd-proxy activating/auto-restart simple 1; logs etcd-proxy missing",
+				"is artifacts failed/failed oneshot; logs artifacts 404; is etcd-proxy activating/auto-restart simple 1; logs " +
+					"etcd-proxy missing",
 				"is artifacts active/exited oneshot",
 			},
 			want: "bootstrap: artifacts: started\n" +
@@ -117,15 +120,19 @@ func TestBootstrapReport(t *testing.T) {
 		},
 		"it runs again by the time that its log is read": {
 			steps: "containerd",
-			stages: []string{"is containerd activating/auto-restart notify 1; sed -i s/^Inv.*/InvocationID=first/ /run/fake/containerd.service\n" +
+			stages: []string{"is containerd activating/auto-restart notify 1; sed -i s/^Inv.*/InvocationID=first/ " +
+				"/run/fake/containerd.service\n" +
 				"echo panic >/run/fake/first.log; logs containerd panic starting"},
 			want: "bootstrap: containerd: started\n" +
 				"bootstrap: containerd: failing: panic\n" +
 				"bootstrap: log: panic\n",
 		},
 		"it could not even be started": {
-			steps:  "containerd",
-			stages: []string{"is containerd activating/auto-restart notify 1; echo 'Unable to locate executable' >/run/fake/containerd.service.systemd"},
+			steps: "containerd",
+			stages: []string{
+				"is containerd activating/auto-restart notify 1; echo 'Unable to locate executable' " +
+					">/run/fake/containerd.service.systemd",
+			},
 			want: "bootstrap: containerd: started\n" +
 				"bootstrap: containerd: failing: Unable to locate executable\n" +
 				"bootstrap: log: Unable to locate executable\n",
@@ -146,7 +153,8 @@ func TestBootstrapReport(t *testing.T) {
 		"a daemon that does not notify": {
 			steps: "kube-scheduler etcd-proxy",
 			stages: []string{
-				"echo no >/run/fake/no-scheduler; is kube-scheduler active/running simple 0 $now; is etcd-proxy active/running simple 0 $now",
+				"echo no >/run/fake/no-scheduler; is kube-scheduler active/running simple 0 $now; is etcd-proxy active/running " +
+					"simple 0 $now",
 				"rm /run/fake/no-scheduler",
 				"is etcd-proxy active/running simple",
 				"",
@@ -169,7 +177,8 @@ func TestBootstrapReport(t *testing.T) {
 		"the Node comes after kubelet": {
 			steps: "kubelet kube-proxy node",
 			stages: []string{
-				"echo 'not Ready: no network' >/run/fake/not-ready; is kubelet inactive/dead notify; is kube-proxy active/running simple",
+				"echo 'not Ready: no network' >/run/fake/not-ready; is kubelet inactive/dead notify; is kube-proxy " +
+					"active/running simple",
 				"is kubelet active/running notify",
 				"",
 				"rm /run/fake/not-ready",
@@ -227,8 +236,10 @@ func TestBootstrapReport(t *testing.T) {
 			want: "bootstrap: etcd: started\nbootstrap: etcd: done after N s\n" + ready,
 		},
 		"nothing that a console would act on": {
-			steps:  "artifacts",
-			stages: []string{`is artifacts failed/failed oneshot; printf 'red \033[31m and \r gone\n' >/run/fake/artifacts.service.log`},
+			steps: "artifacts",
+			stages: []string{
+				`is artifacts failed/failed oneshot; printf 'red \033[31m and \r gone\n' >/run/fake/artifacts.service.log`,
+			},
 			want: "bootstrap: artifacts: started\n" +
 				"bootstrap: artifacts: failing: red [31m and  gone\n" +
 				"bootstrap: log: red [31m and  gone\n",

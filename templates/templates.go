@@ -1,11 +1,11 @@
-// Package templates holds what each machine runs, one folder per system, each a tree of literal files as they land on the
-// machine; and renders a machine's user-data from them. It is pure: plain values in, text out.
+// Package templates holds what each machine runs, one folder per system, each a tree of literal files as they land on
+// the machine; and renders a machine's user-data from them. It is pure: plain values in, text out.
 //
-// The path in the tree is the path on the machine. A file that ends in .tmpl is a text/template of the Machine and lands
-// without that suffix. Comments and blank lines are for the tree's readers: they do not land. A template in a folder {registry} is one of a
-// RegistryMirror, and lands once for each in a folder of the registry's name. Files under bin and sbin are executable, and
-// those under /etc/kubernetes are root's alone, but for certificates and public keys. Every unit in a tree that is to be
-// installed somewhere ([Install]) is enabled and started.
+// The path in the tree is the path on the machine. A file that ends in .tmpl is a text/template of the Machine and
+// lands without that suffix. Comments and blank lines are for the tree's readers: they do not land. A template in a
+// folder {registry} is one of a RegistryMirror, and lands once for each in a folder of the registry's name. Files under
+// bin and sbin are executable, and those under /etc/kubernetes are root's alone, but for certificates and public keys.
+// Every unit in a tree that is to be installed somewhere ([Install]) is enabled and started.
 package templates
 
 import (
@@ -23,16 +23,18 @@ import (
 
 //go:embed base os-packages artifacts etcd etcd-proxy api-proxy metadata-filter containerd kubelet kube-proxy
 //go:embed calico-node calico-credential calico-tunnels node-drain
-//go:embed calico-resources kube-apiserver kube-controller-manager kube-scheduler cluster-resources node-approver api-vip
+//go:embed calico-resources kube-apiserver kube-controller-manager kube-scheduler cluster-resources
+//go:embed kubelet-csr-approver api-vip
 //go:embed keystone-auth keystone-ca keystone-webhook kube-apiserver-spare tenant-sync
 var systems embed.FS
 
 // Machine is what one machine's user-data is rendered from. The tags let a template that uses an empty value fail.
 type Machine struct {
-	Hostname     string        `json:",omitempty"` // as Kubernetes will know it: dev-etcd-0
-	Role         string        `json:",omitempty"` // etcd, control-plane or worker
-	Secrets      []File        `json:"-"`          // certificates and keys
-	Artifacts    []Artifact    `json:",omitempty"` // downloaded, verified and installed before the machine's services start
+	Hostname string `json:",omitempty"` // as Kubernetes will know it: dev-etcd-0
+	Role     string `json:",omitempty"` // etcd, control-plane or worker
+	Secrets  []File `json:"-"`          // certificates and keys
+	// downloaded, verified and installed before the machine's services start
+	Artifacts    []Artifact    `json:",omitempty"`
 	Etcd         *Etcd         `json:",omitempty"` // set on etcd machines only
 	Node         *Node         `json:",omitempty"` // set on control planes and workers
 	ControlPlane *ControlPlane `json:",omitempty"` // set on control planes only
@@ -47,11 +49,12 @@ type File struct {
 
 // Artifact is a binary, or an archive (anything that tar unpacks) of binaries.
 type Artifact struct {
-	Name      string   `json:",omitempty"` // etcd
-	URL       string   `json:",omitempty"` // http or https
-	SHA256    string   `json:",omitempty"` // of what is downloaded, 64 hexadecimal digits
-	Directory string   `json:",omitempty"` // where it is installed: /usr/local/bin
-	Members   []string `json:""`           // of the archive, installed by their base name; none: the download itself is the binary Name
+	Name      string `json:",omitempty"` // etcd
+	URL       string `json:",omitempty"` // http or https
+	SHA256    string `json:",omitempty"` // of what is downloaded, 64 hexadecimal digits
+	Directory string `json:",omitempty"` // where it is installed: /usr/local/bin
+	// of the archive, installed by their base name; none: the download itself is the binary Name
+	Members []string `json:""`
 }
 
 // Etcd is one member of the etcd cluster.
@@ -64,7 +67,8 @@ type Etcd struct {
 	Endpoints      string `json:",omitempty"` // https://ip:2379,…
 }
 
-// Node is a Kubernetes node: kubelet, containerd, kube-proxy, Calico and the two proxies on 127.0.0.1, to etcd and to the API.
+// Node is a Kubernetes node: kubelet, containerd, kube-proxy, Calico and the two
+// proxies on 127.0.0.1, to etcd and to the API.
 type Node struct {
 	Address         string           `json:",omitempty"` // the machine's own IPv4 address
 	Etcd            string           `json:",omitempty"` // ip:2379,…
@@ -78,7 +82,8 @@ type Node struct {
 	PauseImage      string           `json:",omitempty"` // registry.k8s.io/pause:3.10.2
 	RegistryMirrors []RegistryMirror `json:""`
 	BootstrapToken  string           `json:",omitempty"` // id.secret: buys kubelet its first certificate
-	Devcloud        bool             `json:""`           // devcloud's machines: containers on cgroup v1, who may not raise oom scores
+	// devcloud's machines: containers on cgroup v1, who may not raise oom scores
+	Devcloud bool `json:""`
 }
 
 // Server is a control plane.
@@ -96,11 +101,13 @@ type Taint struct {
 
 // Calico is a node's part in the pods' network, and what its Calico Node says.
 type Calico struct {
-	Version                 string            `json:",omitempty"` // of calico-node, the CNI plugins and calicoctl: 3.28.5
-	Address                 string            `json:",omitempty"` // the machine's own in its subnet: 10.0.0.64/24
-	Labels                  map[string]string `json:""`           // that Calico's selectors go by
-	RouteReflectorClusterID string            `json:""`           // an IPv4 address; empty where the node is no route reflector
-	Tunnels                 bool              `json:""`           // packets between nodes of different subnets are encapsulated
+	Version string            `json:",omitempty"` // of calico-node, the CNI plugins and calicoctl: 3.28.5
+	Address string            `json:",omitempty"` // the machine's own in its subnet: 10.0.0.64/24
+	Labels  map[string]string `json:""`           // that Calico's selectors go by
+	// an IPv4 address; empty where the node is no route reflector
+	RouteReflectorClusterID string `json:""`
+	// packets between nodes of different subnets are encapsulated
+	Tunnels bool `json:""`
 }
 
 // RegistryMirror is where the images of a registry are pulled from instead.
@@ -111,13 +118,14 @@ type RegistryMirror struct {
 
 // ControlPlane is kube-apiserver, kube-controller-manager, kube-scheduler and their part of the API's virtual address.
 type ControlPlane struct {
-	Etcd              string          `json:",omitempty"` // https://ip:2379,…
-	ServiceCIDR       string          `json:",omitempty"`
-	APIService        string          `json:",omitempty"` // the Service kubernetes' address
-	EncryptionKey     string          `json:",omitempty"` // 32 bytes in base64: Secrets in etcd are encrypted with it
-	NodePrefix        string          `json:",omitempty"` // control planes' hostnames begin with it: dev-control-plane-
-	NodeCIDR          string          `json:",omitempty"` // the machines' network: kubelets' addresses are in it
-	Reserved          string          `json:",omitempty"` // owner=IPv4 address,…: what is planned and not a worker
+	Etcd          string `json:",omitempty"` // https://ip:2379,…
+	ServiceCIDR   string `json:",omitempty"`
+	APIService    string `json:",omitempty"` // the Service kubernetes' address
+	EncryptionKey string `json:",omitempty"` // 32 bytes in base64: Secrets in etcd are encrypted with it
+	NodePrefix    string `json:",omitempty"` // control planes' hostnames begin with it: dev-control-plane-
+	NodeCIDR      string `json:",omitempty"` // the machines' network: kubelets' addresses are in it
+	// IPv4 addresses of it, blank-separated, that no worker can have: control planes', etcd's, the API's
+	Reserved          string          `json:",omitempty"`
 	WorkerToken       BootstrapToken  `json:",omitempty"`
 	ControlPlaneToken BootstrapToken  `json:",omitempty"`
 	VirtualIP         *VirtualIP      `json:",omitempty"` // nil where a load balancer has the API's address
@@ -132,7 +140,8 @@ type Tenancy struct {
 	Interval      string `json:",omitempty"` // between two looks at OpenStack, as systemd reads it: 1m0s
 }
 
-// BootstrapToken is one that kubelets of a role join with: https://kubernetes.io/docs/reference/access-authn-authz/bootstrap-tokens/
+// BootstrapToken is one that kubelets of a role join with:
+// https://kubernetes.io/docs/reference/access-authn-authz/bootstrap-tokens/
 type BootstrapToken struct {
 	ID     string `json:",omitempty"` // 6 of a-z0-9
 	Secret string `json:",omitempty"` // 16 of a-z0-9

@@ -44,15 +44,17 @@ func etcdMachine() Machine {
 		Role:      "etcd",
 		Artifacts: artifacts("etcd"),
 		Etcd: &Etcd{
-			Name:           "dev-etcd-0",
-			Address:        "10.0.0.10",
-			VolumeID:       "4f1c0d9e-2b7a-4c55-9e2e-0123456789ab",
-			InitialCluster: "dev-etcd-0=https://10.0.0.10:2380,dev-etcd-1=https://10.0.0.11:2380,dev-etcd-2=https://10.0.0.12:2380",
-			Token:          "dev",
-			Endpoints:      "https://10.0.0.10:2379,https://10.0.0.11:2379,https://10.0.0.12:2379",
+			Name:     "dev-etcd-0",
+			Address:  "10.0.0.10",
+			VolumeID: "4f1c0d9e-2b7a-4c55-9e2e-0123456789ab",
+			InitialCluster: "dev-etcd-0=https://10.0.0.10:2380,dev-etcd-1=https://10.0.0.11:2380," +
+				"dev-etcd-2=https://10.0.0.12:2380",
+			Token:     "dev",
+			Endpoints: "https://10.0.0.10:2379,https://10.0.0.11:2379,https://10.0.0.12:2379",
 		},
 	}
-	for _, name := range []string{"ca.crt", "server.crt", "server.key", "peer.crt", "peer.key", "client.crt", "client.key"} {
+	for _, name := range []string{"ca.crt", "server.crt", "server.key", "peer.crt", "peer.key", "client.crt",
+		"client.key"} {
 		m.Secrets = append(m.Secrets, placeholder("/etc/etcd/pki/"+name))
 	}
 	return m
@@ -60,10 +62,11 @@ func etcdMachine() Machine {
 
 func controlPlaneMachine() Machine {
 	m := Machine{
-		Hostname:  "dev-control-plane-0",
-		Role:      "control-plane",
-		Artifacts: artifacts("containerd", "runc", "cni-plugins", "calicoctl", "etcd", "kubelet", "kube-proxy", "kubectl", "node-approver", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "keystone-webhook", "tenant-sync"),
-		Node:      node("10.0.0.20", "cptokn.0123456789abcdef"),
+		Hostname: "dev-control-plane-0",
+		Role:     "control-plane",
+		Artifacts: artifacts("containerd", "runc", "cni-plugins", "calicoctl", "etcd", "kubelet", "kube-proxy", "kubectl",
+			"kube-apiserver", "kube-controller-manager", "kube-scheduler", "keystone-webhook", "tenant-sync"),
+		Node: node("10.0.0.20", "cptokn.0123456789abcdef"),
 		ControlPlane: &ControlPlane{
 			Etcd:              "https://10.0.0.10:2379,https://10.0.0.11:2379,https://10.0.0.12:2379",
 			ServiceCIDR:       "10.96.0.0/16",
@@ -77,20 +80,24 @@ func controlPlaneMachine() Machine {
 			VirtualIP:         &VirtualIP{Address: "10.0.0.5", RouterID: 51, Priority: 100, Peers: []string{"10.0.0.21"}},
 			Calico:            calicoResources(),
 			Tenancy: &Tenancy{
-				AuthURL: "https://keystone.example.com:5000/v3", CACertificate: "-----BEGIN placeholder-----\nkeystone-ca\n-----END placeholder-----",
-				Interval: "1m0s",
+				AuthURL:       "https://keystone.example.com:5000/v3",
+				CACertificate: "-----BEGIN placeholder-----\nkeystone-ca\n-----END placeholder-----",
+				Interval:      "1m0s",
 			},
 		},
 	}
 	m.Node.Labels = "topology.kubernetes.io/region=RegionOne,topology.kubernetes.io/zone=nova"
 	m.Node.Taints = []Taint{{Key: "node-role.kubernetes.io/control-plane", Effect: "NoSchedule"}}
 	m.Node.Calico.Labels["node.kubernetes.io/exclude-from-external-load-balancers"] = "true"
-	m.Secrets = append(m.Secrets, placeholder("/etc/calico/pki/ca.crt"), placeholder("/etc/calico/pki/etcd.crt"), placeholder("/etc/calico/pki/etcd.key"))
+	m.Secrets = append(m.Secrets, placeholder("/etc/calico/pki/ca.crt"), placeholder("/etc/calico/pki/etcd.crt"),
+		placeholder("/etc/calico/pki/etcd.key"))
 	for _, name := range []string{
 		"ca.crt", "client-ca.crt", "node-ca.crt", "node-ca.key", "admin.crt", "admin.key", "apiserver.crt", "apiserver.key",
-		"apiserver-etcd-client.crt", "apiserver-etcd-client.key", "apiserver-kubelet-client.crt", "apiserver-kubelet-client.key",
+		"apiserver-etcd-client.crt", "apiserver-etcd-client.key", "apiserver-kubelet-client.crt",
+		"apiserver-kubelet-client.key",
 		"controller-manager.crt", "controller-manager.key", "etcd/ca.crt", "front-proxy-ca.crt", "front-proxy-client.crt",
-		"front-proxy-client.key", "keystone-auth.crt", "keystone-auth.key", "node-approver.crt", "node-approver.key", "sa.key", "sa.pub",
+		"front-proxy-client.key", "keystone-auth.crt", "keystone-auth.key", "kubelet-csr-approver.crt",
+		"kubelet-csr-approver.key", "sa.key", "sa.pub",
 		"scheduler.crt", "scheduler.key", "tenant-sync.crt", "tenant-sync.key",
 	} {
 		m.Secrets = append(m.Secrets, placeholder("/etc/kubernetes/pki/"+name))
@@ -104,7 +111,8 @@ func calicoResources() CalicoResources {
 		IPPool: IPPool{CIDR: "10.244.0.0/16", BlockSize: 26, IPIPMode: "Never", VXLANMode: "Never", NATOutgoing: true},
 		BGPConfiguration: BGPConfiguration{
 			ASNumber: 4200000000, NodeToNodeMeshEnabled: true,
-			ServiceClusterIPs: []string{"10.96.0.0/16"}, ServiceLoadBalancerIPs: []string{"198.51.100.0/25", "198.51.100.128/25"},
+			ServiceClusterIPs:      []string{"10.96.0.0/16"},
+			ServiceLoadBalancerIPs: []string{"198.51.100.0/25", "198.51.100.128/25"},
 		},
 		BGPPeers: []BGPPeer{
 			{
@@ -113,9 +121,11 @@ func calicoResources() CalicoResources {
 				ExportV4: []FilterRule{{Action: "Reject", Remote: true}}, ImportV4: []FilterRule{{Action: "Reject"}},
 			},
 			{
-				Name: "peer-10-0-0-2", NodeSelector: "topology.kubernetes.io/zone in {'nova', 'az2'}", PeerIP: "10.0.0.2", ASNumber: 65002,
+				Name: "peer-10-0-0-2", NodeSelector: "topology.kubernetes.io/zone in {'nova', 'az2'}", PeerIP: "10.0.0.2",
+				ASNumber: 65002,
 				ExportV4: []FilterRule{{Action: "Reject", Remote: true}, {Action: "Reject", CIDR: "10.96.0.0/16"}},
-				ImportV4: []FilterRule{{Action: "Reject", CIDR: "10.244.0.0/16"}, {Action: "Accept", CIDR: "10.1.0.0/16"}, {Action: "Reject"}},
+				ImportV4: []FilterRule{{Action: "Reject", CIDR: "10.244.0.0/16"}, {Action: "Accept", CIDR: "10.1.0.0/16"},
+					{Action: "Reject"}},
 			},
 		},
 	}
@@ -129,16 +139,18 @@ func workerMachine() Machine {
 		Node:      node("10.0.0.64", "worker.0123456789abcdef"),
 		Secrets:   []File{placeholder("/etc/kubernetes/pki/ca.crt"), placeholder("/etc/calico/pki/ca.crt")},
 	}
-	m.Node.Labels = "kubernetes-openstack/pool=worker,topology.kubernetes.io/region=RegionOne,topology.kubernetes.io/zone=nova"
+	m.Node.Labels = "kubernetes-openstack/pool=worker," +
+		"topology.kubernetes.io/region=RegionOne,topology.kubernetes.io/zone=nova"
 	return m
 }
 
 // node is what control planes and workers have in common.
 func node(address, token string) *Node {
 	return &Node{
-		Address:    address,
-		Etcd:       "10.0.0.10:2379,10.0.0.11:2379,10.0.0.12:2379",
-		APIServers: []Server{{Name: "dev-control-plane-0", Address: "10.0.0.20"}, {Name: "dev-control-plane-1", Address: "10.0.0.21"}},
+		Address: address,
+		Etcd:    "10.0.0.10:2379,10.0.0.11:2379,10.0.0.12:2379",
+		APIServers: []Server{{Name: "dev-control-plane-0", Address: "10.0.0.20"},
+			{Name: "dev-control-plane-1", Address: "10.0.0.21"}},
 		PodCIDR:    "10.244.0.0/16",
 		DNSService: "10.96.0.10",
 		ProxyMode:  "nftables",
@@ -153,12 +165,14 @@ func node(address, token string) *Node {
 
 // artifacts are these, with upstream's checksums where they matter to no test.
 func artifacts(names ...string) []Artifact {
-	const github, kubernetes = "http://192.0.2.1/github.com/", "http://192.0.2.1/dl.k8s.io/release/v1.36.3/bin/linux/amd64/"
+	const github, kubernetes = "http://192.0.2.1/github.com/",
+		"http://192.0.2.1/dl.k8s.io/release/v1.36.3/bin/linux/amd64/"
 	all := map[string]Artifact{
 		"containerd": {URL: github + "containerd/containerd/releases/download/v2.3.4/containerd-2.3.4-linux-amd64.tar.gz",
 			Members: []string{"bin/containerd", "bin/containerd-shim-runc-v2", "bin/ctr"}},
 		"runc": {URL: github + "opencontainers/runc/releases/download/v1.4.3/runc.amd64"},
-		"cni-plugins": {URL: github + "containernetworking/plugins/releases/download/v1.9.1/cni-plugins-linux-amd64-v1.9.1.tgz",
+		"cni-plugins": {URL: github +
+			"containernetworking/plugins/releases/download/v1.9.1/cni-plugins-linux-amd64-v1.9.1.tgz",
 			Directory: "/opt/cni/bin", Members: []string{"./host-local", "./loopback", "./portmap", "./ptp"}},
 		"calicoctl": {URL: github + "projectcalico/calico/releases/download/v3.28.5/calicoctl-linux-amd64"},
 		"etcd": {URL: github + "etcd-io/etcd/releases/download/v3.6.14/etcd-v3.6.14-linux-amd64.tar.gz",
@@ -201,8 +215,8 @@ func TestGolden(t *testing.T) {
 	}
 }
 
-// knownKeys are the top-level keys that we use, each looked up in cloud-init's documentation: its own schema check lets a
-// misspelt one pass.
+// knownKeys are the top-level keys that we use, each looked up in cloud-init's
+// documentation: its own schema check lets a misspelt one pass.
 var knownKeys = []string{"bootcmd", "fqdn", "hostname", "manage_etc_hosts", "preserve_hostname", "write_files"}
 
 func TestCloudConfigKeysAndFiles(t *testing.T) {
@@ -245,7 +259,8 @@ func TestCloudConfigKeysAndFiles(t *testing.T) {
 func TestExternalIPs(t *testing.T) {
 	m := controlPlaneMachine()
 	m.ControlPlane.Calico.BGPConfiguration.ServiceExternalIPs = []string{"198.51.100.0/26"}
-	require.Contains(t, landed(t, m)["/etc/systemd/system/kube-apiserver.service"], "--enable-admission-plugins=NodeRestriction ")
+	require.Contains(t, landed(t, m)["/etc/systemd/system/kube-apiserver.service"],
+		"--enable-admission-plugins=NodeRestriction ")
 }
 
 func TestWrongMachineIsAnError(t *testing.T) {
@@ -253,17 +268,26 @@ func TestWrongMachineIsAnError(t *testing.T) {
 		breakIt func(*Machine)
 		want    string
 	}{
-		"no hostname":        {func(m *Machine) { m.Hostname = "" }, "without a hostname"},
-		"value missing":      {func(m *Machine) { m.Etcd.Token = "" }, `etcd/etc/etcd/etcd.env.tmpl:6:34: executing "etcd/etc/etcd/etcd.env.tmpl" at <.Etcd.Token>: map has no entry for key "Token"`},
-		"file twice":         {func(m *Machine) { m.Secrets = append(m.Secrets, m.Secrets[0]) }, "/etc/etcd/pki/ca.crt is written twice"},
-		"secret over unit":   {func(m *Machine) { m.Secrets[0].Path = "/etc/systemd/system/etcd.service" }, "/etc/systemd/system/etcd.service is written twice"},
-		"relative path":      {func(m *Machine) { m.Secrets[0].Path = "etc/ca.crt" }, `"etc/ca.crt" is not an absolute, clean path`},
-		"checksum":           {func(m *Machine) { m.Artifacts[0].SHA256 = "ffe8" }, `artifact etcd: "ffe8" is not a sha256`},
-		"blank in URL":       {func(m *Machine) { m.Artifacts[0].URL = "http://mirror/a b" }, `artifact etcd: "http://mirror/a b" is not one word`},
-		"quote in URL":       {func(m *Machine) { m.Artifacts[0].URL = "http://mirror/a'b" }, `artifact etcd: "http://mirror/a'b" is not one word`},
-		"no directory":       {func(m *Machine) { m.Artifacts[0].Directory = "" }, `artifact etcd: "" is not one word`},
-		"relative directory": {func(m *Machine) { m.Artifacts[0].Directory = "bin" }, `artifact etcd: "bin" is not an absolute path`},
-		"newline in member":  {func(m *Machine) { m.Artifacts[0].Members[0] = "etcd\nevil" }, `artifact etcd: "etcd\nevil" is not one word`},
+		"no hostname": {func(m *Machine) { m.Hostname = "" }, "without a hostname"},
+		"value missing": {func(m *Machine) { m.Etcd.Token = "" },
+			`etcd/etc/etcd/etcd.env.tmpl:6:34: executing "etcd/etc/etcd/etcd.env.tmpl" at <.Etcd.Token>: map has no entry for ` +
+				`key "Token"`},
+		"file twice": {func(m *Machine) { m.Secrets = append(m.Secrets, m.Secrets[0]) },
+			"/etc/etcd/pki/ca.crt is written twice"},
+		"secret over unit": {func(m *Machine) { m.Secrets[0].Path = "/etc/systemd/system/etcd.service" },
+			"/etc/systemd/system/etcd.service is written twice"},
+		"relative path": {func(m *Machine) { m.Secrets[0].Path = "etc/ca.crt" },
+			`"etc/ca.crt" is not an absolute, clean path`},
+		"checksum": {func(m *Machine) { m.Artifacts[0].SHA256 = "ffe8" }, `artifact etcd: "ffe8" is not a sha256`},
+		"blank in URL": {func(m *Machine) { m.Artifacts[0].URL = "http://mirror/a b" },
+			`artifact etcd: "http://mirror/a b" is not one word`},
+		"quote in URL": {func(m *Machine) { m.Artifacts[0].URL = "http://mirror/a'b" },
+			`artifact etcd: "http://mirror/a'b" is not one word`},
+		"no directory": {func(m *Machine) { m.Artifacts[0].Directory = "" }, `artifact etcd: "" is not one word`},
+		"relative directory": {func(m *Machine) { m.Artifacts[0].Directory = "bin" },
+			`artifact etcd: "bin" is not an absolute path`},
+		"newline in member": {func(m *Machine) { m.Artifacts[0].Members[0] = "etcd\nevil" },
+			`artifact etcd: "etcd\nevil" is not one word`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			m := machines()["etcd"]
@@ -281,8 +305,10 @@ func TestRegistryIsAPath(t *testing.T) {
 		{Registry: "registry.example:5000", URL: "https://mirror.example"},
 	}
 	files := landed(t, m)
-	require.Contains(t, files["/etc/containerd/certs.d/registry.k8s.io/hosts.toml"], `server = "http://192.0.2.1/registry.k8s.io"`)
-	require.Contains(t, files["/etc/containerd/certs.d/registry.example:5000/hosts.toml"], `server = "https://mirror.example"`)
+	require.Contains(t, files["/etc/containerd/certs.d/registry.k8s.io/hosts.toml"],
+		`server = "http://192.0.2.1/registry.k8s.io"`)
+	require.Contains(t, files["/etc/containerd/certs.d/registry.example:5000/hosts.toml"],
+		`server = "https://mirror.example"`)
 
 	m.Node.RegistryMirrors = nil
 	for name := range landed(t, m) {
@@ -330,5 +356,6 @@ func TestUserDataFitsNova(t *testing.T) {
 func TestCompressionIsPinned(t *testing.T) {
 	packed, err := compress([]byte(strings.Repeat("hostname: dev-etcd-0\nmanage_etc_hosts: localhost\n", 1000)))
 	require.NoError(t, err)
-	require.Equal(t, "9d86273b3146929b1ea45ecd5518f87d57351091c7fbe269eb3986f9b1ded9e6", fmt.Sprintf("%x", sha256.Sum256(packed)))
+	require.Equal(t, "9d86273b3146929b1ea45ecd5518f87d57351091c7fbe269eb3986f9b1ded9e6",
+		fmt.Sprintf("%x", sha256.Sum256(packed)))
 }

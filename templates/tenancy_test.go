@@ -36,7 +36,8 @@ func TestTenancyIsOptional(t *testing.T) {
 		"/etc/kubernetes/keystone-webhook.yaml", "/etc/kubernetes/kube-apiserver-spare.nft",
 		"/etc/kubernetes/manifests/k8s-keystone-auth.yaml", "/etc/kubernetes/tenant-sync.conf",
 		"/etc/systemd/system/keystone-webhook.service", "/etc/systemd/system/tenant-sync.service",
-		"/etc/systemd/system/tenant-sync.timer", "/usr/local/sbin/check-keystone-webhook", "/usr/local/sbin/reload-kube-apiserver",
+		"/etc/systemd/system/tenant-sync.timer", "/usr/local/sbin/check-keystone-webhook",
+		"/usr/local/sbin/reload-kube-apiserver",
 	}, more)
 }
 
@@ -67,7 +68,8 @@ func TestKeystoneAuth(t *testing.T) {
 	require.Equal(t, []string{
 		"/bin/k8s-keystone-auth", "--keystone-ca-file=/etc/kubernetes/keystone-ca.crt",
 		"--keystone-url=https://keystone.example.com:5000/v3", "--listen=127.0.0.1:8443",
-		"--tls-cert-file=/etc/kubernetes/pki/keystone-auth.crt", "--tls-private-key-file=/etc/kubernetes/pki/keystone-auth.key",
+		"--tls-cert-file=/etc/kubernetes/pki/keystone-auth.crt",
+		"--tls-private-key-file=/etc/kubernetes/pki/keystone-auth.key",
 	}, container.Args)
 	paths := func(pod corev1.Pod) (paths []string) {
 		volumes := map[string]string{}
@@ -94,5 +96,6 @@ func TestKeystoneAuth(t *testing.T) {
 	require.NoError(t, err)
 	version := regexp.MustCompile(`k8s.io/cloud-provider-openstack (v\S+)`).FindSubmatch(module)
 	require.NotNil(t, version)
-	require.Equal(t, "registry.k8s.io/provider-os/k8s-keystone-auth:"+string(version[1]), container.Image, "what the toolchain builds")
+	require.Equal(t, "registry.k8s.io/provider-os/k8s-keystone-auth:"+string(version[1]), container.Image,
+		"what the toolchain builds")
 }

@@ -103,7 +103,8 @@ func TestInstallArtifacts(t *testing.T) {
 	binarySum := fmt.Sprintf("%x", sha256.Sum256(binary))
 	const again = "; echo again; install-artifacts && tool"
 	// a network on which nobody answers
-	const offline = "unshare --net sh -c 'ip link add nowhere type veth peer name nobody; ip link set nobody up; ip link set nowhere up arp off; ip route add default dev nowhere; install-artifacts'"
+	const offline = "unshare --net sh -c 'ip link add nowhere type veth peer name nobody; ip link set nobody up; ip " +
+		"link set nowhere up arp off; ip route add default dev nowhere; install-artifacts'"
 	for name, test := range map[string]struct {
 		statuses []int // of the mirror's first answers; then it serves
 		binary   bool  // what is downloaded is the binary itself
@@ -129,67 +130,82 @@ func TestInstallArtifacts(t *testing.T) {
 		},
 		"not there": {
 			statuses: []int{404}, script: "install-artifacts", fails: true, requests: 1,
-			want: []string{"tool: cannot download http://127.0.0.1:", "tool.tar.gz to /var/cache/artifacts/tool-" + sum, "returned error: 404\n"},
+			want: []string{"tool: cannot download http://127.0.0.1:", "tool.tar.gz to /var/cache/artifacts/tool-" + sum,
+				"returned error: 404\n"},
 		},
 		"binary not there": {
 			binary: true, statuses: []int{404}, script: "install-artifacts", fails: true, requests: 1,
-			want: []string{"tool: cannot download http://127.0.0.1:", "/tool to /usr/local/bin/tool.part: ", "returned error: 404\n"},
+			want: []string{"tool: cannot download http://127.0.0.1:", "/tool to /usr/local/bin/tool.part: ",
+				"returned error: 404\n"},
 		},
 		"not there, and then it is": {
 			statuses: []int{404}, script: "install-artifacts" + again, requests: 2,
 			want: []string{"again\n", "tool runs"},
 		},
 		"wrong checksum": {
-			sha256: strings.Repeat("0", 64), script: "install-artifacts || { ls /usr/local/bin; exit 1; }", fails: true, requests: 1,
-			want: []string{"tool: http://127.0.0.1:", "/tool.tar.gz has sha256 " + sum + ", expected " + strings.Repeat("0", 64) + "\n"},
+			sha256: strings.Repeat("0", 64), script: "install-artifacts || { ls /usr/local/bin; exit 1; }", fails: true,
+			requests: 1,
+			want: []string{"tool: http://127.0.0.1:",
+				"/tool.tar.gz has sha256 " + sum + ", expected " + strings.Repeat("0", 64) + "\n"},
 		},
 		"binary with the wrong checksum": {
-			binary: true, sha256: strings.Repeat("0", 64), script: "install-artifacts || { ls /usr/local/bin; exit 1; }", fails: true, requests: 1,
+			binary: true, sha256: strings.Repeat("0", 64), script: "install-artifacts || { ls /usr/local/bin; exit 1; }",
+			fails: true, requests: 1,
 			want: []string{"/tool has sha256 " + binarySum + ", expected " + strings.Repeat("0", 64) + "\n"},
 		},
 		"no such member": {
 			member: "tool-v1-linux-amd64/other", script: "install-artifacts", fails: true, requests: 1,
-			want: []string{"tool: cannot unpack tool-v1-linux-amd64/other from /var/cache/artifacts/tool-" + sum, "Not found in archive\n"},
+			want: []string{"tool: cannot unpack tool-v1-linux-amd64/other from /var/cache/artifacts/tool-" + sum,
+				"Not found in archive\n"},
 		},
 		"cache damaged": {
 			script: "install-artifacts; echo x >/var/cache/artifacts/tool-" + sum + again, requests: 1,
 			want: []string{"tool runs"},
 		},
 		"cache and installed damaged": {
-			script: "install-artifacts; echo x >/var/cache/artifacts/tool-" + sum + "; : >/usr/local/bin/tool" + again, requests: 2,
-			want: []string{"again\ntool: downloading", "tool: installed /usr/local/bin/tool\ntool runs\n"},
+			script:   "install-artifacts; echo x >/var/cache/artifacts/tool-" + sum + "; : >/usr/local/bin/tool" + again,
+			requests: 2,
+			want:     []string{"again\ntool: downloading", "tool: installed /usr/local/bin/tool\ntool runs\n"},
 		},
 		"installed damaged": {
 			script: "install-artifacts; : >/usr/local/bin/tool" + again, requests: 1,
 			want: []string{"again\ntool: installed /usr/local/bin/tool\ntool runs\n"},
 		},
 		"installed damaged, and the sums": {
-			script: "install-artifacts; : >/usr/local/bin/tool; : >/var/cache/artifacts/tool-" + sum + ".sums" + again, requests: 1,
-			want: []string{"again\ntool: installed /usr/local/bin/tool\ntool runs\n"},
+			script:   "install-artifacts; : >/usr/local/bin/tool; : >/var/cache/artifacts/tool-" + sum + ".sums" + again,
+			requests: 1,
+			want:     []string{"again\ntool: installed /usr/local/bin/tool\ntool runs\n"},
 		},
 		"binary damaged": {
 			binary: true, script: "install-artifacts; : >/usr/local/bin/tool" + again, requests: 2,
 			want: []string{"again\ntool: downloading", "tool: installed /usr/local/bin/tool\ntool runs\n"},
 		},
 		"full disk under the cache": {
-			script: "mkdir /var/cache/artifacts; mount -t tmpfs -o size=64k tmpfs /var/cache/artifacts; install-artifacts", fails: true, requests: 1,
+			script: "mkdir /var/cache/artifacts; mount -t tmpfs -o size=64k tmpfs /var/cache/artifacts; install-artifacts",
+			fails:  true, requests: 1,
 			want: []string{"tool: cannot ", "no space left on device: /var/cache/artifacts\n"},
 		},
 		"room for the archive alone": {
-			script: "mkdir /var/cache/artifacts; mount -t tmpfs -o size=160k tmpfs /var/cache/artifacts; install-artifacts", fails: true, requests: 1,
-			want: []string{"tool: cannot unpack tool-v1-linux-amd64/tool from ", "no space left on device: /var/cache/artifacts\n"},
+			script: "mkdir /var/cache/artifacts; mount -t tmpfs -o size=160k tmpfs /var/cache/artifacts; install-artifacts",
+			fails:  true, requests: 1,
+			want: []string{"tool: cannot unpack tool-v1-linux-amd64/tool from ",
+				"no space left on device: /var/cache/artifacts\n"},
 		},
 		"full disk under the target": {
-			binary: true, script: "mount -t tmpfs -o size=64k tmpfs /usr/local/bin; install-artifacts || { ls -A /usr/local/bin; exit 1; }", fails: true, requests: 1,
+			binary: true,
+			script: "mount -t tmpfs -o size=64k tmpfs /usr/local/bin; install-artifacts || { ls -A /usr/local/bin; exit 1; }",
+			fails:  true, requests: 1,
 			want: []string{"/tool to /usr/local/bin/tool.part: curl: (23) ", "no space left on device: /usr/local/bin\n"},
 		},
 		"mirror unreachable": {
 			url: "http://192.0.2.1/tool.tar.gz", script: offline, fails: true,
-			want: []string{"tool: cannot download http://192.0.2.1/tool.tar.gz to /var/cache/artifacts/", "curl: (28) ", "Timeout was reached\n"},
+			want: []string{"tool: cannot download http://192.0.2.1/tool.tar.gz to /var/cache/artifacts/", "curl: (28) ",
+				"Timeout was reached\n"},
 		},
 		"mirror not running": {
 			url: "http://127.0.0.1:9/tool.tar.gz", script: "install-artifacts", fails: true,
-			want: []string{"tool: cannot download http://127.0.0.1:9/tool.tar.gz to ", "curl: (7) Failed to connect to 127.0.0.1 port 9 "},
+			want: []string{"tool: cannot download http://127.0.0.1:9/tool.tar.gz to ",
+				"curl: (7) Failed to connect to 127.0.0.1 port 9 "},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -213,7 +229,8 @@ func TestInstallArtifacts(t *testing.T) {
 			if test.binary {
 				a.URL, a.SHA256, a.Members = mirror.URL+"/tool", or(test.sha256, binarySum), nil
 			}
-			out, err := guest.Run(t, landed(t, Machine{Hostname: "test", Role: "test", Artifacts: []Artifact{a}}), "sh", "-c", test.script)
+			out, err := guest.Run(t, landed(t, Machine{Hostname: "test", Role: "test", Artifacts: []Artifact{a}}), "sh", "-c",
+				test.script)
 			require.Equal(t, test.fails, err != nil, out)
 			for _, want := range test.want {
 				require.Contains(t, out, want)
@@ -239,9 +256,11 @@ func TestInstallArtifactsNamesAllThatFail(t *testing.T) {
 	defer mirror.Close()
 	m := Machine{Hostname: "test", Role: "test"}
 	for _, name := range []string{"first", "tool", "last"} {
-		m.Artifacts = append(m.Artifacts, Artifact{Name: name, URL: mirror.URL + "/" + name, SHA256: sum, Directory: "/opt/bin", Members: []string{member}})
+		m.Artifacts = append(m.Artifacts,
+			Artifact{Name: name, URL: mirror.URL + "/" + name, SHA256: sum, Directory: "/opt/bin", Members: []string{member}})
 	}
-	out, err := guest.Run(t, landed(t, m), "sh", "-c", `install-artifacts; echo "exit: $?"; echo there: $(ls /run/artifacts); wait-for-artifact tool`)
+	out, err := guest.Run(t, landed(t, m), "sh", "-c",
+		`install-artifacts; echo "exit: $?"; echo there: $(ls /run/artifacts); wait-for-artifact tool`)
 	require.NoError(t, err, out)
 	require.Contains(t, out, "tool: installed /opt/bin/tool\n")
 	require.Contains(t, out, "exit: 1\nthere: tool\n")
@@ -256,8 +275,8 @@ func or(s, fallback string) string {
 	return s
 }
 
-// TestEtcdVolume runs etcd-volume with a plain file as the disk. mount is a stand-in that binds a folder, so that no loop
-// device is needed; blkid, mkfs and fsck are real.
+// TestEtcdVolume runs etcd-volume with a plain file as the disk. mount is a stand-in that binds a folder, so that no
+// loop device is needed; blkid, mkfs and fsck are real.
 func TestEtcdVolume(t *testing.T) {
 	t.Parallel()
 	const prelude = `
@@ -276,8 +295,10 @@ mkdir /mounted
 		want   []string
 	}{
 		"blank disk": {
-			script: `attach virtio; etcd-volume; blkid -p -o value -s LABEL $disk; stat -c '%a %U %G %n' /var/lib/etcd/data; fsck.ext4 -fn $disk`,
-			want:   []string{"is blank: formatting /disk\n", "\netcd\n", "mount -t ext4 /disk /var/lib/etcd\n", "700 etcd etcd /var/lib/etcd/data\n"},
+			script: `attach virtio; etcd-volume; blkid -p -o value -s LABEL $disk; stat -c '%a %U %G %n' /var/lib/etcd/data; ` +
+				`fsck.ext4 -fn $disk`,
+			want: []string{"is blank: formatting /disk\n", "\netcd\n", "mount -t ext4 /disk /var/lib/etcd\n",
+				"700 etcd etcd /var/lib/etcd/data\n"},
 		},
 		"scsi name": {
 			script: `attach scsi-0QEMU_QEMU_HARDDISK; etcd-volume`,
@@ -295,17 +316,21 @@ mkdir /mounted
 		},
 		"formatting that was cut off": {
 			// all that mkfs writes but for the superblock, which comes last
-			script: `attach virtio; mkfs.ext4 -q -L etcd $disk; dd if=/dev/zero of=$disk bs=1k seek=1 count=1 conv=notrunc status=none; etcd-volume; fsck.ext4 -fn $disk`,
-			want:   []string{"is blank: formatting /disk\n"},
+			script: `attach virtio; mkfs.ext4 -q -L etcd $disk; dd if=/dev/zero of=$disk bs=1k seek=1 count=1 conv=notrunc ` +
+				`status=none; etcd-volume; fsck.ext4 -fn $disk`,
+			want: []string{"is blank: formatting /disk\n"},
 		},
 		"filesystem left dirty": {
-			script: `attach virtio; etcd-volume; umount /var/lib/etcd; debugfs -w -R 'ssv state 0' $disk; etcd-volume; dumpe2fs -h $disk | grep state`,
-			want:   []string{"Filesystem state:         clean\n"},
+			script: `attach virtio; etcd-volume; umount /var/lib/etcd; debugfs -w -R 'ssv state 0' $disk; etcd-volume; ` +
+				`dumpe2fs -h $disk | grep state`,
+			want: []string{"Filesystem state:         clean\n"},
 		},
 		"another's filesystem": {
-			script: `attach virtio; mkfs.ext4 -q -L precious $disk; etcd-volume || { echo "still $(blkid -p -o value -s LABEL $disk)"; exit 1; }`,
-			fails:  true,
-			want:   []string{"holds something else than an ext4 labelled etcd, not touching it: ", "LABEL=precious", "still precious\n"},
+			script: `attach virtio; mkfs.ext4 -q -L precious $disk; etcd-volume || { echo "still $(blkid -p -o value -s LABEL ` +
+				`$disk)"; exit 1; }`,
+			fails: true,
+			want: []string{"holds something else than an ext4 labelled etcd, not touching it: ", "LABEL=precious",
+				"still precious\n"},
 		},
 		"partition table": {
 			script: `attach virtio; echo ',,L' | sfdisk --quiet $disk; etcd-volume`,
@@ -327,7 +352,9 @@ mkdir /mounted
 		"not attached": {
 			script: `etcd-volume`,
 			fails:  true,
-			want:   []string{"volume 4f1c0d9e-2b7a-4c55-9e2e-0123456789ab is not in /dev/disk/by-id after 2 s: is it attached?\n"},
+			want: []string{
+				"volume 4f1c0d9e-2b7a-4c55-9e2e-0123456789ab is not in /dev/disk/by-id after 2 s: is it attached?\n",
+			},
 		},
 		"attached late": {
 			script: `{ sleep 1; attach virtio; } & etcd-volume`,
@@ -337,7 +364,8 @@ mkdir /mounted
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			files := landed(t, machines()["etcd"])
-			files["/usr/local/sbin/mount"] = "#!/bin/sh\nset -e\necho mount \"$@\"\nexec /usr/bin/mount --bind /mounted /var/lib/etcd\n"
+			files["/usr/local/sbin/mount"] = "#!/bin/sh\nset -e\necho mount \"$@\"\n" +
+				"exec /usr/bin/mount --bind /mounted /var/lib/etcd\n"
 			out, err := guest.Run(t, files, "sh", "-c", prelude+test.script)
 			require.Equal(t, test.fails, err != nil, out)
 			for _, want := range test.want {

@@ -41,8 +41,8 @@ var (
 	statusAndScale = []string{"status", "scale"}
 )
 
-// resources are all that tenants may do: what Kubernetes 1.36's own view, edit and admin let do, and volumes' snapshots.
-// Each difference is in testdata/beside-kubernetes-roles.txt.
+// resources are all that tenants may do: what Kubernetes 1.36's own view, edit and admin let do, and volumes'
+// snapshots. Each difference is in testdata/beside-kubernetes-roles.txt.
 //
 // Roles and RoleBindings are not among them: who could write them gave themselves the rest, as nothing but RBAC asks
 // whether the writer has what the role gives. Nobody writes quotas and limits, nor Endpoints, which can lead a Service
@@ -52,7 +52,8 @@ var resources = []resource{
 	{group: "", name: "endpoints", read: View},
 	{group: "", name: "events", read: View, write: Edit},
 	{group: "", name: "limitranges", read: View},
-	{group: "", name: "namespaces", read: View, looks: status}, // its own: the request's namespace is the one that it reads
+	// its own: the request's namespace is the one that it reads
+	{group: "", name: "namespaces", read: View, looks: status},
 	{group: "", name: "persistentvolumeclaims", read: View, write: Edit, looks: status},
 	{group: "", name: "pods", read: View, write: Edit, looks: []string{"log", "status"},
 		uses: []string{"attach", "eviction", "exec", "portforward", "proxy"}},

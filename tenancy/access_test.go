@@ -14,13 +14,15 @@ import (
 
 // Rules and policies are made in the table's order.
 func TestResourcesAreSorted(t *testing.T) {
-	assert.True(t, slices.IsSortedFunc(resources, func(a, b resource) int { return cmp.Or(cmp.Compare(a.group, b.group), cmp.Compare(a.name, b.name)) }))
+	assert.True(t, slices.IsSortedFunc(resources,
+		func(a, b resource) int { return cmp.Or(cmp.Compare(a.group, b.group), cmp.Compare(a.name, b.name)) }))
 }
 
 // What tenants must not have, as they could give themselves the rest by it.
 func TestNothingToEscalateBy(t *testing.T) {
 	for _, r := range resources {
-		assert.NotContains(t, []string{"*", "rbac.authorization.k8s.io", "certificates.k8s.io", "admissionregistration.k8s.io", "apiextensions.k8s.io", "storage.k8s.io"}, r.group)
+		assert.NotContains(t, []string{"*", "rbac.authorization.k8s.io", "certificates.k8s.io",
+			"admissionregistration.k8s.io", "apiextensions.k8s.io", "storage.k8s.io"}, r.group)
 		assert.NotContains(t, []string{"*", "nodes", "persistentvolumes", "bindings"}, r.name)
 		if slices.Contains([]string{"namespaces", "resourcequotas", "limitranges", "endpoints", "endpointslices"}, r.name) {
 			assert.Empty(t, r.write, r.name)

@@ -11,9 +11,9 @@ import (
 // admissionName is of the ValidatingAdmissionPolicy and of its binding.
 const admissionName = "tenants.kubernetes-openstack"
 
-// admissionPolicy takes back what ABAC gives with a resource and RBAC does not: to write subresources that are others' to
-// write, and to reach into pods and Services by reading. Who may write a Service's status has kube-proxy on each node send
-// them what is meant for any address; who may write a Pod's has the API server connect to any.
+// admissionPolicy takes back what ABAC gives with a resource and RBAC does not: to write subresources that are others'
+// to write, and to reach into pods and Services by reading. Who may write a Service's status has kube-proxy on each
+// node send them what is meant for any address; who may write a Pod's has the API server connect to any.
 func admissionPolicy() *admissionv1.ValidatingAdmissionPolicy {
 	var uses []string
 	for _, r := range resources {
@@ -32,7 +32,8 @@ func admissionPolicy() *admissionv1.ValidatingAdmissionPolicy {
 				ResourceRules: []admissionv1.NamedRuleWithOperations{{
 					RuleWithOperations: admissionv1.RuleWithOperations{
 						Operations: []admissionv1.OperationType{admissionv1.OperationAll},
-						Rule:       admissionv1.Rule{APIGroups: []string{"*"}, APIVersions: []string{"*"}, Resources: []string{"*/*"}, Scope: &namespaced},
+						Rule: admissionv1.Rule{APIGroups: []string{"*"}, APIVersions: []string{"*"}, Resources: []string{"*/*"},
+							Scope: &namespaced},
 					},
 				}},
 				// what Kubernetes would fill in, and a sync find to be another
@@ -48,7 +49,8 @@ func admissionPolicy() *admissionv1.ValidatingAdmissionPolicy {
 					Message:    "tenants do not write this subresource",
 				},
 				{
-					Expression: "request.operation != 'CONNECT' || authorizer.group(request.resource.group).resource(request.resource.resource)" +
+					Expression: "request.operation != 'CONNECT' || " +
+						"authorizer.group(request.resource.group).resource(request.resource.resource)" +
 						".namespace(request.namespace).check('create').allowed()",
 					Message: "who may only read does not connect",
 				},

@@ -16,5 +16,6 @@ func TestMembers(t *testing.T) {
 		{"p", "u", "a"}, {"p", "u", "b"}, {"p", "u", "other"}, {"p", "v", "c"}, {"q", "u", "b"}, {"q", "v", "other"},
 	}))
 	assert.Empty(t, m.members([]Grant{{"p", "u", "reader"}}), "the default's")
-	assert.Equal(t, map[string][]Member{"p": {{"u", "reader", View}}}, Mapping{}.members([]Grant{{"p", "u", "reader"}, {"p", "u", "other"}}))
+	assert.Equal(t, map[string][]Member{"p": {{"u", "reader", View}}},
+		Mapping{}.members([]Grant{{"p", "u", "reader"}, {"p", "u", "other"}}))
 }

@@ -41,7 +41,8 @@ func (t Tenant) namespace() *corev1.Namespace {
 func namespacesOf(existing []corev1.Namespace) (map[string]corev1.Namespace, Errors) {
 	var e Errors
 	out := map[string]corev1.Namespace{}
-	existing = slices.SortedFunc(slices.Values(existing), func(a, b corev1.Namespace) int { return strings.Compare(a.Name, b.Name) })
+	existing = slices.SortedFunc(slices.Values(existing),
+		func(a, b corev1.Namespace) int { return strings.Compare(a.Name, b.Name) })
 	for _, n := range existing {
 		project, labelled := n.Labels[ProjectLabel]
 		if !labelled {
@@ -72,8 +73,8 @@ var (
 )
 
 // newNamespace names the namespace of a project that has none: NAME-DOMAIN-ID, as much of both names as a DNS label can
-// have, and as much of the ID as makes it none that is taken. That is eight digits, unless somebody is up to something. A
-// name is chosen once. Empty where even the whole ID is taken.
+// have, and as much of the ID as makes it none that is taken. That is eight digits, unless somebody is up to something.
+// A name is chosen once. Empty where even the whole ID is taken.
 func newNamespace(p Project, domain string, taken map[string]bool) string {
 	id := p.ID
 	if !uuid.MatchString(id) { // as no Keystone of today makes them

@@ -41,7 +41,8 @@ func TestNewNamespace(t *testing.T) {
 func TestNamespaceTaken(t *testing.T) {
 	p, taken := Project{ID: "3f2a9c1d5e6b4a7f8c9d0e1f2a3b4c5d", Name: "shop"}, map[string]bool{}
 	for _, want := range []string{
-		"shop-d-3f2a9c1d", "shop-d-3f2a9c1d5e6b4a7f", "shop-d-3f2a9c1d5e6b4a7f8c9d0e1f", "shop-d-3f2a9c1d5e6b4a7f8c9d0e1f2a3b4c5d", "",
+		"shop-d-3f2a9c1d", "shop-d-3f2a9c1d5e6b4a7f", "shop-d-3f2a9c1d5e6b4a7f8c9d0e1f",
+		"shop-d-3f2a9c1d5e6b4a7f8c9d0e1f2a3b4c5d", "",
 	} {
 		got := newNamespace(p, "d", taken)
 		assert.Equal(t, want, got)
@@ -54,7 +55,9 @@ func TestNamespaceTaken(t *testing.T) {
 		existing = append(existing, namespace(name, ""))
 	}
 	_, err := NewPlan(w, settings(), existing)
-	assert.EqualError(t, err, fmt.Sprintf("namespaces: have all names that the project %s could have: give one of them the label %s=%[1]s", p.ID, ProjectLabel))
+	assert.EqualError(t, err,
+		fmt.Sprintf("namespaces: have all names that the project %s could have: give one of them the label %s=%[1]s", p.ID,
+			ProjectLabel))
 }
 
 // Whatever the names and the ID.

@@ -1,8 +1,8 @@
-// Package tenancy makes OpenStack's tenants Kubernetes' tenants: projects are namespaces, and roles on projects are access
-// to them. It is pure: it knows neither OpenStack's APIs nor Kubernetes'.
+// Package tenancy makes OpenStack's tenants Kubernetes' tenants: projects are namespaces, and roles on projects are
+// access to them. It is pure: it knows neither OpenStack's APIs nor Kubernetes'.
 //
-// A change's way through it: World and Settings, and the namespaces that there are → NewPlan → Plan.Objects, and for API
-// servers that authorize by ABAC Plan.Policy.
+// A change's way through it: World and Settings, and the namespaces that there are → NewPlan → Plan.Objects, and for
+// API servers that authorize by ABAC Plan.Policy.
 package tenancy
 
 import (
@@ -18,17 +18,17 @@ type Plan struct {
 	Settings Settings
 	// Tenants in the order of their namespaces.
 	Tenants []Tenant
-	// Gone are those whose projects Keystone does not list any more, where their namespaces are to be deleted. A list may be
-	// incomplete, so whoever deletes one asks Keystone for that very project first. Until then nothing in it is to change:
-	// the plan's objects are in others.
+	// Gone are those whose projects Keystone does not list any more, where their namespaces are to be deleted. A list
+	// may be incomplete, so whoever deletes one asks Keystone for that very project first. Until then nothing in it
+	// is to change: the plan's objects are in others.
 	Gone []Tenant
 	// Warnings tell what is named and Keystone does not list, by which access may be missing. It may be that it never was
 	// there, or that a list is incomplete.
 	Warnings []Error
 }
 
-// NewPlan is the plan for what OpenStack has and the stack's configuration says. Existing namespaces, those of projects and
-// all others, are as the Kubernetes API tells them. The error is Errors.
+// NewPlan is the plan for what OpenStack has and the stack's configuration says. Existing namespaces, those of projects
+// and all others, are as the Kubernetes API tells them. The error is Errors.
 func NewPlan(w World, s Settings, existing []corev1.Namespace) (Plan, error) {
 	namespaces, errs := namespacesOf(existing)
 	if errs = slices.Concat(w.Validate(), s.Validate(), errs); len(errs) > 0 {
@@ -41,7 +41,8 @@ func NewPlan(w World, s Settings, existing []corev1.Namespace) (Plan, error) {
 	domains, members := w.domains(), s.members(w.Effective())
 
 	plan := Plan{Settings: s, Warnings: slices.Concat(w.warnings(), s.warnings(w))}
-	for _, p := range slices.SortedFunc(slices.Values(w.Projects), func(a, b Project) int { return cmp.Compare(a.ID, b.ID) }) {
+	for _, p := range slices.SortedFunc(slices.Values(w.Projects),
+		func(a, b Project) int { return cmp.Compare(a.ID, b.ID) }) {
 		domain := domains[p.DomainID]
 		t := Tenant{ProjectID: p.ID, Project: p.Name, Domain: domain.Name, Quota: p.Quota}
 		switch {
@@ -61,7 +62,8 @@ func NewPlan(w World, s Settings, existing []corev1.Namespace) (Plan, error) {
 		} else if t.Closed != "" {
 			continue
 		} else if t.Namespace = newNamespace(p, domain.Name, taken); t.Namespace == "" {
-			errs.add("namespaces", "have all names that the project %s could have: give one of them the label %s=%s", p.ID, ProjectLabel, p.ID)
+			errs.add("namespaces", "have all names that the project %s could have: give one of them the label %s=%s", p.ID,
+				ProjectLabel, p.ID)
 		}
 		taken[t.Namespace] = true
 		plan.Tenants = append(plan.Tenants, t)
@@ -86,8 +88,8 @@ func NewPlan(w World, s Settings, existing []corev1.Namespace) (Plan, error) {
 	return plan, nil
 }
 
-// Objects are Kubernetes', each with its kind, in the order in which they are to be there: access comes last. RoleBindings
-// are among them where RBAC is the authorizer.
+// Objects are Kubernetes', each with its kind, in the order in which they are to be there: access comes last.
+// RoleBindings are among them where RBAC is the authorizer.
 func (p Plan) Objects() []runtime.Object {
 	out := []runtime.Object{admissionPolicy(), admissionBinding()}
 	for _, role := range clusterRoles() {

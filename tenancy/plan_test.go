@@ -66,8 +66,8 @@ func isRBAC(o runtime.Object) bool {
 	return o.GetObjectKind().GroupVersionKind().Group == rbacv1.GroupName
 }
 
-// TestGolden compares what becomes of testdata/example.yaml, where the project old had a namespace before it was disabled,
-// and another project before it was deleted.
+// TestGolden compares what becomes of testdata/example.yaml, where the project old had a namespace before it was
+// disabled, and another project before it was deleted.
 func TestGolden(t *testing.T) {
 	gone := namespace("gone-default-90e90e90", "90e90e90e90e90e90e90e90e90e90e90")
 	gone.Annotations = map[string]string{ProjectAnnotation: "gone", DomainAnnotation: "Default"}
@@ -85,7 +85,8 @@ func TestGolden(t *testing.T) {
 	}
 	objects, policy := plan(RBAC)
 	assert.Empty(t, policy)
-	golden(t, "example.rbac.yaml", manifest(t, slices.DeleteFunc(slices.Clone(objects), func(o runtime.Object) bool { return !isRBAC(o) })))
+	golden(t, "example.rbac.yaml",
+		manifest(t, slices.DeleteFunc(slices.Clone(objects), func(o runtime.Object) bool { return !isRBAC(o) })))
 	golden(t, "example.tenants.yaml", manifest(t, slices.DeleteFunc(slices.Clone(objects), isRBAC)))
 
 	byDefault, none := plan("")
@@ -181,7 +182,8 @@ func TestNamespaceStays(t *testing.T) {
 		w.Projects[i].Name = "renamed"
 	}
 	w.Domains[0].Name = "renamed too"
-	w.Projects = append(w.Projects, Project{ID: "3f2a9c1d000000000000000000000000", Name: "shop", DomainID: "default", Enabled: true})
+	w.Projects = append(w.Projects,
+		Project{ID: "3f2a9c1d000000000000000000000000", Name: "shop", DomainID: "default", Enabled: true})
 	w.Domains[0].Name = "Default"
 	second, err := NewPlan(w, settings(), existing)
 	require.NoError(t, err)
@@ -214,6 +216,7 @@ func TestErrors(t *testing.T) {
 		namespace("two", "b"), namespace("one", "b"), namespace("kube-system", "c"), namespace("default", "d"),
 		{ObjectMeta: metav1.ObjectMeta{Name: "x", Labels: map[string]string{ProjectLabel: ""}}},
 	})
+	const reserved = "cannot be set: no project may have a namespace of Kubernetes' own"
 	assert.EqualError(t, err, `domains: Keystone listed none, which it must have: whoever asked may not see them
 role_assignments: Keystone listed none, which it must have: whoever asked may not see them
 projects[1].id: "a" is projects[0].id too
@@ -232,8 +235,8 @@ exclude[4]: "shop@Default" is exclude[3] too
 authorizer: must be rbac or abac, not "webhook"
 onProjectDelete: must be close or delete, not "keep"
 podCIDR: must be set to the IPv4 CIDR of all pods, such as 10.244.0.0/16
-namespaces[default].labels[kubernetes-openstack/project]: cannot be set: no project may have a namespace of Kubernetes' own
-namespaces[kube-system].labels[kubernetes-openstack/project]: cannot be set: no project may have a namespace of Kubernetes' own
+namespaces[default].labels[kubernetes-openstack/project]: `+reserved+`
+namespaces[kube-system].labels[kubernetes-openstack/project]: `+reserved+`
 namespaces[two].labels[kubernetes-openstack/project]: "b" is one's too: a project has one namespace
 namespaces[x].labels[kubernetes-openstack/project]: must be the ID of a project`)
 }

@@ -21,9 +21,9 @@ type policySpec struct {
 	Readonly  bool   `json:"readonly"`
 }
 
-// Policy is the plan in ABAC's terms, and nothing where ABAC is not the authorizer: JSON lines in the order of namespaces,
-// users, roles and resources. It gives what RoleBindings give, and more where ABAC knows less: verbs are reading or
-// anything, subresources go with their resource. Admission takes that back.
+// Policy is the plan in ABAC's terms, and nothing where ABAC is not the authorizer: JSON lines in the order of
+// namespaces, users, roles and resources. It gives what RoleBindings give, and more where ABAC knows less: verbs are
+// reading or anything, subresources go with their resource. Admission takes that back.
 func (p Plan) Policy() ([]byte, error) {
 	if p.Settings.Authorizer != ABAC {
 		return nil, nil

@@ -11,8 +11,8 @@ import (
 // Unlimited is a Quota's number where there is no limit.
 const Unlimited = -1
 
-// Quota is how much a project may have of Nova and Cinder, each Unlimited or 0 and more. One that was not read is one of
-// nothing.
+// Quota is how much a project may have of Nova and Cinder, each Unlimited or 0
+// and more. One that was not read is one of nothing.
 type Quota struct {
 	// Cores and RAM (MiB) of all its instances.
 	Cores int64 `json:"cores"`
@@ -31,9 +31,9 @@ type limit struct {
 	unit     string
 }
 
-// limits are what a project may have in the cluster: as much again as outside of it. Its cores are what its containers
-// may request, as CPUs are shared where all are wanted at once, by Nova too; its memory is what they may take, as that is
-// nobody else's until they give it back.
+// limits are what a project may have in the cluster: as much again as outside of it. Its cores are what its
+// containers may request, as CPUs are shared where all are wanted at once, by Nova too; its memory is what they may
+// take, as that is nobody else's until they give it back.
 func (q Quota) limits() []limit {
 	return []limit{
 		{"cores", corev1.ResourceRequestsCPU, q.Cores, ""},
@@ -52,8 +52,8 @@ func (q Quota) validate(e *Errors, path string) {
 	}
 }
 
-// resourceQuotas of the tenant: what it may have, unless all is unlimited, and that no pod of it is of those that others'
-// are ended for.
+// resourceQuotas of the tenant: what it may have, unless all is unlimited, and that no
+// pod of it is of those that others' are ended for.
 func (t Tenant) resourceQuotas() []*corev1.ResourceQuota {
 	hard := corev1.ResourceList{}
 	for _, l := range t.Quota.limits() {

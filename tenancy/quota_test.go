@@ -35,7 +35,8 @@ func TestQuota(t *testing.T) {
 	limits := Tenant{Quota: memory}.limitRange()
 	require.NotNil(t, limits)
 	assert.Contains(t, limits.Spec.Limits[0].Default, corev1.ResourceMemory, "who says nothing is not refused")
-	assert.Equal(t, limits.Spec.Limits[0].Default, limits.Spec.Limits[0].DefaultRequest, "and no CPU, which is not counted")
+	assert.Equal(t, limits.Spec.Limits[0].Default, limits.Spec.Limits[0].DefaultRequest,
+		"and no CPU, which is not counted")
 }
 
 // Pods of these classes have others' ended for them.
@@ -43,6 +44,7 @@ func TestNoSystemPriority(t *testing.T) {
 	for _, quota := range (Tenant{Quota: Quota{Unlimited, Unlimited, Unlimited, Unlimited, Unlimited}}).resourceQuotas() {
 		assert.Equal(t, "no-system-priority", quota.Name)
 		assert.True(t, quota.Spec.Hard.Pods().IsZero())
-		assert.Equal(t, []string{"system-cluster-critical", "system-node-critical"}, quota.Spec.ScopeSelector.MatchExpressions[0].Values)
+		assert.Equal(t, []string{"system-cluster-critical", "system-node-critical"},
+			quota.Spec.ScopeSelector.MatchExpressions[0].Values)
 	}
 }

@@ -20,8 +20,8 @@ import (
 // roleNames are of roles that tokens may have.
 var roleNames = []string{"reader", "member", "admin", "site:admin"}
 
-// random is a World in which anything may be: names that are alike or hostile, roles and projects that go round in circles,
-// and assignments of what is not there.
+// random is a World in which anything may be: names that are alike or hostile, roles and projects that go round
+// in circles, and assignments of what is not there.
 func random(r *rand.Rand) World {
 	var w World
 	one := func(list ...string) string { return list[r.IntN(len(list))] }
@@ -36,7 +36,8 @@ func random(r *rand.Rand) World {
 	// half of all IDs begin alike
 	domains, projects, users, groups, roles := some("d", 3), some("p", 8), some("u", 8), some("g", 3), some("r", 6)
 	name := func() string {
-		return one("shop", "Shop", "shop-d0", "kube-system", "default", "system:masters", "магазин", "a@b", "*", "", "x\n\"y", strings.Repeat("long", 70))
+		return one("shop", "Shop", "shop-d0", "kube-system", "default", "system:masters", "магазин", "a@b", "*", "", "x\n\"y",
+			strings.Repeat("long", 70))
 	}
 	for i, id := range domains[:3] {
 		w.Domains = append(w.Domains, Domain{id, fmt.Sprintf("d%d", i), mostly()})
@@ -44,7 +45,8 @@ func random(r *rand.Rand) World {
 	quota := func() int64 { return r.Int64N(20) + Unlimited }
 	for _, id := range projects[:8] {
 		w.Projects = append(w.Projects, Project{
-			id, name(), one(domains...), one(append(projects, domains...)...), mostly(), Quota{quota(), quota(), quota(), quota(), quota()},
+			id, name(), one(domains...), one(append(projects, domains...)...), mostly(),
+			Quota{quota(), quota(), quota(), quota(), quota()},
 		})
 	}
 	for _, id := range users[:8] {
@@ -86,7 +88,8 @@ func holds(w World, user, project, role string) bool {
 		return slices.ContainsFunc(w.Domains, func(d Domain) bool { return d.ID == domain && d.Enabled })
 	}
 	if !slices.ContainsFunc(w.Users, func(u User) bool { return u.ID == user && u.Enabled && enabled(u.DomainID) }) ||
-		!slices.ContainsFunc(w.Projects, func(p Project) bool { return p.ID == project && p.Enabled && enabled(p.DomainID) }) {
+		!slices.ContainsFunc(w.Projects,
+			func(p Project) bool { return p.ID == project && p.Enabled && enabled(p.DomainID) }) {
 		return false
 	}
 	within := func(target string) bool { // not more than as deep as there are projects
@@ -117,10 +120,12 @@ func holds(w World, user, project, role string) bool {
 				}
 			}
 		}
-		return slices.ContainsFunc(w.Roles, func(r Role) bool { return r.Name == role && r.DomainID == "" && slices.Contains(reached, r.ID) })
+		return slices.ContainsFunc(w.Roles,
+			func(r Role) bool { return r.Name == role && r.DomainID == "" && slices.Contains(reached, r.ID) })
 	}
 	return slices.ContainsFunc(w.Assignments, func(a Assignment) bool {
-		who := a.UserID == user || slices.ContainsFunc(w.Groups, func(g UserGroup) bool { return g.ID == a.GroupID && slices.Contains(g.Users, user) })
+		who := a.UserID == user ||
+			slices.ContainsFunc(w.Groups, func(g UserGroup) bool { return g.ID == a.GroupID && slices.Contains(g.Users, user) })
 		where := !a.Inherited && a.ProjectID == project || a.Inherited && a.ProjectID != "" && within(a.ProjectID) ||
 			a.Inherited && a.DomainID != "" && (ofDomain(a.DomainID) || within(a.DomainID))
 		return who && where && gives(a.RoleID)
@@ -135,8 +140,8 @@ type token struct {
 	Access    Access   `json:"access"`
 }
 
-// tokens are for each project and user: with all roles that they have there and with any fewer, as application credentials
-// have, and one with all roles that there are, as they might have had before they lost some.
+// tokens are for each project and user: with all roles that they have there and with any fewer, as application
+// credentials have, and one with all roles that there are, as they might have had before they lost some.
 func tokens(w World, s Settings, plan Plan) []token {
 	namespaces := map[string]string{}
 	for _, t := range plan.Tenants {
@@ -206,8 +211,8 @@ func shuffled[T any](r *rand.Rand, list []T) []T {
 	return list
 }
 
-// TestRandomWorlds plans worlds, and plans again when they have changed. With RANDOM_WORLDS=FOLDER it writes some there in
-// which access differs, for Kubernetes' own authorizers to judge (toolchain/kubernetes).
+// TestRandomWorlds plans worlds, and plans again when they have changed. With RANDOM_WORLDS=FOLDER it writes some there
+// in which access differs, for Kubernetes' own authorizers to judge (toolchain/kubernetes).
 func TestRandomWorlds(t *testing.T) {
 	folder := os.Getenv("RANDOM_WORLDS")
 	granted, fewer, gone, written := 0, 0, 0, 0
@@ -302,7 +307,8 @@ func TestRandomWorlds(t *testing.T) {
 			for extension, content := range map[string]string{
 				"policy.jsonl": string(policy), "yaml": manifest(t, plan.Objects()), "json": string(text),
 			} {
-				require.NoError(t, os.WriteFile(filepath.Join(folder, fmt.Sprintf("%d.%s", seed, extension)), []byte(content), 0o644))
+				require.NoError(t, os.WriteFile(filepath.Join(folder, fmt.Sprintf("%d.%s", seed, extension)), []byte(content),
+					0o644))
 			}
 		}
 	}

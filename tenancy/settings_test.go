@@ -20,7 +20,9 @@ func TestSettingsYAML(t *testing.T) {
 	s.Authorizer, s.OnProjectDelete = ABAC, DeleteNamespace
 	text, err = yaml.Marshal(s)
 	require.NoError(t, err)
-	assert.Equal(t, "authorizer: abac\nexclude:\n- shop@Default\nonProjectDelete: delete\npodCIDR: 10.244.0.0/16\nroles:\n  member: admin\n", string(text))
+	assert.Equal(t,
+		"authorizer: abac\nexclude:\n- shop@Default\nonProjectDelete: delete\npodCIDR: 10.244.0.0/16\nroles:\n"+
+			"  member: admin\n", string(text))
 	var read Settings
 	require.NoError(t, yaml.UnmarshalStrict(text, &read))
 	assert.Equal(t, s, read)
@@ -50,5 +52,6 @@ func TestSettingsValidate(t *testing.T) {
 	s := settings()
 	s.Authorizer, s.OnProjectDelete = RBAC, CloseNamespace
 	assert.Empty(t, s.Validate())
-	assert.Equal(t, Errors{{"podCIDR", "must be set to the IPv4 CIDR of all pods, such as 10.244.0.0/16"}}, Settings{}.Validate())
+	assert.Equal(t, Errors{{"podCIDR", "must be set to the IPv4 CIDR of all pods, such as 10.244.0.0/16"}},
+		Settings{}.Validate())
 }

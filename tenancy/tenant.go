@@ -24,8 +24,8 @@ const (
 	Excluded Closed = "excluded"
 )
 
-// Member is a role that a user of Keystone has on the project, and what it lets do in the namespace. Who has several roles
-// is a member by each: a token may have any of them.
+// Member is a role that a user of Keystone has on the project, and what it lets do in the namespace. Who has several
+// roles is a member by each: a token may have any of them.
 type Member struct {
 	UserID, Role string
 	Access       Access

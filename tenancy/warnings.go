@@ -23,8 +23,8 @@ func (m Mapping) warnings(w World) []Error {
 	return e
 }
 
-// warnings are of lists that name what Keystone did not list: a user of LDAP who is gone, or something that a list has been
-// cut off by.
+// warnings are of lists that name what Keystone did not list: a user of LDAP who is
+// gone, or something that a list has been cut off by.
 func (w World) warnings() []Error {
 	listed := map[string]bool{"": true}
 	list := func(id string) { listed[id] = true }

@@ -21,7 +21,8 @@ func TestWarnings(t *testing.T) {
 		{"roles[memeber]", "Keystone has no role of this name"},
 		{"exclude[1]", "Keystone has no project service"},
 	}, warnings(example(t), Mapping{
-		Roles: map[string]Access{"memeber": Edit, "reader": View, "developer": Edit}, Exclude: []string{"shop@Default", "service"},
+		Roles:   map[string]Access{"memeber": Edit, "reader": View, "developer": Edit},
+		Exclude: []string{"shop@Default", "service"},
 	}))
 
 	// lists that have been cut off

@@ -10,8 +10,8 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 )
 
-// World is what OpenStack knows of its tenants, in the words of Keystone's API v3. What an assignment or a project names
-// and World has not, such as a user of LDAP who is gone, counts as disabled.
+// World is what OpenStack knows of its tenants, in the words of Keystone's API v3. What an assignment or a project
+// names and World has not, such as a user of LDAP who is gone, counts as disabled.
 type World struct {
 	Domains      []Domain      `json:"domains"`
 	Projects     []Project     `json:"projects"`
@@ -88,8 +88,8 @@ type Grant struct {
 	Role string
 }
 
-// Validate is what no Keystone says to who may hear it all: nothing at all of something, IDs that are missing, twice there or
-// nothing to make names in Kubernetes of, and quotas below none.
+// Validate is what no Keystone says to who may hear it all: nothing at all of something, IDs that are missing, twice
+// there or nothing to make names in Kubernetes of, and quotas below none.
 func (w World) Validate() Errors {
 	var e Errors
 	for _, list := range []struct {
@@ -107,7 +107,8 @@ func (w World) Validate() Errors {
 	ids(&e, "projects", w.Projects, func(p Project) string { return p.ID })
 	for i, p := range w.Projects {
 		if len(validation.IsValidLabelValue(p.ID)) > 0 {
-			e.add(fmt.Sprintf("projects[%d].id", i), "must be a label's value: up to %d letters, digits, '-', '_' and '.', not %q",
+			e.add(fmt.Sprintf("projects[%d].id", i),
+				"must be a label's value: up to %d letters, digits, '-', '_' and '.', not %q",
 				validation.LabelValueMaxLength, p.ID)
 		}
 		p.Quota.validate(&e, fmt.Sprintf("projects[%d].quota", i))
@@ -115,7 +116,8 @@ func (w World) Validate() Errors {
 	ids(&e, "users", w.Users, func(u User) string { return u.ID })
 	for i, u := range w.Users {
 		if strings.Contains(u.ID, ":") {
-			e.add(fmt.Sprintf("users[%d].id", i), "must have no ':' in it, which ends an ID in the names of groups, not %q", u.ID)
+			e.add(fmt.Sprintf("users[%d].id", i), "must have no ':' in it, which ends an ID in the names of groups, not %q",
+				u.ID)
 		}
 	}
 	ids(&e, "groups", w.Groups, func(g UserGroup) string { return g.ID })
@@ -137,9 +139,9 @@ func ids[T any](e *Errors, list string, items []T, id func(T) string) {
 	}
 }
 
-// Effective is who has which role on which project, as Keystone's tokens say it: members of groups, implied and inherited
-// roles are told one by one, and what is disabled, or in a domain that is, has nothing. In the order of projects, users and
-// roles.
+// Effective is who has which role on which project, as Keystone's tokens say it: members of groups,
+// implied and inherited roles are told one by one, and what is disabled, or in a domain that is, has
+// nothing. In the order of projects, users and roles.
 func (w World) Effective() []Grant {
 	domains := w.domains()
 	users, projects := map[string]bool{}, map[string]bool{}

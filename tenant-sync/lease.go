@@ -18,8 +18,8 @@ import (
 
 // lease is the Lease kube-system/tenant-sync: who holds it works, and nobody else.
 //
-// It is not client-go's leaderelection, which is for programs that run for ever: it tries again and again where it may not,
-// and says so in its own log only.
+// It is not client-go's leaderelection, which is for programs that run for ever: it tries again and again
+// where it may not, and says so in its own log only.
 type lease struct {
 	client coordination.LeaseInterface
 	holder string

@@ -3,11 +3,12 @@
 //	tenant-sync plan  --kubeconfig FILE [--policy-file FILE]
 //	tenant-sync apply --kubeconfig FILE [--policy-file FILE --reload COMMAND]
 //
-// What it is to do is in kube-system: ConfigMap tenant-sync has the settings, Secret tenant-sync how OpenStack is reached. The
-// policy file is that of this machine's kube-apiserver for ABAC: where it changes, COMMAND makes kube-apiserver read it. One
-// machine at a time works, by Lease tenant-sync, so one kube-apiserver at a time restarts.
+// What it is to do is in kube-system: ConfigMap tenant-sync has the settings, Secret tenant-sync how OpenStack is
+// reached. The policy file is that of this machine's kube-apiserver for ABAC: where it changes, COMMAND makes
+// kube-apiserver read it. One machine at a time works, by Lease tenant-sync, so one kube-apiserver at a time restarts.
 //
-// SIGTERM ends it, except while COMMAND runs: that it waits for. (systemd: KillMode=mixed, or COMMAND gets the signal, too.)
+// SIGTERM ends it, except while COMMAND runs: that it waits for. (systemd:
+// KillMode=mixed, or COMMAND gets the signal, too.)
 package main
 
 import (
@@ -51,12 +52,14 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	kubeconfig := flags.String("kubeconfig", "", "of user tenant-sync")
 	policy := &policyFile{}
 	flags.StringVar(&policy.path, "policy-file", "", "of this machine's kube-apiserver, for ABAC")
-	flags.StringVar(&policy.reload, "reload", "", "program that makes kube-apiserver read the policy file, once it has changed")
+	flags.StringVar(&policy.reload, "reload", "",
+		"program that makes kube-apiserver read the policy file, once it has changed")
 	if err := flags.Parse(args[1:]); err != nil {
 		return err
 	}
 	apply := args[0] == "apply"
-	if !apply && args[0] != "plan" || flags.NArg() > 0 || *kubeconfig == "" || apply && (policy.path == "") != (policy.reload == "") {
+	if !apply && args[0] != "plan" || flags.NArg() > 0 || *kubeconfig == "" ||
+		apply && (policy.path == "") != (policy.reload == "") {
 		return errors.New(usage)
 	}
 	kube, err := clientcmd.BuildConfigFromFlags("", *kubeconfig)
@@ -155,7 +158,8 @@ func (j *job) apply(ctx context.Context, l *lease) (err error) {
 }
 
 // configuration is what Pulumi left in the cluster.
-func configuration(ctx context.Context, client kubernetes.Interface) (settings tenancy.Settings, cloud tenants.Cloud, err error) {
+func configuration(ctx context.Context,
+	client kubernetes.Interface) (settings tenancy.Settings, cloud tenants.Cloud, err error) {
 	const name, settingsKey, cloudKey = "tenant-sync", "settings.yaml", "cloud.yaml"
 	config, err := client.CoreV1().ConfigMaps(metav1.NamespaceSystem).Get(ctx, name, metav1.GetOptions{})
 	if err != nil {

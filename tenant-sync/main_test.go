@@ -26,10 +26,12 @@ import (
 )
 
 var world = tenancy.World{
-	Domains:  []tenancy.Domain{{ID: "default", Name: "Default", Enabled: true}},
-	Projects: []tenancy.Project{{ID: "3f2a9c1d5e6b4a7f8c9d0e1f2a3b4c5d", Name: "shop", DomainID: "default", Enabled: true}},
+	Domains: []tenancy.Domain{{ID: "default", Name: "Default", Enabled: true}},
+	Projects: []tenancy.Project{{ID: "3f2a9c1d5e6b4a7f8c9d0e1f2a3b4c5d", Name: "shop", DomainID: "default",
+		Enabled: true}},
 	Users: []tenancy.User{
-		{ID: "a11ce", Name: "alice", DomainID: "default", Enabled: true}, {ID: "b0b", Name: "bob", DomainID: "default", Enabled: true},
+		{ID: "a11ce", Name: "alice", DomainID: "default", Enabled: true},
+		{ID: "b0b", Name: "bob", DomainID: "default", Enabled: true},
 	},
 	Roles: []tenancy.Role{{ID: "1", Name: "reader"}, {ID: "2", Name: "member"}, {ID: "3", Name: "admin"}},
 	Assignments: []tenancy.Assignment{
@@ -55,11 +57,14 @@ func TestCommand(t *testing.T) {
 		return string(text)
 	}
 	require.NoError(t, os.WriteFile(file("kubeconfig"), []byte(api.Kubeconfig), 0o600))
-	reload := program(t, fmt.Sprintf("cd %s\ntest ! -e broken\ntouch reloading\nwhile test -e hold; do sleep 0.1; done\ncat policy >loaded\n", dir))
+	reload := program(t,
+		fmt.Sprintf("cd %s\ntest ! -e broken\ntouch reloading\nwhile test -e hold; do sleep 0.1; done\ncat policy >loaded\n",
+			dir))
 	// command is what it prints.
 	command := func(ctx context.Context, args ...string) (string, error) {
 		var out bytes.Buffer
-		err := run(ctx, append(args, "--kubeconfig", file("kubeconfig"), "--policy-file", file("policy")), io.MultiWriter(&out, t.Output()))
+		err := run(ctx, append(args, "--kubeconfig", file("kubeconfig"), "--policy-file", file("policy")),
+			io.MultiWriter(&out, t.Output()))
 		return out.String(), err
 	}
 
@@ -67,14 +72,16 @@ func TestCommand(t *testing.T) {
 	out, err := command(t.Context(), "plan")
 	require.NoError(t, err)
 	assert.Contains(t, out, "+ namespace shop-default-3f2a9c1d (project shop@Default)\n")
-	assert.Contains(t, out, "+ access to shop-default-3f2a9c1d of "+tenancy.Group(world.Projects[0].ID, "b0b", "reader")+"\n")
+	assert.Contains(t, out,
+		"+ access to shop-default-3f2a9c1d of "+tenancy.Group(world.Projects[0].ID, "b0b", "reader")+"\n")
 	assert.NoFileExists(t, file("policy"))
 
 	t.Log("apply, and what a second one does")
 	out, err = command(t.Context(), "apply", "--reload", reload)
 	require.NoError(t, err)
 	assert.Contains(t, out, "+ namespace shop-default-3f2a9c1d (project shop@Default)\n")
-	assert.Regexp(t, `\ntook: lease \d+\.\d s, OpenStack \d+\.\d s, Kubernetes \d+\.\d s, apply \d+\.\d s, reload \d+\.\d s\n$`, out)
+	assert.Regexp(t,
+		`\ntook: lease \d+\.\d s, OpenStack \d+\.\d s, Kubernetes \d+\.\d s, apply \d+\.\d s, reload \d+\.\d s\n$`, out)
 	assert.Contains(t, read("loaded"), tenancy.Group(world.Projects[0].ID, "b0b", "reader"))
 	require.NoError(t, os.Remove(file("loaded")))
 	out, err = command(t.Context(), "apply", "--reload", reload)
@@ -109,7 +116,8 @@ func TestCommand(t *testing.T) {
 		_, err := command(ctx, "apply", "--reload", reload)
 		ended <- err
 	}()
-	require.Eventually(t, func() bool { _, err := os.Stat(file("reloading")); return err == nil }, 20*time.Second, 50*time.Millisecond)
+	require.Eventually(t, func() bool { _, err := os.Stat(file("reloading")); return err == nil }, 20*time.Second,
+		50*time.Millisecond)
 	cancel()
 	select {
 	case err := <-ended:
@@ -143,7 +151,8 @@ func TestCommand(t *testing.T) {
 // configure is what Pulumi does.
 func configure(t *testing.T, client kubernetes.Interface, o *tenantstest.OpenStack) {
 	t.Helper()
-	settings, err := yaml.Marshal(tenancy.Settings{Authorizer: tenancy.ABAC, PodCIDR: netip.MustParsePrefix("10.244.0.0/16")})
+	settings, err := yaml.Marshal(tenancy.Settings{Authorizer: tenancy.ABAC,
+		PodCIDR: netip.MustParsePrefix("10.244.0.0/16")})
 	require.NoError(t, err)
 	cloud, err := yaml.Marshal(tenants.Cloud{
 		AuthURL: o.AuthURL, CA: o.CA, Region: tenantstest.Region, Interface: tenantstest.Interface,
@@ -191,7 +200,8 @@ func testLease(t *testing.T, client kubernetes.Interface) {
 	require.Error(t, a.renew(t.Context()))
 
 	t.Log("who has lost it hears of it")
-	_, err = b.client.Patch(t.Context(), leaseName, types.MergePatchType, []byte(`{"spec": {"holderIdentity": "c"}}`), metav1.PatchOptions{})
+	_, err = b.client.Patch(t.Context(), leaseName, types.MergePatchType, []byte(`{"spec": {"holderIdentity": "c"}}`),
+		metav1.PatchOptions{})
 	require.NoError(t, err)
 	<-workingB.Done()
 	require.ErrorIs(t, context.Cause(workingB), errLost)

@@ -101,8 +101,8 @@ func (f *policyFile) revoked(policy []byte) ([]byte, error) {
 	return out, nil
 }
 
-// write has kube-apiserver have the policy, if it has another. Once it has begun it ends, whatever signals come. may tells
-// whether to begin.
+// write has kube-apiserver have the policy, if it has another. Once it has begun it ends,
+// whatever signals come. may tells whether to begin.
 func (f *policyFile) write(policy []byte, may func() error) error {
 	if f.path == "" {
 		return nil
@@ -128,7 +128,8 @@ func (f *policyFile) write(policy []byte, may func() error) error {
 	command.Stdout, command.Stderr = os.Stdout, os.Stderr
 	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // a terminal's ^C is for us alone
 	if err := command.Run(); err != nil {
-		return fmt.Errorf("%s is written, and kube-apiserver may not have read it: %s: %w; the next run tries again", f.path, f.reload, err)
+		return fmt.Errorf("%s is written, and kube-apiserver may not have read it: %s: %w; the next run tries again", f.path,
+			f.reload, err)
 	}
 	return os.Remove(f.pending())
 }

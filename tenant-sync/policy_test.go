@@ -20,13 +20,15 @@ func program(t *testing.T, script string) string {
 }
 
 func line(namespace, group, resource string) string {
-	return fmt.Sprintf(`{"kind":"Policy","spec":{"group":%q,"namespace":%q,"resource":%q}}`+"\n", group, namespace, resource)
+	return fmt.Sprintf(`{"kind":"Policy","spec":{"group":%q,"namespace":%q,"resource":%q}}`+"\n", group, namespace,
+		resource)
 }
 
 func TestPolicyFile(t *testing.T) {
 	dir := t.TempDir()
 	path, loaded, broken := filepath.Join(dir, "policy.jsonl"), filepath.Join(dir, "loaded"), filepath.Join(dir, "broken")
-	reload := fmt.Sprintf("test -e %[1]s.reload\ntest ! -e %[3]s\ncat %[1]s >>%[2]s\necho loaded >>%[2]s\n", path, loaded, broken)
+	reload := fmt.Sprintf("test -e %[1]s.reload\ntest ! -e %[3]s\ncat %[1]s >>%[2]s\necho loaded >>%[2]s\n", path, loaded,
+		broken)
 	f := &policyFile{path: path, reload: program(t, reload)}
 	may := func() error { return nil }
 	read := func(name string) string {
@@ -47,14 +49,16 @@ func TestPolicyFile(t *testing.T) {
 	assert.Equal(t, "one\nloaded\n", read(loaded))
 
 	t.Log("where it may not, nothing is written")
-	require.ErrorContains(t, f.write([]byte("two\n"), func() error { return errLost }), path+" is not written: another has taken it")
+	require.ErrorContains(t, f.write([]byte("two\n"), func() error { return errLost }),
+		path+" is not written: another has taken it")
 	assert.Equal(t, "one\n", read(path))
 	require.NoError(t, f.write([]byte("one\n"), may))
 	assert.Equal(t, "one\nloaded\n", read(loaded))
 
 	t.Log("what was not loaded is loaded by the next run, though the file is as it should be")
 	require.NoError(t, os.WriteFile(broken, nil, 0o600))
-	require.ErrorContains(t, f.write([]byte("two\n"), may), path+" is written, and kube-apiserver may not have read it: "+f.reload+": exit status 1")
+	require.ErrorContains(t, f.write([]byte("two\n"), may),
+		path+" is written, and kube-apiserver may not have read it: "+f.reload+": exit status 1")
 	assert.Equal(t, "two\n", read(path))
 	require.Error(t, f.write([]byte("two\n"), may))
 	require.NoError(t, os.Remove(broken))

@@ -68,9 +68,11 @@ func (c Cloud) login(ctx context.Context) (*reader, error) {
 	}
 	r.userID = user.ID
 
-	system, err := r.authenticate(ctx, gophercloud.AuthOptions{TokenID: r.token, Scope: &gophercloud.AuthScope{System: true}})
+	system, err := r.authenticate(ctx,
+		gophercloud.AuthOptions{TokenID: r.token, Scope: &gophercloud.AuthScope{System: true}})
 	if gophercloud.ResponseCodeIs(err, http.StatusUnauthorized) {
-		return nil, fmt.Errorf("%w\n%s has no role on the system: openstack role add --user %s --user-domain %s --system all reader",
+		return nil, fmt.Errorf("%w\n"+
+			"%s has no role on the system: openstack role add --user %s --user-domain %s --system all reader",
 			err, c.Username, c.Username, c.UserDomain)
 	} else if err != nil {
 		return nil, err
@@ -79,7 +81,8 @@ func (c Cloud) login(ctx context.Context) (*reader, error) {
 	return r, err
 }
 
-func (r *reader) authenticate(ctx context.Context, options gophercloud.AuthOptions) (*gophercloud.ProviderClient, error) {
+func (r *reader) authenticate(ctx context.Context,
+	options gophercloud.AuthOptions) (*gophercloud.ProviderClient, error) {
 	provider, err := openstack.NewClient(r.AuthURL)
 	if err != nil {
 		return nil, err

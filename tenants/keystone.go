@@ -60,8 +60,8 @@ type assignment struct {
 	} `json:"scope"`
 }
 
-// world is what Keystone says to who may read all of it: all, or an error. The reader itself is nobody's member, and groups
-// without a role are nothing to anybody. Quotas are not in it.
+// world is what Keystone says to who may read all of it: all, or an error. The reader itself is nobody's member, and
+// groups without a role are nothing to anybody. Quotas are not in it.
 func (r *reader) world(ctx context.Context) (tenancy.World, error) {
 	var w tenancy.World
 	var projects []project
@@ -98,7 +98,8 @@ func (r *reader) world(ctx context.Context) (tenancy.World, error) {
 	}
 
 	// Keystone asks an LDAP server for its users only where it is asked for those of the server's domain.
-	users, groups, roles := make([][]user, len(w.Domains)), make([][]group, len(w.Domains)), make([][]tenancy.Role, len(w.Domains))
+	users, groups, roles := make([][]user, len(w.Domains)), make([][]group, len(w.Domains)), make([][]tenancy.Role,
+		len(w.Domains))
 	lists, listing = errgroup.WithContext(ctx)
 	lists.SetLimit(parallel)
 	for i, d := range w.Domains {
@@ -139,7 +140,8 @@ func (r *reader) world(ctx context.Context) (tenancy.World, error) {
 }
 
 // collect lists into *all beside others.
-func collect[T any](g *errgroup.Group, ctx context.Context, keystone *gophercloud.ServiceClient, all *[]T, path, key string) {
+func collect[T any](g *errgroup.Group, ctx context.Context, keystone *gophercloud.ServiceClient, all *[]T,
+	path, key string) {
 	g.Go(func() (err error) {
 		if *all, err = list[T](ctx, keystone, path, key); err != nil {
 			return fmt.Errorf("Keystone's list of %s: %w", path, err)
@@ -204,7 +206,8 @@ func (r *reader) isDeleted(ctx context.Context, projectID string) (bool, error) 
 			Message string
 		}
 	}
-	if json.Unmarshal(refused.Body, &body) != nil || body.Error.Code != http.StatusNotFound || !strings.Contains(body.Error.Message, projectID) {
+	if json.Unmarshal(refused.Body, &body) != nil || body.Error.Code != http.StatusNotFound ||
+		!strings.Contains(body.Error.Message, projectID) {
 		return false, err
 	}
 	return true, nil

@@ -28,7 +28,8 @@ func example(t testing.TB) *tenantstest.OpenStack {
 	var w tenancy.World
 	require.NoError(t, yaml.UnmarshalStrict(text, &w))
 	w.Groups[0].Users = append(w.Groups[0].Users, tenantstest.Reader)
-	w.Groups = append(w.Groups, tenancy.UserGroup{ID: "9a11", Name: "choir", DomainID: "default", Users: []string{w.Users[0].ID}})
+	w.Groups = append(w.Groups,
+		tenancy.UserGroup{ID: "9a11", Name: "choir", DomainID: "default", Users: []string{w.Users[0].ID}})
 	return tenantstest.Start(t, w)
 }
 
@@ -89,7 +90,8 @@ func TestUserOfLDAP(t *testing.T) {
 	o := example(t)
 	const domain, erin = "5ba0c0dbd4f84e8ab6a5ca1ba8e1e06c", "0e410000000000000000000000000002"
 	o.Answer("/identity/v3/users?domain_id="+domain, func(w http.ResponseWriter, _ *http.Request) {
-		_, _ = fmt.Fprintf(w, `{"users": [{"id": %q, "name": "erin", "domain_id": %q}], "links": {"next": null}}`, erin, domain)
+		_, _ = fmt.Fprintf(w, `{"users": [{"id": %q, "name": "erin", "domain_id": %q}], "links": {"next": null}}`, erin,
+			domain)
 	})
 	w, err := read(t, cloudOf(o))
 	require.NoError(t, err)
@@ -102,9 +104,11 @@ func TestNoIncompleteWorld(t *testing.T) {
 	text := func(body string) http.HandlerFunc {
 		return func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(body)) }
 	}
-	down := tenantstest.Refuse(http.StatusInternalServerError, "Unable to establish a connection to LDAP Server (ldap://ldap).")
+	down := tenantstest.Refuse(http.StatusInternalServerError,
+		"Unable to establish a connection to LDAP Server (ldap://ldap).")
 	no := tenantstest.Refuse(http.StatusForbidden, "no")
-	const addReader = "tenant-sync may not read it: openstack role add --user tenant-sync --user-domain Default --domain default --inherited reader"
+	const addReader = "tenant-sync may not read it: openstack role add --user tenant-sync --user-domain Default " +
+		"--domain default --inherited reader"
 	for path, test := range map[string]struct {
 		answer http.HandlerFunc
 		want   string

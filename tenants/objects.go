@@ -162,7 +162,8 @@ func content(o *object) map[string]any {
 // applied are the fields that we applied and nobody else took since, in FieldsV1; nil where we applied none.
 func applied(o *object) map[string]any {
 	for _, m := range o.GetManagedFields() {
-		if m.Manager == manager && m.Operation == metav1.ManagedFieldsOperationApply && m.Subresource == "" && m.FieldsV1 != nil {
+		if m.Manager == manager && m.Operation == metav1.ManagedFieldsOperationApply && m.Subresource == "" &&
+			m.FieldsV1 != nil {
 			var fields map[string]any
 			if json.Unmarshal(m.FieldsV1.GetRawBytes(), &fields) == nil {
 				return fields

@@ -37,8 +37,10 @@ func (r *reader) addQuotas(ctx context.Context, w tenancy.World, settings tenanc
 			if project.Quota, err = r.quota(reading, t.ProjectID); err != nil {
 				err = fmt.Errorf("quota of project %q: %w", t.Project+"@"+t.Domain, err)
 			}
-			if gophercloud.ResponseCodeIs(err, http.StatusUnauthorized) || gophercloud.ResponseCodeIs(err, http.StatusForbidden) {
-				err = fmt.Errorf("%w\n%s may not read it: openstack role add --user %s --user-domain %s --domain %s --inherited reader",
+			if gophercloud.ResponseCodeIs(err, http.StatusUnauthorized) ||
+				gophercloud.ResponseCodeIs(err, http.StatusForbidden) {
+				err = fmt.Errorf("%w\n"+
+					"%s may not read it: openstack role add --user %s --user-domain %s --domain %s --inherited reader",
 					err, r.Username, r.Username, r.UserDomain, project.DomainID)
 			}
 			return err
@@ -62,7 +64,8 @@ func usedProjects(w tenancy.World) map[string]bool {
 
 // quota is read with a token for the project, as Nova and Cinder tell one project nothing of others.
 func (r *reader) quota(ctx context.Context, projectID string) (tenancy.Quota, error) {
-	provider, err := r.authenticate(ctx, gophercloud.AuthOptions{TokenID: r.token, Scope: &gophercloud.AuthScope{ProjectID: projectID}})
+	provider, err := r.authenticate(ctx,
+		gophercloud.AuthOptions{TokenID: r.token, Scope: &gophercloud.AuthScope{ProjectID: projectID}})
 	if err != nil {
 		return tenancy.Quota{}, err
 	}

@@ -1,9 +1,9 @@
-// Package tenants does what package tenancy plans: it reads what OpenStack knows of its tenants, and makes Kubernetes' be
-// the same.
+// Package tenants does what package tenancy plans: it reads what OpenStack knows of
+// its tenants, and makes Kubernetes' be the same.
 //
-// What is ours in Kubernetes has tenancy's label, and fields that our field manager applied. A tenant can have both said of
-// NetworkPolicies in their own namespace, the only one of our kinds that they may write. All that they get by it is that we
-// delete theirs: each sync makes ours what is planned, whoever else says that it is theirs.
+// What is ours in Kubernetes has tenancy's label, and fields that our field manager applied. A tenant can have both
+// said of NetworkPolicies in their own namespace, the only one of our kinds that they may write. All that they get by
+// it is that we delete theirs: each sync makes ours what is planned, whoever else says that it is theirs.
 package tenants
 
 import (
@@ -26,7 +26,8 @@ import (
 
 // Sync makes the cluster's tenants be OpenStack's. It logs the changes, each in a line, then makes them. The policy is
 // Changes'.
-func Sync(ctx context.Context, kube *rest.Config, cloud Cloud, settings tenancy.Settings, log func(line string) error) (policy []byte, err error) {
+func Sync(ctx context.Context, kube *rest.Config, cloud Cloud, settings tenancy.Settings,
+	log func(line string) error) (policy []byte, err error) {
 	changes, err := Compare(ctx, kube, cloud, settings)
 	if err != nil {
 		return nil, err
@@ -41,8 +42,8 @@ func Sync(ctx context.Context, kube *rest.Config, cloud Cloud, settings tenancy.
 
 // Changes are what is to be done so that the cluster is as planned.
 type Changes struct {
-	// Policy is for API servers that authorize by ABAC, once the changes are applied, and empty where RBAC is the authorizer.
-	// Where one of the changes failed, of it only what takes access away.
+	// Policy is for API servers that authorize by ABAC, once the changes are applied, and empty where RBAC is the
+	// authorizer. Where one of the changes failed, of it only what takes access away.
 	Policy []byte
 	// Reading is how long OpenStack took to say what it has.
 	Reading time.Duration
@@ -85,8 +86,8 @@ func (c change) namespace() string {
 
 func (c change) String() string { return c.sign + " " + idOf(c.object).String() + c.about }
 
-// Compare reads OpenStack and the cluster and tells what to change, but changes nothing. It tells nothing at all where it
-// cannot read all of OpenStack's tenants.
+// Compare reads OpenStack and the cluster and tells what to change, but changes nothing. It tells nothing at all
+// where it cannot read all of OpenStack's tenants.
 func Compare(ctx context.Context, kube *rest.Config, cloud Cloud, settings tenancy.Settings) (*Changes, error) {
 	start := time.Now()
 	r, err := cloud.login(ctx)
@@ -132,7 +133,8 @@ func Compare(ctx context.Context, kube *rest.Config, cloud Cloud, settings tenan
 	return c, ctx.Err()
 }
 
-// confirm asks Keystone once more for each project that it did not list: if it has one of them, others may be missing, too.
+// confirm asks Keystone once more for each project that it did not list: if it
+// has one of them, others may be missing, too.
 func (r *reader) confirm(ctx context.Context, plan tenancy.Plan) error {
 	questions, asking := errgroup.WithContext(ctx)
 	questions.SetLimit(parallel)
@@ -205,7 +207,8 @@ func (a api) changes(ctx context.Context, plan tenancy.Plan, namespaces []object
 			list = append(list, *c)
 		}
 	}
-	for _, i := range slices.SortedFunc(maps.Keys(existing), func(a, b id) int { return strings.Compare(a.String(), b.String()) }) {
+	for _, i := range slices.SortedFunc(maps.Keys(existing),
+		func(a, b id) int { return strings.Compare(a.String(), b.String()) }) {
 		c := change{sign: "-", object: existing[i], stage: prune}
 		switch {
 		case i.Kind == namespaceKind.Kind:

@@ -62,14 +62,16 @@ func TestSync(t *testing.T) {
 	}
 	namespace := func(project string) string {
 		t.Helper()
-		list, err := api.Client.CoreV1().Namespaces().List(t.Context(), metav1.ListOptions{LabelSelector: tenancy.ProjectLabel + "=" + project})
+		list, err := api.Client.CoreV1().Namespaces().List(t.Context(),
+			metav1.ListOptions{LabelSelector: tenancy.ProjectLabel + "=" + project})
 		require.NoError(t, err)
 		require.Len(t, list.Items, 1)
 		return list.Items[0].Name
 	}
 	binding := func(namespace, access string) []string {
 		t.Helper()
-		b, err := api.Client.RbacV1().RoleBindings(namespace).Get(t.Context(), "kubernetes-openstack:tenant-"+access, metav1.GetOptions{})
+		b, err := api.Client.RbacV1().RoleBindings(namespace).Get(t.Context(), "kubernetes-openstack:tenant-"+access,
+			metav1.GetOptions{})
 		if apierrors.IsNotFound(err) {
 			return nil
 		}
@@ -95,7 +97,8 @@ func TestSync(t *testing.T) {
 	assert.Contains(t, lines, "+ namespace shop-default-3f2a9c1d (project shop@Default)\n")
 	assert.Contains(t, lines, "+ networkpolicy shop-default-3f2a9c1d/tenant\n")
 	assert.Contains(t, lines, "+ rolebinding shop-default-3f2a9c1d/kubernetes-openstack:tenant-edit")
-	assert.Less(t, strings.Index(lines, "networkpolicy shop-staging"), strings.Index(lines, "rolebinding shop-default"), "access comes last")
+	assert.Less(t, strings.Index(lines, "networkpolicy shop-staging"), strings.Index(lines, "rolebinding shop-default"),
+		"access comes last")
 	assert.NotContains(t, lines, "service-default")
 	shopNamespace, stagingNamespace := namespace(shop), namespace(staging)
 	assert.Equal(t, []string{tenancy.Group(shop, alice, "member")}, binding(shopNamespace, "edit"))
@@ -125,18 +128,21 @@ func TestSync(t *testing.T) {
 	o.Change(func(w *tenancy.World) {
 		for i, a := range w.Assignments {
 			if a.UserID == bob && a.ProjectID == shop && !a.Inherited {
-				w.Assignments[i] = tenancy.Assignment{RoleID: w.Roles[2].ID, UserID: alice, ProjectID: "b7d1f0e29c8a4f6db3a2c1d0e9f8a7b6"}
+				w.Assignments[i] = tenancy.Assignment{RoleID: w.Roles[2].ID, UserID: alice,
+					ProjectID: "b7d1f0e29c8a4f6db3a2c1d0e9f8a7b6"}
 			}
 		}
 	})
 	lines = sync()
-	assert.Regexp(t, `^- rolebinding `+shopNamespace+`/kubernetes-openstack:tenant-admin -keystone:`+shop+`:`+bob+":admin\n- rolebinding "+
+	assert.Regexp(t, `^- rolebinding `+shopNamespace+`/kubernetes-openstack:tenant-admin -keystone:`+shop+`:`+bob+
+		":admin\n- rolebinding "+
 		shopNamespace+`/kubernetes-openstack:tenant-edit `, lines)
 	assert.Nil(t, binding(shopNamespace, "edit"))
 
 	t.Log("what a tenant did with ours is taken back, and what is theirs stays")
 	policies := api.Client.NetworkingV1().NetworkPolicies(shopNamespace)
-	_, err = policies.Patch(t.Context(), "tenant", types.MergePatchType, []byte(`{"spec": {"ingress": [{}]}}`), metav1.PatchOptions{})
+	_, err = policies.Patch(t.Context(), "tenant", types.MergePatchType, []byte(`{"spec": {"ingress": [{}]}}`),
+		metav1.PatchOptions{})
 	require.NoError(t, err)
 	labels := map[string]string{tenancy.ProjectLabel: shop}
 	for _, mine := range []metav1.ObjectMeta{{Name: "mine", Labels: labels}, {Name: "plain"}} {
@@ -148,8 +154,10 @@ func TestSync(t *testing.T) {
 		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "view"},
 	}, metav1.CreateOptions{})
 	require.NoError(t, err)
-	require.NoError(t, api.Client.CoreV1().ResourceQuotas(shopNamespace).Delete(t.Context(), "tenant", metav1.DeleteOptions{}))
-	assert.Equal(t, "+ resourcequota "+shopNamespace+"/tenant\n~ networkpolicy "+shopNamespace+"/tenant", sortLines(sync()))
+	require.NoError(t, api.Client.CoreV1().ResourceQuotas(shopNamespace).Delete(t.Context(), "tenant",
+		metav1.DeleteOptions{}))
+	assert.Equal(t, "+ resourcequota "+shopNamespace+"/tenant\n~ networkpolicy "+shopNamespace+"/tenant",
+		sortLines(sync()))
 	left, err := policies.List(t.Context(), metav1.ListOptions{})
 	require.NoError(t, err)
 	assert.Len(t, left.Items, 3)
@@ -159,7 +167,8 @@ func TestSync(t *testing.T) {
 	t.Log("a tenant who imitates us loses what they made")
 	imitated := fmt.Sprintf(`{"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "spec": {"podSelector": {}},
 		"metadata": {"name": "imitated", "labels": {%q: %q}}}`, tenancy.ProjectLabel, shop)
-	_, err = policies.Patch(t.Context(), "imitated", types.ApplyPatchType, []byte(imitated), metav1.PatchOptions{FieldManager: manager})
+	_, err = policies.Patch(t.Context(), "imitated", types.ApplyPatchType, []byte(imitated),
+		metav1.PatchOptions{FieldManager: manager})
 	require.NoError(t, err)
 	assert.Equal(t, "- networkpolicy "+shopNamespace+"/imitated", sync())
 
@@ -216,7 +225,8 @@ func TestSync(t *testing.T) {
 	const list = "/identity/v3/projects?"
 	for _, s.OnProjectDelete = range []string{tenancy.CloseNamespace, tenancy.DeleteNamespace} {
 		o.Answer(list, func(w http.ResponseWriter, r *http.Request) {
-			_, _ = fmt.Fprintf(w, `{"projects": [{"id": %q, "name": "x", "domain_id": "default", "parent_id": "default", "enabled": true}]}`, staging)
+			_, _ = fmt.Fprintf(w,
+				`{"projects": [{"id": %q, "name": "x", "domain_id": "default", "parent_id": "default", "enabled": true}]}`, staging)
 		})
 		_, err = Compare(t.Context(), kube, cloudOf(o), s)
 		require.ErrorContains(t, err, "Keystone did not list it, and has it")
@@ -253,9 +263,11 @@ func TestLines(t *testing.T) {
 	o := &object{Object: map[string]any{"kind": "Namespace", "metadata": map[string]any{"name": "a"}}}
 	c := &Changes{
 		warnings: []tenancy.Error{{Path: "exclude[0]", Message: "Keystone has no project a@b"}},
-		list:     []change{{sign: "+", object: o, about: aboutProject(tenancy.Tenant{Project: "ü\n- namespace b\x1b", Domain: "D"})}},
+		list: []change{{sign: "+", object: o,
+			about: aboutProject(tenancy.Tenant{Project: "ü\n- namespace b\x1b", Domain: "D"})}},
 	}
-	assert.Equal(t, []string{"exclude[0]: notice: Keystone has no project a@b", "+ namespace a (project ü\ufffd- namespace b\ufffd@D)"}, c.Lines())
+	assert.Equal(t, []string{"exclude[0]: notice: Keystone has no project a@b",
+		"+ namespace a (project ü\ufffd- namespace b\ufffd@D)"}, c.Lines())
 }
 
 // intercept is how the API server is reached, where before lets through.

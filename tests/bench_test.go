@@ -26,12 +26,13 @@ import (
 )
 
 // given is what the comparison compares, and is printed with it.
-const given = `Both are declared by the same program, engine and providers (tests/kubeadm differs in the nodes' user-data alone), so they have the
-same machines, network, mirror and binaries, and wait for the same certificates. kubeadm is spared Calico (its pods have a network of their own on
-each node), kube-proxy, CoreDNS, HAProxy, the etcd gateway and keepalived, and its own wait of 5 s between two looks at who it joins.`
+const given = `Both are declared by the same program, engine and providers (tests/kubeadm differs in the nodes'
+user-data alone), so they have the same machines, network, mirror and binaries, and wait for the same certificates.
+kubeadm is spared Calico (its pods have a network of their own on each node), kube-proxy, CoreDNS, HAProxy, the etcd
+gateway and keepalived, and its own wait of 5 s between two looks at who it joins.`
 
-// BenchmarkCluster makes a cluster and then, in its place, another with kubeadm; it prints how long each took from nothing
-// to Ready nodes, when what was there, and the floor. Run it with -benchtime 1x.
+// BenchmarkCluster makes a cluster and then, in its place, another with kubeadm; it prints how long each took from
+// nothing to Ready nodes, when what was there, and the floor. Run it with -benchtime 1x.
 func BenchmarkCluster(b *testing.B) {
 	ours, theirs := timeCluster(b, own), timeCluster(b, "tests/kubeadm")
 
@@ -77,8 +78,8 @@ func timeCluster(b *testing.B, project string) timed {
 	return result
 }
 
-// startAgain stops all machines and starts them together. It returns the seconds until all nodes are Ready: the floor, because each
-// machine has all software, images and certificates.
+// startAgain stops all machines and starts them together. It returns the seconds until all nodes are Ready: the floor,
+// because each machine has all software, images and certificates.
 func (c cloud) startAgain(b *testing.B, name string, client *kubernetes.Clientset) float64 {
 	b.Helper()
 	nodes, err := client.CoreV1().Nodes().List(b.Context(), metav1.ListOptions{})
@@ -129,13 +130,15 @@ func readySince(node corev1.Node) (since time.Time, ready bool) {
 func (e *engine) logs(machines []servers.Server) string {
 	var all strings.Builder
 	for _, m := range machines {
-		out, err := e.ssh(m.Name, "journalctl --no-pager --lines 60 -u artifacts -u etcd -u containerd -u kubeadm -u kubelet").CombinedOutput()
+		out, err := e.ssh(m.Name,
+			"journalctl --no-pager --lines 60 -u artifacts -u etcd -u containerd -u kubeadm -u kubelet").CombinedOutput()
 		fmt.Fprintf(&all, "%s: %v\n%s\n", m.Name, err, out)
 	}
 	return all.String()
 }
 
-// clientOf is whom a kubeconfig makes. The name is one that every API server has: kubeadm's does not have its floating IP.
+// clientOf is whom a kubeconfig makes. The name is one that every API server
+// has: kubeadm's does not have its floating IP.
 func clientOf(b *testing.B, kubeconfig string) *kubernetes.Clientset {
 	b.Helper()
 	config, err := clientcmd.RESTConfigFromKubeConfig([]byte(kubeconfig))
@@ -165,9 +168,10 @@ func (m moments) at(what string) float64 {
 	return m[slices.IndexFunc(m, func(m moment) bool { return m.what == what })].seconds
 }
 
-// timeline asks afterwards, for whoever looks on takes time from a cluster on its way, those who have it on record to the
-// second: Neutron, Nova, each machine's systemd and Kubernetes.
-func (c cloud) timeline(b *testing.B, e *engine, name string, client *kubernetes.Clientset, begin, end time.Time) moments {
+// timeline asks afterwards, for whoever looks on takes time from a cluster on its way, those who have it on record to
+// the second: Neutron, Nova, each machine's systemd and Kubernetes.
+func (c cloud) timeline(b *testing.B, e *engine, name string, client *kubernetes.Clientset,
+	begin, end time.Time) moments {
 	b.Helper()
 	var network, requested, running, installed, etcd, api, ready []time.Time
 
@@ -181,7 +185,8 @@ func (c cloud) timeline(b *testing.B, e *engine, name string, client *kubernetes
 	for _, machine := range c.machines(b, name) {
 		requested, running = append(requested, machine.Created), append(running, machine.LaunchedAt)
 		active := func(unit string) time.Time {
-			text := strings.TrimSpace(e.on(b, machine.Name, "systemctl show --timestamp=unix --property=ActiveEnterTimestamp --value "+unit))
+			text := strings.TrimSpace(e.on(b, machine.Name,
+				"systemctl show --timestamp=unix --property=ActiveEnterTimestamp --value "+unit))
 			seconds, err := strconv.ParseInt(strings.TrimPrefix(text, "@"), 10, 64)
 			require.NoError(b, err, "%s of %s: %q", unit, machine.Name, text)
 			return time.Unix(seconds, 0)
@@ -238,8 +243,10 @@ func compare(ours, theirs timed) string {
 		fmt.Fprintf(&out, "%-36s %8.0f %8.0f   kubeadm takes %.2f times as long\n", what, ours, theirs, theirs/ours)
 	}
 	row("From nothing to the end of the up", ours.total(), theirs.total())
-	row("From first request to all Ready", ours.at(allReady)-ours.at(firstRequested), theirs.at(allReady)-theirs.at(firstRequested))
-	fmt.Fprintf(&out, "%-36s %8.0f            all machines have all software and start again, until all Ready\n", "Floor", ours.floor)
+	row("From first request to all Ready", ours.at(allReady)-ours.at(firstRequested),
+		theirs.at(allReady)-theirs.at(firstRequested))
+	fmt.Fprintf(&out, "%-36s %8.0f            all machines have all software and start again, until all Ready\n", "Floor",
+		ours.floor)
 	return out.String()
 }
 

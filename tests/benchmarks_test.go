@@ -24,7 +24,8 @@ func keep(b *testing.B, measured string) {
 	require.NoError(b, err)
 	text, err := os.ReadFile(benchmarks)
 	require.NoError(b, err)
-	stamp := fmt.Sprintf("%s, commit %s, %d processors", time.Now().UTC().Format(time.DateOnly), strings.TrimSpace(string(commit)), runtime.NumCPU())
+	stamp := fmt.Sprintf("%s, commit %s, %d processors", time.Now().UTC().Format(time.DateOnly),
+		strings.TrimSpace(string(commit)), runtime.NumCPU())
 	require.NoError(b, os.WriteFile(benchmarks, []byte(withSection(string(text), b.Name(), stamp, measured)), 0o644))
 }
 

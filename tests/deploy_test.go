@@ -81,8 +81,9 @@ func deployed(plan *cluster.Plan, kubeconfig string) pulumi.RunFunc {
 	}
 }
 
-// The real API server takes all that is deployed, the real engine waits for it, and there is no difference afterwards. One
-// DNS server takes over from the other at the same address. A cluster that is gone hinders neither a preview nor a destroy.
+// The real API server takes all that is deployed, the real engine waits for it, and there is no
+// difference afterwards. One DNS server takes over from the other at the same address. A cluster that
+// is gone hinders neither a preview nor a destroy.
 func TestDeploy(t *testing.T) {
 	t.Parallel()
 	api := apiserver.Start(t)
@@ -101,7 +102,8 @@ func TestDeploy(t *testing.T) {
 		require.NoError(t, err, preview.StdOut)
 		refresh, err := s.Refresh(ctx)
 		require.NoError(t, err)
-		assert.Equal(t, map[string]int{"same": (*refresh.Summary.ResourceChanges)["same"]}, *refresh.Summary.ResourceChanges, refresh.StdOut)
+		assert.Equal(t, map[string]int{"same": (*refresh.Summary.ResourceChanges)["same"]}, *refresh.Summary.ResourceChanges,
+			refresh.StdOut)
 
 		deployments, err := api.Client.AppsV1().Deployments(metav1.NamespaceSystem).List(ctx, metav1.ListOptions{})
 		require.NoError(t, err)
@@ -110,7 +112,8 @@ func TestDeploy(t *testing.T) {
 			assert.Equal(t, *d.Spec.Replicas, d.Status.AvailableReplicas, d.Name)
 			ready = append(ready, d.Name)
 		}
-		assert.ElementsMatch(t, []string{"calico-kube-controllers", "csi-cinder-controller", name, "snapshot-controller"}, ready)
+		assert.ElementsMatch(t, []string{"calico-kube-controllers", "csi-cinder-controller", name, "snapshot-controller"},
+			ready)
 		service, err := api.Client.CoreV1().Services(metav1.NamespaceSystem).Get(ctx, "kube-dns", metav1.GetOptions{})
 		require.NoError(t, err)
 		assert.Equal(t, plan.DNSService.String(), service.Spec.ClusterIP)
@@ -168,7 +171,8 @@ func coreDNSAnswers(t *testing.T, api *apiserver.Server) {
 		"health {", "health 127.0.0.1:0 {", "ready\n", "ready 127.0.0.1:0\n", ":9153", "127.0.0.1:0", // others may run here
 	).Replace(config.Data["Corefile"])
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "Corefile"), []byte(corefile), 0o600))
-	server := exec.Command(filepath.Join(unpack(t, "registry.k8s.io/coredns/coredns@v1.14.2"), "coredns"), "-conf", filepath.Join(dir, "Corefile"))
+	server := exec.Command(filepath.Join(unpack(t, "registry.k8s.io/coredns/coredns@v1.14.2"), "coredns"), "-conf",
+		filepath.Join(dir, "Corefile"))
 	var log bytes.Buffer
 	server.Stdout, server.Stderr = &log, &log
 	require.NoError(t, server.Start())
@@ -201,7 +205,8 @@ func coreDNSAnswers(t *testing.T, api *apiserver.Server) {
 // certificates. They bring a policy to Calico.
 func kubeControllersWork(t *testing.T, api *apiserver.Server) {
 	t.Helper()
-	deployment, err := api.Client.AppsV1().Deployments(metav1.NamespaceSystem).Get(t.Context(), "calico-kube-controllers", metav1.GetOptions{})
+	deployment, err := api.Client.AppsV1().Deployments(metav1.NamespaceSystem).Get(t.Context(), "calico-kube-controllers",
+		metav1.GetOptions{})
 	require.NoError(t, err)
 	container := deployment.Spec.Template.Spec.Containers[0]
 	script := "set -eu; mkdir /status; export KUBECONFIG=/kubeconfig"
@@ -222,14 +227,16 @@ func kubeControllersWork(t *testing.T, api *apiserver.Server) {
 		` + strings.Join(container.ReadinessProbe.Exec.Command, " ") + ` && echo ready
 		` + strings.Join(container.LivenessProbe.Exec.Command, " ") + ` && echo live
 		cat /log`
-	_, err = api.Client.NetworkingV1().NetworkPolicies(metav1.NamespaceDefault).Create(t.Context(), &networkingv1.NetworkPolicy{
+	_, err = api.Client.NetworkingV1().NetworkPolicies(
+		metav1.NamespaceDefault).Create(t.Context(), &networkingv1.NetworkPolicy{
 		ObjectMeta: metav1.ObjectMeta{Name: "closed"},
 	}, metav1.CreateOptions{})
 	require.NoError(t, err)
 	image := unpack(t, "quay.io/calico/kube-controllers@v3.28.5")
 	files := map[string]string{"/kubeconfig": api.As(t, "calico-kube-controllers")}
 	for path, in := range map[string]string{
-		"/usr/bin/kube-controllers": image + "/usr/bin/kube-controllers", "/usr/bin/check-status": image + "/usr/bin/check-status", "/usr/bin/etcdctl": api.Etcdctl,
+		"/usr/bin/kube-controllers": image + "/usr/bin/kube-controllers",
+		"/usr/bin/check-status":     image + "/usr/bin/check-status", "/usr/bin/etcdctl": api.Etcdctl,
 	} {
 		content, err := os.ReadFile(in)
 		require.NoError(t, err)
@@ -237,7 +244,8 @@ func kubeControllersWork(t *testing.T, api *apiserver.Server) {
 	}
 	out, err := guest.Run(t, files, "sh", "-c", script)
 	require.NoError(t, err, out)
-	for _, want := range []string{"/networkpolicies/default/knp.default.closed\n", "\nready\n", "\nlive\n", "Disabling periodic etcdv3 compaction", `"runningConfig":{`, `"syncLabels":"Enabled"`} {
+	for _, want := range []string{"/networkpolicies/default/knp.default.closed\n", "\nready\n", "\nlive\n",
+		"Disabling periodic etcdv3 compaction", `"runningConfig":{`, `"syncLabels":"Enabled"`} {
 		assert.Contains(t, out, want)
 	}
 	assert.NotContains(t, out, "forbidden")

@@ -9,8 +9,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// layers are the engine's (stepGenerator.ScheduleDeletes): the layer of a resource is one more than the highest of what it
-// depends on. A destroy deletes the highest layer first, each when the one before is gone.
+// layers are the engine's (stepGenerator.ScheduleDeletes): the layer of a resource is one more than the highest of what
+// it depends on. A destroy deletes the highest layer first, each when the one before is gone.
 func layers(resources []pulumi.MockResourceArgs) map[string]int {
 	byURN := map[string]pulumi.MockResourceArgs{}
 	layer := map[string]int{}
@@ -40,7 +40,8 @@ func layers(resources []pulumi.MockResourceArgs) map[string]int {
 	return layer
 }
 
-// All machines are deleted in parallel, whatever certificates they hold: after teardown's Instances, before its Leftovers.
+// All machines are deleted in parallel, whatever certificates they hold: after
+// teardown's Instances, before its Leftovers.
 func TestDestroyOrder(t *testing.T) {
 	t.Parallel()
 	for stack, config := range stacks(t) {

@@ -95,7 +95,8 @@ func TestE2ELife(t *testing.T) {
 		push := func() string { return e.run(t, `go run ./push --stack "$1" "$2"`, e.stack, worker) }
 		assert.Equal(t, worker+" has all that the templates say\n", push())
 		e.on(t, worker, "sed -i "+older+" "+file+" && systemctl restart metadata-filter && "+
-			"zcat /var/lib/cloud/instance/user-data.txt | sed "+older+" | gzip >/var/lib/pushed") // as if an older template were there
+			// as if an older template were there
+			"zcat /var/lib/cloud/instance/user-data.txt | sed "+older+" | gzip >/var/lib/pushed")
 		begin := time.Now()
 		assert.Equal(t, "write "+file+"\nrestart metadata-filter.service\n", push())
 		t.Logf("pushed after %.0f s", time.Since(begin).Seconds())
@@ -103,14 +104,16 @@ func TestE2ELife(t *testing.T) {
 		assert.Equal(t, worker+" has all that the templates say\n", push())
 	})
 	step(t, "nodes are labelled and tainted as configured", func(t *testing.T) {
-		nodes := api.kubectl(t, "get", "nodes", "--output", `jsonpath={range .items[*]}{.metadata.name} {.spec.providerID} {.metadata.labels} {.spec.taints}{"\n"}{end}`)
+		nodes := api.kubectl(t, "get", "nodes", "--output",
+			`jsonpath={range .items[*]}{.metadata.name} {.spec.providerID} {.metadata.labels} {.spec.taints}{"\n"}{end}`)
 		for line := range strings.Lines(nodes) {
 			name, rest, _ := strings.Cut(line, " ")
 			assert.Contains(t, rest, "openstack:///"+openstack.server(t, name))
 			assert.Contains(t, rest, `"topology.kubernetes.io/region":"RegionOne"`)
 			controlPlane := strings.Contains(name, "control-plane")
 			assert.Equal(t, controlPlane, strings.Contains(rest, `"node-role.kubernetes.io/control-plane":""`), line)
-			assert.Equal(t, controlPlane, strings.Contains(rest, `{"effect":"NoSchedule","key":"node-role.kubernetes.io/control-plane"}`), line)
+			assert.Equal(t, controlPlane,
+				strings.Contains(rest, `{"effect":"NoSchedule","key":"node-role.kubernetes.io/control-plane"}`), line)
 			assert.Contains(t, rest, `"topology.kubernetes.io/zone":"nova"`) // of control planes OpenStack's controller says it
 			for _, own := range []string{
 				`"example.com/disk":"ssd"`, `"kubernetes-openstack/pool":"worker"`,
@@ -124,9 +127,12 @@ func TestE2ELife(t *testing.T) {
 		api.apply(t, "hello.yaml")
 		api.kubectl(t, "rollout", "status", "deployment/hello", "--timeout=90s")
 		assert.Contains(t, api.kubectl(t, "logs", "--selector=app=hello", "--tail=-1"), "hello from hello-")
-		assert.Contains(t, api.kubectl(t, "exec", "deployment/hello", "--", "wget", "-q", "-O-", "http://127.0.0.1:8080"), "hello-")
+		assert.Contains(t, api.kubectl(t, "exec", "deployment/hello", "--", "wget", "-q", "-O-", "http://127.0.0.1:8080"),
+			"hello-")
 		service := strings.TrimSpace(api.kubectl(t, "get", "service", "hello", "--output", "jsonpath={.spec.clusterIP}"))
-		assert.Contains(t, e.on(t, "e2e-worker-0", "curl -sS --retry 10 --retry-delay 1 --retry-connrefused --max-time 5 http://"+service), "hello-") // kube-proxy hears of pods after they are Ready
+		// kube-proxy hears of pods after they are Ready
+		assert.Contains(t, e.on(t, "e2e-worker-0",
+			"curl -sS --retry 10 --retry-delay 1 --retry-connrefused --max-time 5 http://"+service), "hello-")
 		assert.Contains(t, api.kubectl(t, "version"), "Server Version: v1.36")
 	})
 	step(t, "a Secret is encrypted in etcd", func(t *testing.T) {
@@ -148,7 +154,8 @@ func TestE2ELife(t *testing.T) {
 	testOutages(t, e, api, openstack, keeper)
 	stepAlone(t, "no write is lost while each member and each control plane is down for a while", func(t *testing.T) {
 		writer := api.startWriter(t)
-		for _, names := range [][]string{{"e2e-etcd-0", "e2e-control-plane-0"}, {"e2e-etcd-1", "e2e-control-plane-1"}, {"e2e-etcd-2"}} {
+		for _, names := range [][]string{{"e2e-etcd-0", "e2e-control-plane-0"}, {"e2e-etcd-1", "e2e-control-plane-1"},
+			{"e2e-etcd-2"}} {
 			time.Sleep(3 * time.Second)
 			writer.longestGap()
 			for _, name := range names {
@@ -169,7 +176,8 @@ func TestE2ELife(t *testing.T) {
 					return err
 				})
 			}
-			t.Logf("%v: longest gap %.1f s while they went down, %.1f s while they came back", names, down.Seconds(), writer.longestGap().Seconds())
+			t.Logf("%v: longest gap %.1f s while they went down, %.1f s while they came back", names, down.Seconds(),
+				writer.longestGap().Seconds())
 		}
 		writer.check(t)
 		for _, name := range machines[:5] {
@@ -218,22 +226,27 @@ func TestE2ELife(t *testing.T) {
 	})
 }
 
-// skipUnchanged skips a suite if it has passed and its inputs have not changed. Its parts are all programs of the repository.
+// skipUnchanged skips a suite if it has passed and its inputs have not changed.
+// Its parts are all programs of the repository.
 func skipUnchanged(t *testing.T) {
 	t.Helper()
 	unchanged.Skip(t, "..", []string{"../..."}, []string{
-		"Makefile", "Pulumi.yaml", "Pulumi.dev.yaml", "devcloud/host-packages", "provider/pulumi-resource-teardown", "tests/testdata",
+		"Makefile", "Pulumi.yaml", "Pulumi.dev.yaml", "devcloud/host-packages", "provider/pulumi-resource-teardown",
+		"tests/testdata",
 	})
 }
 
-// keepLogs copies the logs of all services and machines to the state folder before they are deleted; .ci/run archives them.
+// keepLogs copies the logs of all services and machines to the state folder
+// before they are deleted; .ci/run archives them.
 func (e *engine) keepLogs() {
-	if out, err := e.shell(`exec go run ./devcloud logs --copy "$1"`, dirs.State("failed", e.t.Name())).CombinedOutput(); err != nil {
+	if out, err := e.shell(`exec go run ./devcloud logs --copy "$1"`,
+		dirs.State("failed", e.t.Name())).CombinedOutput(); err != nil {
 		e.t.Logf("keep the logs: %v: %s", err, out)
 	}
 }
 
-var machines = []string{"e2e-etcd-0", "e2e-etcd-1", "e2e-etcd-2", "e2e-control-plane-0", "e2e-control-plane-1", "e2e-worker-0", "e2e-worker-1"}
+var machines = []string{"e2e-etcd-0", "e2e-etcd-1", "e2e-etcd-2", "e2e-control-plane-0", "e2e-control-plane-1",
+	"e2e-worker-0", "e2e-worker-1"}
 
 // step runs one part, beside steps of other suites, and ends the test where it fails: each builds on the one before.
 func step(t *testing.T, name string, f func(*testing.T)) {
@@ -281,7 +294,9 @@ func (e *engine) getenv(name string) string {
 }
 
 func (e *engine) urn(token, name string) string {
-	return fmt.Sprintf("urn:pulumi:%s::kubernetes-openstack::kubernetes-openstack:infra:Machines$kubernetes-openstack:infra:Machine$%s::%s", e.stack, token, name)
+	return fmt.Sprintf(
+		"urn:pulumi:%s::kubernetes-openstack::kubernetes-openstack:infra:Machines$kubernetes-openstack:infra:Machine$%s::%s",
+		e.stack, token, name)
 }
 
 // run runs a line of shell.

@@ -107,8 +107,13 @@ func (e *engine) must(args ...string) string {
 // A reviewer's preview works where no cloud is, nor any network: it runs in a network namespace with nothing but lo.
 func TestPreviewNeedsNoNetwork(t *testing.T) {
 	t.Parallel()
-	e := newEngine(t, "test", toolchainEnv+"; export OS_AUTH_URL=http://127.0.0.1:1/v3 OS_USERNAME=u OS_PASSWORD=p OS_PROJECT_NAME=p OS_DOMAIN_NAME=Default", unedited)
-	out, err := e.shell(`exec unshare --net bash -c 'ip link set lo up; exec pulumi preview --diff --stack test --color never'`).CombinedOutput()
+	e := newEngine(t, "test",
+		toolchainEnv+
+			"; export OS_AUTH_URL=http://127.0.0.1:1/v3 OS_USERNAME=u OS_PASSWORD=p OS_PROJECT_NAME=p OS_DOMAIN_NAME=Default",
+		unedited)
+	out, err := e.shell(
+		`exec unshare --net bash -c 'ip link set lo up; exec pulumi preview --diff --stack test --color never'`).
+		CombinedOutput()
 	require.NoError(t, err, string(out))
 	assert.Contains(t, string(out), "openstack:compute/instance:Instance: (create)")
 	assert.NotContains(t, string(out), "warning")

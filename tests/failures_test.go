@@ -12,9 +12,10 @@ import (
 	"kubernetes-openstack/internal/turns"
 )
 
-// What cannot be downloaded, verified or stored ends `up` within its bound, with an error that names the machine, the
-// step and the cause. A corrected configuration goes on from there, to a small cluster in a network and a project of its own, whose
-// volumes are looked at where that of TestE2ELife is too busy or has its zones otherwise. A destroy leaves nothing of it.
+// What cannot be downloaded, verified or stored ends `up` within its bound, with an error that names the
+// machine, the step and the cause. A corrected configuration goes on from there, to a small cluster in a
+// network and a project of its own, whose volumes are looked at where that of TestE2ELife is too busy or has
+// its zones otherwise. A destroy leaves nothing of it.
 func TestE2EFailures(t *testing.T) {
 	t.Parallel()
 	skipUnchanged(t)
@@ -29,7 +30,8 @@ func TestE2EFailures(t *testing.T) {
 	clouds := ownProject(t, "failures")
 	openstack := connect(t, clouds)
 	before := openstack.inventory(t)
-	e := newEngine(t, "failures", cloudEnv+"; export OS_CLIENT_CONFIG_FILE='"+clouds+"'", config("mirror: http://172.31.250.1", "mirror: http://"+nowhere,
+	e := newEngine(t, "failures", cloudEnv+"; export OS_CLIENT_CONFIG_FILE='"+clouds+
+		"'", config("mirror: http://172.31.250.1", "mirror: http://"+nowhere,
 		"      flavor: etcd", "      flavor: etcd\n      version: 3.6.99", "        etcd: ", "        etcd: "+wrong+" # ",
 		"        kubelet: ", "        kubelet: "+wrong+" # ", // the nodes' alone
 		"flavor: control-plane", "flavor: tiny",
@@ -50,7 +52,7 @@ func TestE2EFailures(t *testing.T) {
 		assert.Regexp(t, `failures-etcd-0.*artifacts`, out)
 		assert.Contains(t, out, "etcd: cannot download http://"+nowhere+"/github.com/etcd-io/")
 	})
-	step(t, "now that it can: a file that is not there, another one than expected, and a disk that is full", func(t *testing.T) {
+	step(t, "now that it can: a missing file, one with another sha256, and a full disk", func(t *testing.T) {
 		e.on(t, "failures-control-plane-0", "dd if=/dev/zero of=/full bs=1M 2>&1 || true")
 		openNamespace(t, "").forward(t, nowhere+":80", "172.31.250.1:80")
 		out, err := e.try("up", "--yes", "--skip-preview")
@@ -79,14 +81,17 @@ func TestE2EFailures(t *testing.T) {
 		api.apply(t, "sanity.yaml")
 		api.kubectl(t, "wait", "--namespace=kube-system", "--for=condition=Ready", "pod/sanity", "--timeout=60s")
 		skip := strings.Join([]string{
-			"should fail when an invalid starting_token is passed",    // Cinder's API takes any for the beginning
-			"absence of deleted ones in the volume list",              // it counts on nobody else's volumes, and on none that is only going
-			"should work if node-expand is called after node-publish", // ext4 grows under its mount where the host has CAP_SYS_RESOURCE
+			"should fail when an invalid starting_token is passed", // Cinder's API takes any for the beginning
+			// it counts on nobody else's volumes, and on none that is only going
+			"absence of deleted ones in the volume list",
+			// ext4 grows under its mount where the host has CAP_SYS_RESOURCE
+			"should work if node-expand is called after node-publish",
 		}, "|")
 		out := e.on(t, "failures-control-plane-0", `
 			curl -sSf --output /run/csi-sanity http://172.31.250.1/devcloud.test/csi-sanity && chmod +x /run/csi-sanity
-			cd /var/lib/kubelet/csi-sanity && /run/csi-sanity --endpoint=$PWD/csi.sock --target=$PWD/target --staging=$PWD/staging \
-				--ginkgo.no-color --ginkgo.succinct --ginkgo.skip='`+skip+`' 2>&1 | tail -n 100`)
+			cd /var/lib/kubelet/csi-sanity &&
+				/run/csi-sanity --endpoint=$PWD/csi.sock --target=$PWD/target --staging=$PWD/staging \
+					--ginkgo.no-color --ginkgo.succinct --ginkgo.skip='`+skip+`' 2>&1 | tail -n 100`)
 		t.Log("\n" + out)
 		assert.Contains(t, out, "SUCCESS!")
 	})

@@ -80,7 +80,8 @@ func options(r pulumi.MockResourceArgs) string {
 	}
 	after := rpc.GetDependencies()
 	for _, property := range rpc.GetPropertyDependencies() {
-		after = slices.DeleteFunc(slices.Clone(after), func(urn string) bool { return slices.Contains(property.GetUrns(), urn) })
+		after = slices.DeleteFunc(slices.Clone(after),
+			func(urn string) bool { return slices.Contains(property.GetUrns(), urn) })
 	}
 	for _, urn := range slices.Sorted(slices.Values(after)) {
 		out = append(out, "after="+urnName(urn))

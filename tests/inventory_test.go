@@ -42,7 +42,8 @@ type cloud struct {
 func connect(t testing.TB, clientConfigFile string) cloud {
 	t.Helper()
 	ctx := context.Background()
-	auth, endpoint, tlsConfig, err := clouds.Parse(clouds.WithLocations(clientConfigFile), clouds.WithCloudName("devcloud"))
+	auth, endpoint, tlsConfig, err := clouds.Parse(clouds.WithLocations(clientConfigFile),
+		clouds.WithCloudName("devcloud"))
 	require.NoError(t, err)
 	provider, err := config.NewProviderClient(ctx, auth, config.WithTLSConfig(tlsConfig))
 	require.NoError(t, err)
@@ -51,8 +52,10 @@ func connect(t testing.TB, clientConfigFile string) cloud {
 	user, err := provider.GetAuthResult().(tokens.CreateResult).ExtractUser()
 	require.NoError(t, err)
 	c := cloud{project.ID, user.ID, map[string]*gophercloud.ServiceClient{}}
-	for name, connect := range map[string]func(*gophercloud.ProviderClient, gophercloud.EndpointOpts) (*gophercloud.ServiceClient, error){
-		"compute": openstack.NewComputeV2, "network": openstack.NewNetworkV2, "volume": openstack.NewBlockStorageV3, "identity": openstack.NewIdentityV3,
+	type connect func(*gophercloud.ProviderClient, gophercloud.EndpointOpts) (*gophercloud.ServiceClient, error)
+	for name, connect := range map[string]connect{
+		"compute": openstack.NewComputeV2, "identity": openstack.NewIdentityV3,
+		"network": openstack.NewNetworkV2, "volume": openstack.NewBlockStorageV3,
 	} {
 		c.clients[name], err = connect(provider, endpoint)
 		require.NoError(t, err)
@@ -111,7 +114,8 @@ func (c cloud) start(t testing.TB, name string) {
 
 func (c cloud) reboot(t testing.TB, name string) {
 	t.Helper()
-	err := servers.Reboot(t.Context(), c.clients["compute"], c.server(t, name), servers.RebootOpts{Type: servers.SoftReboot}).ExtractErr()
+	err := servers.Reboot(t.Context(), c.clients["compute"], c.server(t, name),
+		servers.RebootOpts{Type: servers.SoftReboot}).ExtractErr()
 	require.NoError(t, err)
 }
 

@@ -34,7 +34,8 @@ const personsPassword = "a person's"
 
 func newKeystone(t *testing.T, clientConfigFile string) *keystone {
 	t.Helper()
-	auth, endpoint, tlsConfig, err := clouds.Parse(clouds.WithLocations(clientConfigFile), clouds.WithCloudName("devcloud-admin"))
+	auth, endpoint, tlsConfig, err := clouds.Parse(clouds.WithLocations(clientConfigFile),
+		clouds.WithCloudName("devcloud-admin"))
 	require.NoError(t, err)
 	provider, err := config.NewProviderClient(t.Context(), auth, config.WithTLSConfig(tlsConfig))
 	require.NoError(t, err)
@@ -85,7 +86,8 @@ func (k *keystone) domain(name string) string {
 
 func (k *keystone) put(path ...string) {
 	k.t.Helper()
-	_, err := k.client.Put(k.t.Context(), k.client.ServiceURL(path...), nil, nil, &gophercloud.RequestOpts{OkCodes: []int{http.StatusNoContent}})
+	_, err := k.client.Put(k.t.Context(), k.client.ServiceURL(path...), nil, nil,
+		&gophercloud.RequestOpts{OkCodes: []int{http.StatusNoContent}})
 	require.NoError(k.t, err)
 }
 
@@ -97,8 +99,8 @@ func (k *keystone) project(name, domain string) string {
 	return made.ID
 }
 
-// ownProject creates a project for a suite, and returns a clouds.yaml in which the cloud `devcloud` is this project. So a suite lists
-// only what it has made. testdata/e2e.yaml excludes the project from tenancy.
+// ownProject creates a project for a suite, and returns a clouds.yaml in which the cloud `devcloud` is this project. So
+// a suite lists only what it has made. testdata/e2e.yaml excludes the project from tenancy.
 func ownProject(t *testing.T, name string) (clouds string) {
 	t.Helper()
 	const shared = "../devcloud/clouds.yaml"
@@ -123,7 +125,8 @@ type person struct {
 
 func (k *keystone) person(name, domain, project string) *person {
 	k.t.Helper()
-	made, err := users.Create(k.t.Context(), k.client, users.CreateOpts{Name: name, DomainID: domain, Password: personsPassword}).Extract()
+	made, err := users.Create(k.t.Context(), k.client,
+		users.CreateOpts{Name: name, DomainID: domain, Password: personsPassword}).Extract()
 	require.NoError(k.t, err)
 	k.later("users", made.ID)
 	return &person{k, name, made.ID, domain, project}
@@ -149,7 +152,8 @@ func (p *person) inGroup(name, role string) {
 func (p *person) login(t *testing.T) (*gophercloud.ProviderClient, error) {
 	t.Helper()
 	return openstack.AuthenticatedClient(t.Context(), gophercloud.AuthOptions{
-		IdentityEndpoint: p.k.client.IdentityEndpoint, UserID: p.id, Password: personsPassword, Scope: &gophercloud.AuthScope{ProjectID: p.project},
+		IdentityEndpoint: p.k.client.IdentityEndpoint, UserID: p.id, Password: personsPassword,
+		Scope: &gophercloud.AuthScope{ProjectID: p.project},
 	})
 }
 

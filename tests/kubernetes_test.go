@@ -51,7 +51,8 @@ func (a *api) kubectl(t testing.TB, args ...string) string {
 
 // try is kubectl for what may fail for a while, as when the API's address moves.
 func (a *api) try(args ...string) (string, error) {
-	out, err := a.engine.shell(`exec kubectl --kubeconfig "$@"`, append([]string{a.kubeconfig}, args...)...).CombinedOutput()
+	out, err := a.engine.shell(`exec kubectl --kubeconfig "$@"`,
+		append([]string{a.kubeconfig}, args...)...).CombinedOutput()
 	if err != nil {
 		err = fmt.Errorf("%w: %s", err, out)
 	}
@@ -69,14 +70,16 @@ func (a *api) apply(t testing.TB, file string) {
 // takesDNS has the API server try, and not keep, the manifest of a DNS server: each provider's is one.
 func (a *api) takesDNS(t *testing.T, provider string) {
 	t.Helper()
-	config, err := cluster.Decode("e2e", edited(t, "../Pulumi.dev.yaml", patched(t, "e2e.yaml"))["kubernetes-openstack:cluster"])
+	config, err := cluster.Decode("e2e",
+		edited(t, "../Pulumi.dev.yaml", patched(t, "e2e.yaml"))["kubernetes-openstack:cluster"])
 	require.NoError(t, err)
 	config.DNS.Provider = provider
 	manifest, err := k8s.DNSManifest(cluster.NewPlan(config))
 	require.NoError(t, err)
 	file := filepath.Join(t.TempDir(), provider+".yaml")
 	require.NoError(t, os.WriteFile(file, []byte(manifest), 0o600))
-	t.Log("\n" + a.kubectl(t, "apply", "--server-side", "--force-conflicts", "--field-manager=pulumi-kubernetes", "--validate=strict", "--dry-run=server", "--filename", file))
+	t.Log("\n" + a.kubectl(t, "apply", "--server-side", "--force-conflicts", "--field-manager=pulumi-kubernetes",
+		"--validate=strict", "--dry-run=server", "--filename", file))
 }
 
 // notReady are the nodes that are not, of the number that there have to be.
@@ -139,7 +142,8 @@ const writerNamespace = "writer"
 
 func (a *api) startWriter(t *testing.T) *writer {
 	t.Helper()
-	_, err := a.client.CoreV1().Namespaces().Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: writerNamespace}}, metav1.CreateOptions{})
+	_, err := a.client.CoreV1().Namespaces().Create(t.Context(),
+		&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: writerNamespace}}, metav1.CreateOptions{})
 	require.NoError(t, err)
 	w := &writer{api: a, stop: make(chan struct{}), last: time.Now()}
 	w.done.Go(func() {

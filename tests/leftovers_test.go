@@ -19,8 +19,8 @@ import (
 	"kubernetes-openstack/tests/openstack"
 )
 
-// leftoversStack is a stack of nothing but a cluster's leftovers and, if there are any, its instances in one of these clouds. The real
-// engine builds the provider and starts it, as Pulumi.yaml says, in a folder with this clouds.yaml.
+// leftoversStack is a stack of nothing but a cluster's leftovers and, if there are any, its instances in one of these
+// clouds. The real engine builds the provider and starts it, as Pulumi.yaml says, in a folder with this clouds.yaml.
 func leftoversStack(t *testing.T, plan *cluster.Plan, instances *[]string, cloud, clouds string) auto.Stack {
 	t.Helper()
 	project, err := workspace.LoadProject("../Pulumi.yaml")
@@ -36,7 +36,8 @@ func leftoversStack(t *testing.T, plan *cluster.Plan, instances *[]string, cloud
 		if err != nil || len(*instances) == 0 {
 			return err
 		}
-		_, err = infra.NewInstances(ctx, *plan, pulumi.ToStringArray(*instances), pulumi.DependsOn([]pulumi.Resource{leftovers}))
+		_, err = infra.NewInstances(ctx, *plan, pulumi.ToStringArray(*instances),
+			pulumi.DependsOn([]pulumi.Resource{leftovers}))
 		return err
 	}, auto.Project(*project))
 	env := maps.Clone(s.Workspace().GetEnvVars())
@@ -45,8 +46,8 @@ func leftoversStack(t *testing.T, plan *cluster.Plan, instances *[]string, cloud
 	return s
 }
 
-// The real engine asks no cloud but for a destroy. That lists what is lost, fails with what cannot be deleted, and goes on
-// the next time. If nothing is kept, it deletes the instances that the stack had last. An up deletes none.
+// The real engine asks no cloud but for a destroy. That lists what is lost, fails with what cannot be deleted, and goes
+// on the next time. If nothing is kept, it deletes the instances that the stack had last. An up deletes none.
 func TestLeftovers(t *testing.T) {
 	t.Parallel()
 	cloud := openstack.Start(t, "compute", "block-storage", "network", "load-balancer")
@@ -55,7 +56,9 @@ func TestLeftovers(t *testing.T) {
 	s := leftoversStack(t, &plan, &instances, "fake", fmt.Sprintf(`
 clouds:
   fake:
-    auth: {auth_url: %s, username: user, password: password, project_name: ours, user_domain_name: Default, project_domain_name: Default}`, cloud.URL))
+    auth:
+      {auth_url: %s, username: user, password: password, project_name: ours,
+       user_domain_name: Default, project_domain_name: Default}`, cloud.URL))
 	ctx := t.Context()
 	for _, id := range instances {
 		cloud.Add("servers", openstack.Thing{Object: openstack.Object{"id": id}})
@@ -99,7 +102,8 @@ clouds:
 	up, err = s.Up(ctx)
 	require.NoError(t, err, up.StdOut)
 	assert.Equal(t, 2, (*up.Summary.ResourceChanges)["update"])
-	assert.Contains(t, up.StdOut, "warning: from now on a destroy deletes the volumes and snapshots of the claims in cluster test")
+	assert.Contains(t, up.StdOut,
+		"warning: from now on a destroy deletes the volumes and snapshots of the claims in cluster test")
 
 	t.Log("an up whose program has no instances, and one that has others")
 	instances = nil

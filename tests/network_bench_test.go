@@ -18,9 +18,9 @@ import (
 	"kubernetes-openstack/cluster"
 )
 
-// BenchmarkNetwork makes a cluster, whose control planes are route reflectors, and prints what the data centre's router and
-// its clients see of its nodes' coming and going, how many questions its DNS answers them, and how many BGP sessions a large
-// one has. Run it with -benchtime 1x.
+// BenchmarkNetwork makes a cluster, whose control planes are route reflectors, and prints what the data centre's router
+// and its clients see of its nodes' coming and going, how many questions its DNS answers them, and how many BGP
+// sessions a large one has. Run it with -benchtime 1x.
 func BenchmarkNetwork(b *testing.B) {
 	const name = "bench"
 	edit := func(text string) string { return patched(b, "reflectors.yaml")(patched(b, "e2e.yaml")(text)) }
@@ -71,7 +71,8 @@ func BenchmarkNetwork(b *testing.B) {
 	again := routed() // whoever watches has seen it by now
 	row(worker+" started again", again[address], begin, e.booted(b, worker))
 
-	url := "http://" + strings.TrimSpace(api.kubectl(b, "get", "service", "hello", "--output", "jsonpath={.spec.clusterIP}"))
+	url := "http://" + strings.TrimSpace(api.kubectl(b, "get", "service", "hello", "--output",
+		"jsonpath={.spec.clusterIP}"))
 	o := cutPower(b, openstack, box, router, worker, address, url, func() {
 		eventually(b, 2*time.Minute, func() error {
 			if waiting, err := api.notReady(len(nodes)); err != nil || waiting == "" {
@@ -85,18 +86,24 @@ func BenchmarkNetwork(b *testing.B) {
 	b.ReportMetric(o.routes.Seconds(), "s/failover")
 
 	const clients, outstanding = 8, 100
-	dns := strings.TrimSpace(api.kubectl(b, "get", "service", "kube-dns", "--namespace=kube-system", "--output", "jsonpath={.spec.clusterIP}"))
-	said := e.on(b, "router", fmt.Sprintf("echo %s A >/tmp/questions; dnsperf -s %s -d /tmp/questions -l 10 -c %d -q %d", hello, dns, clients, outstanding))
+	dns := strings.TrimSpace(api.kubectl(b, "get", "service", "kube-dns", "--namespace=kube-system", "--output",
+		"jsonpath={.spec.clusterIP}"))
+	said := e.on(b, "router", fmt.Sprintf("echo %s A >/tmp/questions; dnsperf -s %s -d /tmp/questions -l 10 -c %d -q %d",
+		hello, dns, clients, outstanding))
 	found := regexp.MustCompile(`Queries per second: +([\d.]+)`).FindStringSubmatch(said)
 	require.NotNil(b, found, said)
 	rate, err := strconv.ParseFloat(found[1], 64)
 	require.NoError(b, err)
-	fmt.Fprintf(&out, "\nDNS from outside: %.0f answers a second over 10 s, by UDP from %d ports, at most %d questions on their way\n", rate, clients, outstanding)
+	fmt.Fprintf(&out,
+		"\nDNS from outside: %.0f answers a second over 10 s, by UDP from %d ports, at most %d questions on their way\n",
+		rate, clients, outstanding)
 	b.Log(said)
 	b.ReportMetric(rate, "answers/s")
 
 	mesh, reflected := sessions(b)
-	fmt.Fprintf(&out, "\nBGP sessions of a plan of 5,000 nodes, without those to routers: %d in a mesh, %d at each node; %d with three route reflectors, %d at each of them\n",
+	fmt.Fprintf(&out,
+		"\nBGP sessions of a plan of 5,000 nodes, without those to routers: %d in a mesh, %d at each node; %d with three "+
+			"route reflectors, %d at each of them\n",
 		mesh.Total, mesh.Most, reflected.Total, reflected.Most)
 	keep(b, out.String())
 	b.ReportMetric(0, "ns/op") // of none
@@ -123,7 +130,8 @@ func (e *engine) sessions(t testing.TB, nodes map[string]string) cluster.Session
 	var found cluster.Sessions
 	ends := 0
 	for node := range nodes {
-		names := strings.Fields(e.on(t, node, `birdcl show protocols | awk '$2 == "BGP" && $6 == "Established" { print $1 }'`))
+		names := strings.Fields(e.on(t, node,
+			`birdcl show protocols | awk '$2 == "BGP" && $6 == "Established" { print $1 }'`))
 		found.Most = max(found.Most, len(names))
 		for _, name := range names {
 			require.NotContains(t, name, "Mesh_", node)

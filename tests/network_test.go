@@ -29,8 +29,8 @@ const (
 	metadata = "169.254.169.254"
 )
 
-// testNetwork returns steps that look at a cluster in which hello runs, from its pods and from the data centre's router: those that
-// disturb nothing but hello, and those that cut other pods off. Both leave all as it was.
+// testNetwork returns steps that look at a cluster in which hello runs, from its pods and from the data centre's
+// router: those that disturb nothing but hello, and those that cut other pods off. Both leave all as it was.
 func testNetwork(t *testing.T, e *engine, api *api, openstack cloud) (traffic, disturbances func(*testing.T)) {
 	box, router := openNamespace(t, ""), openNamespace(t, "router")
 	nodes := api.nodeAddresses(t)
@@ -52,7 +52,8 @@ func testNetwork(t *testing.T, e *engine, api *api, openstack cloud) (traffic, d
 	whoami := func(address string) string { return "http://" + address + "/cgi-bin/whoami" }
 	ofPod := func(pod corev1.Pod) string { return whoami(pod.Status.PodIP + ":8080") }
 	inPod := func(pod corev1.Pod, command ...string) (string, error) {
-		out, err := e.shell(`exec kubectl --kubeconfig "$@"`, append([]string{api.kubeconfig, "exec", pod.Name, "--"}, command...)...).CombinedOutput()
+		out, err := e.shell(`exec kubectl --kubeconfig "$@"`,
+			append([]string{api.kubeconfig, "exec", pod.Name, "--"}, command...)...).CombinedOutput()
 		return strings.TrimSpace(string(out)), err
 	}
 	fromPod := func(pod corev1.Pod, url string) (string, error) {
@@ -67,7 +68,8 @@ func testNetwork(t *testing.T, e *engine, api *api, openstack cloud) (traffic, d
 			now, err := router.routes()
 			require.NoError(t, err)
 			for _, pod := range pods {
-				assert.Equal(t, []string{nodes[pod.Spec.NodeName]}, now.of(pod.Status.PodIP), "where the router sends packets to %s", pod.Status.PodIP)
+				assert.Equal(t, []string{nodes[pod.Spec.NodeName]}, now.of(pod.Status.PodIP),
+					"where the router sends packets to %s", pod.Status.PodIP)
 			}
 			t.Log("\n" + e.on(t, "router", "birdc show protocols; birdc show route; ip route"))
 		})
@@ -110,11 +112,16 @@ func testNetwork(t *testing.T, e *engine, api *api, openstack cloud) (traffic, d
 			}{
 				{"pod → pod of another node", sees(there, pod(here, ofPod(there))), []string{here.Status.PodIP}, nobody},
 				{"and the other way round", sees(here, pod(there, ofPod(here))), []string{there.Status.PodIP}, nobody},
-				{"pod → ClusterIP, pod of another node", sees(there, pod(here, whoami(service))), []string{here.Status.PodIP}, nobody},
-				{"pod → ClusterIP → itself", sees(here, pod(here, whoami(service))), []string{nodes[here.Spec.NodeName]}, "kube-proxy of its node"},
-				{"node → pod of another node", sees(there, on(here.Spec.NodeName, ofPod(there))), []string{nodes[here.Spec.NodeName]}, nobody},
-				{"node → ClusterIP, pod of another node", sees(there, on(here.Spec.NodeName, whoami(service))), []string{nodes[here.Spec.NodeName]}, nobody},
-				{"router → pod", sees(here, func() (string, error) { return fromRouter(ofPod(here)) }), []string{routerAddress}, nobody},
+				{"pod → ClusterIP, pod of another node", sees(there, pod(here, whoami(service))), []string{here.Status.PodIP},
+					nobody},
+				{"pod → ClusterIP → itself", sees(here, pod(here, whoami(service))), []string{nodes[here.Spec.NodeName]},
+					"kube-proxy of its node"},
+				{"node → pod of another node", sees(there, on(here.Spec.NodeName, ofPod(there))),
+					[]string{nodes[here.Spec.NodeName]}, nobody},
+				{"node → ClusterIP, pod of another node", sees(there, on(here.Spec.NodeName, whoami(service))),
+					[]string{nodes[here.Spec.NodeName]}, nobody},
+				{"router → pod", sees(here, func() (string, error) { return fromRouter(ofPod(here)) }), []string{routerAddress},
+					nobody},
 				{"router → ClusterIP", sees(here, func() (string, error) { return fromRouter(whoami(service)) }), workers, proxy},
 				{"host beyond the router → pod", sees(here, fromOutside(ofPod(here))), []string{outside}, nobody},
 				{"host beyond the router → ClusterIP", sees(here, fromOutside(whoami(service))), workers, proxy},
@@ -152,7 +159,8 @@ func testNetwork(t *testing.T, e *engine, api *api, openstack cloud) (traffic, d
 				}
 			}
 			address := strings.TrimSpace(e.on(t, "router", "dig +short @"+dnsAddress+" "+hello))
-			assert.Contains(t, e.on(t, "router", fmt.Sprintf("curl -sS --fail --max-time 5 --resolve %s:80:%s http://%[1]s", hello, address)), "hello-")
+			assert.Contains(t, e.on(t, "router",
+				fmt.Sprintf("curl -sS --fail --max-time 5 --resolve %s:80:%s http://%[1]s", hello, address)), "hello-")
 		})
 
 		step(t, "NetworkPolicies hold for pods, and for the router", func(t *testing.T) {
@@ -215,7 +223,8 @@ func testNetwork(t *testing.T, e *engine, api *api, openstack cloud) (traffic, d
 			port := openstack.port(t, here.Spec.NodeName)
 			require.NotEmpty(t, port.AllowedAddressPairs)
 			allow := func(pairs []ports.AddressPair) {
-				_, err := ports.Update(t.Context(), openstack.clients["network"], port.ID, ports.UpdateOpts{AllowedAddressPairs: &pairs}).Extract()
+				_, err := ports.Update(t.Context(), openstack.clients["network"], port.ID,
+					ports.UpdateOpts{AllowedAddressPairs: &pairs}).Extract()
 				require.NoError(t, err)
 			}
 			defer allow(port.AllowedAddressPairs)
@@ -239,15 +248,18 @@ func testNetwork(t *testing.T, e *engine, api *api, openstack cloud) (traffic, d
 
 		step(t, "a router that is not there, and one with another password, are told of", func(t *testing.T) {
 			const node, file = "e2e-control-plane-0", "/run/nobody.yaml"
-			password := strings.TrimSpace(api.kubectl(t, "get", "secret", "bgp-peers", "--namespace=kube-system", "--output", `jsonpath={.data.peer-10-0-0-1}`))
+			password := strings.TrimSpace(api.kubectl(t, "get", "secret", "bgp-peers", "--namespace=kube-system", "--output",
+				`jsonpath={.data.peer-10-0-0-1}`))
 			require.NotEmpty(t, password)
 			set := func(password string) {
-				api.kubectl(t, "patch", "secret", "bgp-peers", "--namespace=kube-system", "--patch", `{"data": {"peer-10-0-0-1": "`+password+`"}}`)
+				api.kubectl(t, "patch", "secret", "bgp-peers", "--namespace=kube-system", "--patch",
+					`{"data": {"peer-10-0-0-1": "`+password+`"}}`)
 			}
 			told := func(want ...string) {
 				t.Helper()
 				eventually(t, 2*time.Minute, func() error {
-					out := e.on(t, "e2e-worker-0", "journalctl --boot --quiet --output cat --unit bootstrap-report | grep calico-peers: | tail -n 1")
+					out := e.on(t, "e2e-worker-0",
+						"journalctl --boot --quiet --output cat --unit bootstrap-report | grep calico-peers: | tail -n 1")
 					for _, text := range want {
 						if !strings.Contains(out, text) {
 							return fmt.Errorf("it tells nothing of %s: %s", text, out)
@@ -256,9 +268,12 @@ func testNetwork(t *testing.T, e *engine, api *api, openstack cloud) (traffic, d
 					return nil
 				})
 			}
-			e.on(t, node, "printf '"+`apiVersion: projectcalico.org/v3\nkind: BGPPeer\nmetadata: {name: nobody}\nspec: {peerIP: 10.0.0.12, asNumber: 65009}\n`+"' >"+file+" && calicoctl apply --filename="+file)
+			e.on(t, node, "printf '"+
+				`apiVersion: projectcalico.org/v3\nkind: BGPPeer\nmetadata: {name: nobody}\nspec: {peerIP: 10.0.0.12, asNumber: `+
+				`65009}\n`+"' >"+file+" && calicoctl apply --filename="+file)
 			set("d3Jvbmc=")
-			router.until(t, time.Minute, "no worker announces", func(r routes) bool { return len(r[netip.MustParsePrefix(services)]) == 0 })
+			router.until(t, time.Minute, "no worker announces",
+				func(r routes) bool { return len(r[netip.MustParsePrefix(services)]) == 0 })
 			told("10.0.0.1:", "10.0.0.12:")
 			t.Log("\n" + e.on(t, "e2e-worker-0", "calicoctl node status"))
 			out := e.must("up", "--yes", "--skip-preview")
@@ -324,7 +339,8 @@ func (a *api) readySince(t testing.TB) map[string]time.Time {
 // helloPods are the running pods of hello, by their nodes' names.
 func (a *api) helloPods(t testing.TB) []corev1.Pod {
 	t.Helper()
-	pods, err := a.client.CoreV1().Pods("default").List(t.Context(), metav1.ListOptions{LabelSelector: "app=hello", FieldSelector: "status.phase=Running"})
+	pods, err := a.client.CoreV1().Pods("default").List(t.Context(),
+		metav1.ListOptions{LabelSelector: "app=hello", FieldSelector: "status.phase=Running"})
 	require.NoError(t, err)
 	slices.SortFunc(pods.Items, func(a, b corev1.Pod) int { return strings.Compare(a.Spec.NodeName, b.Spec.NodeName) })
 	return slices.DeleteFunc(pods.Items, func(p corev1.Pod) bool { return p.DeletionTimestamp != nil })

@@ -15,18 +15,19 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// testOutages takes away the node that keeper is on, again and again, while clients ask for hello. Neither loses anything
-// that is not on the node at that moment.
+// testOutages takes away the node that keeper is on, again and again, while clients ask for hello. Neither loses
+// anything that is not on the node at that moment.
 func testOutages(t *testing.T, e *engine, api *api, openstack cloud, keeper *keeper) {
 	box, router := openNamespace(t, ""), openNamespace(t, "router")
 	nodes := api.nodeAddresses(t)
 	workers := []string{nodes["e2e-worker-0"], nodes["e2e-worker-1"]}
 	slices.Sort(workers)
-	service := "http://" + strings.TrimSpace(api.kubectl(t, "get", "service", "hello", "--output", "jsonpath={.spec.clusterIP}"))
+	service := "http://" +
+		strings.TrimSpace(api.kubectl(t, "get", "service", "hello", "--output", "jsonpath={.spec.clusterIP}"))
 	announced := func(r routes) bool { return slices.Equal(r[netip.MustParsePrefix(services)], workers) }
 
-	// Each time that a node leaves or comes the router spreads anew, and moves the connections of that moment to a node that
-	// does not know them.
+	// Each time that a node leaves or comes the router spreads anew, and moves the connections of
+	// that moment to a node that does not know them.
 	losesNothing := func(t *testing.T, load *load, moves int) {
 		t.Helper()
 		time.Sleep(3 * time.Second)
@@ -43,7 +44,8 @@ func testOutages(t *testing.T, e *engine, api *api, openstack cloud, keeper *kee
 		time.Sleep(3 * time.Second)
 		api.kubectl(t, "label", "node", node, label+"=true")
 		left := router.until(t, time.Minute, node+" leaves the announcement", func(r routes) bool {
-			return slices.Equal(r[netip.MustParsePrefix(services)], slices.DeleteFunc(slices.Clone(workers), func(address string) bool { return address == nodes[node] }))
+			return slices.Equal(r[netip.MustParsePrefix(services)],
+				slices.DeleteFunc(slices.Clone(workers), func(address string) bool { return address == nodes[node] }))
 		})
 		begin := time.Now()
 		api.kubectl(t, "drain", node, "--ignore-daemonsets", "--delete-emptydir-data", "--timeout=180s")
@@ -53,11 +55,12 @@ func testOutages(t *testing.T, e *engine, api *api, openstack cloud, keeper *kee
 		api.kubectl(t, "uncordon", node)
 		api.kubectl(t, "label", "node", node, label+"-")
 		back := router.until(t, time.Minute, node+" announces again", announced)
-		t.Logf("%s left the announcement %.1f s after it was labelled, was drained after %.1f s more, keeper ready elsewhere %.1f s after the drain began; announces again %.1f s after its label was taken off",
+		t.Logf("%s left the announcement %.1f s after it was labelled, was drained after %.1f s more, keeper ready "+
+			"elsewhere %.1f s after the drain began; announces again %.1f s after its label was taken off",
 			node, left.Seconds(), drained.Seconds(), moved.Seconds(), back.Seconds())
 		losesNothing(t, load, 2)
 	})
-	stepAlone(t, "nor do machines that are replaced, with another credential, one worker when the other is ready", func(t *testing.T) {
+	stepAlone(t, "a rolling replacement of the machines, with another credential, loses no request", func(t *testing.T) {
 		before := openstack.credentials(t)
 		require.Len(t, before, 1)
 		assert.Equal(t, "e2e-1", before[0].Name)
@@ -92,7 +95,8 @@ func testOutages(t *testing.T, e *engine, api *api, openstack cloud, keeper *kee
 		ready := api.readySince(t)
 		for _, machine := range openstack.machines(t, "e2e") {
 			if machine.Name == "e2e-worker-1" {
-				assert.False(t, ready["e2e-worker-0"].After(machine.Created), "e2e-worker-0 was Ready at %s, and this made at %s", ready["e2e-worker-0"], machine.Created)
+				assert.False(t, ready["e2e-worker-0"].After(machine.Created), "e2e-worker-0 was Ready at %s, and this made at %s",
+					ready["e2e-worker-0"], machine.Created)
 			}
 		}
 		// Neither got a pod before every other node and the router knew the way to it.
@@ -101,7 +105,8 @@ func testOutages(t *testing.T, e *engine, api *api, openstack cloud, keeper *kee
 				`grep -oE '[A-Za-z]+_[0-9_]+: State changed to up|RunPodSandbox for name:..hello-'`)
 			sessions, _, found := strings.Cut(seen, "RunPodSandbox")
 			assert.True(t, found, "%s got no pod: %s", worker, seen)
-			for _, peer := range []string{"Mesh_10_0_0_160", "Mesh_10_0_0_161", "Mesh_" + strings.ReplaceAll(workers[1-i], ".", "_"), "Node_10_0_0_1"} {
+			for _, peer := range []string{"Mesh_10_0_0_160", "Mesh_10_0_0_161",
+				"Mesh_" + strings.ReplaceAll(workers[1-i], ".", "_"), "Node_10_0_0_1"} {
 				assert.Contains(t, sessions, peer+": State changed to up", worker)
 			}
 		}
@@ -127,29 +132,32 @@ func testOutages(t *testing.T, e *engine, api *api, openstack cloud, keeper *kee
 			return err
 		})
 	}
-	stepAlone(t, "a node whose power is cut gets nothing more, what it had runs on elsewhere, and up starts it again", func(t *testing.T) {
-		node := keeper.node(t)
-		o := cutPower(t, openstack, box, router, node, nodes[node], service, func() {
-			begin := time.Now()
-			_ = e.ssh(node, "systemctl poweroff --force --force").Run() // nothing is closed or unmounted
-			require.NoError(t, servers.WaitForStatus(t.Context(), openstack.clients["compute"], openstack.server(t, node), "SHUTOFF"))
-			tainted(node, true)
-			known := time.Since(begin)
-			// Kubernetes does not take a pod for ended on a node that may only be unreachable. Who sees in Nova that the machine
-			// is off says so.
-			api.kubectl(t, "taint", "node", node, "node.kubernetes.io/out-of-service=nodeshutdown:NoExecute")
-			keeper.leaves(t, node)
-			t.Logf("OpenStack's controller knew of it %.0f s after Nova did; keeper was ready elsewhere %.0f s after it was said that the machine is off",
-				known.Seconds(), (time.Since(begin) - known).Seconds())
-		}, func() { assert.Contains(t, e.must("up", "--yes", "--skip-preview", "--refresh"), "~ 1 updated") })
-		t.Log(o)
-		waiting, err := api.notReady(4)
-		require.NoError(t, err)
-		require.Empty(t, waiting)
-		tainted(node, false)
-		api.kubectl(t, "taint", "node", node, "node.kubernetes.io/out-of-service-")
-		eventually(t, time.Minute, func() error { _, err := box.get(service, 2*time.Second); return err })
-	})
+	stepAlone(t,
+		"a node without power gets no requests, its pods run elsewhere, and up starts it again", func(t *testing.T) {
+			node := keeper.node(t)
+			o := cutPower(t, openstack, box, router, node, nodes[node], service, func() {
+				begin := time.Now()
+				_ = e.ssh(node, "systemctl poweroff --force --force").Run() // nothing is closed or unmounted
+				require.NoError(t, servers.WaitForStatus(t.Context(), openstack.clients["compute"], openstack.server(t, node),
+					"SHUTOFF"))
+				tainted(node, true)
+				known := time.Since(begin)
+				// Kubernetes does not take a pod for ended on a node that may only be unreachable. Who sees in Nova that
+				// the machine is off says so.
+				api.kubectl(t, "taint", "node", node, "node.kubernetes.io/out-of-service=nodeshutdown:NoExecute")
+				keeper.leaves(t, node)
+				t.Logf("OpenStack's controller knew of it %.0f s after Nova did; keeper was ready elsewhere %.0f s after it was "+
+					"said that the machine is off",
+					known.Seconds(), (time.Since(begin) - known).Seconds())
+			}, func() { assert.Contains(t, e.must("up", "--yes", "--skip-preview", "--refresh"), "~ 1 updated") })
+			t.Log(o)
+			waiting, err := api.notReady(4)
+			require.NoError(t, err)
+			require.Empty(t, waiting)
+			tainted(node, false)
+			api.kubectl(t, "taint", "node", node, "node.kubernetes.io/out-of-service-")
+			eventually(t, time.Minute, func() error { _, err := box.get(service, 2*time.Second); return err })
+		})
 }
 
 // outage is what became of a node whose power was cut, in time since then.
@@ -162,13 +170,15 @@ type outage struct {
 }
 
 func (o outage) String() string {
-	return fmt.Sprintf("the router sent nothing to it %.1f s after its power was cut; the last request to a Service was lost after %.1f s (%s); its routes were back %.1f s after it was to be started again",
+	return fmt.Sprintf("the router sent nothing to it %.1f s after its power was cut; the last request to a Service was "+
+		"lost after %.1f s (%s); its routes were back %.1f s after it was to be started again",
 		o.routes.Seconds(), o.lastLost.Seconds(), o.requests, o.back.Seconds())
 }
 
-// cutPower cuts a machine's power under a load of requests to url: first its cable, so that nobody says goodbye. What is then to
-// be seen, and how it gets its power back, is up to the caller.
-func cutPower(t testing.TB, openstack cloud, box, router namespace, machine, address, url string, notice, restore func()) outage {
+// cutPower cuts a machine's power under a load of requests to url: first its cable, so that nobody says goodbye. What
+// is then to be seen, and how it gets its power back, is up to the caller.
+func cutPower(t testing.TB, openstack cloud, box, router namespace, machine, address, url string,
+	notice, restore func()) outage {
 	t.Helper()
 	var o outage
 	load := box.startLoad(url)
@@ -176,7 +186,8 @@ func cutPower(t testing.TB, openstack cloud, box, router namespace, machine, add
 	begin := time.Now()
 	openstack.cable(t, box, machine, "down")
 	defer openstack.cable(t, box, machine, "up") // whatever fails
-	o.routes = router.until(t, 5*time.Minute, "the router sends nothing to "+address, func(r routes) bool { return !r.via(address) })
+	o.routes = router.until(t, 5*time.Minute, "the router sends nothing to "+address,
+		func(r routes) bool { return !r.via(address) })
 	notice()
 	time.Sleep(5 * time.Second)
 	o.requests = load.end()

@@ -15,7 +15,8 @@ import (
 // The policy file that control planes of the development cluster would have for the example's cloud, by ABAC.
 func TestPolicy(t *testing.T) {
 	t.Parallel()
-	config, err := cluster.Decode("dev", edited(t, "../Pulumi.dev.yaml", patched(t, "abac.yaml"))["kubernetes-openstack:cluster"])
+	config, err := cluster.Decode("dev",
+		edited(t, "../Pulumi.dev.yaml", patched(t, "abac.yaml"))["kubernetes-openstack:cluster"])
 	require.NoError(t, err)
 	text, err := os.ReadFile("../tenancy/testdata/example.yaml")
 	require.NoError(t, err)

@@ -169,11 +169,13 @@ func TestResourceGraph(t *testing.T) {
 // Octavia has the API's address, and no machine may.
 func TestOctavia(t *testing.T) {
 	t.Parallel()
-	r, err := run(t, "prod", edited(t, "../Pulumi.prod.yaml.example", replaced(t, "loadBalancer: keepalived", "loadBalancer: octavia")))
+	r, err := run(t, "prod",
+		edited(t, "../Pulumi.prod.yaml.example", replaced(t, "loadBalancer: keepalived", "loadBalancer: octavia")))
 	require.NoError(t, err)
 	var endpoint []pulumi.MockResourceArgs
 	for _, res := range r.resources {
-		if strings.Contains(res.RegisterRPC.GetParent(), "infra:Endpoint::") || strings.HasSuffix(res.TypeToken, ":Endpoint") {
+		if strings.Contains(res.RegisterRPC.GetParent(), "infra:Endpoint::") ||
+			strings.HasSuffix(res.TypeToken, ":Endpoint") {
 			endpoint = append(endpoint, res)
 		}
 		assert.NotContains(t, plain(res.Inputs["allowedAddressPairs"]), "10.20.0.10", res.Name)
@@ -200,7 +202,8 @@ func TestSecrets(t *testing.T) {
 				assert.True(t, v.IsSecret(), "%s of %s", key, res.Name)
 			}
 		}
-		for _, secret := range []string{"PRIVATE KEY", "secret of", base64.StdEncoding.EncodeToString([]byte("application-credential"))} {
+		for _, secret := range []string{"PRIVATE KEY", "secret of",
+			base64.StdEncoding.EncodeToString([]byte("application-credential"))} {
 			assert.NotContains(t, graph([]pulumi.MockResourceArgs{res}), secret)
 		}
 	}
@@ -286,8 +289,8 @@ func TestConfigurationErrors(t *testing.T) {
 	assert.ErrorContains(t, err, "kubernetes-openstack:cluster is not set in Pulumi.dev.yaml")
 }
 
-// A peer's password is encrypted inside of the object, as `pulumi config set --secret --path` writes it. Pulumi hands it
-// over decrypted; no error shows it, and only control planes' user-data has it.
+// A peer's password is encrypted inside of the object, as `pulumi config set --secret --path` writes it. Pulumi hands
+// it over decrypted; no error shows it, and only control planes' user-data has it.
 func TestPasswordOfAPeer(t *testing.T) {
 	t.Parallel()
 	text, err := os.ReadFile("../Pulumi.dev.yaml")

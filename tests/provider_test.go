@@ -33,7 +33,8 @@ func declare(ctx *pulumi.Context, kubeconfig, timeout string, list objects) erro
 	if err != nil {
 		return err
 	}
-	options := []pulumi.ResourceOption{pulumi.Provider(provider), pulumi.Timeouts(&pulumi.CustomTimeouts{Create: timeout, Update: timeout})}
+	options := []pulumi.ResourceOption{pulumi.Provider(provider),
+		pulumi.Timeouts(&pulumi.CustomTimeouts{Create: timeout, Update: timeout})}
 	for _, token := range []string{namespaceToken, configMapToken, deploymentToken} {
 		text, declared := list[token]
 		if !declared {
@@ -64,7 +65,9 @@ metadata: {name: web, namespace: test}
 spec:
   replicas: 2
   selector: {matchLabels: {app: web}}
-  template: {metadata: {labels: {app: web}}, spec: {containers: [{name: web, image: web, ports: [{containerPort: 80}]}]}}`,
+  template:
+    metadata: {labels: {app: web}}
+    spec: {containers: [{name: web, image: web, ports: [{containerPort: 80}]}]}`,
 	}
 	timeout := "8s"
 	s := newStack(t, func(ctx *pulumi.Context) error { return declare(ctx, api.Kubeconfig, timeout, list) })
@@ -147,7 +150,8 @@ spec:
 	result, err = s.Up(t.Context())
 	require.Error(t, err)
 	assert.Contains(t, result.StdOut+err.Error(), "conflict")
-	list[configMapToken] = `{metadata: {name: b, namespace: test, annotations: {pulumi.com/patchForce: "true"}}, data: {key: "2"}}`
+	list[configMapToken] = `{metadata: {name: b, namespace: test, annotations: {pulumi.com/patchForce: "true"}}, data: ` +
+		`{key: "2"}}`
 	assert.Equal(t, map[string]int{"update": 1}, up())
 
 	t.Log("what is not declared any more is deleted")

@@ -31,8 +31,8 @@ import (
 	"kubernetes-openstack/internal/dirs"
 )
 
-// namespace is a network namespace of devcloud's box, in which this process can dial, listen and run commands as whoever
-// is there does.
+// namespace is a network namespace of devcloud's box, in which this process can dial,
+// listen and run commands as whoever is there does.
 type namespace struct {
 	file *os.File
 	root string // the box's
@@ -55,7 +55,8 @@ func openNamespace(t testing.TB, name string) namespace {
 	return namespace{file, root}
 }
 
-// do runs f in the namespace, in a thread that ends with it. Sockets that f opens stay there, and commands that it runs.
+// do runs f in the namespace, in a thread that ends with it. Sockets that f
+// opens stay there, and commands that it runs.
 func (n namespace) do(f func() error) (err error) {
 	done := make(chan struct{})
 	go func() {
@@ -245,17 +246,18 @@ func (c cloud) port(t testing.TB, machine string) ports.Port {
 	return found[0]
 }
 
-// load is clients in a namespace, each with one small request after the other, each over a connection of its own. They are
-// beyond the router: what Linux sends without a socket, as the last ACK of a connection that it closed, takes another of the
-// next hops, so a router is no fair client of its own routes.
+// load is clients in a namespace, each with one small request after the other, each over a connection of its own. They
+// are beyond the router: what Linux sends without a socket, as the last ACK of a connection that it closed, takes
+// another of the next hops, so a router is no fair client of its own routes.
 type load struct {
 	stop     chan struct{}
 	done     sync.WaitGroup
 	mutex    sync.Mutex
 	begin    time.Time
 	answered int
-	// broken and late count connections that were broken off or timed out, and whose requests were answered at a second try;
-	// lost are the times, since begin, of requests that were not answered then, either, and why is the last one's error.
+	// broken and late count connections that were broken off or timed out, and whose requests were
+	// answered at a second try; lost are the times, since begin, of requests that were not answered
+	// then, either, and why is the last one's error.
 	broken, late int
 	lost         []time.Duration
 	why          error
@@ -321,6 +323,7 @@ func (l *load) lastLost() time.Duration {
 func (l *load) end() string {
 	close(l.stop)
 	l.done.Wait()
-	return fmt.Sprintf("%d requests answered, %d of them at a second try after their connection was broken off, %d after another failure, %d lost (%v)",
+	return fmt.Sprintf("%d requests answered, %d of them at a second try after their connection was broken off, %d "+
+		"after another failure, %d lost (%v)",
 		l.answered, l.broken, l.late, len(l.lost), l.why)
 }

@@ -29,8 +29,9 @@ import (
 	"kubernetes-openstack/internal/dirs"
 )
 
-// BenchmarkScale makes clusters of more and more workers with Nova's fake driver, and deletes them. Beside each it prints the floor:
-// the workers' ports and instances made without Pulumi, by the same API calls, as many at a time. Run it with -benchtime 1x.
+// BenchmarkScale makes clusters of more and more workers with Nova's fake driver, and deletes them.
+// Beside each it prints the floor: the workers' ports and instances made without Pulumi, by the same API
+// calls, as many at a time. Run it with -benchtime 1x.
 func BenchmarkScale(b *testing.B) {
 	var devcloud struct{ Compute string }
 	text, err := os.ReadFile(dirs.State("devcloud", "record.json"))
@@ -49,7 +50,9 @@ func BenchmarkScale(b *testing.B) {
 	require.NoError(b, err)
 
 	var out strings.Builder
-	fmt.Fprintf(&out, "Floor: the workers' ports and instances alone, by the same API calls without Pulumi; %d at a time, as the engine's steps.\n\n", atOnce)
+	fmt.Fprintf(&out,
+		"Floor: the workers' ports and instances alone, by the same API calls without Pulumi; %d at a time, as the "+
+			"engine's steps.\n\n", atOnce)
 	fmt.Fprintf(&out, "%7s | %6s %6s | %11s %6s | %10s %9s | %8s | %10s %6s\n",
 		"Workers", "up, s", "floor", "resources/s", "floor", "engine MiB", "state MiB", "again, s", "destroy, s", "floor")
 	for _, n := range []int{30, 100, 300} {
@@ -110,7 +113,8 @@ func (e *engine) stateSize(b *testing.B) (resources int, size float64) {
 	return resources, float64(len(export)) / (1 << 20)
 }
 
-// direct makes a port and an instance for each worker of a configuration, and deletes them, as many at a time: seconds of both.
+// direct makes a port and an instance for each worker of a configuration, and
+// deletes them, as many at a time: seconds of both.
 func (c cloud) direct(b *testing.B, name string, edit func(string) string, atOnce int) (create, remove float64) {
 	b.Helper()
 	ctx, nova, neutron := b.Context(), c.clients["compute"], c.clients["network"]
@@ -151,13 +155,15 @@ func (c cloud) direct(b *testing.B, name string, edit func(string) string, atOnc
 	portIDs, serverIDs := make([]string, len(workers)), make([]string, len(workers))
 	create = inParallel(func(i int) error {
 		port, err := ports.Create(ctx, neutron, ports.CreateOpts{
-			Name: workers[i].ID, NetworkID: network.ID, FixedIPs: []ports.IP{{SubnetID: subnet.ID, IPAddress: workers[i].Address.String()}},
+			Name: workers[i].ID, NetworkID: network.ID,
+			FixedIPs: []ports.IP{{SubnetID: subnet.ID, IPAddress: workers[i].Address.String()}},
 		}).Extract()
 		if err != nil {
 			return err
 		}
 		server, err := servers.Create(ctx, nova, servers.CreateOpts{
-			Name: workers[i].ID, FlavorRef: byName[workers[i].Flavor], ImageRef: plan.Image.ID, Networks: []servers.Network{{Port: port.ID}},
+			Name: workers[i].ID, FlavorRef: byName[workers[i].Flavor], ImageRef: plan.Image.ID,
+			Networks:    []servers.Network{{Port: port.ID}},
 			ConfigDrive: &yes, UserData: userData,
 		}, nil).Extract()
 		if err != nil {

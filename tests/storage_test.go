@@ -40,11 +40,14 @@ func (k *keeper) leaves(t testing.TB, node string) {
 	assert.Equal(t, k.written, k.sum(t, keeperPod))
 }
 
-// testStorage has keeper write, and its volume grown and copied. What it makes is there when it ends: destroy has to find it.
+// testStorage has keeper write, and its volume grown and copied. What it makes
+// is there when it ends: destroy has to find it.
 func testStorage(t *testing.T, keeper *keeper, openstack cloud) {
 	api := keeper.api
 	step(t, "nodes are known to OpenStack", func(t *testing.T) {
-		nodes := api.kubectl(t, "get", "nodes", "--output", `jsonpath={range .items[*]}{.metadata.labels.node\.kubernetes\.io/instance-type}{" "}{.metadata.labels.topology\.cinder\.csi\.openstack\.org/zone}{" "}{.spec.taints[*].key}{"\n"}{end}`)
+		nodes := api.kubectl(t, "get", "nodes", "--output",
+			`jsonpath={range .items[*]}{.metadata.labels.node\.kubernetes\.io/instance-type}{" `+
+				`"}{.metadata.labels.topology\.cinder\.csi\.openstack\.org/zone}{" "}{.spec.taints[*].key}{"\n"}{end}`)
 		assert.Equal(t, 2, strings.Count(nodes, "worker nova"), nodes)
 		assert.Equal(t, 2, strings.Count(nodes, "control-plane nova"), nodes)
 		assert.NotContains(t, nodes, "uninitialized")
@@ -53,7 +56,8 @@ func testStorage(t *testing.T, keeper *keeper, openstack cloud) {
 		begin := time.Now()
 		api.apply(t, "storage.yaml")
 		api.waitForPod(t, keeperPod, "")
-		t.Logf("its claim was bound, its volume mounted and written %.0f s after it was asked for", time.Since(begin).Seconds())
+		t.Logf("its claim was bound, its volume mounted and written %.0f s after it was asked for",
+			time.Since(begin).Seconds())
 		keeper.written = api.sum(t, keeperPod)
 		volume := openstack.volumeOf(t, api, "data-keeper-0")
 		assert.Equal(t, "nova", volume.AvailabilityZone)
@@ -64,7 +68,8 @@ func testStorage(t *testing.T, keeper *keeper, openstack cloud) {
 	step(t, "a volume grows under its pod", func(t *testing.T) {
 		pod := api.field(t, ".metadata.uid", "pod", keeperPod)
 		begin := time.Now()
-		api.kubectl(t, "patch", "persistentvolumeclaim", "data-keeper-0", "--patch", `{"spec": {"resources": {"requests": {"storage": "2Gi"}}}}`)
+		api.kubectl(t, "patch", "persistentvolumeclaim", "data-keeper-0", "--patch",
+			`{"spec": {"resources": {"requests": {"storage": "2Gi"}}}}`)
 		eventually(t, 3*time.Minute, func() error {
 			size, err := api.try("exec", keeperPod, "--", "sh", "-c", "df -m /data | tail -n 1 | awk '{print $2}'")
 			if mib, bad := strconv.Atoi(strings.TrimSpace(size)); err == nil && (bad != nil || mib < 1900) {
@@ -133,14 +138,15 @@ func (a *api) waitForPod(t testing.TB, name, notOn string) (node string) {
 // volumeOf is a claim's in Cinder.
 func (c cloud) volumeOf(t testing.TB, api *api, claim string) *volumes.Volume {
 	t.Helper()
-	handle := api.field(t, ".spec.csi.volumeHandle", "persistentvolume", api.field(t, ".spec.volumeName", "persistentvolumeclaim", claim))
+	handle := api.field(t, ".spec.csi.volumeHandle", "persistentvolume",
+		api.field(t, ".spec.volumeName", "persistentvolumeclaim", claim))
 	volume, err := volumes.Get(t.Context(), c.clients["volume"], handle).Extract()
 	require.NoError(t, err)
 	return volume
 }
 
-// credentials are the project's application credentials, of the user whom the test is. Cleanups ask for them, when t's context has
-// ended.
+// credentials are the project's application credentials, of the user whom the test is.
+// Cleanups ask for them, when t's context has ended.
 func (c cloud) credentials(t testing.TB) []applicationcredentials.ApplicationCredential {
 	t.Helper()
 	pages, err := applicationcredentials.List(c.clients["identity"], c.user, nil).AllPages(context.Background())

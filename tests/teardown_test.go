@@ -78,12 +78,15 @@ func TestE2ETeardown(t *testing.T) {
 	}
 }
 
-// claim makes the volume that cinder-csi-plugin would make for a claim in a cluster, and gives its ID. After the test it is gone.
+// claim makes the volume that cinder-csi-plugin would make for a claim in a
+// cluster, and gives its ID. After the test it is gone.
 func (c cloud) claim(t *testing.T, cluster, name string) string {
 	t.Helper()
-	volume, err := volumes.Create(t.Context(), c.clients["volume"], volumes.CreateOpts{Size: 1, Name: "pvc-" + name, Metadata: map[string]string{
-		"cinder.csi.openstack.org/cluster": cluster, "csi.storage.k8s.io/pvc/name": name, "csi.storage.k8s.io/pvc/namespace": "shop",
-	}}, nil).Extract()
+	volume, err := volumes.Create(t.Context(),
+		c.clients["volume"], volumes.CreateOpts{Size: 1, Name: "pvc-" + name, Metadata: map[string]string{
+			"cinder.csi.openstack.org/cluster": cluster, "csi.storage.k8s.io/pvc/name": name,
+			"csi.storage.k8s.io/pvc/namespace": "shop",
+		}}, nil).Extract()
 	require.NoError(t, err)
 	t.Cleanup(func() {
 		eventually(t, time.Minute, func() error { // a snapshot of it may be on its way out

@@ -65,7 +65,8 @@ func (w *watcher) Cluster(_ context.Context, c bootstrap.Cluster, log func(strin
 	return log("all nodes are Ready")
 }
 
-func (w *watcher) Tenants(_ context.Context, kubeconfig string, cloud tenants.Cloud, settings tenancy.Settings, log func(string) error) error {
+func (w *watcher) Tenants(_ context.Context, kubeconfig string, cloud tenants.Cloud, settings tenancy.Settings,
+	log func(string) error) error {
 	w.called("tenants")
 	if kubeconfig != w.cluster.Kubeconfig || cloud.Password == "" || !settings.PodCIDR.IsValid() {
 		return fmt.Errorf("asked for %+v", settings)
@@ -90,7 +91,8 @@ func TestUpWaits(t *testing.T) {
 	t.Parallel()
 	r, w := &recorder{}, &watcher{}
 	require.NoError(t, runWith(r, "dev", stackConfig(t, "../Pulumi.dev.yaml"), w, false))
-	assert.Equal(t, "working dev-etcd-0 dev-etcd-1 dev-etcd-2 dev-control-plane-0 dev-control-plane-1 dev-worker-0 dev-worker-1",
+	assert.Equal(t,
+		"working dev-etcd-0 dev-etcd-1 dev-etcd-2 dev-control-plane-0 dev-control-plane-1 dev-worker-0 dev-worker-1",
 		w.calls[0])
 	assert.ElementsMatch(t, []string{
 		"machine dev-etcd-0", "machine dev-etcd-1", "machine dev-etcd-2", "machine dev-control-plane-0",
@@ -123,7 +125,8 @@ func TestWorkingMachinesGoOneByOne(t *testing.T) {
 	var mu sync.Mutex
 	seen := map[string][]string{}
 	w := &watcher{
-		working: []string{"dev-etcd-0", "dev-etcd-1", "dev-control-plane-0", "dev-control-plane-1", "dev-worker-0", "dev-worker-1"},
+		working: []string{"dev-etcd-0", "dev-etcd-1", "dev-control-plane-0", "dev-control-plane-1", "dev-worker-0",
+			"dev-worker-1"},
 		meanwhile: func(name string) {
 			mu.Lock()
 			defer mu.Unlock()
@@ -144,11 +147,13 @@ func TestWorkingMachinesGoOneByOne(t *testing.T) {
 	assert.Len(t, r.instances(), 7)
 }
 
-// Of a pool with maxUnavailable two are away at a time, those that do not work yet among them; and no others wait for it.
+// Of a pool with maxUnavailable two are away at a time, those that do not work
+// yet among them; and no others wait for it.
 func TestMaxUnavailable(t *testing.T) {
 	t.Parallel()
 	config := edited(t, "../Pulumi.dev.yaml", func(stack string) string {
-		return strings.Replace(stack, "- name: worker\n        count: 2\n", "- name: worker\n        count: 6\n        maxUnavailable: 2\n", 1)
+		return strings.Replace(stack, "- name: worker\n        count: 2\n",
+			"- name: worker\n        count: 6\n        maxUnavailable: 2\n", 1)
 	})
 	r := &recorder{}
 	var two sync.WaitGroup

@@ -22,8 +22,10 @@ func tiny(t *testing.T) (source string, b build, placed *string) {
 	t.Setenv("GOCACHE", strings.TrimSpace(string(cache)))
 	t.Setenv("XDG_CACHE_HOME", t.TempDir())
 	source, placed = t.TempDir(), new(string)
-	write(t, filepath.Join(source, "tiny", "go.mod"), "module tiny\n\ngo 1.26\n\ntoolchain go1.26.8\n\nrequire example.com/of v1.2.3\n")
-	write(t, filepath.Join(source, "tiny", "main.go"), "package main\n\nvar version string\n\nfunc main() { println(version) }\n")
+	write(t, filepath.Join(source, "tiny", "go.mod"),
+		"module tiny\n\ngo 1.26\n\ntoolchain go1.26.8\n\nrequire example.com/of v1.2.3\n")
+	write(t, filepath.Join(source, "tiny", "main.go"),
+		"package main\n\nvar version string\n\nfunc main() { println(version) }\n")
 	b = build{
 		name: "tiny",
 		programs: []programs{{
@@ -96,8 +98,10 @@ func TestKeyIsOfTheSources(t *testing.T) {
 	write(t, filepath.Join(repo, "go.mod"), "module repo\n\ngo 1.26\n")
 	write(t, filepath.Join(repo, "go.sum"), "")
 	write(t, filepath.Join(repo, "program", "main.go"), "package main\n\nimport _ \"repo/part\"\n\nfunc main() {}\n")
-	write(t, filepath.Join(repo, "part", "part.go"), "package part\n\nimport _ \"embed\"\n\n//go:embed text\nvar text string\n")
-	b := build{name: "ours", programs: []programs{{module: repository, packages: map[string]string{"program": "./program"}}}}
+	write(t, filepath.Join(repo, "part", "part.go"),
+		"package part\n\nimport _ \"embed\"\n\n//go:embed text\nvar text string\n")
+	b := build{name: "ours",
+		programs: []programs{{module: repository, packages: map[string]string{"program": "./program"}}}}
 	last := ""
 	for _, step := range []struct {
 		file, text string

@@ -456,8 +456,8 @@ func sidecars(module string, names ...string) build {
 	return b
 }
 
-// standIn is the build of a program of ours, in place of a sidecar that the module proxy refuses; the version is the one
-// that cloud-provider-openstack's manifests name.
+// standIn is the build of a program of ours, in place of a sidecar that the module proxy refuses; the version is the
+// one that cloud-provider-openstack's manifests name.
 func standIn(name, version string) build {
 	b := sidecars("csi-lib-utils", name)
 	b.programs[0].packages[name] = "./" + name

@@ -30,7 +30,8 @@ func TestCalicoIsTheRelease(t *testing.T) {
 func TestCalicoTellsItsVersion(t *testing.T) {
 	require.NoError(t, calico.ensure(".", progress.New(os.Stderr, "toolchain")))
 	const tag = "@v" + calicoVersion
-	node, cni, controllers := unpack(t, "quay.io/calico/node"+tag), unpack(t, "quay.io/calico/cni"+tag), unpack(t, "quay.io/calico/kube-controllers"+tag)
+	node, cni, controllers := unpack(t, "quay.io/calico/node"+tag), unpack(t, "quay.io/calico/cni"+tag), unpack(t,
+		"quay.io/calico/kube-controllers"+tag)
 	for _, command := range [][]string{
 		{node + "/usr/bin/calico-node", "-v"},
 		{cni + "/opt/cni/bin/calico", "-v"},
@@ -66,7 +67,8 @@ func TestCalicoNodeImage(t *testing.T) {
 	require.NoError(t, err)
 	client := "http://" + listener.Addr().String()
 	require.NoError(t, listener.Close())
-	server := exec.CommandContext(t.Context(), unpack(t, "registry.k8s.io/etcd@3.6.8-0")+"/usr/local/bin/etcd", "--data-dir", t.TempDir(),
+	server := exec.CommandContext(t.Context(), unpack(t, "registry.k8s.io/etcd@3.6.8-0")+"/usr/local/bin/etcd",
+		"--data-dir", t.TempDir(),
 		"--listen-client-urls", client, "--advertise-client-urls", client, "--listen-peer-urls", "http://127.0.0.1:0")
 	require.NoError(t, server.Start())
 	t.Cleanup(func() { server.Process.Kill(); server.Wait() })
@@ -87,14 +89,16 @@ func TestCalicoNodeImage(t *testing.T) {
 	run("calico-node", "-startup")
 	run("calico-node", "-confd", "-confd-run-once")
 	config := filepath.Join(root, "etc/calico/confd/config")
-	require.Eventually(t, func() bool { _, err := os.Stat(config + "/bird.cfg"); return err == nil }, 5*time.Second, 50*time.Millisecond)
+	require.Eventually(t, func() bool { _, err := os.Stat(config + "/bird.cfg"); return err == nil }, 5*time.Second,
+		50*time.Millisecond)
 	kernel, err := os.ReadFile(config + "/bird_ipam.cfg")
 	require.NoError(t, err)
 	require.Contains(t, string(kernel), `krt_tunnel = "";`, "the test is to have what Debian's BIRD does not know")
 	run("bird", "-p", "-c", "/etc/calico/confd/config/bird.cfg")
 
 	require.Contains(t, run("bird", "--version"), "BIRD version 1.6")
-	for _, program := range strings.Fields("arp bird6 birdcl conntrack ip ipset iptables-legacy-restore iptables-nft-restore " +
+	for _, program := range strings.Fields("arp bird6 birdcl conntrack ip ipset iptables-legacy-restore " +
+		"iptables-nft-restore " +
 		"modprobe ps runsvdir start_runit sv tc") {
 		run("sh", "-c", "command -v "+program)
 	}

@@ -39,9 +39,9 @@ func linkTool(pattern string) func(dir string) error {
 	}
 }
 
-// printEnv prints the exports with which a shell's `pulumi` and `kubectl`, and the latter's client-keystone-auth, are the
-// built ones, and pulumi finds all it needs without network, its state in a folder. The passphrase protects nothing:
-// development only.
+// printEnv prints the exports with which a shell's `pulumi` and `kubectl`, and the latter's
+// client-keystone-auth, are the built ones, and pulumi finds all it needs without network, its state in a
+// folder. The passphrase protects nothing: development only.
 func printEnv(out io.Writer) error {
 	if _, err := os.Stat(home("bin", "pulumi")); errors.Is(err, fs.ErrNotExist) {
 		return errors.New("pulumi is not built yet: go run ./toolchain")
@@ -73,8 +73,8 @@ func printEnv(out io.Writer) error {
 	return nil
 }
 
-// withoutLogs stops Pulumi from writing each call with its properties into a log. Pulumi has no setting for that, but writes no log
-// if the path of the log folder is no folder. It deletes the logs that are there.
+// withoutLogs stops Pulumi from writing each call with its properties into a log. Pulumi has no setting for that, but
+// writes no log if the path of the log folder is no folder. It deletes the logs that are there.
 func withoutLogs() error {
 	if info, err := os.Lstat(home("logs")); err == nil && info.IsDir() {
 		if err := os.RemoveAll(home("logs")); err != nil {

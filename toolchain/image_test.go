@@ -24,8 +24,10 @@ func TestImageIsReproducible(t *testing.T) {
 		dir := t.TempDir()
 		write(t, filepath.Join(dir, parts, "tool"), "tool")
 		require.NoError(t, os.Chtimes(filepath.Join(dir, parts, "tool"), written, written))
-		i := image{name: "example.com/a/tool:v{version}", folder: "usr/bin", files: []string{parts + "/tool"}, links: []string{"other"}}
-		require.NoError(t, i.write(dir, nil, func(text string) (string, error) { return strings.ReplaceAll(text, "{version}", "1"), nil }))
+		i := image{name: "example.com/a/tool:v{version}", folder: "usr/bin", files: []string{parts + "/tool"},
+			links: []string{"other"}}
+		require.NoError(t, i.write(dir, nil,
+			func(text string) (string, error) { return strings.ReplaceAll(text, "{version}", "1"), nil }))
 		index, err := layout.ImageIndexFromPath(filepath.Join(dir, "oci", "example.com/a/tool@v1"))
 		require.NoError(t, err)
 		hash, err := index.Digest()
@@ -58,7 +60,8 @@ func unpack(t *testing.T, name string) string {
 // The images have nothing but their binaries: each must be static.
 func TestImages(t *testing.T) {
 	require.NoError(t, images.ensure(".", progress.New(os.Stderr, "toolchain")))
-	for name, binary := range map[string]string{"registry.k8s.io/pause@3.10.2": "pause", "devcloud.test/busybox@1.35": "bin/sh"} {
+	for name, binary := range map[string]string{"registry.k8s.io/pause@3.10.2": "pause",
+		"devcloud.test/busybox@1.35": "bin/sh"} {
 		file, err := elf.Open(filepath.Join(unpack(t, name), binary))
 		require.NoError(t, err)
 		for _, p := range file.Progs {
@@ -96,7 +99,8 @@ func TestPause(t *testing.T) {
 		return filepath.Base(exe) == "pause" && children() != ""
 	}
 	require.Eventually(t, isPause, 5*time.Second, 10*time.Millisecond)
-	require.Eventually(t, func() bool { return children() == "" }, 5*time.Second, 10*time.Millisecond, "the orphan is a zombie")
+	require.Eventually(t, func() bool { return children() == "" }, 5*time.Second, 10*time.Millisecond,
+		"the orphan is a zombie")
 
 	require.NoError(t, cmd.Process.Signal(syscall.SIGTERM))
 	require.NoError(t, cmd.Wait())

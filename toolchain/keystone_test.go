@@ -26,8 +26,8 @@ import (
 	"kubernetes-openstack/internal/progress"
 )
 
-// With the kubeconfig of a project, the plugin takes what people have in their environment for OpenStack's own command line,
-// and Keystone gives it a token for that project.
+// With the kubeconfig of a project, the plugin takes what people have in their environment for OpenStack's own command
+// line, and Keystone gives it a token for that project.
 func TestPeopleLogInToTheProject(t *testing.T) {
 	require.NoError(t, openstack.ensure(".", progress.New(os.Stderr, "toolchain")))
 	t.Setenv("PATH", home("kubectl")+":"+os.Getenv("PATH"))
@@ -37,8 +37,9 @@ func TestPeopleLogInToTheProject(t *testing.T) {
 		}
 	}
 	const (
-		project    = `{"project": {"id": "5d1f0a3c2b7e4f6089abcdef01234567"}}`
-		password   = `{"methods": ["password"], "password": {"user": {"name": "alice", "password": "secret", "domain": {"name": "Partners"}}}}`
+		project  = `{"project": {"id": "5d1f0a3c2b7e4f6089abcdef01234567"}}`
+		password = `{"methods": ["password"], "password": {"user": {"name": "alice", "password": "secret", "domain": ` +
+			`{"name": "Partners"}}}}`
 		credential = `{"methods": ["application_credential"], "application_credential": {"id": "c4ed", "secret": "secret"}}`
 	)
 	for name, test := range map[string]struct {
@@ -56,11 +57,13 @@ func TestPeopleLogInToTheProject(t *testing.T) {
 			"OS_USERNAME": "alice", "OS_PASSWORD": "secret", "OS_DOMAIN_NAME": "Partners", "OS_PROJECT_NAME": "another",
 		}, password, project},
 		"application credential": {map[string]string{
-			"OS_AUTH_TYPE": "v3applicationcredential", "OS_APPLICATION_CREDENTIAL_ID": "c4ed", "OS_APPLICATION_CREDENTIAL_SECRET": "secret",
+			"OS_AUTH_TYPE": "v3applicationcredential", "OS_APPLICATION_CREDENTIAL_ID": "c4ed",
+			"OS_APPLICATION_CREDENTIAL_SECRET": "secret",
 		}, credential, ""},
 		"application credential, with its name": {map[string]string{
-			"OS_APPLICATION_CREDENTIAL_ID": "c4ed", "OS_APPLICATION_CREDENTIAL_NAME": "ci", "OS_APPLICATION_CREDENTIAL_SECRET": "secret",
-			"OS_USERNAME": "alice", "OS_PROJECT_NAME": "web", "OS_PROJECT_DOMAIN_NAME": "Default",
+			"OS_APPLICATION_CREDENTIAL_ID": "c4ed", "OS_APPLICATION_CREDENTIAL_NAME": "ci",
+			"OS_APPLICATION_CREDENTIAL_SECRET": "secret",
+			"OS_USERNAME":                      "alice", "OS_PROJECT_NAME": "web", "OS_PROJECT_DOMAIN_NAME": "Default",
 		}, credential, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -130,7 +133,8 @@ func TestWebhooksAnswerForKeystone(t *testing.T) {
 		case request.Header.Get("X-Auth-Token") != "good":
 			response.WriteHeader(http.StatusUnauthorized)
 		case request.URL.Path == "/v3/auth/tokens":
-			io.WriteString(response, `{"token": {"user": {"id": "a11ce", "name": "system:admin", "domain": {"id": "default", "name": "Default"}},
+			io.WriteString(response, `{"token": {
+				"user": {"id": "a11ce", "name": "system:admin", "domain": {"id": "default", "name": "Default"}},
 				"project": {"id": "e4d", "name": "web"}, "roles": [{"name": "member"}]}}`)
 		case request.URL.Path == "/v3/users/a11ce/groups":
 			io.WriteString(response, `{"groups": [{"name": "system:masters"}], "links": {}}`)
@@ -150,7 +154,8 @@ func TestWebhooksAnswerForKeystone(t *testing.T) {
 		require.NoError(t, err)
 		address = free.Addr().String()
 		require.NoError(t, free.Close())
-		server := exec.CommandContext(t.Context(), program, append(args, "--listen", address, "--tls-cert-file", "certificate", "--tls-private-key-file", "key")...)
+		server := exec.CommandContext(t.Context(), program,
+			append(args, "--listen", address, "--tls-cert-file", "certificate", "--tls-private-key-file", "key")...)
 		server.Dir = dir
 		require.NoError(t, server.Start())
 		t.Cleanup(func() { server.Process.Kill(); server.Wait() })

@@ -1,6 +1,6 @@
 // Command toolchain builds, from Go modules whose versions and checksums are committed here, what the development
-// cluster runs and is made with: pulumi with its Go language host, the OpenStack, TLS and Kubernetes plugins, the binaries
-// that the machines download, and the images that they pull.
+// cluster runs and is made with: pulumi with its Go language host, the OpenStack, TLS and Kubernetes plugins, the
+// binaries that the machines download, and the images that they pull.
 //
 //	go run ./toolchain                 builds what a cluster needs and is missing
 //	go run ./toolchain all             builds what only tests and benchmarks need, too
@@ -12,9 +12,10 @@
 // It exists for machines that reach a Go module proxy and nothing else. Where pulumi is installed and can fetch its
 // plugins, plain `pulumi up` works and nothing here is needed.
 //
-// Each folder beside this file is a Go module of its own, because what it pins could not be resolved together. What several
-// of them need has one version in all where it compiles, so that it is compiled once (TestModulesShareVersions). What is
-// built lies in the cache, one folder per build, keyed by all that goes into it; a new key replaces the old one's folder.
+// Each folder beside this file is a Go module of its own, because what it pins could not be resolved together.
+// What several of them need has one version in all where it compiles, so that it is compiled once
+// (TestModulesShareVersions). What is built lies in the cache, one folder per build, keyed by all that goes
+// into it; a new key replaces the old one's folder.
 package main
 
 import (

@@ -49,7 +49,8 @@ func replace(path string, create func(path string) error) error {
 	return os.RemoveAll(next)
 }
 
-// printChecksums prints a line for each artifact in the mirror, "etcd 3.6.14 <sha256 in hex>"; it builds what is missing.
+// printChecksums prints a line for each artifact in the mirror, "etcd 3.6.14
+// <sha256 in hex>"; it builds what is missing.
 func printChecksums(out io.Writer, source string, log *progress.Log) error {
 	for _, b := range builds {
 		if len(b.artifacts) == 0 {

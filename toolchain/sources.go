@@ -17,7 +17,8 @@ func (p programs) sources(source string) ([]string, error) {
 		return nil, err
 	}
 	const file = `{{slice $.ImportPath (len $.Module.Path)}}/{{.}}{{"\n"}}`
-	const files = `{{if .Module}}{{if .Module.Main}}{{range .GoFiles}}` + file + `{{end}}{{range .EmbedFiles}}` + file + `{{end}}{{end}}{{end}}`
+	const files = `{{if .Module}}{{if .Module.Main}}{{range .GoFiles}}` + file + `{{end}}{{range .EmbedFiles}}` + file +
+		`{{end}}{{end}}{{end}}`
 	cmd := exec.Command("go", "list", "-deps", "-f", files)
 	cmd.Args = append(cmd.Args, slices.Sorted(maps.Values(p.packages))...)
 	cmd.Dir, cmd.Env = filepath.Join(source, p.module), env

@@ -24,7 +24,8 @@ func TestStorageHasTheTagsOfTheManifests(t *testing.T) {
 	module, err := openstack.programs[0].moduleDir(".")
 	require.NoError(t, err)
 	named := map[string]string{} // tags by name
-	for _, pattern := range []string{"manifests/controller-manager/*.yaml", "manifests/cinder-csi-plugin/*.yaml", "examples/webhook/*.yaml"} {
+	for _, pattern := range []string{"manifests/controller-manager/*.yaml", "manifests/cinder-csi-plugin/*.yaml",
+		"examples/webhook/*.yaml"} {
 		files, err := filepath.Glob(filepath.Join(module, pattern))
 		require.NoError(t, err)
 		for _, file := range files {
@@ -132,7 +133,8 @@ func TestCinderCSIPluginImage(t *testing.T) {
 		run(strings.Fields(command)...)
 	}
 	run("sh", "-c", "command -v fsck.xfs && command -v fsck.ext4 && command -v mkfs.btrfs")
-	for _, file := range []string{"/etc/mke2fs.conf", "/etc/ssl/certs/ca-certificates.crt", "/lib/udev/rules.d/60-persistent-storage.rules"} {
+	for _, file := range []string{"/etc/mke2fs.conf", "/etc/ssl/certs/ca-certificates.crt",
+		"/lib/udev/rules.d/60-persistent-storage.rules"} {
 		run("test", "-s", file)
 	}
 

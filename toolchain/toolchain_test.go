@@ -55,7 +55,8 @@ func TestEngine(t *testing.T) {
 	}
 	run := func(args ...string) string {
 		t.Helper()
-		cmd := exec.Command("bash", append([]string{"-c", exports.String() + `exec pulumi --non-interactive "$@"`, "pulumi"}, args...)...)
+		cmd := exec.Command("bash",
+			append([]string{"-c", exports.String() + `exec pulumi --non-interactive "$@"`, "pulumi"}, args...)...)
 		cmd.Dir = project
 		var stdout, stderr bytes.Buffer
 		cmd.Stdout, cmd.Stderr = &stdout, &stderr

@@ -170,8 +170,8 @@ func releases(b build) (out []release) {
 // noUpstream begins the names of images that nobody publishes.
 const noUpstream = "devcloud.test/"
 
-// split tells what of a build comes from upstream, and the build of what is left: what has no pinned sum, and images that
-// nobody publishes.
+// split tells what of a build comes from upstream, and the build of what is left: what has
+// no pinned sum, and images that nobody publishes.
 func (u *upstream) split(b build, source string) (out published, rest build, err error) {
 	artifacts := map[string]string{}
 	for artifact, file := range b.artifacts {
@@ -293,9 +293,10 @@ func (u *upstream) ensure(ctx context.Context, b build, source string, log *prog
 	return b.removeOthers(dir)
 }
 
-// fill builds the rest and downloads to it in a folder beside dir, which gets dir's name when it is complete. What is in
-// that folder after an interruption is not fetched again.
-func (u *upstream) fill(ctx context.Context, dir string, from published, rest build, source string, log *progress.Log) error {
+// fill builds the rest and downloads to it in a folder beside dir, which gets dir's name when it is complete. What is
+// in that folder after an interruption is not fetched again.
+func (u *upstream) fill(ctx context.Context, dir string, from published, rest build, source string,
+	log *progress.Log) error {
 	partial := dir + ".download"
 	if _, err := os.Stat(partial); errors.Is(err, fs.ErrNotExist) && len(rest.programs) > 0 {
 		if err := rest.make(source, partial, log); err != nil {
@@ -429,7 +430,8 @@ func (u *upstream) wanted(ctx context.Context, d download) (string, error) {
 		return "", err
 	}
 	for line := range strings.Lines(string(list)) {
-		if fields := strings.Fields(line); len(fields) == 2 && hexSum.MatchString(fields[0]) && path.Base(fields[1]) == path.Base(d.address) {
+		if fields := strings.Fields(line); len(fields) == 2 && hexSum.MatchString(fields[0]) &&
+			path.Base(fields[1]) == path.Base(d.address) {
 			return fields[0], nil
 		}
 	}
@@ -464,7 +466,8 @@ func extract(archive, folder string, members map[string]string) error {
 		if err := os.MkdirAll(filepath.Dir(filepath.Join(folder, member)), 0o755); err != nil {
 			return err
 		}
-		if err := replace(filepath.Join(folder, member), func(name string) error { return writeProgram(name, tarball) }); err != nil {
+		if err := replace(filepath.Join(folder, member),
+			func(name string) error { return writeProgram(name, tarball) }); err != nil {
 			return err
 		}
 	}
@@ -483,8 +486,8 @@ func writeProgram(name string, content io.Reader) error {
 	return errors.Join(err, file.Close())
 }
 
-// pull puts an image into the folder as image.write does, for this machine's platform. Layers that are there already are
-// not pulled again.
+// pull puts an image into the folder as image.write does, for this machine's platform.
+// Layers that are there already are not pulled again.
 func (u *upstream) pull(ctx context.Context, p pull, folder string, log *progress.Log) error {
 	repository, tag, _ := strings.Cut(p.name, ":")
 	place := filepath.Join(folder, "oci", repository+"@"+tag)

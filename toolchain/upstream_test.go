@@ -152,7 +152,8 @@ func TestUpstreamRefusesWhatIsNotPinned(t *testing.T) {
 
 	p.publishes(t, map[string]string{"files.example/v1.2.3/tiny": "another"})
 	_, err := p.ensure(t, source, pinned+digest, b)
-	require.ErrorContains(t, err, fmt.Sprintf("download files.example/v1.2.3/tiny: sha256 is %x, want %s", sha256.Sum256([]byte("another")), pinned[:64]))
+	require.ErrorContains(t, err, fmt.Sprintf("download files.example/v1.2.3/tiny: sha256 is %x, want %s",
+		sha256.Sum256([]byte("another")), pinned[:64]))
 	require.NoFileExists(t, dirs.Mirror("files.example/v1.2.3/tiny"))
 
 	// The refused content does not stay in the way of the right one.
@@ -247,7 +248,8 @@ func TestUpstreamUnpacksPlugins(t *testing.T) {
 	_, err := p.ensure(t, source, "files.example/sums "+address, b)
 	require.ErrorContains(t, err, "files.example/sums has no sha256 of it")
 
-	p.publishes(t, map[string]string{"files.example/sums": strings.Repeat("0", 64) + "  other.tar.gz\n" + sum + "  ./" + filepath.Base(address) + "\n"})
+	p.publishes(t, map[string]string{"files.example/sums": strings.Repeat("0",
+		64) + "  other.tar.gz\n" + sum + "  ./" + filepath.Base(address) + "\n"})
 	_, err = p.ensure(t, source, "files.example/sums "+address, b)
 	require.NoError(t, err)
 	require.Equal(t, "pulumi-resource-tls", read(t, filepath.Join(*placed, "resource-tls-v1.2.3/pulumi-resource-tls")))

@@ -11,7 +11,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// exceptions lists modules, and prefixes of modules that end with a slash, whose version in a folder differs from the others.
+// exceptions lists modules, and prefixes of modules that end with a slash, whose
+// version in a folder differs from the others.
 var exceptions = []struct {
 	folder, why string
 	modules     []string
@@ -23,7 +24,8 @@ var exceptions = []struct {
 	{"kubernetes", "Kubernetes does not compile with a newer CSI; its version of CEL is a part of its API", []string{
 		"github.com/container-storage-interface/spec", "github.com/google/cel-go",
 	}},
-	{"language-go", "the last version of the language host that the module proxy serves", []string{"github.com/pulumi/pulumi/sdk/v3"}},
+	{"language-go", "the last version of the language host that the module proxy serves",
+		[]string{"github.com/pulumi/pulumi/sdk/v3"}},
 	{"plugins", "tablewriter 1 has another API than pulumi's 0.0.5", []string{"github.com/olekukonko/tablewriter"}},
 	{"pulumi", "the last version of pulumi that the module proxy serves", []string{
 		"github.com/pulumi/inflector", "github.com/pulumi/pulumi/",
@@ -69,7 +71,8 @@ func TestModulesShareVersions(t *testing.T) {
 			shared[version] = slices.DeleteFunc(slices.Clone(folders), func(folder string) bool {
 				for _, e := range exceptions {
 					for _, excepted := range e.modules {
-						if e.folder == folder && (module == excepted || strings.HasSuffix(excepted, "/") && strings.HasPrefix(module, excepted)) {
+						if e.folder == folder &&
+							(module == excepted || strings.HasSuffix(excepted, "/") && strings.HasPrefix(module, excepted)) {
 							needed[folder+" "+excepted] = true
 							return true
 						}
@@ -81,7 +84,8 @@ func TestModulesShareVersions(t *testing.T) {
 				delete(shared, version)
 			}
 		}
-		assert.LessOrEqual(t, len(shared), 1, "%s has several versions: %v. Require the newest in each folder, or name an exception", module, shared)
+		assert.LessOrEqual(t, len(shared), 1,
+			"%s has several versions: %v. Require the newest in each folder, or name an exception", module, shared)
 	}
 	for _, e := range exceptions {
 		for _, module := range e.modules {

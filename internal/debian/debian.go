@@ -30,13 +30,16 @@ func Command(variant string) []string {
 		"--dpkgopt=path-exclude=/usr/share/doc/*", "--dpkgopt=path-exclude=/usr/share/locale/*",
 		// A third of OpenStack's Python is its own tests. What dpkg leaves out must not be compiled: py3compile would fail.
 		"--dpkgopt=path-exclude=/usr/lib/python3/dist-packages/*/tests/*",
-		`--essential-hook=mkdir -p "$1/usr/share/python3/bcep" && echo "re|-4.0|/|.*/tests/" >"$1/usr/share/python3/bcep/tests"`,
+		`--essential-hook=mkdir -p "$1/usr/share/python3/bcep" && echo "re|-4.0|/|.*/tests/" ` +
+			`>"$1/usr/share/python3/bcep/tests"`,
 	}
 }
 
-// Make makes the root filesystem root out of a recipe and more packages; customize gets arguments after the root's path.
-// What the commands print goes to output. It needs to be root, and writes a file apt.conf beside the root filesystem.
-func Make(ctx context.Context, root, variant, recipe string, more []string, output io.Writer, arguments ...string) error {
+// Make makes the root filesystem root out of a recipe and more packages; customize gets
+// arguments after the root's path. What the commands print goes to output. It needs to be root,
+// and writes a file apt.conf beside the root filesystem.
+func Make(ctx context.Context, root, variant, recipe string, more []string, output io.Writer,
+	arguments ...string) error {
 	packages, err := packages(filepath.Join(recipe, "packages"))
 	if err != nil {
 		return err
@@ -102,7 +105,8 @@ func hostApt(ctx context.Context) (sources string, options []byte, err error) {
 		}
 	}
 	if sources == "" {
-		return "", nil, fmt.Errorf("apt knows no source of Debian 12 (bookworm): is its package list empty? apt-get update fills it")
+		return "", nil,
+			fmt.Errorf("apt knows no source of Debian 12 (bookworm): is its package list empty? apt-get update fills it")
 	}
 	options, err = exec.CommandContext(ctx, "apt-config", "dump",
 		"Acquire::http", "Acquire::https", "Acquire::Check-Date", "Acquire::Check-Valid-Until").Output()

@@ -1,5 +1,6 @@
-// Command gotest is `go test` for .ci/run. It runs that with its own arguments and prints the same: all with -v, else what failed and
-// a line for each package. The file that the environment variable STEPS names gets a line for each test: seconds, package, name.
+// Command gotest is `go test` for .ci/run. It runs that with its own arguments and prints the same: all
+// with -v, else what failed and a line for each package. The file that the environment variable STEPS names
+// gets a line for each test: seconds, package, name.
 package main
 
 import (
@@ -56,8 +57,8 @@ var (
 	packageEnded = regexp.MustCompile(`^(ok  |FAIL|\?   )\t(\S+)`)
 )
 
-// follow reads what `go test -v` prints and prints it to out, unless verbose without what belongs to packages that passed. Each
-// test's seconds, less those of its subtests, are a line of steps.
+// follow reads what `go test -v` prints and prints it to out, unless verbose without what belongs to packages that
+// passed. Each test's seconds, less those of its subtests, are a line of steps.
 func follow(output io.Reader, out, steps io.Writer, verbose bool) error {
 	var held strings.Builder
 	seconds := map[string]float64{}
@@ -97,8 +98,8 @@ func follow(output io.Reader, out, steps io.Writer, verbose bool) error {
 	}
 }
 
-// withoutParts subtracts from each test's seconds those of its subtests. A test whose subtests run in parallel takes as long as the
-// longest: testing does not count the time in which it waits for them.
+// withoutParts subtracts from each test's seconds those of its subtests. A test whose subtests run in parallel takes as
+// long as the longest: testing does not count the time in which it waits for them.
 func withoutParts(seconds map[string]float64) map[string]float64 {
 	own, whole, parts := map[string]float64{}, maps.Clone(seconds), map[string]float64{}
 	longer := func(a, b string) int { return len(b) - len(a) }

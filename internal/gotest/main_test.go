@@ -62,7 +62,8 @@ func TestPrintsWhatGoTestPrints(t *testing.T) {
 	out, err := exec.Command("go", "build", "-o", program, ".").CombinedOutput()
 	require.NoError(t, err, string(out))
 	for name, text := range map[string]string{
-		"go.mod": module, "m_test.go": tests, "none/none.go": "package none\n", "broken/broken_test.go": "package broken\n\nvar x int = nothing\n",
+		"go.mod": module, "m_test.go": tests, "none/none.go": "package none\n",
+		"broken/broken_test.go": "package broken\n\nvar x int = nothing\n",
 	} {
 		file := filepath.Join(dir, name)
 		require.NoError(t, os.MkdirAll(filepath.Dir(file), 0o755))
@@ -78,7 +79,8 @@ func TestPrintsWhatGoTestPrints(t *testing.T) {
 		return regexp.MustCompile(`\d+\.\d+s`).ReplaceAllString(string(out), "0s")
 	}
 
-	assert.Equal(t, "ok  \texample.com/m\t0s\n?   \texample.com/m/none\t[no test files]\n", ours(0, "X=", "-run", "Fine|Parallel", "-parallel=2", "-count=1", ".", "./none"))
+	assert.Equal(t, "ok  \texample.com/m\t0s\n?   \texample.com/m/none\t[no test files]\n",
+		ours(0, "X=", "-run", "Fine|Parallel", "-parallel=2", "-count=1", ".", "./none"))
 	text, err := os.ReadFile(steps)
 	require.NoError(t, err)
 	assert.Regexp(t, `(?m)^ +0\.[5-9]  example\.com/m  TestFine/half_a_second/of_it$`, string(text))
@@ -90,13 +92,16 @@ func TestPrintsWhatGoTestPrints(t *testing.T) {
 
 	failed := ours(1, "X=", ".", "./none", "./broken")
 	for _, line := range []string{
-		"broken/broken_test.go:3:13: undefined: nothing", "FAIL\texample.com/m/broken [build failed]", "?   \texample.com/m/none\t[no test files]",
-		"    m_test.go:15: the reason", "--- FAIL: TestBad (0s)", "    --- FAIL: TestBad/part (0s)", "FAIL\texample.com/m\t0s", "FAIL",
+		"broken/broken_test.go:3:13: undefined: nothing", "FAIL\texample.com/m/broken [build failed]",
+		"?   \texample.com/m/none\t[no test files]",
+		"    m_test.go:15: the reason", "--- FAIL: TestBad (0s)", "    --- FAIL: TestBad/part (0s)",
+		"FAIL\texample.com/m\t0s", "FAIL",
 	} {
 		assert.Contains(t, strings.Split(failed, "\n"), line)
 	}
 	failed = ours(1, "CRASH=yes", ".")
 	assert.Contains(t, failed, "its last words")
 	assert.Contains(t, failed, "FAIL\texample.com/m\t0s\nFAIL\n")
-	assert.Contains(t, ours(0, "X=", "-v", "-run", "Skipped", "."), "=== RUN   TestSkipped\n    m_test.go:25: \n--- SKIP: TestSkipped (0s)\nPASS\nok  ")
+	assert.Contains(t, ours(0, "X=", "-v", "-run", "Skipped", "."),
+		"=== RUN   TestSkipped\n    m_test.go:25: \n--- SKIP: TestSkipped (0s)\nPASS\nok  ")
 }

@@ -1,4 +1,5 @@
-// Package progress prints what a long command is doing: each step as it begins, how long it took, and how much CPU time.
+// Package progress prints what a long command is doing: each step as it begins,
+// how long it took, and how much CPU time.
 package progress
 
 import (
@@ -22,8 +23,8 @@ func New(out io.Writer, name string) *Log {
 	return &Log{out: out, name: name, start: time.Now()}
 }
 
-// Step runs f and prints what begins and what it took; the error of f names the step. The CPU time is that of this process
-// and of the commands that ended meanwhile, those of a parallel step included.
+// Step runs f and prints what begins and what it took; the error of f names the step. The CPU time is that of this
+// process and of the commands that ended meanwhile, those of a parallel step included.
 func (l *Log) Step(what string, f func() error) error {
 	l.Printf("%s …", what)
 	begin, used := time.Now(), cpuTime()

@@ -14,17 +14,21 @@ type step struct {
 // steps in the order in which they began.
 type steps []step
 
-// patterns of lines by which a step begins or ends; of a machine's step the end tells the begin. Each has a group for its name.
+// patterns of lines by which a step begins or ends; of a machine's step the end
+// tells the begin. Each has a group for its name.
 var patterns = []struct {
 	kind         string
 	begins, ends *regexp.Regexp
 }{
 	{"pulumi",
-		regexp.MustCompile(`^ *[-+~=<>]+ +\S*?(\w+ \S+) (?:creating|updating|deleting|replacing|reading|refreshing) \(0s\) *$`),
-		regexp.MustCompile(`^ *[-+~=<>]+ +\S*?(\w+ \S+) (?:\*\*)?(?:created|updated|deleted|replaced|read|refreshed|creating failed|updating failed|deleting failed)\b`)},
+		regexp.MustCompile(
+			`^ *[-+~=<>]+ +\S*?(\w+ \S+) (?:creating|updating|deleting|replacing|reading|refreshing) \(0s\) *$`),
+		regexp.MustCompile(`^ *[-+~=<>]+ +\S*?(\w+ \S+) ` +
+			`(?:\*\*)?(?:created|updated|deleted|replaced|read|refreshed|creating failed|updating failed|deleting failed)\b`)},
 	{"machine", nil, regexp.MustCompile(`infra:Machine (\S+) \w+ \(\d+s\) ([a-z0-9-]+): done after (\d+) s`)},
 	{"test", regexp.MustCompile(`^=== RUN +(\S+)`), regexp.MustCompile(`^ *--- (?:PASS|FAIL|SKIP): (\S+) `)},
-	{"build", regexp.MustCompile(`^((?:devcloud|toolchain)) +[\d.]+  (.*) …$`), regexp.MustCompile(`^((?:devcloud|toolchain)) +[\d.]+  (.*?)(?: FAILED after)? [\d.]+ s$`)},
+	{"build", regexp.MustCompile(`^((?:devcloud|toolchain)) +[\d.]+  (.*) …$`),
+		regexp.MustCompile(`^((?:devcloud|toolchain)) +[\d.]+  (.*?)(?: FAILED after)? [\d.]+ s$`)},
 }
 
 // hear takes in a line of output that came so many seconds after the begin.

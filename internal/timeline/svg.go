@@ -38,10 +38,12 @@ func (r run) svg() string {
 		}
 		drawn = append(drawn, s)
 	}
-	slices.SortStableFunc(drawn, func(a, b step) int { return cmp.Or(cmp.Compare(a.begin, b.begin), cmp.Compare(b.end, a.end)) })
+	slices.SortStableFunc(drawn,
+		func(a, b step) int { return cmp.Or(cmp.Compare(a.begin, b.begin), cmp.Compare(b.end, a.end)) })
 	height := top + len(drawn)*row + 25
 	var b strings.Builder
-	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" width="%[1]d" height="%[2]d">`+"\n%s", width, height, style)
+	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" width="%[1]d" height="%[2]d">`+"\n%s",
+		width, height, style)
 	fmt.Fprintf(&b, `<text x="2" y="14">%s</text>`+"\n", html.EscapeString(r.title))
 	every := grid(r.end)
 	for at := 0.0; at <= r.end; at += every {
@@ -55,14 +57,16 @@ func (r run) svg() string {
 	fmt.Fprintf(&b, " %.1f,80\"><title>processors, 0 to 100 %%</title></polygon>\n", x(r.end))
 	for i, s := range drawn {
 		y := top + i*row
-		fmt.Fprintf(&b, `<rect class="bar %s" x="%.1f" y="%d" width="%.1f" height="%d" rx="2"/>`+"\n", s.kind, x(s.begin), y, x(s.end)-x(s.begin), row-3)
+		fmt.Fprintf(&b, `<rect class="bar %s" x="%.1f" y="%d" width="%.1f" height="%d" rx="2"/>`+"\n", s.kind, x(s.begin), y,
+			x(s.end)-x(s.begin), row-3)
 		label, anchor, at := fmt.Sprintf("%s %.0f s", s.name, s.end-s.begin), "start", x(s.begin)+3
 		if at > width*.6 {
 			anchor, at = "end", x(s.end)-3
 		}
 		fmt.Fprintf(&b, `<text x="%.1f" y="%d" text-anchor="%s">%s</text>`+"\n", at, y+10, anchor, html.EscapeString(label))
 	}
-	fmt.Fprintf(&b, `<text x="2" y="%d">grey: processors, 0 to 100 %%; %d steps of less than %d s are not drawn</text>`+"\n</svg>\n", height-6, short, shortest)
+	fmt.Fprintf(&b, `<text x="2" y="%d">grey: processors, 0 to 100 %%; %d steps of less than %d s are not drawn</text>`+
+		"\n</svg>\n", height-6, short, shortest)
 	return b.String()
 }
 

@@ -1,5 +1,5 @@
-// Package turns shares one machine among test suites that run in parallel, in one process or in several. A step that measures runs
-// alone; all other steps run beside each other.
+// Package turns shares one machine among test suites that run in parallel, in one process or in several. A step that
+// measures runs alone; all other steps run beside each other.
 package turns
 
 import (
@@ -15,19 +15,20 @@ import (
 
 // The two files that flock locks, always in this order. The kernel releases the locks of a process when it ends.
 const (
-	// wish: a step that asks to run alone holds a shared lock until linger after its end. A step that begins beside others needs
-	// an exclusive lock for a moment. So no such step begins while another step waits to run alone, which could otherwise wait for ever.
+	// wish: a step that asks to run alone holds a shared lock until linger after its end. A step that begins
+	// beside others needs an exclusive lock for a moment. So no such step begins while another step waits to
+	// run alone, which could otherwise wait for ever.
 	wish = "wish"
 	// room: the step that runs alone holds an exclusive lock, and steps that run beside each other hold shared locks.
 	room = "room"
 )
 
-// linger is how long other steps wait for the next step that runs alone. Each change from beside to alone waits until all steps end, so
-// consecutive steps that run alone should not let others in between.
+// linger is how long other steps wait for the next step that runs alone. Each change from beside to alone waits until
+// all steps end, so consecutive steps that run alone should not let others in between.
 const linger = time.Second
 
-// Alone waits until no other step runs, and keeps others from running until end is called. A step must
-// not take a second turn before it ends the first: it would wait for itself. Take the turn before the step's clock starts.
+// Alone waits until no other step runs, and keeps others from running until end is called. A step must not take a
+// second turn before it ends the first: it would wait for itself. Take the turn before the step's clock starts.
 func Alone(t testing.TB) (end func()) {
 	t.Helper()
 	wished, taken := lock(t, wish, syscall.LOCK_SH), lock(t, room, syscall.LOCK_EX)

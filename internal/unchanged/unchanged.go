@@ -17,9 +17,9 @@ import (
 	"kubernetes-openstack/internal/dirs"
 )
 
-// Skip skips a test that has passed with the same inputs, unless the environment variable ALL is set. Inputs are the test's package,
-// all that it and other packages (as `go list` takes them) are compiled from, files and whole folders by their paths in the
-// repository, and the keys of what toolchain and devcloud have built.
+// Skip skips a test that has passed with the same inputs, unless the environment variable ALL is set. Inputs are the
+// test's package, all that it and other packages (as `go list` takes them) are compiled from, files and whole folders
+// by their paths in the repository, and the keys of what toolchain and devcloud have built.
 func Skip(t testing.TB, root string, packages, files []string) {
 	t.Helper()
 	inputs, err := inputs(root, packages, files)

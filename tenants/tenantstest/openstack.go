@@ -1,5 +1,5 @@
-// Package tenantstest is an OpenStack in one process, as far as a reader of tenants sees it: Keystone, Nova and Cinder, as
-// they answer and as they refuse.
+// Package tenantstest is an OpenStack in one process, as far as a reader of tenants sees it: Keystone,
+// Nova and Cinder, as they answer and as they refuse.
 package tenantstest
 
 import (
@@ -60,7 +60,8 @@ func Start(t testing.TB, world tenancy.World) *OpenStack {
 	t.Cleanup(server.Close)
 	o.AuthURL = server.URL + "/identity"
 	o.CA = string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}))
-	o.world.Users = append(slices.Clone(world.Users), tenancy.User{ID: Reader, Name: Username, DomainID: world.Domains[0].ID, Enabled: true})
+	o.world.Users = append(slices.Clone(world.Users),
+		tenancy.User{ID: Reader, Name: Username, DomainID: world.Domains[0].ID, Enabled: true})
 	for _, d := range world.Domains {
 		o.world.Assignments = append(o.world.Assignments, tenancy.Assignment{
 			RoleID: world.Roles[0].ID, UserID: Reader, DomainID: d.ID, Inherited: true,
@@ -174,7 +175,8 @@ func (o *OpenStack) login(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	case with.Token.ID == "system" && scope.Project.ID != "":
-		Refuse(http.StatusForbidden, "Using a system-scoped token to create a project-scoped or domain-scoped token is not allowed.")(w, r)
+		Refuse(http.StatusForbidden,
+			"Using a system-scoped token to create a project-scoped or domain-scoped token is not allowed.")(w, r)
 		return
 	case with.Token.ID != "unscoped":
 		Refuse(http.StatusUnauthorized, "The request you have made requires authentication.")(w, r)
@@ -191,7 +193,8 @@ func (o *OpenStack) login(w http.ResponseWriter, r *http.Request) {
 		token = "system"
 	}
 	if scope.Project.ID != "" {
-		if !slices.ContainsFunc(o.world.Effective(), func(g tenancy.Grant) bool { return g.UserID == Reader && g.ProjectID == scope.Project.ID }) {
+		if !slices.ContainsFunc(o.world.Effective(),
+			func(g tenancy.Grant) bool { return g.UserID == Reader && g.ProjectID == scope.Project.ID }) {
 			Refuse(http.StatusUnauthorized, "User "+Reader+" has no access to project "+scope.Project.ID)(w, r)
 			return
 		}
@@ -209,7 +212,8 @@ func (o *OpenStack) catalog(url, project string) []Object {
 	service := func(kind, path string) Object {
 		var endpoints []Object
 		for _, e := range []struct{ region, kind, url string }{
-			{"elsewhere", Interface, "https://127.0.0.1:1" + path}, {Region, "public", "https://127.0.0.1:1" + path}, {Region, Interface, url + path},
+			{"elsewhere", Interface, "https://127.0.0.1:1" + path}, {Region, "public", "https://127.0.0.1:1" + path},
+			{Region, Interface, url + path},
 		} {
 			endpoints = append(endpoints, Object{"region": e.region, "region_id": e.region, "interface": e.kind, "url": e.url})
 		}
@@ -234,7 +238,8 @@ func (o *OpenStack) identity(w http.ResponseWriter, r *http.Request, path []stri
 		}
 	case path[0] == "groups" && len(path) == 3:
 		i := slices.IndexFunc(o.world.Groups, func(g tenancy.UserGroup) bool { return g.ID == path[1] })
-		list(o, w, r, "users", o.world.Users, func(u tenancy.User) bool { return slices.Contains(o.world.Groups[i].Users, u.ID) })
+		list(o, w, r, "users", o.world.Users,
+			func(u tenancy.User) bool { return slices.Contains(o.world.Groups[i].Users, u.ID) })
 	case path[0] == "domains":
 		list(o, w, r, "domains", o.world.Domains, nil)
 	case path[0] == "projects":
@@ -260,7 +265,8 @@ func (o *OpenStack) identity(w http.ResponseWriter, r *http.Request, path []stri
 
 // assignments are those of the world, and one on the system.
 func (o *OpenStack) assignments() []Object {
-	out := []Object{{"role": Object{"id": o.world.Roles[0].ID}, "user": Object{"id": Reader}, "scope": Object{"system": Object{"all": true}}}}
+	out := []Object{{"role": Object{"id": o.world.Roles[0].ID}, "user": Object{"id": Reader},
+		"scope": Object{"system": Object{"all": true}}}}
 	for _, a := range o.world.Assignments {
 		shown, scope := Object{"role": Object{"id": a.RoleID}, "links": Object{}}, Object{}
 		for in, id := range map[string]string{"user": a.UserID, "group": a.GroupID} {

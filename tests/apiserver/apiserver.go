@@ -1,5 +1,5 @@
-// Package apiserver runs a Kubernetes API for tests, with its controllers and without nodes: the programs that devcloud's
-// machines download. Pods stay Pending until Run says otherwise.
+// Package apiserver runs a Kubernetes API for tests, with its controllers and without nodes: the programs that
+// devcloud's machines download. Pods stay Pending until Run says otherwise.
 package apiserver
 
 import (
@@ -65,11 +65,14 @@ func Start(t testing.TB) *Server {
 
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
 	require.NoError(t, err)
-	accounts := file("sa.key", string(pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)})))
+	accounts := file("sa.key",
+		string(pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)})))
 	const binaries = "dl.k8s.io/release/v1.36.3/bin/linux/amd64"
 	s.start(t, dir, dirs.Mirror(binaries, "kube-apiserver"), "--etcd-servers="+etcd, "--bind-address="+host,
-		"--secure-port="+api[strings.LastIndex(api, ":")+1:], "--cert-dir="+dir, "--token-auth-file="+file("tokens", "token,admin,admin,system:masters\n"),
-		"--authorization-mode=RBAC", "--allow-privileged", "--service-cluster-ip-range=10.96.0.0/16", "--service-account-issuer=https://test",
+		"--secure-port="+api[strings.LastIndex(api, ":")+1:], "--cert-dir="+dir,
+		"--token-auth-file="+file("tokens", "token,admin,admin,system:masters\n"),
+		"--authorization-mode=RBAC", "--allow-privileged", "--service-cluster-ip-range=10.96.0.0/16",
+		"--service-account-issuer=https://test",
 		"--service-account-key-file="+accounts, "--service-account-signing-key-file="+accounts)
 	s.Kubeconfig = fmt.Sprintf(`apiVersion: v1
 kind: Config

@@ -1,4 +1,5 @@
-// Package guest runs commands in the root filesystem of the machines' image, for tests that need the machines' own tools.
+// Package guest runs commands in the root filesystem of the machines' image, for
+// tests that need the machines' own tools.
 package guest
 
 import (
@@ -21,9 +22,10 @@ import (
 //go:embed run.sh
 var script string
 
-// Run runs cmd as root in a copy-on-write view of the image that also has files (absolute path → content; executable in a
-// bin or sbin folder), and returns its standard output and error. The network is the caller's; mounts and processes are its
-// own and end with it. The image is $GUEST_IMAGE (a squashfs), else the one that devcloud builds. Runs may be parallel.
+// Run runs cmd as root in a copy-on-write view of the image that also has files (absolute path → content;
+// executable in a bin or sbin folder), and returns its standard output and error. The network is the
+// caller's; mounts and processes are its own and end with it. The image is $GUEST_IMAGE (a squashfs), else
+// the one that devcloud builds. Runs may be parallel.
 func Run(t testing.TB, files map[string]string, cmd ...string) (output string, err error) {
 	t.Helper()
 	b, err := base()
@@ -36,9 +38,12 @@ func Run(t testing.TB, files map[string]string, cmd ...string) (output string, e
 		require.NoError(t, b.write(filepath.Join(dir, "files", name), content))
 	}
 
-	run := exec.CommandContext(t.Context(), "nsenter", append([]string{"--mount=" + b.proc("ns/mnt"), "--", "unshare", "--mount", "--pid",
-		"--fork", "--kill-child", "--propagation", "private", "sh", "-c", script, "guest", "/dev/shm/runs/" + filepath.Base(dir)}, cmd...)...)
-	// The kernel shares the processors between sessions, so that a run gets its part whatever the others do, as a machine does.
+	run := exec.CommandContext(t.Context(), "nsenter", append([]string{"--mount=" + b.proc("ns/mnt"), "--", "unshare",
+		"--mount", "--pid",
+		"--fork", "--kill-child", "--propagation", "private", "sh", "-c", script, "guest",
+		"/dev/shm/runs/" + filepath.Base(dir)}, cmd...)...)
+	// The kernel shares the processors between sessions, so that a run gets its
+	// part whatever the others do, as a machine does.
 	run.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGKILL}
 	var out bytes.Buffer
 	run.Stdout, run.Stderr = &out, &out
@@ -50,8 +55,8 @@ func Run(t testing.TB, files map[string]string, cmd ...string) (output string, e
 //go:embed base.sh
 var baseScript string
 
-// mounted is the process that holds the mounts of all runs. It mounts the image once, so pages that one run has read stay in memory for
-// the next. It ends with the test process.
+// mounted is the process that holds the mounts of all runs. It mounts the image once, so pages that one run has read
+// stay in memory for the next. It ends with the test process.
 type mounted struct {
 	process *os.Process
 	input   io.Closer // held open, and closed by the end of this process

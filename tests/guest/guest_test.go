@@ -15,7 +15,8 @@ import (
 )
 
 func TestRunLeavesNothingBehind(t *testing.T) {
-	out, err := guest.Run(t, map[string]string{"/usr/local/bin/hello": "#!/bin/sh\necho hello from $(cat /etc/name)\n", "/etc/name": "guest"},
+	out, err := guest.Run(t,
+		map[string]string{"/usr/local/bin/hello": "#!/bin/sh\necho hello from $(cat /etc/name)\n", "/etc/name": "guest"},
 		"sh", "-c", "hello; echo changed >/etc/name; hello; sleep 60 & test -e /usr/bin/cloud-init")
 	require.NoError(t, err, out) // had the sleep survived, it would hold the output open
 	require.Equal(t, "hello from guest\nhello from changed\n", out)
@@ -36,12 +37,14 @@ func TestRunLeavesNothingBehind(t *testing.T) {
 
 // Parallel runs share large files, and see nothing of what another writes.
 func TestRunsShareNoChange(t *testing.T) {
-	files := map[string]string{"/large": strings.Repeat("0123456789abcdef", 1<<17), "/usr/local/bin/large": strings.Repeat("# a comment\n", 1<<17)}
+	files := map[string]string{"/large": strings.Repeat("0123456789abcdef", 1<<17),
+		"/usr/local/bin/large": strings.Repeat("# a comment\n", 1<<17)}
 	for i := range 4 {
 		t.Run("", func(t *testing.T) {
 			t.Parallel()
 			out, err := guest.Run(t, files, "sh", "-c", fmt.Sprintf(
-				`wc -c </large; stat -c %%a /large /usr/local/bin/large; large; echo %d >>/large; sleep 0.5; tail -c 2 /large; wc -c </large`, i))
+				`wc -c </large; stat -c %%a /large /usr/local/bin/large; large; echo %d >>/large; sleep 0.5; tail -c 2 /large; `+
+					`wc -c </large`, i))
 			require.NoError(t, err, out)
 			require.Equal(t, fmt.Sprintf("2097152\n644\n755\n%d\n2097154\n", i), out)
 		})

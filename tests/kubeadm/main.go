@@ -1,6 +1,6 @@
-// Command kubeadm is this repository's program, but for Kubernetes itself, which is kubeadm's: `make bench` compares the
-// two. Both declare the same OpenStack resources through the same engine and providers; they differ in the user-data of the
-// nodes, in what an `up` waits for on them, and in that nothing is deployed into kubeadm's.
+// Command kubeadm is this repository's program, but for Kubernetes itself, which is kubeadm's: `make bench` compares
+// the two. Both declare the same OpenStack resources through the same engine and providers; they differ in the
+// user-data of the nodes, in what an `up` waits for on them, and in that nothing is deployed into kubeadm's.
 package main
 
 import (
@@ -46,8 +46,8 @@ func main() {
 	})
 }
 
-// kubeadm is the cluster's. Its authority is the one that the program declares, so that the program's kubeconfig is good
-// for it too.
+// kubeadm is the cluster's. Its authority is the one that the program declares, so
+// that the program's kubeconfig is good for it too.
 type kubeadm struct {
 	plan                  cluster.Plan
 	ca                    *tls.SelfSignedCert
@@ -82,7 +82,8 @@ func (k *kubeadm) transform(args *pulumi.ResourceTransformationArgs) *pulumi.Res
 			return nil
 		}
 		props := *args.Props.(*compute.InstanceArgs)
-		props.UserData = pulumi.All(props.UserData.ToStringPtrOutput(), k.ca.CertPem, k.caKey.PrivateKeyPem).ApplyT(func(values []any) (string, error) {
+		inputs := pulumi.All(props.UserData.ToStringPtrOutput(), k.ca.CertPem, k.caKey.PrivateKeyPem)
+		props.UserData = inputs.ApplyT(func(values []any) (string, error) {
 			return k.userData(m, *values[0].(*string), values[1].(string), values[2].(string))
 		}).(pulumi.StringOutput)
 		return &pulumi.ResourceTransformationResult{Props: &props, Opts: args.Opts}
@@ -98,7 +99,8 @@ type watcher struct {
 }
 
 func (w watcher) Machine(ctx context.Context, m bootstrap.Machine, log func(string) error) error {
-	if slices.ContainsFunc(w.plan.WithRole(cluster.RoleEtcd), func(member cluster.Machine) bool { return member.ID == m.Name }) {
+	if slices.ContainsFunc(w.plan.WithRole(cluster.RoleEtcd),
+		func(member cluster.Machine) bool { return member.ID == m.Name }) {
 		return w.Cloud.Machine(ctx, m, log)
 	}
 	return nil

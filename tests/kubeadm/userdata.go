@@ -122,7 +122,8 @@ func ofTrees(name string) bool {
 
 // ofEtcdClient tells whether the file is one that an apiserver shows to etcd, or checks etcd by.
 func ofEtcdClient(name string) bool {
-	return strings.HasPrefix(name, "/etc/kubernetes/pki/apiserver-etcd-client.") || name == "/etc/kubernetes/pki/etcd/ca.crt"
+	return strings.HasPrefix(name, "/etc/kubernetes/pki/apiserver-etcd-client.") ||
+		name == "/etc/kubernetes/pki/etcd/ca.crt"
 }
 
 // artifacts is our list of downloads without what kubeadm's nodes run as containers or not at all, and with kubeadm.
@@ -150,7 +151,8 @@ func sha256Of(name, version string) (string, error) {
 func (k *kubeadm) files(m cluster.Machine, ca, caKey string) ([]file, error) {
 	var files []file
 	if k.isFirst(m) {
-		files = append(files, file{"/etc/kubernetes/pki/ca.crt", "0644", ca}, file{"/etc/kubernetes/pki/ca.key", "0600", caKey})
+		files = append(files, file{"/etc/kubernetes/pki/ca.crt", "0644", ca},
+			file{"/etc/kubernetes/pki/ca.key", "0600", caKey})
 	}
 	block, _ := pem.Decode([]byte(ca))
 	certificate, err := x509.ParseCertificate(block.Bytes)

@@ -1,4 +1,5 @@
-// Package openstack is an OpenStack in one process, as far as a teardown sees it: Keystone, Nova, Cinder, Neutron, Octavia.
+// Package openstack is an OpenStack in one process, as far as a teardown sees
+// it: Keystone, Nova, Cinder, Neutron, Octavia.
 package openstack
 
 import (
@@ -87,12 +88,14 @@ func write(t testing.TB, w http.ResponseWriter, body any) {
 func token(url string, services []string) Object {
 	var catalogue []Object
 	for _, service := range services {
-		prefix := map[string]string{"compute": "/v2.1", "block-storage": "/v3/" + Project, "network": "/network", "load-balancer": "/load-balancer"}[service]
+		prefix := map[string]string{"compute": "/v2.1", "block-storage": "/v3/" + Project, "network": "/network",
+			"load-balancer": "/load-balancer"}[service]
 		catalogue = append(catalogue, Object{"type": service, "name": service, "endpoints": []Object{
 			{"interface": "public", "region": "R", "region_id": "R", "url": strings.TrimSuffix(url, "/v3") + prefix},
 		}})
 	}
-	return Object{"project": Object{"id": Project, "name": Project}, "catalog": catalogue, "expires_at": "2100-01-01T00:00:00.000000Z"}
+	return Object{"project": Object{"id": Project, "name": Project}, "catalog": catalogue,
+		"expires_at": "2100-01-01T00:00:00.000000Z"}
 }
 
 // status is the key of a kind's status.
@@ -156,8 +159,9 @@ func (c *Cloud) remove(kind string, thing *Thing) {
 // Env is what a client needs.
 func (c *Cloud) Env() map[string]string {
 	return map[string]string{
-		"OS_AUTH_URL": c.URL, "OS_USERNAME": "user", "OS_PASSWORD": "password", "OS_PROJECT_NAME": Project, "OS_DOMAIN_NAME": "Default",
-		"OS_CLOUD": "", "OS_REGION_NAME": "", "OS_INTERFACE": "",
+		"OS_AUTH_URL": c.URL, "OS_USERNAME": "user", "OS_PASSWORD": "password", "OS_PROJECT_NAME": Project,
+		"OS_DOMAIN_NAME": "Default",
+		"OS_CLOUD":       "", "OS_REGION_NAME": "", "OS_INTERFACE": "",
 	}
 }
 

@@ -1,5 +1,5 @@
-// Command scale is this repository's program without what it deploys into the cluster, and with machines that are ready as soon
-// as Nova calls them ACTIVE: `make bench-scale` measures the engine with it.
+// Command scale is this repository's program without what it deploys into the cluster, and with machines that are ready
+// as soon as Nova calls them ACTIVE: `make bench-scale` measures the engine with it.
 package main
 
 import (

@@ -36,7 +36,8 @@ func TestMain(m *testing.M) {
 			panic(err)
 		}
 		defer os.RemoveAll(bin)
-		out, err := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-o", bin+"/", "./csi-node-driver-registrar", "./livenessprobe").CombinedOutput()
+		out, err := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-o", bin+"/", "./csi-node-driver-registrar",
+			"./livenessprobe").CombinedOutput()
 		if err != nil {
 			panic(string(out))
 		}
@@ -119,7 +120,8 @@ func health(port string) (code int, body string) {
 }
 
 // registered starts a registrar, then its driver, and is the kubelet that finds the registrar's socket.
-func registered(t *testing.T, args ...string) (registrar *process, kubelet registration.RegistrationClient, socket string) {
+func registered(t *testing.T,
+	args ...string) (registrar *process, kubelet registration.RegistrationClient, socket string) {
 	dir := t.TempDir()
 	registrar = start(t, "csi-node-driver-registrar", append(args, "--v=5", "--csi-address="+dir+"/csi.sock",
 		"--plugin-registration-path="+dir, "--kubelet-registration-path=/var/lib/kubelet/plugins/a.test/csi.sock")...)
@@ -139,7 +141,8 @@ func registered(t *testing.T, args ...string) (registrar *process, kubelet regis
 		return err == nil
 	}, 10*time.Second, 50*time.Millisecond)
 	require.True(t, proto.Equal(&registration.PluginInfo{
-		Type: "CSIPlugin", Name: "a.test", Endpoint: "/var/lib/kubelet/plugins/a.test/csi.sock", SupportedVersions: []string{"1.0.0"},
+		Type: "CSIPlugin", Name: "a.test", Endpoint: "/var/lib/kubelet/plugins/a.test/csi.sock",
+		SupportedVersions: []string{"1.0.0"},
 	}, info), info)
 	stat, err := os.Stat(socket)
 	require.NoError(t, err)
@@ -195,7 +198,8 @@ func TestLivenessProbe(t *testing.T) {
 	}
 	becomes := func(want int, text string) {
 		t.Helper()
-		require.Eventually(t, func() bool { code, body = health(port); return code == want }, 10*time.Second, 50*time.Millisecond)
+		require.Eventually(t, func() bool { code, body = health(port); return code == want }, 10*time.Second,
+			50*time.Millisecond)
 		require.Contains(t, body, text)
 	}
 	answer(&csi.ProbeResponse{}, nil) // CSI: ready, unless it says otherwise

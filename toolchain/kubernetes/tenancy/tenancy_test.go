@@ -49,8 +49,8 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// source is the module that has package tenancy. It is no dependency of this one, whose pins are what machines run: the test
-// there writes what is judged here.
+// source is the module that has package tenancy. It is no dependency of this one, whose pins are what machines
+// run: the test there writes what is judged here.
 const source = "../../.."
 
 // world is what becomes of a random one.
@@ -63,8 +63,8 @@ type world struct {
 	tokens []token
 }
 
-// token is a user's, of one project and with some of their roles, and what it is to open by a definition of its own: the
-// access to that project's namespace, which may be none, and nothing in others.
+// token is a user's, of one project and with some of their roles, and what it is to open by a definition of its own:
+// the access to that project's namespace, which may be none, and nothing in others.
 type token struct {
 	User, Namespace, Access string
 	Groups                  []string
@@ -105,7 +105,8 @@ func worlds(t *testing.T) []world {
 		for _, n := range of[*corev1.Namespace](w.objects) {
 			w.namespaces = append(w.namespaces, n.Name)
 		}
-		_, static := rbacvalidation.NewTestRuleResolver(nil, of[*rbacv1.RoleBinding](w.objects), of[*rbacv1.ClusterRole](w.objects), nil)
+		_, static := rbacvalidation.NewTestRuleResolver(nil, of[*rbacv1.RoleBinding](w.objects),
+			of[*rbacv1.ClusterRole](w.objects), nil)
 		w.rbac = rbac.New(static, static, static, static)
 		out = append(out, w)
 	}
@@ -146,7 +147,8 @@ type request struct{ group, resource, subresource, verb string }
 func (r request) attributes(who user.Info, namespace string) authorizer.AttributesRecord {
 	return authorizer.AttributesRecord{
 		User: who, Verb: r.verb, Namespace: namespace,
-		APIGroup: r.group, APIVersion: "v1", Resource: r.resource, Subresource: r.subresource, Name: "x", ResourceRequest: true,
+		APIGroup: r.group, APIVersion: "v1", Resource: r.resource, Subresource: r.subresource, Name: "x",
+		ResourceRequest: true,
 	}
 }
 
@@ -160,8 +162,8 @@ var (
 	specialVerbs  = []string{"impersonate", "bind", "escalate", "use", "approve", "sign"}
 )
 
-// requests are of all verbs on all resources that a ClusterRole of Kubernetes' own, or one of ours, names; of the subresources
-// that no ClusterRole names, those of pods.
+// requests are of all verbs on all resources that a ClusterRole of Kubernetes' own, or one of ours, names; of the
+// subresources that no ClusterRole names, those of pods.
 func requests(ours []*rbacv1.ClusterRole) []request {
 	seen := map[request]bool{}
 	add := func(group, path string) {
@@ -185,10 +187,12 @@ func requests(ours []*rbacv1.ClusterRole) []request {
 			}
 		}
 	}
-	for _, path := range []string{"pods/binding", "pods/ephemeralcontainers", "pods/resize", "namespaces/finalize", "resourcequotas/status"} {
+	for _, path := range []string{"pods/binding", "pods/ephemeralcontainers", "pods/resize", "namespaces/finalize",
+		"resourcequotas/status"} {
 		add("", path)
 	}
-	return slices.SortedFunc(maps.Keys(seen), func(a, b request) int { return strings.Compare(fmt.Sprint(a), fmt.Sprint(b)) })
+	return slices.SortedFunc(maps.Keys(seen),
+		func(a, b request) int { return strings.Compare(fmt.Sprint(a), fmt.Sprint(b)) })
 }
 
 func clusterRole(t *testing.T, w world, access string) *rbacv1.ClusterRole {
@@ -210,9 +214,10 @@ func TestRandomWorlds(t *testing.T) {
 	t.Run("roles", func(t *testing.T) { testRoles(t, all[0]) })
 }
 
-// testAuthorizers asks both for everything, with everybody's tokens. RBAC gives what the token's access is, and nothing where
-// it has none, as in others' namespaces. ABAC gives all of that, and more by tenancy/testdata/abac-beyond-rbac.txt alone, which
-// says of each difference what stops it. By neither has a token more than one with the same roles and others.
+// testAuthorizers asks both for everything, with everybody's tokens. RBAC gives what the token's access is, and
+// nothing where it has none, as in others' namespaces. ABAC gives all of that, and more by
+// tenancy/testdata/abac-beyond-rbac.txt alone, which says of each difference what stops it. By neither has a
+// token more than one with the same roles and others.
 func testAuthorizers(t *testing.T, worlds []world) {
 	beyond := map[string]map[string][]string{} // access and what stops it → path → verbs
 	type decision struct {
@@ -271,7 +276,8 @@ func testAuthorizers(t *testing.T, worlds []world) {
 		}
 		for i, fewer := range tokens {
 			for j, more := range tokens {
-				if fewer.User != more.User || slices.ContainsFunc(fewer.Groups, func(g string) bool { return !slices.Contains(more.Groups, g) }) {
+				if fewer.User != more.User ||
+					slices.ContainsFunc(fewer.Groups, func(g string) bool { return !slices.Contains(more.Groups, g) }) {
 					continue
 				}
 				compared[len(allowed[i]) < len(allowed[j])]++
@@ -290,7 +296,8 @@ func testAuthorizers(t *testing.T, worlds []world) {
 
 // strangers have groups and names that are like those of tokens, and mean nothing.
 func strangers(tokens []token) []token {
-	out := []token{{User: "system:anonymous"}, {User: "*", Groups: []string{"*"}}, {User: "keystone:", Groups: []string{"keystone:", "keystone:::"}}}
+	out := []token{{User: "system:anonymous"}, {User: "*", Groups: []string{"*"}},
+		{User: "keystone:", Groups: []string{"keystone:", "keystone:::"}}}
 	for _, t := range tokens {
 		if t.Access == "" || len(t.Groups) != 1 {
 			continue
@@ -300,7 +307,8 @@ func strangers(tokens []token) []token {
 		out = append(out,
 			token{User: t.User}, token{User: group}, // a user is no group
 			token{User: t.User, Groups: []string{
-				t.User, id, "keystone:" + id[1:], strings.ToUpper(group), group + ":", strings.TrimSuffix(group, role), "keystone" + role, t.User + role,
+				t.User, id, "keystone:" + id[1:], strings.ToUpper(group), group + ":", strings.TrimSuffix(group, role),
+				"keystone" + role, t.User + role,
 			}},
 		)
 	}
@@ -360,16 +368,20 @@ func admitter(t *testing.T, w world) admit {
 		validations = append(validations, &validating.ValidationCondition{Expression: v.Expression})
 	}
 	compile := func(expressions []plugincel.ExpressionAccessor) plugincel.ConditionEvaluator {
-		evaluator := compiler.CompileCondition(expressions, plugincel.OptionalVariableDeclarations{HasAuthorizer: true}, environment.StoredExpressions)
+		evaluator := compiler.CompileCondition(expressions, plugincel.OptionalVariableDeclarations{HasAuthorizer: true},
+			environment.StoredExpressions)
 		require.Empty(t, evaluator.CompilationErrors())
 		return evaluator
 	}
 	matcher := matchconditions.NewMatcher(compile(conditions), spec.FailurePolicy, "policy", "validate", policies[0].Name)
-	validator := validating.NewValidator(compile(validations), matcher, compile(nil), compile(nil), spec.FailurePolicy, nil)
+	validator := validating.NewValidator(compile(validations), matcher, compile(nil), compile(nil), spec.FailurePolicy,
+		nil)
 	return func(who user.Info, namespace string, operation admission.Operation, r request) bool {
 		resource := schema.GroupVersionResource{Group: r.group, Version: "v1", Resource: r.resource}
-		attributes := admission.NewAttributesRecord(nil, nil, schema.GroupVersionKind{}, namespace, "x", resource, r.subresource, operation, nil, false, who)
-		result := validator.Validate(t.Context(), resource, &admission.VersionedAttributes{Attributes: attributes}, nil, nil, celconfig.RuntimeCELCostBudget, w.abac)
+		attributes := admission.NewAttributesRecord(nil, nil, schema.GroupVersionKind{}, namespace, "x", resource,
+			r.subresource, operation, nil, false, who)
+		result := validator.Validate(t.Context(), resource, &admission.VersionedAttributes{Attributes: attributes}, nil, nil,
+			celconfig.RuntimeCELCostBudget, w.abac)
 		for _, decision := range result.Decisions {
 			require.NotEqual(t, validating.EvalError, decision.Evaluation, decision.Message)
 			if decision.Action == validating.ActionDeny {
@@ -391,10 +403,13 @@ func testAdmission(t *testing.T, worlds []world) {
 			}
 			edits, who, namespace := token.Access != "view", token.user(), token.Namespace
 			asked[edits]++
-			assert.Equal(t, edits, admit(who, namespace, admission.Connect, request{resource: "pods", subresource: "exec"}), token)
-			assert.Equal(t, edits, admit(who, namespace, admission.Connect, request{resource: "services", subresource: "proxy"}), token)
+			assert.Equal(t, edits, admit(who, namespace, admission.Connect, request{resource: "pods", subresource: "exec"}),
+				token)
+			assert.Equal(t, edits, admit(who, namespace, admission.Connect, request{resource: "services", subresource: "proxy"}),
+				token)
 			assert.True(t, admit(who, namespace, admission.Create, request{resource: "pods", subresource: "eviction"}))
-			assert.True(t, admit(who, namespace, admission.Update, request{group: "apps", resource: "deployments", subresource: "scale"}))
+			assert.True(t, admit(who, namespace, admission.Update,
+				request{group: "apps", resource: "deployments", subresource: "scale"}))
 			assert.True(t, admit(who, namespace, admission.Update, request{resource: "services"}))
 			assert.False(t, admit(who, namespace, admission.Update, request{resource: "services", subresource: "status"}))
 			assert.False(t, admit(who, namespace, admission.Create, request{resource: "pods", subresource: "binding"}))
@@ -405,7 +420,8 @@ func testAdmission(t *testing.T, worlds []world) {
 	assert.Positive(t, min(asked[true], asked[false]))
 }
 
-// testRoles tells how view, edit and admin of ours differ from Kubernetes' own (tenancy/testdata/beside-kubernetes-roles.txt).
+// testRoles tells how view, edit and admin of ours differ from Kubernetes' own
+// (tenancy/testdata/beside-kubernetes-roles.txt).
 func testRoles(t *testing.T, w world) {
 	var theirs []rbacv1.PolicyRule
 	differences := map[string]map[string][]string{}
@@ -439,7 +455,8 @@ func testObjects(t *testing.T, worlds []world) {
 			kind := o.GetObjectKind().GroupVersionKind()
 			kinds[kind.Kind]++
 			legacyscheme.Scheme.Default(o)
-			internal, err := legacyscheme.Scheme.ConvertToVersion(o, schema.GroupVersion{Group: kind.Group, Version: runtime.APIVersionInternal})
+			internal, err := legacyscheme.Scheme.ConvertToVersion(o,
+				schema.GroupVersion{Group: kind.Group, Version: runtime.APIVersionInternal})
 			require.NoError(t, err)
 			switch o := internal.(type) {
 			case *coreapi.Namespace:
@@ -449,7 +466,8 @@ func testObjects(t *testing.T, worlds []world) {
 			case *coreapi.ResourceQuota:
 				assert.Empty(t, corevalidation.ValidateResourceQuota(o))
 			case *networkingapi.NetworkPolicy:
-				assert.Empty(t, networkingvalidation.ValidateNetworkPolicy(o, networkingvalidation.NetworkPolicyValidationOptions{}))
+				assert.Empty(t, networkingvalidation.ValidateNetworkPolicy(o,
+					networkingvalidation.NetworkPolicyValidationOptions{}))
 			case *rbacapi.ClusterRole:
 				assert.Empty(t, rbacapivalidation.ValidateClusterRole(o, rbacapivalidation.ClusterRoleValidationOptions{}))
 			case *rbacapi.RoleBinding:
@@ -474,7 +492,8 @@ func table(differences map[string]map[string][]string) string {
 		paths := map[string][]string{}
 		for path, verbs := range differences[heading] {
 			slices.SortFunc(verbs, func(a, b string) int {
-				return slices.Index(slices.Concat(standardVerbs, specialVerbs), a) - slices.Index(slices.Concat(standardVerbs, specialVerbs), b)
+				return slices.Index(slices.Concat(standardVerbs, specialVerbs),
+					a) - slices.Index(slices.Concat(standardVerbs, specialVerbs), b)
 			})
 			paths[strings.Join(verbs, " ")] = append(paths[strings.Join(verbs, " ")], path)
 		}

@@ -41,7 +41,8 @@ func configured(t *testing.T, more resource.PropertyMap) (*provider, *record) {
 	said := &record{}
 	p := newProvider(said)
 	inputs := resource.PropertyMap{"kubeconfig": resource.NewStringProperty(
-		`{"clusters": [{"name": "c", "cluster": {"server": "https://127.0.0.1:1"}}], "contexts": [{"name": "c", "context": {"cluster": "c"}}], "current-context": "c"}`)}
+		`{"clusters": [{"name": "c", "cluster": {"server": "https://127.0.0.1:1"}}], "contexts": [{"name": "c", "context": ` +
+			`{"cluster": "c"}}], "current-context": "c"}`)}
 	for key, value := range more {
 		inputs[key] = value
 	}
@@ -125,20 +126,25 @@ func TestDiffConfig(t *testing.T) {
 	update := diff("kubeconfig: a, clusterIdentifier: dev", "kubeconfig: b, clusterIdentifier: dev")
 	assert.Equal(t, plugin.DiffSome, update.Changes)
 	assert.Empty(t, update.ReplaceKeys)
-	assert.Equal(t, []resource.PropertyKey{"clusterIdentifier"}, diff("clusterIdentifier: dev", "clusterIdentifier: prod").ReplaceKeys)
+	assert.Equal(t, []resource.PropertyKey{"clusterIdentifier"},
+		diff("clusterIdentifier: dev", "clusterIdentifier: prod").ReplaceKeys)
 }
 
-// Where the API does not answer, a preview goes by what was wanted, and nothing else is done but forgetting, where told.
+// Where the API does not answer, a preview goes by what was wanted, and nothing
+// else is done but forgetting, where told.
 func TestUnreachable(t *testing.T) {
 	p, _ := configured(t, nil)
-	old, new := properties(t, "{kind: A, metadata: {name: a}, spec: {b: 1}}"), properties(t, "{kind: A, metadata: {name: a}, spec: {b: 2}}")
+	old, new := properties(t, "{kind: A, metadata: {name: a}, spec: {b: 1}}"), properties(t,
+		"{kind: A, metadata: {name: a}, spec: {b: 2}}")
 	diff, err := p.Diff(t.Context(), plugin.DiffRequest{OldInputs: old, NewInputs: new})
 	require.NoError(t, err)
-	assert.Equal(t, map[string]plugin.PropertyDiff{"spec.b": {Kind: plugin.DiffUpdate, InputDiff: true}}, diff.DetailedDiff)
+	assert.Equal(t, map[string]plugin.PropertyDiff{"spec.b": {Kind: plugin.DiffUpdate, InputDiff: true}},
+		diff.DetailedDiff)
 	moved := properties(t, "{kind: A, metadata: {name: b}, spec: {b: 1}}")
 	diff, err = p.Diff(t.Context(), plugin.DiffRequest{OldInputs: old, NewInputs: moved})
 	require.NoError(t, err)
-	assert.Equal(t, map[string]plugin.PropertyDiff{"metadata.name": {Kind: plugin.DiffUpdateReplace, InputDiff: true}}, diff.DetailedDiff)
+	assert.Equal(t, map[string]plugin.PropertyDiff{"metadata.name": {Kind: plugin.DiffUpdateReplace, InputDiff: true}},
+		diff.DetailedDiff)
 	assert.False(t, diff.DeleteBeforeReplace)
 
 	created, err := p.Create(t.Context(), plugin.CreateRequest{Properties: new, Preview: true})
@@ -177,12 +183,14 @@ func TestOutputs(t *testing.T) {
 func TestPrune(t *testing.T) {
 	live := parse(t, "{kind: A, spec: {a: 1, defaulted: 2, list: [{a: 1, defaulted: 2}], longer: [1, 2]}, status: {}}")
 	wanted := parse(t, "{kind: A, spec: {a: 7, gone: 3, list: [{a: 7}], longer: [1]}}")
-	assert.Equal(t, parse(t, "{kind: A, spec: {a: 1, list: [{a: 1}], longer: [1, 2]}}").Object, prune(live.Object, wanted.Object))
+	assert.Equal(t, parse(t, "{kind: A, spec: {a: 1, list: [{a: 1}], longer: [1, 2]}}").Object,
+		prune(live.Object, wanted.Object))
 }
 
 // A refresh takes for a change what an owner may have meant, not what the server notes.
 func TestSame(t *testing.T) {
-	live := parse(t, `{kind: A, metadata: {resourceVersion: "1", managedFields: [{manager: a}]}, spec: {a: 1}, status: {b: 1}}`)
+	live := parse(t,
+		`{kind: A, metadata: {resourceVersion: "1", managedFields: [{manager: a}]}, spec: {a: 1}, status: {b: 1}}`)
 	assert.True(t, same(live, parse(t, `{kind: A, metadata: {resourceVersion: "2"}, spec: {a: 1}, status: {b: 2}}`)))
 	assert.False(t, same(live, parse(t, `{kind: A, metadata: {}, spec: {a: 2}}`)))
 }
