@@ -1,5 +1,6 @@
-# run.sh DIR CMD...: runs CMD in a copy-on-write view of base.sh's image with DIR/files laid over it. It is started in mount and
-# PID namespaces of its own, which take all mounts and processes with them.
+#!/bin/sh
+# run.sh DIR CMD...: runs CMD in a copy-on-write view of base.sh's image with DIR/files laid over it. It is started in
+# mount and PID namespaces of its own, which take all mounts and processes with them.
 set -eu
 cd "$1"
 shift
