@@ -152,12 +152,12 @@ func (p programs) compile(source, dir string, log *os.File) error {
 	return os.Remove(made)
 }
 
-// goFlags compile a package to the same bytes in every folder, and without debug information. The Makefile and `env` set
-// the same flags and CGO_ENABLED: packages that several programs and tests import are compiled once.
+// goFlags compile a package to the same bytes in every folder, and without debug information. The Makefile and `env`
+// set the same flags and CGO_ENABLED: packages that several programs and tests import are compiled once.
 const goFlags = "-trimpath -gcflags=all=-dwarf=false"
 
-// goEnv is the environment in which `go` reads the module as it is committed and builds the programs, with the Go that the
-// module names. The repository itself leaves that to whoever runs it: its programs are built with Kubernetes'.
+// goEnv is the environment in which `go` reads the module as it is committed and builds the programs, with the Go that
+// the module names. The repository itself leaves that to whoever runs it: its programs are built with Kubernetes'.
 func (p programs) goEnv(source string) ([]string, error) {
 	names := p
 	if p.module == repository {
@@ -180,7 +180,8 @@ func (p programs) goEnv(source string) ([]string, error) {
 		"GOOS=linux",
 		"GOARCH="+runtime.GOARCH,
 		"GOAMD64=v1",
-		// The compiler spends a third of its time in the collection of garbage: it collects less, but for where memory gets scarce.
+		// The compiler spends a third of its time in the collection of garbage: it
+		// collects less, but for where memory gets scarce.
 		"GOGC=400",
 		"GOMEMLIMIT=3GiB",
 	)

@@ -18,8 +18,9 @@ import (
 
 // An image is an OCI image with some binaries: of one layer, or two where they lie on a root filesystem.
 type image struct {
-	name       string   // registry.k8s.io/pause:3.10.2
-	root       string   // recipe of a Debian root filesystem (rootfs.go), a folder of the first programs' module; "" for none
+	name string // registry.k8s.io/pause:3.10.2
+	// recipe of a Debian root filesystem (rootfs.go), a folder of the first programs' module; "" for none
+	root       string
 	folder     string   // of its files in it
 	files      []string // paths in the build's folder; an absolute one is the host's
 	links      []string // other names of the first file
@@ -41,8 +42,8 @@ func (i image) hostFiles() []string {
 	return out
 }
 
-// write makes the image in dir as an OCI layout, oci/registry.k8s.io/pause@3.10.2, upon the layer base, which may be nil.
-// Like an archive, it depends on nothing but its files: no times, and layers that are not compressed.
+// write makes the image in dir as an OCI layout, oci/registry.k8s.io/pause@3.10.2, upon the layer base, which may be
+// nil. Like an archive, it depends on nothing but its files: no times, and layers that are not compressed.
 func (i image) write(dir string, base []byte, expand func(string) (string, error)) error {
 	name, err := expand(i.name)
 	if err != nil {

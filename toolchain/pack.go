@@ -16,9 +16,9 @@ type archive struct {
 	members string // what precedes the files' names in it: "bin/"
 }
 
-// write makes the tarball in dir. It depends on nothing but the names and contents of the files, so that its checksum can
-// be pinned: no times, no owners, one mode, and gzip that stores rather than compresses, as compressors change with Go's
-// version.
+// write makes the tarball in dir. It depends on nothing but the names and contents of the files, so that
+// its checksum can be pinned: no times, no owners, one mode, and gzip that stores rather than
+// compresses, as compressors change with Go's version.
 func (a archive) write(dir string, expand func(string) (string, error)) (err error) {
 	name, err := expand(a.path)
 	if err != nil {

@@ -16,8 +16,8 @@ import (
 const variant = "essential"
 
 // rootfs is the tarball of a Debian root filesystem, made in the folder work out of a recipe (package debian) below the
-// programs' module; its customize also gets the folder of the source of versionOf. It depends on the recipe, that source
-// and the versions that Debian's packages have on this day.
+// programs' module; its customize also gets the folder of the source of versionOf. It depends on the recipe, that
+// source and the versions that Debian's packages have on this day.
 func (p programs) rootfs(source, recipe, work string, log *os.File) ([]byte, error) {
 	module, err := p.moduleDir(source)
 	if err != nil {

@@ -83,14 +83,16 @@ func (c *cluster) resource(o *unstructured.Unstructured) (dynamic.ResourceInterf
 	return c.client.Resource(mapping.Resource).Namespace(namespace), nil
 }
 
-// apply makes o what it says, or tries whether the server would take it, and returns what the server has then. It takes no
-// field that another manager has set to something else, unless o's annotation says so.
-func (c *cluster) apply(ctx context.Context, o *unstructured.Unstructured, dryRun bool) (*unstructured.Unstructured, error) {
+// apply makes o what it says, or tries whether the server would take it, and returns what the server has then. It takes
+// no field that another manager has set to something else, unless o's annotation says so.
+func (c *cluster) apply(ctx context.Context, o *unstructured.Unstructured,
+	dryRun bool) (*unstructured.Unstructured, error) {
 	at, err := c.resource(o)
 	if err != nil {
 		return nil, err
 	}
-	options := metav1.ApplyOptions{FieldManager: fieldManager, Force: o.GetAnnotations()["pulumi.com/patchForce"] == "true"}
+	options := metav1.ApplyOptions{FieldManager: fieldManager,
+		Force: o.GetAnnotations()["pulumi.com/patchForce"] == "true"}
 	if dryRun {
 		options.DryRun = []string{metav1.DryRunAll}
 	}

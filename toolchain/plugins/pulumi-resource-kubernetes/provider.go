@@ -47,7 +47,8 @@ func newProvider(host host) *provider {
 }
 
 // Handshake leaves secrets to the engine: it keeps what it knows as secret from the state.
-func (p *provider) Handshake(context.Context, plugin.ProviderHandshakeRequest) (*plugin.ProviderHandshakeResponse, error) {
+func (p *provider) Handshake(context.Context,
+	plugin.ProviderHandshakeRequest) (*plugin.ProviderHandshakeResponse, error) {
 	return &plugin.ProviderHandshakeResponse{}, nil
 }
 
@@ -126,8 +127,8 @@ func (p *provider) Check(_ context.Context, r plugin.CheckRequest) (plugin.Check
 	return plugin.CheckResponse{Properties: news, Failures: failures}, nil
 }
 
-// Diff compares what was wanted with what is. What gets another name is replaced, and so is what the server refuses to change,
-// but would take anew.
+// Diff compares what was wanted with what is. What gets another name is replaced, and so is what
+// the server refuses to change, but would take anew.
 func (p *provider) Diff(ctx context.Context, r plugin.DiffRequest) (plugin.DiffResult, error) {
 	diff := r.OldInputs.Diff(r.NewInputs)
 	if diff == nil {
@@ -158,7 +159,8 @@ func replace(changes map[string]plugin.PropertyDiff, fields ...string) bool {
 	return found
 }
 
-// immutableError is of an object that the server would create, and to which it does not let the one be changed that is there.
+// immutableError is of an object that the server would create, and to which it
+// does not let the one be changed that is there.
 type immutableError struct {
 	error
 	fields []string
@@ -184,8 +186,8 @@ func (p *provider) Update(ctx context.Context, r plugin.UpdateRequest) (plugin.U
 	return plugin.UpdateResponse{Properties: outputs}, err
 }
 
-// try is the error with which the server would refuse the object, as far as it can be asked: of what is not known yet, in a
-// namespace or of a kind that is not there yet, and where it does not answer there is none.
+// try is the error with which the server would refuse the object, as far as it can be asked: of what is not known yet,
+// in a namespace or of a kind that is not there yet, and where it does not answer there is none.
 func (p *provider) try(ctx context.Context, properties resource.PropertyMap) error {
 	if properties.ContainsUnknowns() || p.cluster.unreachable() != nil {
 		return nil
@@ -213,8 +215,8 @@ func (p *provider) try(ctx context.Context, properties resource.PropertyMap) err
 	return &immutableError{err, fields}
 }
 
-// apply makes the object what it says, and waits until it is ready. One that does not become it is there all the same, and
-// the engine remembers it.
+// apply makes the object what it says, and waits until it is ready. One that does not become it is
+// there all the same, and the engine remembers it.
 func (p *provider) apply(
 	ctx context.Context, urn resource.URN, properties resource.PropertyMap, timeout float64,
 ) (resource.ID, resource.PropertyMap, error) {
@@ -297,7 +299,8 @@ func (p *provider) Read(ctx context.Context, r plugin.ReadRequest) (plugin.ReadR
 	if applied, err := p.cluster.apply(ctx, o, true); err != nil || !same(applied, live) {
 		inputs = resource.NewPropertyMapFromMap(prune(live.Object, o.Object).(map[string]any))
 	}
-	return plugin.ReadResponse{ReadResult: plugin.ReadResult{ID: r.ID, Inputs: inputs, Outputs: outputs(live, inputs)}}, nil
+	return plugin.ReadResponse{ReadResult: plugin.ReadResult{ID: r.ID, Inputs: inputs, Outputs: outputs(live, inputs)}},
+		nil
 }
 
 // Delete deletes.
@@ -317,7 +320,8 @@ func (p *provider) Delete(ctx context.Context, r plugin.DeleteRequest) (plugin.D
 // forget is nil where objects of a cluster that does not answer are to go from the state; else it says how.
 func (p *provider) forget(ctx context.Context, urn resource.URN, err error) error {
 	if !p.deleteUnreachable {
-		return fmt.Errorf("%w\n  where the cluster is gone for good, PULUMI_K8S_DELETE_UNREACHABLE=true in the environment forgets its objects", err)
+		return fmt.Errorf("%w\n  where the cluster is gone for good, PULUMI_K8S_DELETE_UNREACHABLE=true in the environment "+
+			"forgets its objects", err)
 	}
 	return p.host.Log(ctx, diag.Warning, urn, err.Error()+"; it is forgotten")
 }

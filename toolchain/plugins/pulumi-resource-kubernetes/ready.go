@@ -21,7 +21,8 @@ var awaited = []string{
 }
 
 // wait waits until live is ready. say gets each new state. The error has the pods that are not ready, and why.
-func (c *cluster) wait(ctx context.Context, live *unstructured.Unstructured, say func(state string)) (*unstructured.Unstructured, error) {
+func (c *cluster) wait(ctx context.Context, live *unstructured.Unstructured,
+	say func(state string)) (*unstructured.Unstructured, error) {
 	if !slices.Contains(awaited, live.GroupVersionKind().GroupKind().String()) {
 		return live, nil
 	}
@@ -128,11 +129,13 @@ func trouble(pod corev1.Pod) string {
 		case s.Ready || state.Terminated != nil && state.Terminated.ExitCode == 0:
 			continue
 		case state.Waiting != nil && last != nil:
-			return fmt.Sprintf("%s on %s: %s: exit code %d: %s", s.Name, pod.Spec.NodeName, state.Waiting.Reason, last.ExitCode, last.Message)
+			return fmt.Sprintf("%s on %s: %s: exit code %d: %s", s.Name, pod.Spec.NodeName, state.Waiting.Reason, last.ExitCode,
+				last.Message)
 		case state.Waiting != nil:
 			return fmt.Sprintf("%s on %s: %s: %s", s.Name, pod.Spec.NodeName, state.Waiting.Reason, state.Waiting.Message)
 		case state.Terminated != nil:
-			return fmt.Sprintf("%s on %s: exit code %d: %s", s.Name, pod.Spec.NodeName, state.Terminated.ExitCode, state.Terminated.Message)
+			return fmt.Sprintf("%s on %s: exit code %d: %s", s.Name, pod.Spec.NodeName, state.Terminated.ExitCode,
+				state.Terminated.Message)
 		default:
 			return fmt.Sprintf("%s on %s runs, and is not ready", s.Name, pod.Spec.NodeName)
 		}

@@ -113,7 +113,8 @@ func (r *registrar) GetInfo(context.Context, *registration.InfoRequest) (*regist
 }
 
 // NotifyRegistrationStatus ends this program if the kubelet refuses the driver: the next container tries again.
-func (r *registrar) NotifyRegistrationStatus(_ context.Context, status *registration.RegistrationStatus) (*registration.RegistrationStatusResponse, error) {
+func (r *registrar) NotifyRegistrationStatus(_ context.Context,
+	status *registration.RegistrationStatus) (*registration.RegistrationStatusResponse, error) {
 	klog.InfoS("The kubelet answered", "registered", status.PluginRegistered, "error", status.Error)
 	if !status.PluginRegistered {
 		select {

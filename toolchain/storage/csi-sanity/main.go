@@ -1,6 +1,6 @@
-// Command csi-sanity is the CSI community's test of a driver, run as a cluster calls one: what fails because Cinder is not
-// done yet is tried again, which sidecars do and the test does not. cinder-csi-plugin says that a volume or a snapshot is
-// made as soon as Cinder has begun to.
+// Command csi-sanity is the CSI community's test of a driver, run as a cluster calls one: what fails because Cinder is
+// not done yet is tried again, which sidecars do and the test does not. cinder-csi-plugin says that a volume or a
+// snapshot is made as soon as Cinder has begun to.
 package main
 
 import (
@@ -45,7 +45,8 @@ func (r *result) Fail() { r.code = 1 }
 
 // patiently tries a call again while Cinder says that what it is about is not in a state for it.
 func patiently(
-	ctx context.Context, method string, request, answer any, conn *grpc.ClientConn, invoke grpc.UnaryInvoker, options ...grpc.CallOption,
+	ctx context.Context, method string, request, answer any, conn *grpc.ClientConn, invoke grpc.UnaryInvoker,
+	options ...grpc.CallOption,
 ) error {
 	for end := time.Now().Add(patience); ; time.Sleep(time.Second / 2) {
 		err := invoke(ctx, method, request, answer, conn, options...)
@@ -57,5 +58,6 @@ func patiently(
 
 func early(err error) bool {
 	message := status.Convert(err).Message()
-	return strings.Contains(message, "Invalid volume") || strings.Contains(message, "Invalid snapshot") || strings.Contains(message, "when status is creating")
+	return strings.Contains(message, "Invalid volume") || strings.Contains(message, "Invalid snapshot") ||
+		strings.Contains(message, "when status is creating")
 }
