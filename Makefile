@@ -24,7 +24,13 @@ AS_BUILT = GOTOOLCHAIN=$$(sed -n 's/^toolchain //p' go.mod)
 HUGE_PAGES = /sys/kernel/mm/transparent_hugepage/enabled
 
 # the phases of `make test`
-TESTS = test-vet test-root test-plugins test-kubernetes test-storage
+TESTS = lint test-root test-plugins test-kubernetes test-storage
+
+# the linters, in the versions of their module. Go keeps the programs in its build cache
+LINTER = go tool -modfile=toolchain/lint/go.mod
+
+# prints the files that are shell scripts, by their first line or their name
+SCRIPTS = { git grep -lE '^\#!/bin/(ba)?sh' -- ':!*.go' ':!*.md'; git ls-files '*.sh'; } | sort -u
 
 # .ci/run replaces it by internal/gotest, which also records the seconds of each test
 GOTEST = go test
@@ -96,8 +102,8 @@ bench-scale: host ## measure clusters with 30, 100 and 300 fake workers; run `ma
 	go run ./toolchain pulumi plugins; go run ./devcloud up --compute fake; \
 	go test -tags e2e -run '^$$' -bench Scale -benchtime 1x -timeout 120m -v ./tests
 
-preview: ## show the changes of the next `up`; needs no network
-	@$(ENV) pulumi preview --stack $(STACK) --diff
+preview: ## what `up` would change; needs no network
+	@$(ENV) pulumi stack select --create $(STACK) && pulumi preview --stack $(STACK) --diff
 
 push: ## MACHINE=dev-worker-0: update changed templates on a running machine of devcloud, without a replacement
 	@$(ENV) go run ./push --stack $(STACK) $(MACHINE)
@@ -122,9 +128,15 @@ down: ## stop devcloud: removes all its processes, mounts, interfaces and loop d
 timed-%: # records wall, user and system seconds in a file of the folder TIMES
 	@TIMEFORMAT='%0R %0U %0S'; { time $(MAKE) --no-print-directory $* 2>&3; } 3>&2 2>$(TIMES)/$*
 
-test-vet:
+lint: ## check the format, the code, the scripts and the length of lines
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo "gofmt -w the files above"; exit 1; }
-	go vet -tags e2e ./... # no file is without this tag
+	go vet -tags e2e ./...
+	$(LINTER) staticcheck -tags e2e ./...
+	$(LINTER) revive -config revive.toml -set_exit_status ./...
+	shellcheck $$($(SCRIPTS))
+	for f in $$(git ls-files '*.sh.tmpl'); do sed 's/{{[^}]*}}/x/g' $$f | shellcheck -; done
+	! LC_ALL=C.UTF-8 git grep -nE '^.{121}' -- '*.go' $$($(SCRIPTS))
+	! LC_ALL=C.UTF-8 git grep -nE '^[^|#! ].{120}' -- '*.md'
 
 test-root: # test-vet vets. The longest first; their tests mostly wait, so more packages and tests run in parallel than there are processors
 	$(GOTEST) -vet=off -p 3 -parallel 32 ./templates ./tests ./...
@@ -148,6 +160,7 @@ toolchain:
 
 toolchain-all: # and what only tests and benchmarks need
 	@go run ./toolchain all
+	@for linter in staticcheck revive; do $(LINTER) -n $$linter >/dev/null; done
 
 image:
 	@go run ./devcloud image

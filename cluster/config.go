@@ -156,7 +156,10 @@ type Peer struct {
 // Secret is text that no message shows.
 type Secret string
 
-func (Secret) String() string   { return "[secret]" }
+// String hides the text from %v and %s.
+func (Secret) String() string { return "[secret]" }
+
+// GoString hides the text from %#v.
 func (Secret) GoString() string { return "[secret]" }
 
 // Providers of cluster DNS.

@@ -147,10 +147,13 @@ func TestE2EInstances(t *testing.T) {
 	})
 
 	c.step("metadata", func() {
-		var data struct{ UUID, Availability_zone string }
+		var data struct {
+			UUID string
+			Zone string `json:"availability_zone"`
+		}
 		require.NoError(t, json.Unmarshal([]byte(a.run("curl -sf http://169.254.169.254/openstack/latest/meta_data.json")),
 			&data))
-		require.Equal(t, a.ID+" nova", data.UUID+" "+data.Availability_zone)
+		require.Equal(t, a.ID+" nova", data.UUID+" "+data.Zone)
 	})
 
 	compute, storage := c.compute, c.storage

@@ -319,7 +319,7 @@ func TestServices(t *testing.T) {
 	assert.Empty(t, c.IDs())
 	assert.Empty(t, c.Requests("GET /load-balancer"))
 
-	c = startWith(t, "compute", "network")
+	startWith(t, "compute", "network")
 	assert.ErrorContains(t, destroy(t, &engine{}, "delete", time.Minute), "log in to OpenStack: volume: ")
 
 	c = start(t)

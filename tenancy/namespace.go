@@ -12,8 +12,8 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 )
 
-// ProjectLabel, with a project's ID, is what makes a namespace the project's, whatever the names of both. All that is
-// planned in the namespace has it too.
+// ProjectLabel has the ID of a project as its value. The namespace with this label belongs to the project, whatever the
+// names of both are. All planned objects in the namespace have the label, too.
 const ProjectLabel = "kubernetes-openstack/project"
 
 // Annotations of a project's namespace.

@@ -7,6 +7,7 @@ import (
 // Authorizer is one of the API server's.
 type Authorizer string
 
+// Authorizers of tenants: RoleBindings, or a policy file.
 const (
 	RBAC Authorizer = "rbac"
 	ABAC Authorizer = "abac"

@@ -18,6 +18,8 @@ type Tenant struct {
 // Closed is a reason.
 type Closed string
 
+// Reasons why a namespace is closed: Keystone does not have the project, the project or its domain is disabled, or the
+// configuration excludes it.
 const (
 	Deleted  Closed = "deleted"
 	Disabled Closed = "disabled"

@@ -93,7 +93,6 @@ func runWith(r *recorder, stack string, config map[string]string, w *watcher, pr
 type recorder struct {
 	mu        sync.Mutex
 	resources []pulumi.MockResourceArgs
-	outputs   resource.PropertyMap
 }
 
 func (r *recorder) NewResource(args pulumi.MockResourceArgs) (string, resource.PropertyMap, error) {
