@@ -130,7 +130,7 @@ timed-%: # records wall, user and system seconds in a file of the folder TIMES
 
 lint: ## check the format, the code, the scripts and the length of lines
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo "gofmt -w the files above"; exit 1; }
-	go vet -tags e2e ./...
+	go vet -tags e2e ./... # no file is without this tag
 	$(LINTER) staticcheck -tags e2e ./...
 	$(LINTER) revive -config revive.toml -set_exit_status ./...
 	shellcheck $$($(SCRIPTS))
@@ -138,7 +138,7 @@ lint: ## check the format, the code, the scripts and the length of lines
 	! LC_ALL=C.UTF-8 git grep -nE '^.{121}' -- '*.go' $$($(SCRIPTS))
 	! LC_ALL=C.UTF-8 git grep -nE '^[^|#! ].{120}' -- '*.md'
 
-test-root: # test-vet vets. The longest first; their tests mostly wait, so more packages and tests run in parallel than there are processors
+test-root: # lint vets. The longest first; their tests mostly wait, so more packages and tests run in parallel than there are processors
 	$(GOTEST) -vet=off -p 3 -parallel 32 ./templates ./tests ./...
 
 test-plugins:
