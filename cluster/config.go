@@ -342,7 +342,8 @@ type Pool struct {
 
 // Artifacts is where the machines download what they run.
 type Artifacts struct {
-	// Mirror is put before the upstream location: MIRROR/github.com/etcd-io/… . It has the programs of this repository, too.
+	// Mirror is put before the upstream location: MIRROR/github.com/etcd-io/… . It
+	// has the programs of this repository, too.
 	Mirror string `mapstructure:"mirror"`
 	// Checksums are the sha256 of artifacts by name, where they are not the pinned upstream ones.
 	Checksums map[string]string `mapstructure:"checksums"`

@@ -203,7 +203,13 @@ func TestErrors(t *testing.T) {
 		{"bad sum", "artifacts.checksums.etcd", "abc", "artifacts.checksums.etcd: must be a sha256 of 64 hexadecimal digits"},
 		{"unknown artifact", "artifacts.checksums.etdc", strings.Repeat("0", 64),
 			"artifacts.checksums.etdc: is no artifact: there are calicoctl, cni-plugins, containerd, etcd, keystone-webhook, " +
-				"kube-apiserver, kube-controller-manager, kube-proxy, kube-scheduler, kubectl, kubelet, runc, tenant-sync"},
+				"kube-apiserver, kube-controller-manager, kube-proxy, kube-scheduler, kubectl, kubelet, node-approver, runc, " +
+				"tenant-sync"},
+		{"no mirror", "artifacts.mirror", nil,
+			"artifacts.mirror: must be set to the URL of a mirror with the programs of this repository, because nobody else " +
+				"publishes them"},
+		{"no sum of ours", "artifacts.checksums.node-approver", nil,
+			"artifacts.checksums.node-approver: must be set: no sha256 of node-approver 0.1.0 is pinned"},
 		{"mirror", "artifacts.mirror", "mirror.example.com",
 			`artifacts.mirror: must be a URL such as https://mirror.example.com/releases, not "mirror.example.com"`},
 		{"policy", "serverGroupPolicy", "affinity",

@@ -131,7 +131,9 @@ func TestNodes(t *testing.T) {
 	assert.True(t, strings.HasPrefix(controlPlane.ID, p.NodePrefix()))
 	assert.False(t, strings.HasPrefix(worker.ID, p.NodePrefix()))
 	p.BGP.Peers = []Peer{{Address: netip.MustParseAddr("10.0.0.99")}}
-	assert.Equal(t, "[api=10.0.0.10 router=10.0.0.1 router=10.0.0.99 test-etcd-0=10.0.0.16 test-etcd-1=10.0.0.17 test-etcd-2=10.0.0.18 test-control-plane-0=10.0.0.32 test-control-plane-1=10.0.0.33]", fmt.Sprint(p.Reserved()))
+	assert.Equal(t,
+		"[api=10.0.0.10 router=10.0.0.1 router=10.0.0.99 test-etcd-0=10.0.0.16 test-etcd-1=10.0.0.17 test-etcd-2=10.0.0.18 "+
+			"test-control-plane-0=10.0.0.32 test-control-plane-1=10.0.0.33]", fmt.Sprint(p.Reserved()))
 }
 
 func TestVirtualIP(t *testing.T) {

@@ -421,7 +421,8 @@ var (
 
 func (a Artifacts) validate(e *Errors) {
 	if a.Mirror == "" {
-		e.add("artifacts.mirror", "must be set to the URL of a mirror with the programs of this repository, because nobody else publishes them")
+		e.add("artifacts.mirror",
+			"must be set to the URL of a mirror with the programs of this repository, because nobody else publishes them")
 	} else if !isURL(a.Mirror, "http", "https") {
 		e.add("artifacts.mirror", "must be a URL such as https://mirror.example.com/releases, not %q", a.Mirror)
 	}

@@ -27,7 +27,7 @@ import (
 
 // sizes are the most bytes of gzip that a machine's user-data may have here. They are close to what it has, so
 // that growth is noticed long before Nova's limit.
-var sizes = map[cluster.Role]int{cluster.RoleEtcd: 8_576, cluster.RoleControlPlane: 26_880, cluster.RoleWorker: 13_952}
+var sizes = map[cluster.Role]int{cluster.RoleEtcd: 8_576, cluster.RoleControlPlane: 25_728, cluster.RoleWorker: 13_952}
 
 // Each machine of the development cluster and of the production example, with
 // certificates and keys like the provider's.

@@ -69,13 +69,14 @@ func TestNode(t *testing.T) {
 		inputs{workerToken: digits, controlPlaneToken: strings.Repeat("1", 64), encryptionKey: digits})
 	assert.NoError(t, err)
 	assert.Equal(t, &templates.ControlPlane{
-		Etcd:              "https://10.0.0.16:2379",
-		ServiceCIDR:       "10.96.0.0/16",
-		APIService:        "10.96.0.1",
-		EncryptionKey:     "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAP8=",
-		NodePrefix:        "test-control-plane-",
-		NodeCIDR:          "10.0.0.0/24",
-		Reserved:          "api=10.0.0.10,test-etcd-0=10.0.0.16,test-control-plane-0=10.0.0.32,test-control-plane-1=10.0.0.33",
+		Etcd:          "https://10.0.0.16:2379",
+		ServiceCIDR:   "10.96.0.0/16",
+		APIService:    "10.96.0.1",
+		EncryptionKey: "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAP8=",
+		NodePrefix:    "test-control-plane-",
+		NodeCIDR:      "10.0.0.0/24",
+		Reserved: "api=10.0.0.10,test-etcd-0=10.0.0.16," +
+			"test-control-plane-0=10.0.0.32,test-control-plane-1=10.0.0.33",
 		WorkerToken:       templates.BootstrapToken{ID: "000000", Secret: strings.Repeat("0", 16)},
 		ControlPlaneToken: templates.BootstrapToken{ID: "111111", Secret: strings.Repeat("1", 16)},
 		VirtualIP: &templates.VirtualIP{Address: "10.0.0.10", RouterID: 10, Priority: 254,

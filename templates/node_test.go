@@ -261,6 +261,20 @@ func TestCheckNode(t *testing.T) {
 		want   string
 	}{
 		"Ready": {answer: node("True", "kubelet is posting ready status")},
+		"no serving certificate": {
+			answer: node("True", "kubelet is posting ready status"), script: "rm " + serving + "; ", fails: true,
+			want: "kubelet has no serving certificate yet\n",
+		},
+		"first serving certificate pending": {
+			answer: pending, script: "rm " + serving + "; ", fails: true,
+			want: "the request for a serving certificate is not approved: csr-1: 203.0.113.7 is not an address of Node " +
+				"dev-worker-0\n",
+		},
+		"next serving certificate pending": { // a notice
+			answer: pending,
+			want: "the request for a serving certificate is not approved: csr-1: 203.0.113.7 is not an address of Node " +
+				"dev-worker-0\n",
+		},
 		"not Ready": {answer: node("False", "no network: plugin, 1"), fails: true,
 			want: "not Ready: False: no network: plugin, 1\n"},
 		"no Node": {

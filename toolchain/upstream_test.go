@@ -302,7 +302,8 @@ func TestStackOfUpstream(t *testing.T) {
 	out, err := exec.Command("make", "-C", "..", "-B", "FROM=upstream", "Pulumi.upstream.yaml").CombinedOutput()
 	require.NoError(t, err, string(out))
 	dev, upstream := devConfig(t, "../Pulumi.dev.yaml"), devConfig(t, "../Pulumi.upstream.yaml")
-	require.Equal(t, []string{"keystone-webhook", "node-approver", "tenant-sync"}, slices.Sorted(maps.Keys(upstream.Artifacts.Checksums)))
+	require.Equal(t, []string{"keystone-webhook", "node-approver", "tenant-sync"},
+		slices.Sorted(maps.Keys(upstream.Artifacts.Checksums)))
 	for _, m := range cluster.NewPlan(upstream).Machines {
 		for _, a := range m.Artifacts {
 			if own := dev.Artifacts.Checksums[a.Name]; strings.Contains(a.URL, "/kubernetes-openstack/") {
