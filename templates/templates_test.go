@@ -216,6 +216,25 @@ func TestGolden(t *testing.T) {
 	}
 }
 
+// What machines of a pool share is rendered once; each gets what it would get
+// alone, whatever its name's and address' length.
+func TestMachinesOfAPoolShareFiles(t *testing.T) {
+	for _, name := range []string{"dev-worker-0", strings.Repeat("w", 60) + "-99"} {
+		for _, address := range []string{"10.0.0.64", "192.168.100.200"} {
+			m := workerMachine()
+			m.Hostname, m.Node.Address, m.Node.Calico.Address = name, address, address+"/24"
+			alone, err := m.write()
+			require.NoError(t, err)
+			got, err := CloudConfig(m)
+			require.NoError(t, err)
+			require.True(t, strings.HasSuffix(string(got), "\n"+alone.text), name)
+			shared, _ := m.marked()
+			other, _ := workerMachine().marked()
+			require.Equal(t, other, shared)
+		}
+	}
+}
+
 // knownKeys are the top-level keys that we use, each looked up in cloud-init's
 // documentation: its own schema check lets a misspelt one pass.
 var knownKeys = []string{"bootcmd", "fqdn", "hostname", "manage_etc_hosts", "preserve_hostname", "write_files"}
@@ -357,6 +376,6 @@ func TestUserDataFitsNova(t *testing.T) {
 func TestCompressionIsPinned(t *testing.T) {
 	packed, err := compress([]byte(strings.Repeat("hostname: dev-etcd-0\nmanage_etc_hosts: localhost\n", 1000)))
 	require.NoError(t, err)
-	require.Equal(t, "9d86273b3146929b1ea45ecd5518f87d57351091c7fbe269eb3986f9b1ded9e6",
+	require.Equal(t, "2aefce2b4cda7d0ec2c62de39c110d28bfafdccd7ee7c9286857f221435001dc",
 		fmt.Sprintf("%x", sha256.Sum256(packed)))
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // budget is what Nova takes: 65,535 characters of base64, which is this many bytes.
@@ -35,16 +36,19 @@ func UserData(m Machine) (string, error) {
 // user-data replaces the machine.
 func compress(text []byte) ([]byte, error) {
 	var out bytes.Buffer
-	w, err := gzip.NewWriterLevel(&out, gzip.BestCompression)
-	if err != nil {
-		return nil, err
-	}
+	w := compressors.Get().(*gzip.Writer)
+	defer compressors.Put(w)
+	w.Reset(&out)
 	if _, err := w.Write(text); err != nil {
 		return nil, err
 	}
-	err = w.Close()
+	err := w.Close()
 	return out.Bytes(), err
 }
+
+// compressors are kept: each has more than a megabyte of tables. The best level makes user-data
+// half a percent smaller, in three times the time.
+var compressors = sync.Pool{New: func() any { return gzip.NewWriter(nil) }}
 
 // biggest names the n largest files of m with their sizes before compression.
 func biggest(m Machine, n int) string {
