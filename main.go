@@ -5,7 +5,7 @@ import (
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 
 	"kubernetes-openstack/bootstrap"
-	"kubernetes-openstack/program"
+	"kubernetes-openstack/internal/program"
 )
 
 func main() { pulumi.Run(program.Run(bootstrap.NewCloud())) }

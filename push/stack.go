@@ -11,7 +11,7 @@ import (
 	"github.com/pulumi/pulumi/sdk/v3/go/common/tokens"
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 
-	"kubernetes-openstack/program"
+	"kubernetes-openstack/internal/program"
 )
 
 // stack is the configuration and the state of a stack, with secrets in plain text.

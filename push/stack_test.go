@@ -13,7 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"sigs.k8s.io/yaml"
 
-	"kubernetes-openstack/program"
+	"kubernetes-openstack/internal/program"
 )
 
 // cloud makes what the program declares, and writes it into a state as `pulumi stack export` shows it.

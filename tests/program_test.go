@@ -19,7 +19,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"kubernetes-openstack/cluster"
-	"kubernetes-openstack/program"
+	"kubernetes-openstack/internal/program"
 )
 
 // crypters caches one crypter for each salt: to derive a key takes a million rounds of SHA-256.
