@@ -4,8 +4,8 @@ package main
 import (
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 
-	"kubernetes-openstack/bootstrap"
 	"kubernetes-openstack/internal/program"
+	"kubernetes-openstack/internal/readiness"
 )
 
-func main() { pulumi.Run(program.Run(bootstrap.NewCloud())) }
+func main() { pulumi.Run(program.Run(readiness.NewCloud())) }

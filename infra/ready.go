@@ -8,20 +8,20 @@ import (
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi/internals"
 
-	"kubernetes-openstack/bootstrap"
 	"kubernetes-openstack/cluster"
+	"kubernetes-openstack/internal/readiness"
 	"kubernetes-openstack/tenancy"
 	"kubernetes-openstack/tenants"
 )
 
-// Watcher watches machines become a cluster; *bootstrap.Cloud is the real one. A preview calls none of it.
+// Watcher watches machines become a cluster; *readiness.Cloud is the real one. A preview calls none of it.
 type Watcher interface {
 	// Working tells which machines, by name, work now.
 	Working(ctx context.Context, names []string) (map[string]bool, error)
 	// Machine waits until one is ready.
-	Machine(ctx context.Context, m bootstrap.Machine, log func(line string) error) error
+	Machine(ctx context.Context, m readiness.Machine, log func(line string) error) error
 	// Cluster waits until its API and its nodes are.
-	Cluster(ctx context.Context, c bootstrap.Cluster, log func(line string) error) error
+	Cluster(ctx context.Context, c readiness.Cluster, log func(line string) error) error
 	// Tenants makes the cluster's be OpenStack's. The cloud is as machines reach it.
 	Tenants(ctx context.Context, kubeconfig string, cloud tenants.Cloud, settings tenancy.Settings,
 		log func(line string) error) error
@@ -54,7 +54,7 @@ func (s *Machines) whenReady(ctx *pulumi.Context, plan cluster.Plan, name string
 		return id
 	}
 	return id.ApplyT(func(id string) (string, error) {
-		wanted := bootstrap.Machine{Name: name, ID: id, Timeout: plan.BootstrapTimeout}
+		wanted := readiness.Machine{Name: name, ID: id, Timeout: plan.BootstrapTimeout}
 		return id, report(ctx, m, name, s.watcher.Machine(ctx.Context(), wanted, logger(ctx, m)))
 	}).(pulumi.StringOutput)
 }
@@ -103,7 +103,7 @@ func (in *Infra) newCluster(ctx *pulumi.Context, plan cluster.Plan, watcher Watc
 	if !ctx.DryRun() {
 		awaited := pulumi.All(nodes, c.Kubeconfig, etcd).ApplyT(func(values []any) (map[string]string, error) {
 			ids := values[0].(map[string]string)
-			wanted := bootstrap.Cluster{Kubeconfig: values[1].(string), Nodes: ids, Timeout: plan.BootstrapTimeout}
+			wanted := readiness.Cluster{Kubeconfig: values[1].(string), Nodes: ids, Timeout: plan.BootstrapTimeout}
 			return ids, report(ctx, c, plan.Name, watcher.Cluster(ctx.Context(), wanted, logger(ctx, c)))
 		})
 		all = pulumi.Unsecret(awaited).(pulumi.StringMapOutput) // no secret is in it

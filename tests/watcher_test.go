@@ -13,7 +13,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"kubernetes-openstack/bootstrap"
+	"kubernetes-openstack/internal/readiness"
 	"kubernetes-openstack/tenancy"
 	"kubernetes-openstack/tenants"
 )
@@ -25,7 +25,7 @@ type watcher struct {
 
 	mu      sync.Mutex
 	calls   []string
-	cluster bootstrap.Cluster
+	cluster readiness.Cluster
 	// meanwhile is called where a machine is being waited for.
 	meanwhile func(name string)
 }
@@ -45,7 +45,7 @@ func (w *watcher) Working(_ context.Context, names []string) (map[string]bool, e
 	return working, nil
 }
 
-func (w *watcher) Machine(_ context.Context, m bootstrap.Machine, log func(string) error) error {
+func (w *watcher) Machine(_ context.Context, m readiness.Machine, log func(string) error) error {
 	w.called("machine " + m.Name)
 	if m.ID != "Instance/"+m.Name || m.Timeout == 0 {
 		return fmt.Errorf("asked for %+v", m)
@@ -59,7 +59,7 @@ func (w *watcher) Machine(_ context.Context, m bootstrap.Machine, log func(strin
 	return log("ready after 9 s")
 }
 
-func (w *watcher) Cluster(_ context.Context, c bootstrap.Cluster, log func(string) error) error {
+func (w *watcher) Cluster(_ context.Context, c readiness.Cluster, log func(string) error) error {
 	w.called("cluster")
 	w.cluster = c
 	return log("all nodes are Ready")

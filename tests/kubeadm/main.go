@@ -17,9 +17,9 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/clientcmd"
 
-	"kubernetes-openstack/bootstrap"
 	"kubernetes-openstack/cluster"
 	"kubernetes-openstack/infra"
+	"kubernetes-openstack/internal/readiness"
 )
 
 func main() {
@@ -37,7 +37,7 @@ func main() {
 		if err := ctx.RegisterStackTransformation(k.transform); err != nil {
 			return err
 		}
-		in, err := infra.New(ctx, plan, watcher{bootstrap.NewCloud(), plan})
+		in, err := infra.New(ctx, plan, watcher{readiness.NewCloud(), plan})
 		if err != nil {
 			return err
 		}
@@ -94,11 +94,11 @@ func (k *kubeadm) transform(args *pulumi.ResourceTransformationArgs) *pulumi.Res
 // watcher waits for the etcd members as the program does, and then for the nodes to be Ready: kubeadm's do not say on
 // their consoles how far they are, nor which instances they are.
 type watcher struct {
-	*bootstrap.Cloud
+	*readiness.Cloud
 	plan cluster.Plan
 }
 
-func (w watcher) Machine(ctx context.Context, m bootstrap.Machine, log func(string) error) error {
+func (w watcher) Machine(ctx context.Context, m readiness.Machine, log func(string) error) error {
 	if slices.ContainsFunc(w.plan.WithRole(cluster.RoleEtcd),
 		func(member cluster.Machine) bool { return member.ID == m.Name }) {
 		return w.Cloud.Machine(ctx, m, log)
@@ -106,7 +106,7 @@ func (w watcher) Machine(ctx context.Context, m bootstrap.Machine, log func(stri
 	return nil
 }
 
-func (w watcher) Cluster(ctx context.Context, c bootstrap.Cluster, _ func(string) error) error {
+func (w watcher) Cluster(ctx context.Context, c readiness.Cluster, _ func(string) error) error {
 	config, err := clientcmd.RESTConfigFromKubeConfig([]byte(c.Kubeconfig))
 	if err != nil {
 		return err

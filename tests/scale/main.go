@@ -7,9 +7,9 @@ import (
 
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 
-	"kubernetes-openstack/bootstrap"
 	"kubernetes-openstack/cluster"
 	"kubernetes-openstack/infra"
+	"kubernetes-openstack/internal/readiness"
 	"kubernetes-openstack/tenancy"
 	"kubernetes-openstack/tenants"
 )
@@ -31,9 +31,9 @@ type watcher struct{}
 
 func (watcher) Working(context.Context, []string) (map[string]bool, error) { return nil, nil }
 
-func (watcher) Machine(context.Context, bootstrap.Machine, func(string) error) error { return nil }
+func (watcher) Machine(context.Context, readiness.Machine, func(string) error) error { return nil }
 
-func (watcher) Cluster(context.Context, bootstrap.Cluster, func(string) error) error { return nil }
+func (watcher) Cluster(context.Context, readiness.Cluster, func(string) error) error { return nil }
 
 func (watcher) Tenants(context.Context, string, tenants.Cloud, tenancy.Settings, func(string) error) error {
 	return nil

@@ -1,7 +1,7 @@
-// Package bootstrap watches machines on their way from an instance that Nova calls ACTIVE to a working part of a
+// Package readiness watches machines on their way from an instance that Nova calls ACTIVE to a working part of a
 // cluster: each says on its console, which Nova keeps, what it does and what fails (bootstrap-report.service). So no
 // machine needs to be reachable. Then it asks the cluster's own API.
-package bootstrap
+package readiness
 
 import (
 	"context"
