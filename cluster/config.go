@@ -8,7 +8,7 @@ import (
 	"net/netip"
 	"time"
 
-	"kubernetes-openstack/tenancy"
+	"kubernetes-openstack/internal/tenancy"
 )
 
 // Config is the stack's `kubernetes-openstack:cluster`, after Decode: complete and valid.

@@ -3,7 +3,7 @@ package cluster
 import (
 	"time"
 
-	"kubernetes-openstack/tenancy"
+	"kubernetes-openstack/internal/tenancy"
 )
 
 // minInterval keeps the control planes from asking OpenStack without a pause: each asks for all that there is.

@@ -13,7 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"kubernetes-openstack/cluster"
-	"kubernetes-openstack/tenancy"
+	"kubernetes-openstack/internal/tenancy"
 	"kubernetes-openstack/tenants"
 )
 

@@ -11,7 +11,7 @@ import (
 
 	"kubernetes-openstack/cluster"
 	"kubernetes-openstack/infra"
-	"kubernetes-openstack/tenancy"
+	"kubernetes-openstack/internal/tenancy"
 	"kubernetes-openstack/tenants"
 )
 

@@ -7,7 +7,7 @@ import (
 
 	authentication "k8s.io/api/authentication/v1beta1"
 
-	"kubernetes-openstack/tenancy"
+	"kubernetes-openstack/internal/tenancy"
 )
 
 // Keys of what k8s-keystone-auth tells of a token besides its user, and of what is added here in the same manner.

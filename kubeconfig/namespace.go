@@ -10,7 +10,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
-	"kubernetes-openstack/tenancy"
+	"kubernetes-openstack/internal/tenancy"
 )
 
 // namespaceOf is the namespace of a project, which is NAME@DOMAIN or an ID.

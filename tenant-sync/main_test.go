@@ -19,7 +19,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"sigs.k8s.io/yaml"
 
-	"kubernetes-openstack/tenancy"
+	"kubernetes-openstack/internal/tenancy"
 	"kubernetes-openstack/tenants"
 	"kubernetes-openstack/tenants/tenantstest"
 	"kubernetes-openstack/tests/apiserver"

@@ -14,7 +14,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	kjson "sigs.k8s.io/json"
 
-	"kubernetes-openstack/tenancy"
+	"kubernetes-openstack/internal/tenancy"
 )
 
 // parallel is how many requests are under way at a time.

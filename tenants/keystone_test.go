@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"sigs.k8s.io/yaml"
 
-	"kubernetes-openstack/tenancy"
+	"kubernetes-openstack/internal/tenancy"
 	"kubernetes-openstack/tenants/tenantstest"
 )
 
@@ -23,7 +23,7 @@ var settings = tenancy.Settings{
 // example is the cloud of tenancy's example. The reader is an auditor in it, and there is a group without a role.
 func example(t testing.TB) *tenantstest.OpenStack {
 	t.Helper()
-	text, err := os.ReadFile("../tenancy/testdata/example.yaml")
+	text, err := os.ReadFile("../internal/tenancy/testdata/example.yaml")
 	require.NoError(t, err)
 	var w tenancy.World
 	require.NoError(t, yaml.UnmarshalStrict(text, &w))

@@ -12,7 +12,7 @@ import (
 	computequotas "github.com/gophercloud/gophercloud/v2/openstack/compute/v2/quotasets"
 	"golang.org/x/sync/errgroup"
 
-	"kubernetes-openstack/tenancy"
+	"kubernetes-openstack/internal/tenancy"
 )
 
 // addQuotas adds those of the projects that have a namespace and somebody to use it; the others' stay none.

@@ -21,7 +21,7 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 
-	"kubernetes-openstack/tenancy"
+	"kubernetes-openstack/internal/tenancy"
 	"kubernetes-openstack/tests/apiserver"
 )
 

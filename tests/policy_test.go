@@ -9,7 +9,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"kubernetes-openstack/cluster"
-	"kubernetes-openstack/tenancy"
+	"kubernetes-openstack/internal/tenancy"
 )
 
 // The policy file that control planes of the development cluster would have for the example's cloud, by ABAC.
@@ -18,7 +18,7 @@ func TestPolicy(t *testing.T) {
 	config, err := cluster.Decode("dev",
 		edited(t, "../Pulumi.dev.yaml", patched(t, "abac.yaml"))["kubernetes-openstack:cluster"])
 	require.NoError(t, err)
-	text, err := os.ReadFile("../tenancy/testdata/example.yaml")
+	text, err := os.ReadFile("../internal/tenancy/testdata/example.yaml")
 	require.NoError(t, err)
 	var cloud tenancy.World
 	require.NoError(t, yaml.UnmarshalStrict(text, &cloud))

@@ -14,7 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"kubernetes-openstack/internal/readiness"
-	"kubernetes-openstack/tenancy"
+	"kubernetes-openstack/internal/tenancy"
 	"kubernetes-openstack/tenants"
 )
 

@@ -10,7 +10,7 @@ import (
 	utilwait "k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/tools/clientcmd"
 
-	"kubernetes-openstack/tenancy"
+	"kubernetes-openstack/internal/tenancy"
 	"kubernetes-openstack/tenants"
 )
 

@@ -10,7 +10,7 @@ import (
 	"kubernetes-openstack/cluster"
 	"kubernetes-openstack/infra"
 	"kubernetes-openstack/internal/readiness"
-	"kubernetes-openstack/tenancy"
+	"kubernetes-openstack/internal/tenancy"
 	"kubernetes-openstack/tenants"
 )
 

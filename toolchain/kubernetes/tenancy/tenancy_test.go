@@ -85,7 +85,7 @@ func (t token) accessTo(namespace string) string {
 func worlds(t *testing.T) []world {
 	t.Helper()
 	folder := t.TempDir()
-	write := exec.Command("go", "test", "-count=1", "-run=^TestRandomWorlds$", "./tenancy")
+	write := exec.Command("go", "test", "-count=1", "-run=^TestRandomWorlds$", "./internal/tenancy")
 	write.Dir = source
 	write.Env = append(os.Environ(), "RANDOM_WORLDS="+folder)
 	text, err := write.CombinedOutput()
@@ -216,7 +216,7 @@ func TestRandomWorlds(t *testing.T) {
 
 // testAuthorizers asks both for everything, with everybody's tokens. RBAC gives what the token's access is, and
 // nothing where it has none, as in others' namespaces. ABAC gives all of that, and more by
-// tenancy/testdata/abac-beyond-rbac.txt alone, which says of each difference what stops it. By neither has a
+// internal/tenancy/testdata/abac-beyond-rbac.txt alone, which says of each difference what stops it. By neither has a
 // token more than one with the same roles and others.
 func testAuthorizers(t *testing.T, worlds []world) {
 	beyond := map[string]map[string][]string{} // access and what stops it → path → verbs
@@ -421,7 +421,7 @@ func testAdmission(t *testing.T, worlds []world) {
 }
 
 // testRoles tells how view, edit and admin of ours differ from Kubernetes' own
-// (tenancy/testdata/beside-kubernetes-roles.txt).
+// (internal/tenancy/testdata/beside-kubernetes-roles.txt).
 func testRoles(t *testing.T, w world) {
 	var theirs []rbacv1.PolicyRule
 	differences := map[string]map[string][]string{}
@@ -507,15 +507,15 @@ func table(differences map[string]map[string][]string) string {
 	return out.String()
 }
 
-// golden compares got with tenancy/testdata/NAME, or rewrites that where UPDATE_GOLDEN is set.
+// golden compares got with internal/tenancy/testdata/NAME, or rewrites that where UPDATE_GOLDEN is set.
 func golden(t *testing.T, name, got string) {
 	t.Helper()
-	file := "../../../tenancy/testdata/" + name
+	file := "../../../internal/tenancy/testdata/" + name
 	if os.Getenv("UPDATE_GOLDEN") != "" {
 		require.NoError(t, os.WriteFile(file, []byte(got), 0o644))
 		return
 	}
 	want, err := os.ReadFile(file)
 	require.NoError(t, err)
-	assert.Equal(t, string(want), got, "intended? UPDATE_GOLDEN=1 go test ./tenancy, and read the diff")
+	assert.Equal(t, string(want), got, "intended? UPDATE_GOLDEN=1 go test ./internal/tenancy, and read the diff")
 }

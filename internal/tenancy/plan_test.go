@@ -47,7 +47,7 @@ func golden(t *testing.T, name, got string) {
 	}
 	want, err := os.ReadFile(file)
 	require.NoError(t, err)
-	assert.Equal(t, string(want), got, "intended? UPDATE_GOLDEN=1 go test ./tenancy, and read the diff")
+	assert.Equal(t, string(want), got, "intended? UPDATE_GOLDEN=1 go test ./internal/tenancy, and read the diff")
 }
 
 // manifest is objects as kubectl reads them.
