@@ -11,7 +11,7 @@ import (
 	"kubernetes-openstack/cluster"
 	"kubernetes-openstack/internal/readiness"
 	"kubernetes-openstack/internal/tenancy"
-	"kubernetes-openstack/tenants"
+	"kubernetes-openstack/internal/tenantsync"
 )
 
 // Watcher watches machines become a cluster; *readiness.Cloud is the real one. A preview calls none of it.
@@ -23,7 +23,7 @@ type Watcher interface {
 	// Cluster waits until its API and its nodes are.
 	Cluster(ctx context.Context, c readiness.Cluster, log func(line string) error) error
 	// Tenants makes the cluster's be OpenStack's. The cloud is as machines reach it.
-	Tenants(ctx context.Context, kubeconfig string, cloud tenants.Cloud, settings tenancy.Settings,
+	Tenants(ctx context.Context, kubeconfig string, cloud tenantsync.Cloud, settings tenancy.Settings,
 		log func(line string) error) error
 }
 

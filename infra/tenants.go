@@ -6,7 +6,7 @@ import (
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 
 	"kubernetes-openstack/cluster"
-	"kubernetes-openstack/tenants"
+	"kubernetes-openstack/internal/tenantsync"
 )
 
 // Tenants are OpenStack's, in the cluster: in an `up` it is done when they are the
@@ -33,8 +33,8 @@ func NewTenants(ctx *pulumi.Context, plan cluster.Plan, c *Cluster, after pulumi
 }
 
 // Cloud is OpenStack as control planes read its tenants.
-func Cloud(plan cluster.Plan) tenants.Cloud {
-	return tenants.Cloud{
+func Cloud(plan cluster.Plan) tenantsync.Cloud {
+	return tenantsync.Cloud{
 		AuthURL: plan.OpenStack.AuthURL, CA: plan.OpenStack.CACertificate, Region: plan.Region,
 		Interface: plan.OpenStack.Interface,
 		Username:  plan.Tenancy.Reader.Username, UserDomain: plan.Tenancy.Reader.Domain,

@@ -14,7 +14,7 @@ import (
 
 	"kubernetes-openstack/cluster"
 	"kubernetes-openstack/internal/tenancy"
-	"kubernetes-openstack/tenants"
+	"kubernetes-openstack/internal/tenantsync"
 )
 
 // syncer is a Watcher of tenants alone, and resources that exist as soon as they are declared.
@@ -33,7 +33,7 @@ func (s *syncer) called(what string) {
 	s.calls = append(s.calls, what)
 }
 
-func (s *syncer) Tenants(_ context.Context, kubeconfig string, cloud tenants.Cloud, _ tenancy.Settings,
+func (s *syncer) Tenants(_ context.Context, kubeconfig string, cloud tenantsync.Cloud, _ tenancy.Settings,
 	log func(string) error) error {
 	s.called("tenants of " + kubeconfig + " from " + cloud.AuthURL)
 	return errors.Join(s.err, log("+ namespace shop"))

@@ -12,7 +12,7 @@ import (
 	"kubernetes-openstack/cluster"
 	"kubernetes-openstack/infra"
 	"kubernetes-openstack/internal/tenancy"
-	"kubernetes-openstack/tenants"
+	"kubernetes-openstack/internal/tenantsync"
 )
 
 // What tenant-sync reads is what the stack's configuration says, and the password is nowhere but in the Secret.
@@ -39,7 +39,7 @@ func TestTenantSync(t *testing.T) {
 	_, plain := objects[1]["data"].(map[string]any)["cloud.yaml"].(string)
 	assert.False(t, plain, "it is a secret to Pulumi")
 	assert.True(t, pulumi.IsSecret(objects[1]["data"].(map[string]any)["cloud.yaml"].(pulumi.Output)))
-	assert.Equal(t, tenants.Cloud{
+	assert.Equal(t, tenantsync.Cloud{
 		AuthURL: "https://keystone.example.com:5000/v3", Region: "east", Interface: "public",
 		Username: "reader", UserDomain: "Default", Password: "a password",
 	}, infra.Cloud(plan))

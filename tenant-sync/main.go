@@ -30,7 +30,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"kubernetes-openstack/internal/tenancy"
-	"kubernetes-openstack/tenants"
+	"kubernetes-openstack/internal/tenantsync"
 )
 
 func main() {
@@ -104,12 +104,12 @@ func (j *job) note(part string, took time.Duration) {
 }
 
 // compare prints what there is to change.
-func (j *job) compare(ctx context.Context) (*tenants.Changes, error) {
+func (j *job) compare(ctx context.Context) (*tenantsync.Changes, error) {
 	settings, cloud, err := configuration(ctx, j.client)
 	if err != nil {
 		return nil, err
 	}
-	changes, err := tenants.Compare(ctx, j.kube, cloud, settings)
+	changes, err := tenantsync.Compare(ctx, j.kube, cloud, settings)
 	if err != nil {
 		return nil, err
 	}
@@ -159,7 +159,7 @@ func (j *job) apply(ctx context.Context, l *lease) (err error) {
 
 // configuration is what Pulumi left in the cluster.
 func configuration(ctx context.Context,
-	client kubernetes.Interface) (settings tenancy.Settings, cloud tenants.Cloud, err error) {
+	client kubernetes.Interface) (settings tenancy.Settings, cloud tenantsync.Cloud, err error) {
 	const name, settingsKey, cloudKey = "tenant-sync", "settings.yaml", "cloud.yaml"
 	config, err := client.CoreV1().ConfigMaps(metav1.NamespaceSystem).Get(ctx, name, metav1.GetOptions{})
 	if err != nil {

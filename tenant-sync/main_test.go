@@ -20,8 +20,8 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"kubernetes-openstack/internal/tenancy"
-	"kubernetes-openstack/tenants"
-	"kubernetes-openstack/tenants/tenantstest"
+	"kubernetes-openstack/internal/tenantsync"
+	"kubernetes-openstack/internal/tenantsync/tenantsynctest"
 	"kubernetes-openstack/tests/apiserver"
 )
 
@@ -47,7 +47,7 @@ func TestCommand(t *testing.T) {
 		return // all else would wait
 	}
 
-	o := tenantstest.Start(t, world)
+	o := tenantsynctest.Start(t, world)
 	configure(t, api.Client, o)
 	dir := t.TempDir()
 	file := func(name string) string { return filepath.Join(dir, name) }
@@ -149,14 +149,14 @@ func TestCommand(t *testing.T) {
 }
 
 // configure is what Pulumi does.
-func configure(t *testing.T, client kubernetes.Interface, o *tenantstest.OpenStack) {
+func configure(t *testing.T, client kubernetes.Interface, o *tenantsynctest.OpenStack) {
 	t.Helper()
 	settings, err := yaml.Marshal(tenancy.Settings{Authorizer: tenancy.ABAC,
 		PodCIDR: netip.MustParsePrefix("10.244.0.0/16")})
 	require.NoError(t, err)
-	cloud, err := yaml.Marshal(tenants.Cloud{
-		AuthURL: o.AuthURL, CA: o.CA, Region: tenantstest.Region, Interface: tenantstest.Interface,
-		Username: tenantstest.Username, UserDomain: "Default", Password: tenantstest.Password,
+	cloud, err := yaml.Marshal(tenantsync.Cloud{
+		AuthURL: o.AuthURL, CA: o.CA, Region: tenantsynctest.Region, Interface: tenantsynctest.Interface,
+		Username: tenantsynctest.Username, UserDomain: "Default", Password: tenantsynctest.Password,
 	})
 	require.NoError(t, err)
 	meta := metav1.ObjectMeta{Name: "tenant-sync"}

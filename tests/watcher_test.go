@@ -15,7 +15,7 @@ import (
 
 	"kubernetes-openstack/internal/readiness"
 	"kubernetes-openstack/internal/tenancy"
-	"kubernetes-openstack/tenants"
+	"kubernetes-openstack/internal/tenantsync"
 )
 
 // watcher is machines that are ready as soon as they exist, but for those that are said to be broken.
@@ -65,7 +65,7 @@ func (w *watcher) Cluster(_ context.Context, c readiness.Cluster, log func(strin
 	return log("all nodes are Ready")
 }
 
-func (w *watcher) Tenants(_ context.Context, kubeconfig string, cloud tenants.Cloud, settings tenancy.Settings,
+func (w *watcher) Tenants(_ context.Context, kubeconfig string, cloud tenantsync.Cloud, settings tenancy.Settings,
 	log func(string) error) error {
 	w.called("tenants")
 	if kubeconfig != w.cluster.Kubeconfig || cloud.Password == "" || !settings.PodCIDR.IsValid() {

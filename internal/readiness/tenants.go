@@ -11,12 +11,12 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 
 	"kubernetes-openstack/internal/tenancy"
-	"kubernetes-openstack/tenants"
+	"kubernetes-openstack/internal/tenantsync"
 )
 
 // Tenants makes the cluster's tenants be OpenStack's. It reaches OpenStack by
 // the way that this host has, as the cloud's reader.
-func (c *Cloud) Tenants(ctx context.Context, kubeconfig string, cloud tenants.Cloud, settings tenancy.Settings,
+func (c *Cloud) Tenants(ctx context.Context, kubeconfig string, cloud tenantsync.Cloud, settings tenancy.Settings,
 	log func(line string) error) error {
 	kube, err := clientcmd.RESTConfigFromKubeConfig([]byte(kubeconfig))
 	if err != nil {
@@ -26,7 +26,7 @@ func (c *Cloud) Tenants(ctx context.Context, kubeconfig string, cloud tenants.Cl
 		return err
 	}
 	return again(ctx, log, func() error {
-		_, err := tenants.Sync(ctx, kube, cloud, settings, log) // the policy is for control planes, which make it themselves
+		_, err := tenantsync.Sync(ctx, kube, cloud, settings, log) // the policy is for control planes, which make it themselves
 		return err
 	})
 }
@@ -51,7 +51,7 @@ func again(ctx context.Context, log func(line string) error, do func() error) er
 var pause = 10 * time.Second
 
 // fromHere is the cloud as OS_CLOUD or OS_* say how to reach it.
-func fromHere(cloud tenants.Cloud) (tenants.Cloud, error) {
+func fromHere(cloud tenantsync.Cloud) (tenantsync.Cloud, error) {
 	options, err := clientconfig.AuthOptions(nil)
 	if err != nil {
 		return cloud, err

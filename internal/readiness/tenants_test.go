@@ -9,7 +9,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"kubernetes-openstack/tenants"
+	"kubernetes-openstack/internal/tenantsync"
 )
 
 // As whom is the stack's affair, by which way is this host's: machines may have another one.
@@ -27,11 +27,11 @@ func TestFromHere(t *testing.T) {
 	for _, name := range []string{"CLOUD", "AUTH_URL", "CACERT", "REGION_NAME", "INTERFACE", "CLIENT_CONFIG_FILE"} {
 		t.Setenv("OS_"+name, "")
 	}
-	machines := tenants.Cloud{
+	machines := tenantsync.Cloud{
 		AuthURL: "http://internal:5000/v3", CA: "the machines'", Region: "west", Interface: "internal",
 		Username: "reader", UserDomain: "Default", Password: "a password",
 	}
-	want := tenants.Cloud{Username: "reader", UserDomain: "Default", Password: "a password"}
+	want := tenantsync.Cloud{Username: "reader", UserDomain: "Default", Password: "a password"}
 
 	_, err := fromHere(machines)
 	assert.ErrorContains(t, err, "auth_url")

@@ -11,7 +11,7 @@ import (
 	"kubernetes-openstack/infra"
 	"kubernetes-openstack/internal/readiness"
 	"kubernetes-openstack/internal/tenancy"
-	"kubernetes-openstack/tenants"
+	"kubernetes-openstack/internal/tenantsync"
 )
 
 func main() {
@@ -35,6 +35,6 @@ func (watcher) Machine(context.Context, readiness.Machine, func(string) error) e
 
 func (watcher) Cluster(context.Context, readiness.Cluster, func(string) error) error { return nil }
 
-func (watcher) Tenants(context.Context, string, tenants.Cloud, tenancy.Settings, func(string) error) error {
+func (watcher) Tenants(context.Context, string, tenantsync.Cloud, tenancy.Settings, func(string) error) error {
 	return nil
 }

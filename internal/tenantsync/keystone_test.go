@@ -1,4 +1,4 @@
-package tenants
+package tenantsync
 
 import (
 	"fmt"
@@ -12,7 +12,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"kubernetes-openstack/internal/tenancy"
-	"kubernetes-openstack/tenants/tenantstest"
+	"kubernetes-openstack/internal/tenantsync/tenantsynctest"
 )
 
 var settings = tenancy.Settings{
@@ -21,22 +21,22 @@ var settings = tenancy.Settings{
 }
 
 // example is the cloud of tenancy's example. The reader is an auditor in it, and there is a group without a role.
-func example(t testing.TB) *tenantstest.OpenStack {
+func example(t testing.TB) *tenantsynctest.OpenStack {
 	t.Helper()
-	text, err := os.ReadFile("../internal/tenancy/testdata/example.yaml")
+	text, err := os.ReadFile("../tenancy/testdata/example.yaml")
 	require.NoError(t, err)
 	var w tenancy.World
 	require.NoError(t, yaml.UnmarshalStrict(text, &w))
-	w.Groups[0].Users = append(w.Groups[0].Users, tenantstest.Reader)
+	w.Groups[0].Users = append(w.Groups[0].Users, tenantsynctest.Reader)
 	w.Groups = append(w.Groups,
 		tenancy.UserGroup{ID: "9a11", Name: "choir", DomainID: "default", Users: []string{w.Users[0].ID}})
-	return tenantstest.Start(t, w)
+	return tenantsynctest.Start(t, w)
 }
 
-func cloudOf(o *tenantstest.OpenStack) Cloud {
+func cloudOf(o *tenantsynctest.OpenStack) Cloud {
 	return Cloud{
-		AuthURL: o.AuthURL, CA: o.CA, Region: tenantstest.Region, Interface: tenantstest.Interface,
-		Username: tenantstest.Username, UserDomain: "Default", Password: tenantstest.Password,
+		AuthURL: o.AuthURL, CA: o.CA, Region: tenantsynctest.Region, Interface: tenantsynctest.Interface,
+		Username: tenantsynctest.Username, UserDomain: "Default", Password: tenantsynctest.Password,
 	}
 }
 
@@ -67,7 +67,7 @@ func TestWorld(t *testing.T) {
 	}
 	want, err := os.ReadFile(file)
 	require.NoError(t, err)
-	assert.Equal(t, string(want), string(got), "intended? UPDATE_GOLDEN=1 go test ./tenants, and read the diff")
+	assert.Equal(t, string(want), string(got), "intended? UPDATE_GOLDEN=1 go test ./internal/tenantsync, and read the diff")
 	assert.Equal(t, 1, o.Logins(), "the password is slow to check")
 
 	t.Run("on pages", func(t *testing.T) {
@@ -104,9 +104,9 @@ func TestNoIncompleteWorld(t *testing.T) {
 	text := func(body string) http.HandlerFunc {
 		return func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(body)) }
 	}
-	down := tenantstest.Refuse(http.StatusInternalServerError,
+	down := tenantsynctest.Refuse(http.StatusInternalServerError,
 		"Unable to establish a connection to LDAP Server (ldap://ldap).")
-	no := tenantstest.Refuse(http.StatusForbidden, "no")
+	no := tenantsynctest.Refuse(http.StatusForbidden, "no")
 	const addReader = "tenant-sync may not read it: openstack role add --user tenant-sync --user-domain Default " +
 		"--domain default --inherited reader"
 	for path, test := range map[string]struct {
@@ -177,8 +177,8 @@ func TestIsDeleted(t *testing.T) {
 
 	for name, answer := range map[string]http.HandlerFunc{
 		"a proxy's":      http.NotFound,
-		"of another one": tenantstest.Refuse(http.StatusNotFound, "Could not find project: other."),
-		"not found out":  tenantstest.Refuse(http.StatusServiceUnavailable, "Could not find project: 90e90e."),
+		"of another one": tenantsynctest.Refuse(http.StatusNotFound, "Could not find project: other."),
+		"not found out":  tenantsynctest.Refuse(http.StatusServiceUnavailable, "Could not find project: 90e90e."),
 	} {
 		t.Run(name, func(t *testing.T) {
 			o.Answer("/identity/v3/projects/90e90e", answer)

@@ -1,6 +1,6 @@
-// Package tenantstest is an OpenStack in one process, as far as a reader of tenants sees it: Keystone,
+// Package tenantsynctest is an OpenStack in one process, as far as a reader of tenants sees it: Keystone,
 // Nova and Cinder, as they answer and as they refuse.
-package tenantstest
+package tenantsynctest
 
 import (
 	"encoding/json"

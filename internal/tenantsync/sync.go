@@ -1,10 +1,10 @@
-// Package tenants does what package tenancy plans: it reads what OpenStack knows of
+// Package tenantsync does what package tenancy plans: it reads what OpenStack knows of
 // its tenants, and makes Kubernetes' be the same.
 //
 // What is ours in Kubernetes has tenancy's label, and fields that our field manager applied. A tenant can have both
 // said of NetworkPolicies in their own namespace, the only one of our kinds that they may write. All that they get by
 // it is that we delete theirs: each sync makes ours what is planned, whoever else says that it is theirs.
-package tenants
+package tenantsync
 
 import (
 	"context"
