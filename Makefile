@@ -106,10 +106,10 @@ preview: ## what `up` would change; needs no network
 	@$(ENV) pulumi stack select --create $(STACK) && pulumi preview --stack $(STACK) --diff
 
 push: ## MACHINE=dev-worker-0: update changed templates on a running machine of devcloud, without a replacement
-	@$(ENV) go run ./push --stack $(STACK) $(MACHINE)
+	@$(ENV) go run ./cmd/push --stack $(STACK) $(MACHINE)
 
 kubeconfig: ## PROJECT=web@Default: print the kubeconfig for the users of an OpenStack project
-	@$(ENV) pulumi stack output --stack $(STACK) --show-secrets kubeconfig | go run ./kubeconfig --project '$(PROJECT)'
+	@$(ENV) pulumi stack output --stack $(STACK) --show-secrets kubeconfig | go run ./cmd/tenant-kubeconfig --project '$(PROJECT)'
 
 status: ## show the status of devcloud's services
 	@go run ./devcloud status
@@ -169,7 +169,7 @@ cloud:
 	@go run ./devcloud up
 
 pulumi-up:
-	@$(ENV) pulumi stack select --create $(STACK) && go run ./resume -s $(STACK) && pulumi up --yes --skip-preview --stack $(STACK)
+	@$(ENV) pulumi stack select --create $(STACK) && go run ./cmd/resume -s $(STACK) && pulumi up --yes --skip-preview --stack $(STACK)
 
 nodes: # `up` has waited for them
 	@$(ENV) kubectl --kubeconfig <(pulumi stack output --stack $(STACK) --show-secrets kubeconfig) get nodes --output wide

@@ -45,7 +45,7 @@ func TestE2ELife(t *testing.T) {
 		e.killDuring(t, "Instance e2e-etcd-0 creating", "up", "--yes", "--skip-preview")
 	})
 	step(t, "resume, and up", func(t *testing.T) {
-		e.run(t, "go run ./resume -s e2e")
+		e.run(t, "go run ./cmd/resume -s e2e")
 		e.must("up", "--yes", "--skip-preview")
 	})
 	api := e.api(t)
@@ -92,7 +92,7 @@ func TestE2ELife(t *testing.T) {
 	})
 	step(t, "a changed template is pushed onto a running machine", func(t *testing.T) {
 		const worker, file, older = "e2e-worker-0", "/etc/metadata-filter.nft", "s/169.254.169.254/169.254.169.253/"
-		push := func() string { return e.run(t, `go run ./push --stack "$1" "$2"`, e.stack, worker) }
+		push := func() string { return e.run(t, `go run ./cmd/push --stack "$1" "$2"`, e.stack, worker) }
 		assert.Equal(t, worker+" has all that the templates say\n", push())
 		e.on(t, worker, "sed -i "+older+" "+file+" && systemctl restart metadata-filter && "+
 			// as if an older template were there
@@ -231,7 +231,7 @@ func TestE2ELife(t *testing.T) {
 func skipUnchanged(t *testing.T) {
 	t.Helper()
 	unchanged.Skip(t, "..", []string{"../..."}, []string{
-		"Makefile", "Pulumi.yaml", "Pulumi.dev.yaml", "devcloud/host-packages", "provider/pulumi-resource-teardown",
+		"Makefile", "Pulumi.yaml", "Pulumi.dev.yaml", "devcloud/host-packages", "cmd/pulumi-resource-teardown/pulumi-resource-teardown",
 		"tests/testdata",
 	})
 }

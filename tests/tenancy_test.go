@@ -153,7 +153,7 @@ func testTenancy(t *testing.T, e *engine, api *api) (byRBAC, byABAC func(*testin
 		})
 		step(t, "people log in by kubectl, with a password and with an application credential", func(t *testing.T) {
 			kubeconfig := filepath.Join(t.TempDir(), "kubeconfig")
-			e.run(t, `go run ./kubeconfig --project web@Default <"$1" >"$2"`, api.kubeconfig, kubeconfig)
+			e.run(t, `go run ./cmd/tenant-kubeconfig --project web@Default <"$1" >"$2"`, api.kubeconfig, kubeconfig)
 			whoami := func(variables ...string) (name string, groups []string) {
 				t.Helper()
 				line := `exec env --unset=OS_CLOUD --unset=OS_CLIENT_CONFIG_FILE OS_AUTH_URL=` +

@@ -488,9 +488,9 @@ var own = build{
 	programs: []programs{{
 		module: repository,
 		packages: map[string]string{
-			"keystone-webhook": "./keystone-webhook",
-			"node-approver":    "./node-approver",
-			"tenant-sync":      "./tenant-sync",
+			"keystone-webhook": "./cmd/keystone-webhook",
+			"node-approver":    "./cmd/node-approver",
+			"tenant-sync":      "./cmd/tenant-sync",
 		},
 		folder:  ownBinaries,
 		version: "0.1.0",

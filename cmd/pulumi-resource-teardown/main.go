@@ -1,4 +1,4 @@
-// Command provider is a Pulumi provider of our own, "teardown". Its resources do something in a destroy
+// Command pulumi-resource-teardown is a Pulumi provider of our own, "teardown". Its resources do something in a destroy
 // alone. Leftovers are what a cluster's controllers made in OpenStack, which Pulumi itself knows nothing
 // of: a destroy deletes or keeps them when the machines are gone. Instances are those of the machines: a
 // destroy that keeps nothing deletes them at once.

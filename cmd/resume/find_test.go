@@ -300,7 +300,7 @@ func TestFindUnknownType(t *testing.T) {
 
 // TestFindersKnowAll fails when the program declares a type that resume does not know.
 func TestFindersKnowAll(t *testing.T) {
-	golden, err := os.ReadFile("../tests/testdata/dev.golden")
+	golden, err := os.ReadFile("../../tests/testdata/dev.golden")
 	require.NoError(t, err)
 	types := regexp.MustCompile(`(?m)^ *(openstack:\S+/\S+:\S+) `).FindAllStringSubmatch(string(golden), -1)
 	require.NotEmpty(t, types)

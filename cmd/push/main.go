@@ -1,6 +1,6 @@
 // Command push brings changed templates onto a running machine of devcloud. It is for developers:
 //
-//	go run ./push --stack dev dev-worker-0
+//	go run ./cmd/push --stack dev dev-worker-0
 //
 // It renders the machine's user-data by the program itself, from the stack's configuration and state. It compares that
 // with the user-data that the machine was made of, or got from the last push. It writes the files that differ, and

@@ -1,6 +1,6 @@
 // Command resume lets `pulumi up` go on after its process was killed, and loses nothing that it had begun.
 //
-//	go run ./resume [-s STACK]   # the current stack if none is named
+//	go run ./cmd/resume [-s STACK]   # the current stack if none is named
 //	pulumi up
 //
 // A killed engine leaves a locked stack and, in its state, a pending operation for each resource whose create it did

@@ -45,7 +45,7 @@ func (c *cloud) Call(pulumi.MockCallArgs) (resource.PropertyMap, error) {
 
 // User-data is what the program gave the machine when the stack was made.
 func TestUserData(t *testing.T) {
-	text, err := os.ReadFile("../cluster/testdata/small.yaml")
+	text, err := os.ReadFile("../../cluster/testdata/small.yaml")
 	require.NoError(t, err)
 	object, err := yaml.YAMLToJSON(text)
 	require.NoError(t, err)

@@ -1,7 +1,7 @@
-// Command kubeconfig writes the kubeconfig that the people of an OpenStack project use. It reads the
+// Command tenant-kubeconfig writes the kubeconfig that the people of an OpenStack project use. It reads the
 // administrators', to ask which namespace the project has:
 //
-//	pulumi stack output --show-secrets kubeconfig | go run ./kubeconfig --project web@Default > web.kubeconfig
+//	pulumi stack output --show-secrets kubeconfig | go run ./cmd/tenant-kubeconfig --project web@Default > web.kubeconfig
 //
 // There is no secret in what it writes, and nothing of a person: kubectl runs client-keystone-auth, which takes the
 // password or the application credential from the OS_* variables, as OpenStack's own command line does.
@@ -22,7 +22,7 @@ func main() {
 	project := flag.String("project", "", "`NAME@DOMAIN` of the project, or its ID")
 	flag.Parse()
 	if err := run(context.Background(), *project, os.Stdin, os.Stdout); err != nil {
-		fmt.Fprintln(os.Stderr, "kubeconfig:", err)
+		fmt.Fprintln(os.Stderr, "tenant-kubeconfig:", err)
 		os.Exit(1)
 	}
 }

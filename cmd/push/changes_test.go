@@ -16,7 +16,7 @@ import (
 // golden are the files of a role's machine.
 func golden(t *testing.T, role string) map[string]file {
 	t.Helper()
-	text, err := os.ReadFile("../templates/testdata/" + role + ".yaml")
+	text, err := os.ReadFile("../../templates/testdata/" + role + ".yaml")
 	require.NoError(t, err)
 	var zipped bytes.Buffer
 	w := gzip.NewWriter(&zipped)
