@@ -27,17 +27,17 @@ HUGE_PAGES = /sys/kernel/mm/transparent_hugepage/enabled
 TESTS = lint test-root test-plugins test-kubernetes test-storage
 
 # the linters, in the versions of their module. Go keeps the programs in its build cache
-LINTER = go tool -modfile=toolchain/lint/go.mod
+LINTER = go tool -modfile=hack/toolchain/lint/go.mod
 
 # prints the files that are shell scripts, by their first line or their name
 SCRIPTS = { git grep -lE '^\#!/bin/(ba)?sh' -- ':!*.go' ':!*.md'; git ls-files '*.sh'; } | sort -u
 
-# .ci/run replaces it by internal/gotest, which also records the seconds of each test
+# .ci/run replaces it by hack/gotest, which also records the seconds of each test
 GOTEST = go test
 
 # fetches the sample as a client outside of the cluster does: the data centre's resolver knows its name from the cluster's
 # own DNS, and the router the way to its ClusterIP over BGP
-REACH_SAMPLE = go run ./devcloud exec router -- curl -sS http://hello.default.svc.cluster.local
+REACH_SAMPLE = go run ./hack/devcloud exec router -- curl -sS http://hello.default.svc.cluster.local
 
 # CPU seconds of the whole machine since it booted, and those that the hypervisor gave to other machines
 CPU = awk '/^cpu /{printf "%d", ($$2+$$3+$$4+$$7+$$8)/100}' /proc/stat
@@ -71,7 +71,7 @@ up: ## start OpenStack on this machine and create the stack `dev` on it; FROM=up
 	@echo "  eval \"\$$(make env)\"                                            # pulumi is the real engine, on this OpenStack"
 	@echo "  pulumi stack output --stack $(STACK) --show-secrets kubeconfig > kubeconfig"
 	@echo "  kubectl --kubeconfig kubeconfig get nodes                       # from this host"
-	@echo "  go run ./devcloud exec $(STACK)-etcd-0 -- etcdctl member list         # any command on any machine"
+	@echo "  go run ./hack/devcloud exec $(STACK)-etcd-0 -- etcdctl member list    # any command on any machine"
 	@echo "  make destroy$(if $(FROM), FROM=$(FROM)); make down                                         # leaves nothing"
 	@echo
 	@echo "A Service by its cluster name, from the data centre's router:"
@@ -88,18 +88,18 @@ e2e: host toolchain-all cloud ## test devcloud, and the Pulumi engine on its Ope
 	@$(MAKE) --no-print-directory --jobs --keep-going e2e-tests e2e-devcloud
 
 e2e-%: # the suites of a package, which take turns with all others. One `go test` for both packages would print nothing before its end
-	$(GOTEST) -vet=off -tags e2e -run '^TestE2E' -count 1 -parallel 8 -timeout 80m -v ./$*
+	$(GOTEST) -vet=off -tags e2e -run '^TestE2E' -count 1 -parallel 8 -timeout 80m -v $(wildcard ./$* ./hack/$*)
 
 bench: host toolchain-all cloud ## compare with a kubeadm cluster, and measure the network and previews; writes docs/benchmarks.md
 	go test -tags e2e -run '^$$' -bench . -benchtime 1x -timeout 40m -v ./tests
 
 env: ## print exports: eval "$(make env)" gives a shell pulumi, kubectl and OpenStack credentials
-	@go run ./toolchain env
-	@go run ./devcloud env
+	@go run ./hack/toolchain env
+	@go run ./hack/devcloud env
 
 bench-scale: host ## measure clusters with 30, 100 and 300 fake workers; run `make down` first; writes docs/benchmarks.md
-	@XDG_STATE_HOME=$$(mktemp -d); export XDG_STATE_HOME; trap 'go run ./devcloud down --purge; rm -rf $$XDG_STATE_HOME' EXIT; \
-	go run ./toolchain pulumi plugins; go run ./devcloud up --compute fake; \
+	@XDG_STATE_HOME=$$(mktemp -d); export XDG_STATE_HOME; trap 'go run ./hack/devcloud down --purge; rm -rf $$XDG_STATE_HOME' EXIT; \
+	go run ./hack/toolchain pulumi plugins; go run ./hack/devcloud up --compute fake; \
 	go test -tags e2e -run '^$$' -bench Scale -benchtime 1x -timeout 120m -v ./tests
 
 preview: ## what `up` would change; needs no network
@@ -112,16 +112,16 @@ kubeconfig: ## PROJECT=web@Default: print the kubeconfig for the users of an Ope
 	@$(ENV) pulumi stack output --stack $(STACK) --show-secrets kubeconfig | go run ./cmd/tenant-kubeconfig --project '$(PROJECT)'
 
 status: ## show the status of devcloud's services
-	@go run ./devcloud status
+	@go run ./hack/devcloud status
 
 timeline: ## OF=destroy: run a target and draw a timeline of its steps into docs/timelines
-	@mkdir -p docs/timelines && go run ./internal/timeline docs/timelines/$(OF).svg $(MAKE) --no-print-directory $(OF)
+	@mkdir -p docs/timelines && go run ./hack/timeline docs/timelines/$(OF).svg $(MAKE) --no-print-directory $(OF)
 
 destroy: ## delete all resources of the stack from OpenStack
 	@$(ENV) pulumi destroy --yes --skip-preview --stack $(STACK)
 
 down: ## stop devcloud: removes all its processes, mounts, interfaces and loop devices; keeps its state for the next up
-	@go run ./devcloud down
+	@go run ./hack/devcloud down
 
 # --- the steps of the above
 
@@ -142,31 +142,31 @@ test-root: # lint vets. The longest first; their tests mostly wait, so more pack
 	$(GOTEST) -vet=off -p 3 -parallel 32 ./templates ./tests ./...
 
 test-plugins:
-	cd toolchain/plugins && $(GOTEST) ./...
+	cd hack/toolchain/plugins && $(GOTEST) ./...
 
 test-kubernetes: # has another module's test write what it judges
-	cd toolchain/kubernetes && $(AS_BUILT) $(GOTEST) -count=1 ./...
+	cd hack/toolchain/kubernetes && $(AS_BUILT) $(GOTEST) -count=1 ./...
 
 test-storage:
-	cd toolchain/storage && $(AS_BUILT) $(GOTEST) ./...
+	cd hack/toolchain/storage && $(AS_BUILT) $(GOTEST) ./...
 
 host: # huge pages, what devcloud and the tests need from Debian, and apt's lists, from which devcloud takes the mirror
 	@! grep -qs '\[madvise\]' $(HUGE_PAGES) || echo always >$(HUGE_PAGES)
-	@install() { DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-upgrade --no-install-recommends $$(cat devcloud/host-packages) >/dev/null; }; \
+	@install() { DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-upgrade --no-install-recommends $$(cat hack/devcloud/host-packages) >/dev/null; }; \
 	[ -n "$$(apt-get indextargets)" ] && install 2>/dev/null || { apt-get update -qq; install; }
 
 toolchain:
-	@go run ./toolchain $(FROM)
+	@go run ./hack/toolchain $(FROM)
 
 toolchain-all: # and what only tests and benchmarks need
-	@go run ./toolchain all
+	@go run ./hack/toolchain all
 	@for linter in staticcheck revive; do $(LINTER) -n $$linter >/dev/null; done
 
 image:
-	@go run ./devcloud image
+	@go run ./hack/devcloud image
 
 cloud:
-	@go run ./devcloud up
+	@go run ./hack/devcloud up
 
 pulumi-up:
 	@$(ENV) pulumi stack select --create $(STACK) && go run ./cmd/resume -s $(STACK) && pulumi up --yes --skip-preview --stack $(STACK)

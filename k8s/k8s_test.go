@@ -60,7 +60,7 @@ func TestObjects(t *testing.T) {
 
 // The development cluster pulls the CoreDNS that the toolchain builds.
 func TestCoreDNSVersion(t *testing.T) {
-	module, err := os.ReadFile("../toolchain/coredns/go.mod")
+	module, err := os.ReadFile("../hack/toolchain/coredns/go.mod")
 	require.NoError(t, err)
 	version := regexp.MustCompile(`github.com/coredns/coredns (v\S+)`).FindSubmatch(module)
 	require.NotNil(t, version)

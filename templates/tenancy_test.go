@@ -92,7 +92,7 @@ func TestKeystoneAuth(t *testing.T) {
 	require.Equal(t, own, paths(public))
 	require.NotContains(t, strings.Join(public.Spec.Containers[0].Args, " "), "ca-file")
 
-	module, err := os.ReadFile("../toolchain/storage/go.mod")
+	module, err := os.ReadFile("../hack/toolchain/storage/go.mod")
 	require.NoError(t, err)
 	version := regexp.MustCompile(`k8s.io/cloud-provider-openstack (v\S+)`).FindSubmatch(module)
 	require.NotNil(t, version)

@@ -21,7 +21,7 @@ import (
 	"kubernetes-openstack/internal/unchanged"
 )
 
-const cloudEnv = toolchainEnv + `; eval "$(go run ./devcloud env)"`
+const cloudEnv = toolchainEnv + `; eval "$(go run ./hack/devcloud env)"`
 
 // One cluster's life on a real OpenStack, with the real engine: an up that is killed and resumed, a running etcd, no
 // drift, a member that is replaced, and a destroy that leaves nothing.
@@ -231,7 +231,7 @@ func TestE2ELife(t *testing.T) {
 func skipUnchanged(t *testing.T) {
 	t.Helper()
 	unchanged.Skip(t, "..", []string{"../..."}, []string{
-		"Makefile", "Pulumi.yaml", "Pulumi.dev.yaml", "devcloud/host-packages", "cmd/pulumi-resource-teardown/pulumi-resource-teardown",
+		"Makefile", "Pulumi.yaml", "Pulumi.dev.yaml", "hack/devcloud/host-packages", "cmd/pulumi-resource-teardown/pulumi-resource-teardown",
 		"tests/testdata",
 	})
 }
@@ -239,7 +239,7 @@ func skipUnchanged(t *testing.T) {
 // keepLogs copies the logs of all services and machines to the state folder
 // before they are deleted; .ci/run archives them.
 func (e *engine) keepLogs() {
-	if out, err := e.shell(`exec go run ./devcloud logs --copy "$1"`,
+	if out, err := e.shell(`exec go run ./hack/devcloud logs --copy "$1"`,
 		dirs.State("failed", e.t.Name())).CombinedOutput(); err != nil {
 		e.t.Logf("keep the logs: %v: %s", err, out)
 	}
@@ -319,7 +319,7 @@ func (e *engine) on(t testing.TB, machine, command string) string {
 func (e *engine) ssh(machine, command string) *exec.Cmd {
 	if e.devcloud == "" {
 		e.devcloud = filepath.Join(e.t.TempDir(), "devcloud")
-		e.run(e.t, `go build -o "$1" ./devcloud`, e.devcloud)
+		e.run(e.t, `go build -o "$1" ./hack/devcloud`, e.devcloud)
 	}
 	return e.shell(`exec "$1" exec "$2" -- "$3"`, e.devcloud, machine, command)
 }

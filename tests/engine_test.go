@@ -76,7 +76,7 @@ func patched(t testing.TB, patch string) func(string) string {
 	}
 }
 
-const toolchainEnv = `eval "$(go run ./toolchain env)"`
+const toolchainEnv = `eval "$(go run ./hack/toolchain env)"`
 
 // command is `pulumi ARGS… --stack STACK` in the project.
 func (e *engine) command(args ...string) *exec.Cmd {

@@ -103,7 +103,7 @@ func (k *keystone) project(name, domain string) string {
 // a suite lists only what it has made. testdata/e2e.yaml excludes the project from tenancy.
 func ownProject(t *testing.T, name string) (clouds string) {
 	t.Helper()
-	const shared = "../devcloud/clouds.yaml"
+	const shared = "../hack/devcloud/clouds.yaml"
 	k := newKeystone(t, shared)
 	user := k.person(name, "default", k.project(name, "default"))
 	k.put(user.role("member")...)

@@ -79,7 +79,7 @@ func push(ctx context.Context, stack, machine string) error {
 
 // on runs a line of shell on a machine, and gives its output. Secrets go through stdin, never through the line.
 func on(ctx context.Context, machine, line string, stdin []byte) ([]byte, error) {
-	return output(exec.CommandContext(ctx, "go", "run", "./devcloud", "exec", machine, "--", line), stdin)
+	return output(exec.CommandContext(ctx, "go", "run", "./hack/devcloud", "exec", machine, "--", line), stdin)
 }
 
 // output returns the output of a command. Its error contains the command's stderr.

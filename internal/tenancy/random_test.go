@@ -212,7 +212,7 @@ func shuffled[T any](r *rand.Rand, list []T) []T {
 }
 
 // TestRandomWorlds plans worlds, and plans again when they have changed. With RANDOM_WORLDS=FOLDER it writes some there
-// in which access differs, for Kubernetes' own authorizers to judge (toolchain/kubernetes).
+// in which access differs, for Kubernetes' own authorizers to judge (hack/toolchain/kubernetes).
 func TestRandomWorlds(t *testing.T) {
 	folder := os.Getenv("RANDOM_WORLDS")
 	granted, fewer, gone, written := 0, 0, 0, 0

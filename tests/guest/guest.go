@@ -132,7 +132,7 @@ func image() (string, error) {
 		_, err := os.Stat(path)
 		return path, err
 	}
-	build := exec.Command("go", "run", "kubernetes-openstack/devcloud", "image")
+	build := exec.Command("go", "run", "kubernetes-openstack/hack/devcloud", "image")
 	var stderr bytes.Buffer
 	build.Stderr = &stderr
 	out, err := build.Output()

@@ -44,7 +44,7 @@ func linkTool(pattern string) func(dir string) error {
 // folder. The passphrase protects nothing: development only.
 func printEnv(out io.Writer) error {
 	if _, err := os.Stat(home("bin", "pulumi")); errors.Is(err, fs.ErrNotExist) {
-		return errors.New("pulumi is not built yet: go run ./toolchain")
+		return errors.New("pulumi is not built yet: go run ./hack/toolchain")
 	}
 	backend := dirs.State("pulumi")
 	if err := os.MkdirAll(backend, 0o700); err != nil {

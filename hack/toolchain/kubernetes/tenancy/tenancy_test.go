@@ -51,7 +51,7 @@ import (
 
 // source is the module that has package tenancy. It is no dependency of this one, whose pins are what machines
 // run: the test there writes what is judged here.
-const source = "../../.."
+const source = "../../../.."
 
 // world is what becomes of a random one.
 type world struct {
@@ -510,7 +510,7 @@ func table(differences map[string]map[string][]string) string {
 // golden compares got with internal/tenancy/testdata/NAME, or rewrites that where UPDATE_GOLDEN is set.
 func golden(t *testing.T, name, got string) {
 	t.Helper()
-	file := "../../../internal/tenancy/testdata/" + name
+	file := "../../../../internal/tenancy/testdata/" + name
 	if os.Getenv("UPDATE_GOLDEN") != "" {
 		require.NoError(t, os.WriteFile(file, []byte(got), 0o644))
 		return

@@ -28,8 +28,8 @@ func TestPluginsHaveTheVersionsOfTheSDKs(t *testing.T) {
 // The Makefile and .ci/run set the flags of the toolchain: otherwise Go compiles each package once more.
 func TestGoFlagsAreTheSameEverywhere(t *testing.T) {
 	for file, line := range map[string]string{
-		"../Makefile": "export GOFLAGS := " + goFlags + "\n",
-		"../.ci/run":  "export GOFLAGS='" + goFlags + "' CGO_ENABLED=0 GOAMD64=v1",
+		"../../Makefile": "export GOFLAGS := " + goFlags + "\n",
+		"../../.ci/run":  "export GOFLAGS='" + goFlags + "' CGO_ENABLED=0 GOAMD64=v1",
 	} {
 		text, err := os.ReadFile(file)
 		require.NoError(t, err)
@@ -48,7 +48,7 @@ func TestEngine(t *testing.T) {
 	var exports bytes.Buffer
 	require.NoError(t, printEnv(&exports))
 	project := t.TempDir()
-	for _, file := range []string{"../go.mod", "../go.sum", "testdata/program/main.go", "testdata/program/Pulumi.yaml"} {
+	for _, file := range []string{"../../go.mod", "../../go.sum", "testdata/program/main.go", "testdata/program/Pulumi.yaml"} {
 		text, err := os.ReadFile(file)
 		require.NoError(t, err)
 		require.NoError(t, os.WriteFile(filepath.Join(project, filepath.Base(file)), text, 0o600))

@@ -16,7 +16,7 @@ func TestSnapshotAPIIsUpstreams(t *testing.T) {
 	client := programs{module: "storage", versionOf: "github.com/kubernetes-csi/external-snapshotter/client/v8"}
 	module, err := client.moduleDir(".")
 	require.NoError(t, err)
-	manifest, err := os.ReadFile("../k8s/snapshots.yaml.tmpl")
+	manifest, err := os.ReadFile("../../k8s/snapshots.yaml.tmpl")
 	require.NoError(t, err)
 	compared := 0
 	for _, document := range strings.Split(string(manifest), "\n---\n") {

@@ -15,7 +15,7 @@ import (
 	"kubernetes-openstack/internal/progress"
 )
 
-const usage = `usage: go run ./devcloud COMMAND
+const usage = `usage: go run ./hack/devcloud COMMAND
 
   up [--compute nspawn|libvirt|fake] [--image FILE]
                             start OpenStack; the first run builds it, later runs use the kept data

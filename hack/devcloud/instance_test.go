@@ -381,7 +381,7 @@ func TestE2EInstances(t *testing.T) {
 // skipUnchanged skips a suite if it has passed and its inputs have not changed.
 func skipUnchanged(t *testing.T) {
 	t.Helper()
-	unchanged.Skip(t, "..", nil, []string{"Makefile", "devcloud/host-packages"})
+	unchanged.Skip(t, "../..", nil, []string{"Makefile", "hack/devcloud/host-packages"})
 }
 
 // cloud is what the test uses of the cloud that runs.

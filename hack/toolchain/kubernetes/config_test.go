@@ -57,7 +57,7 @@ var roles = []string{"control-plane", "worker", "devcloud"}
 // files is path → content of all that a machine of the role gets: the goldens of package templates are what it renders.
 func files(t *testing.T, role string) map[string]string {
 	t.Helper()
-	text, err := os.ReadFile("../../templates/testdata/" + role + ".yaml")
+	text, err := os.ReadFile("../../../templates/testdata/" + role + ".yaml")
 	require.NoError(t, err)
 	var config struct {
 		Files []struct{ Path, Content string } `json:"write_files"`

@@ -2,12 +2,12 @@
 // cluster runs and is made with: pulumi with its Go language host, the OpenStack, TLS and Kubernetes plugins, the
 // binaries that the machines download, and the images that they pull.
 //
-//	go run ./toolchain                 builds what a cluster needs and is missing
-//	go run ./toolchain all             builds what only tests and benchmarks need, too
-//	go run ./toolchain pulumi plugins  builds these only
-//	go run ./toolchain upstream        downloads what upstream publishes, and builds what is missing then
-//	go run ./toolchain env             prints the shell's exports for the built pulumi: eval "$(make env)"
-//	go run ./toolchain checksums       prints name, version and sha256 of each artifact that machines download
+//	go run ./hack/toolchain                 builds what a cluster needs and is missing
+//	go run ./hack/toolchain all             builds what only tests and benchmarks need, too
+//	go run ./hack/toolchain pulumi plugins  builds these only
+//	go run ./hack/toolchain upstream        downloads what upstream publishes, and builds what is missing then
+//	go run ./hack/toolchain env             prints the shell's exports for the built pulumi: eval "$(make env)"
+//	go run ./hack/toolchain checksums       prints name, version and sha256 of each artifact that machines download
 //
 // It exists for machines that reach a Go module proxy and nothing else. Where pulumi is installed and can fetch its
 // plugins, plain `pulumi up` works and nothing here is needed.
@@ -100,7 +100,7 @@ func buildNames() string {
 
 // sourceDir is the folder of this file, whichever of the repository's folders the command is started in.
 func sourceDir() (string, error) {
-	cmd := exec.Command("go", "list", "-f", "{{.Dir}}", "kubernetes-openstack/toolchain")
+	cmd := exec.Command("go", "list", "-f", "{{.Dir}}", "kubernetes-openstack/hack/toolchain")
 	cmd.Stderr = os.Stderr
 	out, err := cmd.Output()
 	if err != nil {

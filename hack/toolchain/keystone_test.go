@@ -87,7 +87,7 @@ func TestPeopleLogInToTheProject(t *testing.T) {
 			}))
 			defer server.Close()
 
-			config, err := clientcmd.LoadFromFile("../cmd/tenant-kubeconfig/testdata/web.yaml")
+			config, err := clientcmd.LoadFromFile("../../cmd/tenant-kubeconfig/testdata/web.yaml")
 			require.NoError(t, err)
 			for _, cluster := range config.Clusters {
 				cluster.Server, cluster.CertificateAuthorityData, cluster.InsecureSkipTLSVerify = server.URL, nil, true

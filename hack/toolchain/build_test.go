@@ -93,7 +93,7 @@ func TestFailedBuildNamesItsLogAndKeepsTheLastGoodOne(t *testing.T) {
 // What this repository's programs are built again for is what they are made of, and no other file of the repository.
 func TestKeyIsOfTheSources(t *testing.T) {
 	repo := t.TempDir()
-	source := filepath.Join(repo, "toolchain")
+	source := filepath.Join(repo, "hack", "toolchain")
 	write(t, filepath.Join(source, "kubernetes", "go.mod"), "module kubernetes\n\ngo 1.26\n\ntoolchain go1.26.8\n")
 	write(t, filepath.Join(repo, "go.mod"), "module repo\n\ngo 1.26\n")
 	write(t, filepath.Join(repo, "go.sum"), "")
@@ -118,7 +118,7 @@ func TestKeyIsOfTheSources(t *testing.T) {
 		{"part/more.go", "package part\n\nvar more int\n", false}, // nothing imports it any more
 		{"go.sum", "\n", true},
 		{"go.mod", "module repo\n\ngo 1.26.0\n", true},
-		{"toolchain/kubernetes/go.mod", "module kubernetes\n\ngo 1.26.0\n\ntoolchain go1.26.8\n", true},
+		{"hack/toolchain/kubernetes/go.mod", "module kubernetes\n\ngo 1.26.0\n\ntoolchain go1.26.8\n", true},
 	} {
 		write(t, filepath.Join(repo, step.file), step.text)
 		key, err := b.key(source)

@@ -18,7 +18,7 @@ import (
 )
 
 // What the development cluster's machines download is in the mirror, with the checksums that Pulumi.dev.yaml has: run
-// `go run ./toolchain checksums` for new ones.
+// `go run ./hack/toolchain checksums` for new ones.
 func TestMirrorHasWhatMachinesDownload(t *testing.T) {
 	log := progress.New(os.Stderr, "toolchain")
 	for _, b := range builds {
@@ -26,7 +26,7 @@ func TestMirrorHasWhatMachinesDownload(t *testing.T) {
 			require.NoError(t, b.ensure(".", log))
 		}
 	}
-	config := devConfig(t, "../Pulumi.dev.yaml")
+	config := devConfig(t, "../../Pulumi.dev.yaml")
 
 	seen := map[string]bool{}
 	for _, m := range cluster.NewPlan(config).Machines {

@@ -1,7 +1,7 @@
 // Command timeline runs a command and draws what it did: one bar for each step that the command's output
 // tells of, and the machine's processors above them.
 //
-//	go run ./internal/timeline FILE.svg COMMAND...
+//	go run ./hack/timeline FILE.svg COMMAND...
 //
 // A step is a resource of Pulumi, a step of a machine's boot, a test, or a step
 // of toolchain and devcloud. Output passes through.

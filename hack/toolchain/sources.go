@@ -28,7 +28,7 @@ func (p programs) sources(source string) ([]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("find what the programs of %s are built of: %w: %s", cmd.Dir, err, &stderr)
 	}
-	found := []string{"go.mod", "go.sum", "toolchain/kubernetes/go.mod"} // of what else, and with which Go
+	found := []string{"go.mod", "go.sum", "hack/toolchain/kubernetes/go.mod"} // of what else, and with which Go
 	for _, path := range strings.Split(strings.TrimSpace(string(out)), "\n") {
 		found = append(found, strings.TrimPrefix(path, "/"))
 	}

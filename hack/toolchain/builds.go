@@ -28,7 +28,7 @@ type programs struct {
 }
 
 // repository is the module that this file is in itself.
-const repository = ".."
+const repository = "../.."
 
 // parts is the folder, in a build's, of what is only a part of its archive or images. It goes when they are made.
 const parts = "parts"

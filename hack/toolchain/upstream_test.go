@@ -87,7 +87,7 @@ func (p *publisher) publishesImage(t *testing.T, name string) (sum string) {
 	return digest.Hex + " " + name + "\n"
 }
 
-// ensure does as `UPSTREAM=… UPSTREAM_SUMS=… go run ./toolchain upstream`, and returns what it printed.
+// ensure does as `UPSTREAM=… UPSTREAM_SUMS=… go run ./hack/toolchain upstream`, and returns what it printed.
 func (p *publisher) ensure(t *testing.T, source, sums string, builds ...build) (string, error) {
 	file := filepath.Join(t.TempDir(), "sums")
 	write(t, file, sums)
@@ -299,9 +299,9 @@ func TestUpstreamLeavesToBuildWhatNobodyPublishes(t *testing.T) {
 
 // The stack of FROM=upstream has upstream's checksums, and the mirror's files those of our own programs.
 func TestStackOfUpstream(t *testing.T) {
-	out, err := exec.Command("make", "-C", "..", "-B", "FROM=upstream", "Pulumi.upstream.yaml").CombinedOutput()
+	out, err := exec.Command("make", "-C", "../..", "-B", "FROM=upstream", "Pulumi.upstream.yaml").CombinedOutput()
 	require.NoError(t, err, string(out))
-	dev, upstream := devConfig(t, "../Pulumi.dev.yaml"), devConfig(t, "../Pulumi.upstream.yaml")
+	dev, upstream := devConfig(t, "../../Pulumi.dev.yaml"), devConfig(t, "../../Pulumi.upstream.yaml")
 	require.Equal(t, []string{"keystone-webhook", "node-approver", "tenant-sync"},
 		slices.Sorted(maps.Keys(upstream.Artifacts.Checksums)))
 	for _, m := range cluster.NewPlan(upstream).Machines {

@@ -38,7 +38,7 @@ func TestModulesShareVersions(t *testing.T) {
 	files, err := filepath.Glob("*/go.mod")
 	require.NoError(t, err)
 	versions := map[string]map[string][]string{} // by module and version, the folders
-	for _, file := range append(files, "../go.mod") {
+	for _, file := range append(files, "../../go.mod") {
 		folder := filepath.Dir(file)
 		mod, err := programs{module: folder}.goMod(".")
 		require.NoError(t, err)
