@@ -32,7 +32,7 @@ var sizes = map[cluster.Role]int{cluster.RoleEtcd: 8_576, cluster.RoleControlPla
 // Each machine of the development cluster and of the production example, with
 // certificates and keys like the provider's.
 func TestUserDataIsSmall(t *testing.T) {
-	for stack, file := range map[string]string{"dev": "../Pulumi.dev.yaml", "prod": "../Pulumi.prod.yaml.example"} {
+	for stack, file := range map[string]string{"dev": "../Pulumi.dev.yaml", "prod": "../examples/Pulumi.prod.yaml"} {
 		plan := stackPlan(t, stack, file)
 		parts := issue(t, plan)
 		largest := map[cluster.Role]int{}

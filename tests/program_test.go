@@ -142,7 +142,7 @@ func stacks(t *testing.T) map[string]map[string]string {
 	return map[string]map[string]string{
 		"dev":    stackConfig(t, "../Pulumi.dev.yaml"),
 		"tenant": edited(t, "../Pulumi.dev.yaml", patched(t, "tenant.yaml")),
-		"prod":   stackConfig(t, "../Pulumi.prod.yaml.example"),
+		"prod":   stackConfig(t, "../examples/Pulumi.prod.yaml"),
 	}
 }
 
@@ -169,7 +169,7 @@ func TestResourceGraph(t *testing.T) {
 func TestOctavia(t *testing.T) {
 	t.Parallel()
 	r, err := run(t, "prod",
-		edited(t, "../Pulumi.prod.yaml.example", replaced(t, "loadBalancer: keepalived", "loadBalancer: octavia")))
+		edited(t, "../examples/Pulumi.prod.yaml", replaced(t, "loadBalancer: keepalived", "loadBalancer: octavia")))
 	require.NoError(t, err)
 	var endpoint []pulumi.MockResourceArgs
 	for _, res := range r.resources {
