@@ -90,14 +90,14 @@ e2e: host toolchain-all cloud ## test devcloud, and the Pulumi engine on its Ope
 e2e-%: # the suites of a package, which take turns with all others. One `go test` for both packages would print nothing before its end
 	$(GOTEST) -vet=off -tags e2e -run '^TestE2E' -count 1 -parallel 8 -timeout 80m -v $(wildcard ./$* ./hack/$*)
 
-bench: host toolchain-all cloud ## compare with a kubeadm cluster, and measure the network and previews; writes docs/benchmarks.md
+bench: host toolchain-all cloud ## compare with a kubeadm cluster, and measure the network and previews; writes docs/contributing/benchmarks.md
 	go test -tags e2e -run '^$$' -bench . -benchtime 1x -timeout 40m -v ./tests
 
 env: ## print exports: eval "$(make env)" gives a shell pulumi, kubectl and OpenStack credentials
 	@go run ./hack/toolchain env
 	@go run ./hack/devcloud env
 
-bench-scale: host ## measure clusters with 30, 100 and 300 fake workers; run `make down` first; writes docs/benchmarks.md
+bench-scale: host ## measure clusters with 30, 100 and 300 fake workers; run `make down` first; writes docs/contributing/benchmarks.md
 	@XDG_STATE_HOME=$$(mktemp -d); export XDG_STATE_HOME; trap 'go run ./hack/devcloud down --purge; rm -rf $$XDG_STATE_HOME' EXIT; \
 	go run ./hack/toolchain pulumi plugins; go run ./hack/devcloud up --compute fake; \
 	go test -tags e2e -run '^$$' -bench Scale -benchtime 1x -timeout 120m -v ./tests
@@ -114,8 +114,8 @@ kubeconfig: ## PROJECT=web@Default: print the kubeconfig for the users of an Ope
 status: ## show the status of devcloud's services
 	@go run ./hack/devcloud status
 
-timeline: ## OF=destroy: run a target and draw a timeline of its steps into docs/timelines
-	@mkdir -p docs/timelines && go run ./hack/timeline docs/timelines/$(OF).svg $(MAKE) --no-print-directory $(OF)
+timeline: ## OF=destroy: run a target and draw a timeline of its steps into docs/contributing/timelines
+	@mkdir -p docs/contributing/timelines && go run ./hack/timeline docs/contributing/timelines/$(OF).svg $(MAKE) --no-print-directory $(OF)
 
 destroy: ## delete all resources of the stack from OpenStack
 	@$(ENV) pulumi destroy --yes --skip-preview --stack $(STACK)

@@ -257,7 +257,7 @@ const calicoVersion = "3.28.5"
 
 const calicoctlBinary = "github.com/projectcalico/calico/releases/download/v{version}"
 
-// calico is what upstream releases as images; docs/images.md says what differs.
+// calico is what upstream releases as images; docs/contributing/images.md says what differs.
 var calico = build{
 	name:  "calico",
 	place: linkMirror,
