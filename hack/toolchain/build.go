@@ -274,7 +274,7 @@ func (b build) key(source string) (string, error) {
 		}
 		for _, file := range i.hostFiles() {
 			if err := add(os.DirFS("/"), strings.TrimPrefix(file, "/")); err != nil {
-				return "", fmt.Errorf("the host's files (devcloud/host-packages): %w", err)
+				return "", fmt.Errorf("the host's files (hack/devcloud/host-packages): %w", err)
 			}
 		}
 	}
@@ -283,7 +283,7 @@ func (b build) key(source string) (string, error) {
 		if p.cgo {
 			compiler, err := exec.Command("gcc", "--version").Output()
 			if err != nil {
-				return "", fmt.Errorf("the host's C compiler (devcloud/host-packages): %w", err)
+				return "", fmt.Errorf("the host's C compiler (hack/devcloud/host-packages): %w", err)
 			}
 			hash.Write(compiler)
 		}

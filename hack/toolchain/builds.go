@@ -329,7 +329,7 @@ var coredns = build{
 	place: linkMirror,
 	programs: []programs{{
 		module:    "coredns",
-		packages:  map[string]string{"coredns": "kubernetes-openstack/toolchain/coredns"},
+		packages:  map[string]string{"coredns": "kubernetes-openstack/hack/toolchain/coredns"},
 		folder:    parts,
 		versionOf: "github.com/coredns/coredns",
 		stamps:    []string{"github.com/coredns/coredns/coremain.GitCommit=v{version}"},

@@ -1,4 +1,4 @@
-module kubernetes-openstack/toolchain/calico
+module kubernetes-openstack/hack/toolchain/calico
 
 go 1.26.0
 

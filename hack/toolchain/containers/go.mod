@@ -1,4 +1,4 @@
-module kubernetes-openstack/toolchain/containers
+module kubernetes-openstack/hack/toolchain/containers
 
 go 1.26.3
 

@@ -1,4 +1,4 @@
-module kubernetes-openstack/toolchain/coredns
+module kubernetes-openstack/hack/toolchain/coredns
 
 go 1.26.0
 

@@ -1,4 +1,4 @@
-module kubernetes-openstack/toolchain/etcd
+module kubernetes-openstack/hack/toolchain/etcd
 
 go 1.26.0
 

@@ -1,4 +1,4 @@
-module kubernetes-openstack/toolchain/images
+module kubernetes-openstack/hack/toolchain/images
 
 go 1.26
 

@@ -1,4 +1,4 @@
-module kubernetes-openstack/toolchain/kubernetes
+module kubernetes-openstack/hack/toolchain/kubernetes
 
 go 1.26.0
 

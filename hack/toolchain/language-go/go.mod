@@ -1,4 +1,4 @@
-module kubernetes-openstack/toolchain/language-go
+module kubernetes-openstack/hack/toolchain/language-go
 
 go 1.26.0
 

@@ -1,4 +1,4 @@
-module kubernetes-openstack/toolchain/lint
+module kubernetes-openstack/hack/toolchain/lint
 
 go 1.26.0
 

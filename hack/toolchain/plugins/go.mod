@@ -1,4 +1,4 @@
-module kubernetes-openstack/toolchain/plugins
+module kubernetes-openstack/hack/toolchain/plugins
 
 go 1.26.0
 

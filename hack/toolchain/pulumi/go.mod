@@ -1,4 +1,4 @@
-module kubernetes-openstack/toolchain/pulumi
+module kubernetes-openstack/hack/toolchain/pulumi
 
 go 1.26.0
 

@@ -1,4 +1,4 @@
-module kubernetes-openstack/toolchain/storage
+module kubernetes-openstack/hack/toolchain/storage
 
 go 1.26.0
 

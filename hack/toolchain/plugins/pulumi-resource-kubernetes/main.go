@@ -1,6 +1,6 @@
 // Command pulumi-resource-kubernetes stands in for the Kubernetes provider that Pulumi's SDK of the same version
 // expects: that one is no Go module that could be built. Its tokens name Kubernetes' own kinds, so it serves whatever
-// the API server does. docs/images.md says where the two differ.
+// the API server does. docs/contributing/images.md says where the two differ.
 package main
 
 import (

@@ -7,7 +7,7 @@ import (
 	_ "github.com/pulumi/pulumi-openstack/sdk/v3/go/openstack" // keeps the SDK in go.mod
 	"github.com/stretchr/testify/require"
 
-	"kubernetes-openstack/toolchain/plugins/parity"
+	"kubernetes-openstack/hack/toolchain/plugins/parity"
 )
 
 const sdk = "github.com/pulumi/pulumi-openstack/sdk/v3"

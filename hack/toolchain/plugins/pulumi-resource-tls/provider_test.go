@@ -5,7 +5,7 @@ import (
 
 	_ "github.com/pulumi/pulumi-tls/sdk/v5/go/tls" // keeps the SDK in go.mod
 
-	"kubernetes-openstack/toolchain/plugins/parity"
+	"kubernetes-openstack/hack/toolchain/plugins/parity"
 )
 
 func TestProviderServesTheSDK(t *testing.T) {

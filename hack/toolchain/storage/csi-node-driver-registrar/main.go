@@ -1,5 +1,5 @@
 // Command csi-node-driver-registrar stands in for the official one, whose module the Go module proxy refuses: it makes
-// the kubelet know the CSI driver beside it. docs/images.md says what differs.
+// the kubelet know the CSI driver beside it. docs/contributing/images.md says what differs.
 package main
 
 import (

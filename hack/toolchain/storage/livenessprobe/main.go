@@ -1,5 +1,5 @@
 // Command livenessprobe stands in for the official one, whose module the Go module proxy refuses: it answers GET
-// /healthz with what the CSI driver beside it answers to a probe. docs/images.md says what differs.
+// /healthz with what the CSI driver beside it answers to a probe. docs/contributing/images.md says what differs.
 package main
 
 import (
