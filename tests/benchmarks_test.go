@@ -16,7 +16,8 @@ import (
 
 const benchmarks = "../docs/contributing/benchmarks.md"
 
-// keep prints what a benchmark measured, and writes it into docs/contributing/benchmarks.md with the date and the commit.
+// keep prints what a benchmark measured, and writes it into
+// docs/contributing/benchmarks.md with the date and the commit.
 func keep(b *testing.B, measured string) {
 	b.Helper()
 	b.Log("\n" + measured)

@@ -231,7 +231,8 @@ func TestE2ELife(t *testing.T) {
 func skipUnchanged(t *testing.T) {
 	t.Helper()
 	unchanged.Skip(t, "..", []string{"../..."}, []string{
-		"Makefile", "Pulumi.yaml", "Pulumi.dev.yaml", "hack/devcloud/host-packages", "cmd/pulumi-resource-teardown/pulumi-resource-teardown",
+		"Makefile", "Pulumi.yaml", "Pulumi.dev.yaml", "hack/devcloud/host-packages",
+		"cmd/pulumi-resource-teardown/pulumi-resource-teardown",
 		"tests/testdata",
 	})
 }

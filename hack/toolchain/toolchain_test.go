@@ -48,7 +48,8 @@ func TestEngine(t *testing.T) {
 	var exports bytes.Buffer
 	require.NoError(t, printEnv(&exports))
 	project := t.TempDir()
-	for _, file := range []string{"../../go.mod", "../../go.sum", "testdata/program/main.go", "testdata/program/Pulumi.yaml"} {
+	for _, file := range []string{"../../go.mod", "../../go.sum", "testdata/program/main.go",
+		"testdata/program/Pulumi.yaml"} {
 		text, err := os.ReadFile(file)
 		require.NoError(t, err)
 		require.NoError(t, os.WriteFile(filepath.Join(project, filepath.Base(file)), text, 0o600))

@@ -26,7 +26,8 @@ func (c *Cloud) Tenants(ctx context.Context, kubeconfig string, cloud tenantsync
 		return err
 	}
 	return again(ctx, log, func() error {
-		_, err := tenantsync.Sync(ctx, kube, cloud, settings, log) // the policy is for control planes, which make it themselves
+		// the policy is for control planes, which make it themselves
+		_, err := tenantsync.Sync(ctx, kube, cloud, settings, log)
 		return err
 	})
 }

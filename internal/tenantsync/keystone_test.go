@@ -67,7 +67,8 @@ func TestWorld(t *testing.T) {
 	}
 	want, err := os.ReadFile(file)
 	require.NoError(t, err)
-	assert.Equal(t, string(want), string(got), "intended? UPDATE_GOLDEN=1 go test ./internal/tenantsync, and read the diff")
+	assert.Equal(t, string(want), string(got),
+		"intended? UPDATE_GOLDEN=1 go test ./internal/tenantsync, and read the diff")
 	assert.Equal(t, 1, o.Logins(), "the password is slow to check")
 
 	t.Run("on pages", func(t *testing.T) {
