@@ -163,8 +163,8 @@ func novaCompute(driver, program string, after ...string) Service {
 			"volumes"),
 		Command: `
 			mkdir -p /var/lib/nova/instances
-			exec ` + program + novaConfig + ` --config-file /etc/nova/compute.conf \
-				--config-file /etc/nova/compute-` + driver + `.conf`}
+			exec ` + program + novaConfig + ` --config-file /etc/nova/compute.conf` +
+			` --config-file /etc/nova/compute-` + driver + `.conf`}
 }
 
 // selectServices are those for a box that has the conditions.
