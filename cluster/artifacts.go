@@ -7,47 +7,49 @@ import (
 	"golang.org/x/mod/semver"
 )
 
-// Artifact is something that machines download, verify and install: a binary, or an archive of binaries.
+// Artifact is a file that machines download, verify and install: a binary, or an archive of binaries.
 type Artifact struct {
 	Name, Version string
 	URL           string
 	// SHA256 of the download in hex.
 	SHA256 string
-	// Directory that it is installed in.
+	// Directory in which it is installed.
 	Directory string
-	// Members of the archive to install, by their base names. Without any, the download is the binary Name.
+	// Members are the files to install from an archive, under their base names. If empty, the download is the binary Name.
 	Members []string
 }
 
-// release is where upstream publishes an artifact. In texts, {version} stands
-// for its version. Machines are linux/amd64.
+// release describes where upstream publishes an artifact for linux/amd64. {version} in url and members is replaced by
+// its version.
 type release struct {
 	name      string
 	url       string
 	directory string
 	members   []string
 	version   func(Config) string
-	// roles of the machines that it is for.
+	// roles of the machines that install it.
 	roles []Role
-	// tenancy says that it is only for clusters with it.
-	tenancy bool
+	// tenancyOnly limits it to clusters with tenancy.enabled.
+	tenancyOnly bool
 }
 
-// Versions of what every node runs whatever its Kubernetes version.
+// Versions of programs that do not depend on the Kubernetes version.
 const (
 	containerdVersion = "2.3.4"
 	runcVersion       = "1.4.3"
 	cniVersion        = "1.9.1"
 )
 
-// ownVersion is that of our own programs.
-const ownVersion = "0.1.0"
+// programsVersion is the version of this repository's programs.
+const programsVersion = "0.1.0"
 
-const binaries = "/usr/local/bin"
+const binDir = "/usr/local/bin"
 
-var nodes = []Role{RoleControlPlane, RoleWorker}
+// nodeRoles are the roles of machines that are Kubernetes nodes.
+var nodeRoles = []Role{RoleControlPlane, RoleWorker}
 
-// releases in the order in which a machine installs them: all nodes wait for the API.
+// releases lists all artifacts in the order in which a machine installs them. The API servers come first, because all
+// nodes wait for the API.
 var releases = []release{
 	kubernetesRelease("kube-apiserver", []Role{RoleControlPlane}),
 	kubernetesRelease("kube-controller-manager", []Role{RoleControlPlane}),
@@ -55,9 +57,9 @@ var releases = []release{
 	kubernetesRelease("kubectl", []Role{RoleControlPlane}),
 	ownRelease("node-approver", false),
 	{
-		name:      "etcd", // on nodes for the gateway to it
+		name:      "etcd", // nodes run its gateway as a proxy to the members
 		url:       "https://github.com/etcd-io/etcd/releases/download/v{version}/etcd-v{version}-linux-amd64.tar.gz",
-		directory: binaries,
+		directory: binDir,
 		members: []string{
 			"etcd-v{version}-linux-amd64/etcd",
 			"etcd-v{version}-linux-amd64/etcdctl",
@@ -70,17 +72,17 @@ var releases = []release{
 		name: "containerd",
 		url: "https://github.com/containerd/containerd/releases/download/" +
 			"v{version}/containerd-{version}-linux-amd64.tar.gz",
-		directory: binaries,
+		directory: binDir,
 		members:   []string{"bin/containerd", "bin/containerd-shim-runc-v2", "bin/ctr"},
 		version:   func(Config) string { return containerdVersion },
-		roles:     nodes,
+		roles:     nodeRoles,
 	},
 	{
 		name:      "runc",
 		url:       "https://github.com/opencontainers/runc/releases/download/v{version}/runc.amd64",
-		directory: binaries,
+		directory: binDir,
 		version:   func(Config) string { return runcVersion },
-		roles:     nodes,
+		roles:     nodeRoles,
 	},
 	{
 		name: "cni-plugins",
@@ -91,17 +93,17 @@ var releases = []release{
 			"./bandwidth", "./bridge", "./firewall", "./host-local", "./loopback", "./portmap", "./ptp", "./tuning",
 		},
 		version: func(Config) string { return cniVersion },
-		roles:   nodes,
+		roles:   nodeRoles,
 	},
 	{
 		name:      "calicoctl",
 		url:       "https://github.com/projectcalico/calico/releases/download/v{version}/calicoctl-linux-amd64",
-		directory: binaries,
+		directory: binDir,
 		version:   func(c Config) string { return c.Calico.Version },
-		roles:     nodes,
+		roles:     nodeRoles,
 	},
-	kubernetesRelease("kubelet", nodes),
-	kubernetesRelease("kube-proxy", nodes),
+	kubernetesRelease("kubelet", nodeRoles),
+	kubernetesRelease("kube-proxy", nodeRoles),
 	ownRelease("keystone-webhook", true),
 	ownRelease("tenant-sync", true),
 }
@@ -110,25 +112,26 @@ func kubernetesRelease(name string, roles []Role) release {
 	return release{
 		name:      name,
 		url:       "https://dl.k8s.io/release/v{version}/bin/linux/amd64/" + name,
-		directory: binaries,
+		directory: binDir,
 		version:   func(c Config) string { return c.Kubernetes.Version },
 		roles:     roles,
 	}
 }
 
-// ownRelease is a program of this repository. Nobody publishes it, so its URL has no host: a mirror has it.
-func ownRelease(name string, tenancy bool) release {
+// ownRelease describes a program of this repository. No public server has it, so its URL has no host. Machines download
+// it from artifacts.mirror.
+func ownRelease(name string, tenancyOnly bool) release {
 	return release{
-		name:      name,
-		url:       "https://kubernetes-openstack/{version}/" + name,
-		directory: binaries,
-		version:   func(Config) string { return ownVersion },
-		roles:     []Role{RoleControlPlane},
-		tenancy:   tenancy,
+		name:        name,
+		url:         "https://kubernetes-openstack/{version}/" + name,
+		directory:   binDir,
+		version:     func(Config) string { return programsVersion },
+		roles:       []Role{RoleControlPlane},
+		tenancyOnly: tenancyOnly,
 	}
 }
 
-// ArtifactNames are the artifacts there are, sorted.
+// ArtifactNames returns the names of all artifacts, sorted.
 func ArtifactNames() []string {
 	var out []string
 	for _, r := range releases {
@@ -138,15 +141,16 @@ func ArtifactNames() []string {
 	return out
 }
 
-// UpstreamSHA256 is the sha256 of the file that upstream publishes as this
-// version of an artifact; "" for one not known here.
+// UpstreamSHA256 returns the pinned sha256 of the file that upstream publishes as this version of an artifact. It
+// returns "" if no sha256 is pinned.
 func UpstreamSHA256(artifact, version string) string { return checksums[artifact][version] }
 
-// artifacts are what machines of a role install. One whose sha256 nobody knows has none.
+// artifacts returns the artifacts that machines of a role install. SHA256 is empty if it is neither pinned nor
+// configured.
 func (c Config) artifacts(role Role) []Artifact {
 	var out []Artifact
 	for _, r := range releases {
-		if slices.Contains(r.roles, role) && (c.Tenancy.Enabled || !r.tenancy) {
+		if slices.Contains(r.roles, role) && (c.Tenancy.Enabled || !r.tenancyOnly) {
 			out = append(out, c.artifact(r))
 		}
 	}
@@ -174,18 +178,19 @@ func (c Config) artifact(r release) Artifact {
 	return out
 }
 
-// etcdFor lists the etcd minor versions that each Kubernetes minor version is run with: kubeadm's own choice, and what
-// was verified here.
-var etcdFor = map[string][]string{
+// etcdVersions lists the supported etcd minor versions of each Kubernetes minor version: the one that kubeadm installs,
+// and those that this project has tested.
+var etcdVersions = map[string][]string{
 	"1.34": {"3.6"},
 	"1.35": {"3.6"},
 	"1.36": {"3.6", "3.7"},
 }
 
-// etcdFloor is the first patch of each etcd minor version without a known hole in its RBAC (GHSA-xg4h-6gfc-h4m8).
-var etcdFloor = map[string]string{"3.6": "3.6.14", "3.7": "3.7.1"}
+// oldestEtcdPatch is the first patch of each etcd minor version that fixes a vulnerability in RBAC
+// (GHSA-xg4h-6gfc-h4m8).
+var oldestEtcdPatch = map[string]string{"3.6": "3.6.14", "3.7": "3.7.1"}
 
-// minor is the "1.36" of "1.36.4", or "" where the version is none.
+// minor returns "1.36" for "1.36.4", or "" if version is not a valid version.
 func minor(version string) string {
 	if strings.HasPrefix(version, "v") || strings.Count(version, ".") != 2 {
 		return ""
@@ -193,11 +198,12 @@ func minor(version string) string {
 	return strings.TrimPrefix(semver.MajorMinor("v"+version), "v")
 }
 
+// older reports whether version a is older than version b.
 func older(a, b string) bool { return semver.Compare("v"+a, "v"+b) < 0 }
 
-// checksums are upstream's sha256 by artifact and version, from the files that each upstream publishes beside
-// its releases: SHA256SUMS (etcd), *.sha256 (Kubernetes, CNI plugins), *.sha256sum (containerd, runc), as
-// kops lists them; and Calico's, as kubespray does.
+// checksums contains the sha256 of upstream's files by artifact and version. They come from the files that upstream
+// publishes with its releases: SHA256SUMS (etcd), *.sha256 (Kubernetes, CNI plugins) and *.sha256sum (containerd,
+// runc), as listed by kops. Those of Calico are the ones that kubespray lists.
 var checksums = map[string]map[string]string{
 	"etcd": {
 		"3.6.14": "ffe840ff9295808e88cce2794a18a5ac87f12a5203c8314d0bf6aa119b41bac5",

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// The time per worker must not grow with their number.
+// The time per worker must not grow with the number of workers.
 func BenchmarkNewPlan(b *testing.B) {
 	for _, workers := range []int{100, 1000, 5000} {
 		b.Run(fmt.Sprint(workers), func(b *testing.B) {

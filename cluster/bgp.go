@@ -7,44 +7,45 @@ import (
 	"strings"
 )
 
-// BGPConfiguration is the fields of Calico's BGPConfiguration `default`.
+// BGPConfiguration contains the fields of Calico's BGPConfiguration `default`.
 type BGPConfiguration struct {
 	ASNumber              int
 	NodeToNodeMeshEnabled bool
-	// What nodes announce besides their pods' blocks.
+	// Ranges that nodes announce in addition to their blocks of pod addresses.
 	ServiceClusterIPs, ServiceExternalIPs, ServiceLoadBalancerIPs []netip.Prefix
 }
 
-// BGPPeer is the fields of one of Calico's BGPPeers, and of its BGPFilter.
+// BGPPeer contains the fields of one Calico BGPPeer and of its BGPFilter.
 type BGPPeer struct {
 	// Name of the BGPPeer, and of its BGPFilter.
 	Name string
 	// NodeSelector selects the nodes that have this peer; Nodes are their IDs.
 	NodeSelector string
 	Nodes        []string
-	// PeerSelector selects nodes as peers: the route reflectors, which are in the same AS. What follows is empty then.
+	// PeerSelector selects nodes as peers: the route reflectors, which are in the same AS. If it is set, the fields below
+	// are empty.
 	PeerSelector string
 	// PeerIP and ASNumber of a router.
 	PeerIP              netip.Addr
 	ASNumber            int
 	Password            Secret
 	KeepOriginalNextHop bool
-	// ExportV4 and ImportV4 are the BGPFilter's: the first that matches decides.
+	// ExportV4 and ImportV4 are the rules of the BGPFilter. The first rule that matches a route decides.
 	ExportV4, ImportV4 []FilterRule
 }
 
-// FilterRule is one of a BGPFilter's.
+// FilterRule is one rule of a BGPFilter.
 type FilterRule struct {
 	// Action is Accept or Reject.
 	Action string
-	// CIDR that the route is in (matchOperator In); every route where it is not valid.
+	// CIDR that contains the route (matchOperator In). If CIDR is not valid, the rule matches every route.
 	CIDR netip.Prefix
-	// Remote is only of routes that the node has by BGP itself (source RemotePeers).
+	// Remote limits the rule to routes that the node received over BGP (source RemotePeers).
 	Remote bool
 }
 
-// reflectorPeers is the name of the BGPPeer between all nodes and the route reflectors.
-const reflectorPeers = "route-reflectors"
+// reflectorPeerName is the name of the BGPPeer between all nodes and the route reflectors.
+const reflectorPeerName = "route-reflectors"
 
 func (c Config) bgpConfiguration() BGPConfiguration {
 	return BGPConfiguration{
@@ -60,8 +61,8 @@ func (c Config) bgpPeers(nodes []Machine) []BGPPeer {
 	var out []BGPPeer
 	if group := c.BGP.RouteReflectors; group != "" {
 		out = append(out, BGPPeer{
-			Name:         reflectorPeers,
-			NodeSelector: "all()", Nodes: inZones(nodes, nil),
+			Name:         reflectorPeerName,
+			NodeSelector: "all()", Nodes: nodesInZones(nodes, nil),
 			PeerSelector: fmt.Sprintf("%s == '%s'", poolLabel, group),
 		})
 	}
@@ -72,35 +73,36 @@ func (c Config) bgpPeers(nodes []Machine) []BGPPeer {
 		}
 		out = append(out, BGPPeer{
 			Name:         "peer-" + strings.ReplaceAll(p.Address.String(), ".", "-"),
-			NodeSelector: selector, Nodes: inZones(nodes, p.Zones),
+			NodeSelector: selector, Nodes: nodesInZones(nodes, p.Zones),
 			PeerIP: p.Address, ASNumber: p.ASNumber, Password: p.Password,
 			KeepOriginalNextHop: p.KeepOriginalNextHop == nil || *p.KeepOriginalNextHop,
-			ExportV4:            c.exports(p, nodes), ImportV4: c.imports(p),
+			ExportV4:            c.exportRules(p, nodes), ImportV4: c.importRules(p),
 		})
 	}
 	return out
 }
 
-// exports only ever reject: what they leave, Calico's own filter reduces to whole blocks and Services, whereas an
-// Accept would let every single pod's address by it.
+// exportRules returns the rules for the routes that nodes announce to p. They only reject: Calico's own filter then
+// announces whole blocks and Services. A rule with Accept would announce the address of each single pod.
 //
-// Where all nodes tell a router of their own pods, none tells another's: a router would keep the way to a node that is
-// gone for as long as the others do, which is minutes, and have as many ways to each block as there are nodes.
-func (c Config) exports(p Peer, nodes []Machine) []FilterRule {
+// If every node announces its own pods to a router, no node announces the pods of another node. Else a router would
+// keep the route to a deleted node until the other nodes drop it, which takes minutes. It would also have as many
+// routes to each block as there are nodes.
+func (c Config) exportRules(p Peer, nodes []Machine) []FilterRule {
 	var out []FilterRule
-	if c.allTellOfPods(nodes) {
+	if c.allNodesExportPods(nodes) {
 		out = append(out, FilterRule{Action: "Reject", Remote: true})
 	}
 	for _, r := range c.ranges() {
-		if r.export != "" && !p.exports(r.export) {
+		if r.exportKind != "" && !p.exports(r.exportKind) {
 			out = append(out, FilterRule{Action: "Reject", CIDR: r.prefix})
 		}
 	}
 	return out
 }
 
-// allTellOfPods tells whether each node has a router that it tells of pods.
-func (c Config) allTellOfPods(nodes []Machine) bool {
+// allNodesExportPods reports whether each node has a router to which it announces pods.
+func (c Config) allNodesExportPods(nodes []Machine) bool {
 	return !slices.ContainsFunc(nodes, func(m Machine) bool {
 		return !slices.ContainsFunc(c.BGP.Peers, func(p Peer) bool {
 			return p.exports(ExportPods) && (len(p.Zones) == 0 || slices.Contains(p.Zones, m.Zone))
@@ -108,12 +110,13 @@ func (c Config) allTellOfPods(nodes []Machine) bool {
 	})
 }
 
-// exports tells whether p is told of pods, or of Services.
-func (p Peer) exports(what string) bool { return p.Export == nil || slices.Contains(p.Export, what) }
+// exports reports whether nodes announce routes of a kind, ExportPods or ExportServices, to p.
+func (p Peer) exports(kind string) bool { return p.Export == nil || slices.Contains(p.Export, kind) }
 
-// imports are what is listed, and never ways to the cluster's own addresses. Calico itself takes in all that a router
-// says, a default route before the machine's own included.
-func (c Config) imports(p Peer) []FilterRule {
+// importRules returns the rules for the routes that nodes accept from p. They accept the networks in p.Import, but
+// never a range of the cluster itself. Without a filter Calico accepts all routes of a router, even a default route
+// that replaces the machine's own.
+func (c Config) importRules(p Peer) []FilterRule {
 	var out []FilterRule
 	if len(p.Import) > 0 {
 		for _, r := range c.ranges() {
@@ -126,8 +129,8 @@ func (c Config) imports(p Peer) []FilterRule {
 	return append(out, FilterRule{Action: "Reject"})
 }
 
-// inZones are the IDs of the nodes in some zones; of all where there are none.
-func inZones(nodes []Machine, zones []string) []string {
+// nodesInZones returns the IDs of the nodes in some zones, or of all nodes if zones is empty.
+func nodesInZones(nodes []Machine, zones []string) []string {
 	var out []string
 	for _, m := range nodes {
 		if len(zones) == 0 || slices.Contains(zones, m.Zone) {
@@ -139,11 +142,12 @@ func inZones(nodes []Machine, zones []string) []string {
 
 // Sessions counts BGP sessions.
 type Sessions struct {
-	// Total of the cluster, its sessions with routers included; Most is what the node with most of them has.
+	// Total is the number of sessions of the cluster, including those with routers. Most is the highest number of sessions
+	// of one node.
 	Total, Most int
 }
 
-// Sessions of all nodes.
+// Sessions counts the BGP sessions of all nodes.
 func (p Plan) Sessions() Sessions {
 	nodes := p.Nodes()
 	reflectors := 0
@@ -175,52 +179,53 @@ func (p Plan) Sessions() Sessions {
 	return s
 }
 
-// maxMesh is the number of nodes up to which each peers with each other. Calico's authors advise reflectors above 100.
-const maxMesh = 200
+// maxMeshNodes is the maximum number of nodes in a full mesh. Calico's documentation recommends route reflectors for
+// more than 100 nodes.
+const maxMeshNodes = 200
 
-// maxPassword is what the kernel takes as a key of TCP MD5.
-const maxPassword = 80
+// maxPasswordLength is the kernel's maximum length of a TCP MD5 key.
+const maxPasswordLength = 80
 
 func (c Config) validateBGP(e *Errors) {
-	const own = "bgp.asNumber"
-	if n := c.BGP.ASNumber; asNumber(e, own, n) && !privateASNumber(n) {
-		e.add(own, "must be for private use, 64512–65534 or 4200000000–4294967294, not %d", n)
+	const asNumberPath = "bgp.asNumber"
+	if n := c.BGP.ASNumber; validateASNumber(e, asNumberPath, n) && !isPrivateASNumber(n) {
+		e.add(asNumberPath, "must be a private AS number (64512–65534 or 4200000000–4294967294), not %d", n)
 	}
 	c.validateReflectors(e)
 	first := map[netip.Addr]int{}
 	for i, p := range c.BGP.Peers {
 		path := fmt.Sprintf("bgp.peers[%d]", i)
-		if j, taken := first[p.Address]; taken && p.Address.IsValid() {
-			e.add(path+".address", "%s is the address of bgp.peers[%d] too: one peer can have several zones", p.Address, j)
+		if j, duplicate := first[p.Address]; duplicate && p.Address.IsValid() {
+			e.add(path+".address", "%s is also the address of bgp.peers[%d]: list all zones in one peer", p.Address, j)
 		} else {
 			first[p.Address] = i
 			c.validatePeerAddress(e, path+".address", p.Address)
 		}
-		if asNumber(e, path+".asNumber", p.ASNumber) && p.ASNumber == c.BGP.ASNumber {
+		if validateASNumber(e, path+".asNumber", p.ASNumber) && p.ASNumber == c.BGP.ASNumber {
 			e.add(path+".asNumber",
-				"%d is the nodes' own (%s): a router of the same AS is not told by a node what that has from other nodes",
-				p.ASNumber, own)
+				"must differ from %s %d: within one AS, a node does not announce routes of other nodes to a router",
+				asNumberPath, p.ASNumber)
 		}
 		p.validatePassword(e, path+".password")
 		c.validatePeerZones(e, path+".zones", p.Zones)
 		if p.Export != nil && len(p.Export) == 0 {
-			e.add(path+".export", "must name %s, %s or both", ExportPods, ExportServices)
+			e.add(path+".export", "must contain %s, %s or both", ExportPods, ExportServices)
 		}
-		for j, what := range p.Export {
-			oneOf(e, fmt.Sprintf("%s.export[%d]", path, j), what, ExportPods, ExportServices)
+		for j, kind := range p.Export {
+			oneOf(e, fmt.Sprintf("%s.export[%d]", path, j), kind, ExportPods, ExportServices)
 		}
 		for j, network := range p.Import {
 			for _, r := range c.ranges() {
 				if r.contains(network) {
-					e.add(fmt.Sprintf("%s.import[%d]", path, j), "%s is in %s %s: the way there is the cluster's own to know", network,
-						r.path, r.prefix)
+					e.add(fmt.Sprintf("%s.import[%d]", path, j), "%s is within %s %s, a range of the cluster itself: remove it",
+						network, r.path, r.prefix)
 				}
 			}
 		}
 	}
 }
 
-// validateReflectors checks who reflects, and that somebody is left to announce Services.
+// validateReflectors checks the group of route reflectors, and that at least one group announces Services.
 func (c Config) validateReflectors(e *Errors) {
 	const path = "bgp.routeReflectors"
 	var names []string
@@ -234,119 +239,120 @@ func (c Config) validateReflectors(e *Errors) {
 		if g.name == c.BGP.RouteReflectors {
 			count = g.Count
 		}
-		announced = announced || !c.silent(g)
+		announced = announced || c.announcesServices(g)
 	}
 	switch name := c.BGP.RouteReflectors; {
-	case name == "" && c.nodes() > maxMesh:
+	case name == "" && c.nodeCount() > maxMeshNodes:
 		e.add(path,
-			"must be set to a pool, or %s: in a mesh of %d nodes each has %d BGP sessions, and %d nodes are the most we mesh",
-			RoleControlPlane, c.nodes(), c.nodes()-1, maxMesh)
+			"must be set to a pool or %s: the cluster has %d nodes, and a full mesh may have at most %d",
+			RoleControlPlane, c.nodeCount(), maxMeshNodes)
 	case name == "":
 	case !slices.Contains(names, name):
-		e.add(path, "%q is no group of nodes: there are %s", name, strings.Join(names, ", "))
+		oneOf(e, path, name, names...)
 		return
 	case count == 1:
-		e.add(path, "%s has 1 machine, and must have 2 or more: while the only reflector is away no node learns of another",
-			name)
+		e.add(path, "%s must have at least 2 machines, not 1: if the only reflector fails, nodes exchange no routes", name)
 	}
 	if !announced && len(c.Pools) > 0 {
-		at := "pools"
+		errorPath := "pools"
 		if c.BGP.RouteReflectors != "" {
-			at = path
+			errorPath = path
 		}
-		e.add(at, "no node is left to announce Services: control planes, route reflectors and nodes with label %s do not",
+		e.add(errorPath,
+			"must leave a pool that announces Services: control planes, route reflectors and nodes with the label %s do not",
 			excludeLabel)
 	}
 }
 
-// validatePeerAddress checks that a router's address is nobody else's.
+// validatePeerAddress checks that nothing else uses a router's address.
 func (c Config) validatePeerAddress(e *Errors, path string, router netip.Addr) {
 	if !router.IsValid() {
 		e.add(path, "must be set to the router's IPv4 address")
 		return
 	}
 	if !router.IsGlobalUnicast() {
-		e.add(path, "%s is no address that a router can have", router)
+		e.add(path, "must be a unicast address of the router, not %s", router)
 		return
 	}
 	for _, r := range c.ranges() {
-		if r.path != machinesRange && r.prefix.IsValid() && r.prefix.Contains(router) {
-			e.add(path, "%s is in %s %s: no router can have it", router, r.path, r.prefix)
+		if r.path != machineRangePath && r.prefix.IsValid() && r.prefix.Contains(router) {
+			e.add(path, "%s is within %s %s, a range of the cluster itself", router, r.path, r.prefix)
 		}
 	}
 	for _, g := range c.groups() {
 		if g.Addresses.IsValid() && g.Addresses.Contains(router) {
-			e.add(path, "%s is in %s.addresses %s", router, g.path, g.Addresses)
+			e.add(path, "%s is within %s.addresses %s, the addresses of machines", router, g.path, g.Addresses)
 		}
 	}
 	if c.Network.CIDR.IsValid() && router == c.apiAddress() {
-		e.add(path, "%s is the API's (api.address)", router)
+		e.add(path, "%s is the address of the Kubernetes API (api.address)", router)
 	}
-	c.Network.validateNotNeutrons(e, path, router)
+	c.Network.validateNotReserved(e, path, router)
 }
 
-// validatePassword says nothing of the password itself.
+// validatePassword does not show the password in errors.
 func (p Peer) validatePassword(e *Errors, path string) {
-	if len(p.Password) > maxPassword {
-		e.add(path, "must be at most %d characters: TCP MD5 has no longer keys", maxPassword)
+	if len(p.Password) > maxPasswordLength {
+		e.add(path, "must be at most %d characters, the maximum length of a TCP MD5 key", maxPasswordLength)
 	}
 	if strings.ContainsFunc(string(p.Password), func(r rune) bool { return r < ' ' || r > '~' || r == '"' }) {
-		e.add(path, `must be printable ASCII without '"', as BIRD reads it`)
+		e.add(path, `must be printable ASCII without '"', because BIRD's configuration allows nothing else`)
 	}
 }
 
-// validatePeerZones checks that nodes are in the zones.
+// validatePeerZones checks that each zone has nodes.
 func (c Config) validatePeerZones(e *Errors, path string, zones []string) {
-	var inhabited []string
+	var nodeZones []string
 	for _, g := range c.groups() {
 		if g.role != RoleEtcd {
-			inhabited = append(inhabited, g.Zones[:min(max(g.Count, 0), len(g.Zones))]...)
+			nodeZones = append(nodeZones, g.Zones[:min(max(g.Count, 0), len(g.Zones))]...)
 		}
 	}
-	slices.Sort(inhabited)
-	inhabited = slices.Compact(inhabited)
+	slices.Sort(nodeZones)
+	nodeZones = slices.Compact(nodeZones)
 	for i, zone := range zones {
-		if slices.Contains(inhabited, zone) {
+		if slices.Contains(nodeZones, zone) {
 			continue
 		}
-		there := "no group of nodes has zones"
-		if len(inhabited) > 0 {
-			there = "nodes are in " + strings.Join(inhabited, ", ")
+		path := fmt.Sprintf("%s[%d]", path, i)
+		if len(nodeZones) == 0 {
+			e.add(path, "must be removed: no group of nodes has zones")
+		} else {
+			e.add(path, "must be a zone with nodes (%s), not %q", orList(nodeZones), zone)
 		}
-		e.add(fmt.Sprintf("%s[%d]", path, i), "no node is in zone %q: %s", zone, there)
 	}
 }
 
-// reservedASNumbers are no AS's own: RFC 7607, 6793, 5398 and 7300.
+// reservedASNumbers lists numbers that no AS may use: RFC 7607, 6793, 5398 and 7300.
 var reservedASNumbers = []struct {
 	first, last int
-	what        string
+	reason      string
 }{
-	{23456, 23456, "stands for numbers of 4 bytes where only 2 are understood"},
-	{64496, 64511, "is for documentation"},
-	{65535, 65535, "is reserved"},
-	{65536, 65551, "is for documentation"},
-	{maxASNumber, maxASNumber, "is reserved"},
+	{23456, 23456, "as AS_TRANS"},
+	{64496, 64511, "for documentation"},
+	{65535, 65535, "by RFC 7300"},
+	{65536, 65551, "for documentation"},
+	{maxASNumber, maxASNumber, "by RFC 7300"},
 }
 
 const maxASNumber = 1<<32 - 1
 
-// asNumber tells whether n can be an AS's, of 2 or 4 bytes, and says why not.
-func asNumber(e *Errors, path string, n int) bool {
+// validateASNumber reports whether n is a valid number of an AS, of 2 or 4 bytes. If not, it adds an error.
+func validateASNumber(e *Errors, path string, n int) bool {
 	if n < 1 || n > maxASNumber {
 		e.add(path, "must be between 1 and %d, not %d", maxASNumber-1, n)
 		return false
 	}
 	for _, r := range reservedASNumbers {
 		if r.first <= n && n <= r.last {
-			e.add(path, "%d %s: no AS has it", n, r.what)
+			e.add(path, "%d is reserved %s: use another AS number", n, r.reason)
 			return false
 		}
 	}
 	return true
 }
 
-// privateASNumber is RFC 6996's.
-func privateASNumber(n int) bool {
+// isPrivateASNumber reports whether n is for private use (RFC 6996).
+func isPrivateASNumber(n int) bool {
 	return 64512 <= n && n <= 65534 || 4200000000 <= n && n <= 4294967294
 }

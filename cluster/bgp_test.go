@@ -41,7 +41,7 @@ func TestMesh(t *testing.T) {
 	assert.Empty(t, p.BGPPeers)
 }
 
-// With reflectors there is no mesh, and each node has all reflectors as its peers.
+// With reflectors there is no mesh, and each node peers with all reflectors.
 func TestRouteReflectors(t *testing.T) {
 	c := large(t, 2, 3)
 	c.BGP.RouteReflectors = "rr"
@@ -57,11 +57,11 @@ func TestRouteReflectors(t *testing.T) {
 	assert.Empty(t, c.Validate(), "control planes may reflect too")
 	c.ControlPlane.Count = 1
 	assert.EqualError(t, c.Validate(), "kubernetes-openstack:cluster has 1 error:\n"+
-		"  bgp.routeReflectors: control-plane has 1 machine, and must have 2 or more: while the only reflector is away no "+
-		"node learns of another")
+		"  bgp.routeReflectors: control-plane must have at least 2 machines, not 1: if the only reflector fails, nodes "+
+		"exchange no routes")
 }
 
-// The private AS numbers (RFC 6996), to their ends.
+// The limits of the private AS numbers (RFC 6996).
 func TestOwnASNumbers(t *testing.T) {
 	c := small(t)
 	for n, private := range map[int]bool{
@@ -72,11 +72,11 @@ func TestOwnASNumbers(t *testing.T) {
 	}
 }
 
-func TestMeshHasAnEnd(t *testing.T) {
-	assert.Empty(t, large(t, 0, maxMesh-3).Validate())
-	assert.EqualError(t, large(t, 0, maxMesh-2).Validate(), "kubernetes-openstack:cluster has 1 error:\n"+
-		"  bgp.routeReflectors: must be set to a pool, or control-plane: in a mesh of 201 nodes each has 200 BGP sessions, "+
-		"and 200 nodes are the most we mesh")
+func TestMaximumMeshSize(t *testing.T) {
+	assert.Empty(t, large(t, 0, maxMeshNodes-3).Validate())
+	assert.EqualError(t, large(t, 0, maxMeshNodes-2).Validate(), "kubernetes-openstack:cluster has 1 error:\n"+
+		"  bgp.routeReflectors: must be set to a pool or control-plane: the cluster has 201 nodes, and a full mesh may have "+
+		"at most 200")
 }
 
 func TestPeers(t *testing.T) {
@@ -119,15 +119,15 @@ func TestPeers(t *testing.T) {
 		assert.NotContains(t, fmt.Sprintf(format, p), "not shown", format)
 	}
 
-	// az3 has no machine, though the pool names it
+	// The pool lists az3, but no machine is there.
 	set(object, "bgp.peers.1.zones", []any{"az3"})
 	text, _ = json.Marshal(object)
 	_, err = Decode("test", string(text))
 	assert.EqualError(t, err, "kubernetes-openstack:cluster has 1 error:\n"+
-		`  bgp.peers[1].zones[0]: no node is in zone "az3": nodes are in az1, az2`)
+		`  bgp.peers[1].zones[0]: must be a zone with nodes (az1 or az2), not "az3"`)
 }
 
-// A peer that is told of Services alone is not told of pods, and the other way round.
+// Nodes announce to a peer only the kinds in its export.
 func TestExports(t *testing.T) {
 	c := small(t)
 	c.Network.ServiceExternalIPs = []netip.Prefix{netip.MustParsePrefix("198.51.100.0/24")}
@@ -135,23 +135,23 @@ func TestExports(t *testing.T) {
 		"pods services": "[]", "services": "[{Reject 10.244.0.0/16 false}]",
 		"pods": "[{Reject 10.96.0.0/16 false} {Reject 198.51.100.0/24 false}]",
 	} {
-		assert.Equal(t, want, fmt.Sprint(c.exports(Peer{Export: strings.Fields(export)}, NewPlan(c).Nodes())), export)
+		assert.Equal(t, want, fmt.Sprint(c.exportRules(Peer{Export: strings.Fields(export)}, NewPlan(c).Nodes())), export)
 	}
 }
 
-// Nodes tell routers of each other's pods only as long as one of them has no router to tell of its own.
-func TestNodesSpeakForThemselves(t *testing.T) {
+// Nodes announce routes of other nodes only if at least one node has no router to which it announces its pods.
+func TestExportOfRoutesOfOtherNodes(t *testing.T) {
 	c := large(t, 0, 3)
 	c.ControlPlane.Zones = []string{"az1"}
 	for name, test := range map[string]struct {
 		peers []Peer
 		alone bool
 	}{
-		"one for all":         {[]Peer{{}}, true},
-		"one for each zone":   {[]Peer{{Zones: []string{"az1"}}, {Zones: []string{"az2", "az3"}}}, true},
-		"a zone without":      {[]Peer{{Zones: []string{"az1"}}, {Zones: []string{"az3"}}}, false},
-		"told of Services":    {[]Peer{{Export: []string{ExportServices}}}, false},
-		"told of pods by all": {[]Peer{{Zones: []string{"az1"}}, {Export: []string{ExportPods}}}, true},
+		"one for all":       {[]Peer{{}}, true},
+		"one for each zone": {[]Peer{{Zones: []string{"az1"}}, {Zones: []string{"az2", "az3"}}}, true},
+		"zone without peer": {[]Peer{{Zones: []string{"az1"}}, {Zones: []string{"az3"}}}, false},
+		"Services only":     {[]Peer{{Export: []string{ExportServices}}}, false},
+		"one zone and all":  {[]Peer{{Zones: []string{"az1"}}, {Export: []string{ExportPods}}}, true},
 	} {
 		c.BGP.Peers = test.peers
 		for _, p := range NewPlan(c).BGPPeers {
@@ -160,7 +160,7 @@ func TestNodesSpeakForThemselves(t *testing.T) {
 	}
 }
 
-// Neutron has an end of address pairs.
+// Neutron limits the number of allowed address pairs.
 func TestAddressPairs(t *testing.T) {
 	c := small(t)
 	for i := range 7 {
@@ -174,11 +174,11 @@ func TestAddressPairs(t *testing.T) {
 	assert.Empty(t, c.AddressPairs(RoleEtcd))
 	c.Network.ServiceLoadBalancerIPs = []netip.Prefix{netip.MustParsePrefix("203.0.113.0/24")}
 	assert.EqualError(t, c.Validate(), "kubernetes-openstack:cluster has 1 error:\n"+
-		"  network.serviceLoadBalancerIPs[0]: is one of 11 addresses and ranges that a node's port must let through, and "+
-		"Neutron lets it be 10 (max_allowed_address_pair): put ranges together")
+		"  network.serviceLoadBalancerIPs[0]: 11 allowed address pairs are needed on each control plane's port, but "+
+		"Neutron's limit is 10 (max_allowed_address_pair): merge ranges")
 }
 
-// A router may be in the machines' own network, where no machine has its address.
+// A router may be in the machines' network if no machine has its address.
 func TestPeerInTheMachinesNetwork(t *testing.T) {
 	object := valid(t)
 	set(object, "bgp.peers", peers(map[string]any{"address": "10.0.0.254", "password": strings.Repeat("x", 80)}))
@@ -208,7 +208,7 @@ func TestPeersRules(t *testing.T) {
 	}, got)
 }
 
-// The table of docs/network.md is what plans say.
+// The table in docs/network.md contains the numbers that plans compute.
 func TestSessions(t *testing.T) {
 	var table strings.Builder
 	table.WriteString("| nodes | mesh: sessions | at each node | 3 reflectors: sessions | at a reflector | at any other " +
@@ -226,7 +226,7 @@ func TestSessions(t *testing.T) {
 	assert.Contains(t, string(docs), table.String())
 }
 
-// Counted one by one, a session is each pair of nodes that peer.
+// The number of sessions is the number of pairs of nodes that peer.
 func TestSessionsArePairs(t *testing.T) {
 	for _, reflectors := range []string{"", "rr", "control-plane"} {
 		c := large(t, 4, 20)

@@ -6,7 +6,7 @@ import (
 	"net/netip"
 )
 
-// IPPool is where pods' addresses come from: the fields of Calico's IPPool.
+// IPPool contains the fields of Calico's IPPool, from which pods get their addresses.
 type IPPool struct {
 	CIDR      netip.Prefix
 	BlockSize int
@@ -15,24 +15,25 @@ type IPPool struct {
 	NATOutgoing         bool
 }
 
-// CalicoNode is what a node's Calico Node says beyond its name.
+// CalicoNode contains the fields of a Calico Node except its name.
 type CalicoNode struct {
-	// Address in its subnet: 10.0.0.64/24.
+	// Address with the prefix length of its subnet: 10.0.0.64/24.
 	Address netip.Prefix
-	// Labels that selectors go by: those of the Kubernetes Node, and whether it announces Services.
+	// Labels for selectors: those of the Kubernetes Node, and excludeLabel on nodes that do not announce Services.
 	Labels map[string]string
-	// RouteReflectorClusterID is empty on all nodes but route reflectors.
+	// RouteReflectorClusterID is empty except on route reflectors.
 	RouteReflectorClusterID string
 }
 
-// excludeLabel keeps a node from announcing Services, in Calico where it is "true", in Kubernetes where it is there.
+// excludeLabel excludes a node from announcing Services. Calico requires the value "true". Kubernetes ignores the
+// value.
 const excludeLabel = "node.kubernetes.io/exclude-from-external-load-balancers"
 
-// reflectorClusterID is one for all reflectors, as each node peers with all of them: what one has reflected is no news
-// to another. Any address that no router has.
+// reflectorClusterID is the same for all reflectors. Each node peers with all reflectors, so a reflector can ignore the
+// routes that another one has reflected. The ID can be any address that no router uses.
 const reflectorClusterID = "244.0.0.1"
 
-// calicoVersions are the minor versions that know all that is planned.
+// calicoVersions lists the minor versions that support all planned resources.
 var calicoVersions = []string{"3.28", "3.29", "3.30", "3.31", "3.32"}
 
 func (c Config) ipPool() IPPool {
@@ -54,7 +55,7 @@ func (c Config) ipPool() IPPool {
 
 func (c Config) calicoNode(g namedGroup, m Machine) *CalicoNode {
 	n := &CalicoNode{Address: netip.PrefixFrom(m.Address, c.Network.CIDR.Bits()), Labels: maps.Clone(m.Labels)}
-	if c.silent(g) {
+	if !c.announcesServices(g) {
 		n.Labels[excludeLabel] = "true"
 	}
 	if g.name == c.BGP.RouteReflectors {
@@ -63,40 +64,41 @@ func (c Config) calicoNode(g namedGroup, m Machine) *CalicoNode {
 	return n
 }
 
-// silent tells whether a group's nodes do not announce Services: control planes, which have their own load; route
-// reflectors, because one that announces the service CIDR also passes on everybody's announcement of it to everybody;
-// and groups that the user has labelled.
-func (c Config) silent(g namedGroup) bool {
-	return g.role == RoleControlPlane || g.name == c.BGP.RouteReflectors || g.labels[excludeLabel] == "true"
+// announcesServices reports whether the nodes of a group announce Services. Control planes do not, because they have
+// enough load. Route reflectors do not, because a reflector that announces the service CIDR also reflects the
+// announcements of all other nodes. A user can exclude a group with excludeLabel.
+func (c Config) announcesServices(g namedGroup) bool {
+	return g.role != RoleControlPlane && g.name != c.BGP.RouteReflectors && g.labels[excludeLabel] != "true"
 }
 
 func (c Config) validateCalico(e *Errors) {
 	oneOf(e, "calico.encapsulation", c.Calico.Encapsulation, NoEncapsulation, IPIP, VXLAN)
 	if c.Calico.Encapsulation == IPIP && c.Devcloud {
-		e.add("calico.encapsulation", "cannot be ipip: devcloud's BIRD is Debian's, which cannot route into Calico's tunnels")
+		e.add("calico.encapsulation",
+			"cannot be ipip on devcloud: Debian's BIRD does not support Calico's tunnels; use none or vxlan")
 	}
 	size, pods := c.Calico.BlockSize, c.Network.PodCIDR
 	if size < 20 || size > 32 {
 		e.add("calico.blockSize", "must be between 20 and 32, not %d", size)
 		return
 	}
-	nodes := c.nodes()
+	nodes := c.nodeCount()
 	if pods.IsValid() && (pods.Bits() > size || 1<<(size-pods.Bits()) < nodes) {
-		e.add("network.podCIDR", "%s has too few /%d blocks for %d nodes", pods, size, nodes)
+		e.add("network.podCIDR", "%s has too few /%d blocks for %d nodes: use a larger range", pods, size, nodes)
 	}
 	for _, g := range c.groups() {
 		if value, set := g.labels[excludeLabel]; set && value != "true" {
 			e.add(fmt.Sprintf("%s.labels[%s]", g.path, excludeLabel),
-				`must be "true" or left out: Calico goes by the value, Kubernetes by the label being there`)
+				`must be "true" or removed: Calico requires this value, Kubernetes ignores the value`)
 		}
 	}
 }
 
-// nodes is the number of machines that are Kubernetes nodes.
-func (c Config) nodes() int {
-	nodes := c.ControlPlane.Count
+// nodeCount returns the number of machines that are Kubernetes nodes.
+func (c Config) nodeCount() int {
+	count := c.ControlPlane.Count
 	for _, p := range c.Pools {
-		nodes += p.Count
+		count += p.Count
 	}
-	return nodes
+	return count
 }

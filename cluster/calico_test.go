@@ -26,7 +26,7 @@ func TestIPPool(t *testing.T) {
 	}
 }
 
-// Whether the blocks suffice depends on their size.
+// The number of blocks depends on calico.blockSize.
 func TestBlockSize(t *testing.T) {
 	object := valid(t)
 	set(object, "network.podCIDR", "10.244.0.0/25")
@@ -37,7 +37,7 @@ func TestBlockSize(t *testing.T) {
 	assert.Equal(t, 27, NewPlan(c).IPPool.BlockSize)
 }
 
-// Nodes that announce no Services say so to Calico: control planes, reflectors and what the user labels.
+// Control planes, route reflectors and groups with the label do not announce Services. Calico gets the label.
 func TestCalicoNodes(t *testing.T) {
 	c := large(t, 3, 4)
 	c.BGP.RouteReflectors = "rr"
@@ -49,7 +49,7 @@ func TestCalicoNodes(t *testing.T) {
 		assert.Equal(t, want[m.Group], m.Calico.Labels[excludeLabel], m.ID)
 		assert.Equal(t, m.Group == "rr", m.Calico.RouteReflectorClusterID == "244.0.0.1", m.ID)
 		assert.Equal(t, m.Address.String()+"/16", m.Calico.Address.String())
-		assert.NotContains(t, m.Labels, excludeLabel, "what kubelet registers with is another matter")
+		assert.NotContains(t, m.Labels, excludeLabel, "kubelet does not register with the label")
 		for key, value := range m.Labels {
 			assert.Equal(t, value, m.Calico.Labels[key], m.ID)
 		}

@@ -13,11 +13,11 @@ import (
 	"github.com/go-viper/mapstructure/v2"
 )
 
-// Decode reads a stack's configuration (JSON, as Pulumi hands objects to programs) over the defaults. Its error is
-// Errors: unknown keys, values of a wrong type and all that Validate finds, at once.
+// Decode reads a stack's configuration over the defaults. config is JSON, because Pulumi passes objects to programs as
+// JSON. The returned error is Errors: unknown keys, values of a wrong type and all that Validate finds, at once.
 func Decode(stack, config string) (Config, error) {
-	var raw map[string]any
-	if err := json.Unmarshal([]byte(config), &raw); err != nil {
+	raw, err := decodeJSON(config)
+	if err != nil {
 		return Config{}, Errors{{"cluster", "must be an object of keys and values"}}
 	}
 	c := Defaults(stack)
@@ -25,7 +25,7 @@ func Decode(stack, config string) (Config, error) {
 		Result:      &c,
 		ErrorUnused: true,
 		MatchName:   func(key, field string) bool { return key == field },
-		DecodeHook:  mapstructure.DecodeHookFuncType(value),
+		DecodeHook:  mapstructure.DecodeHookFuncType(decodeValue),
 	})
 	if err != nil {
 		return Config{}, err
@@ -45,51 +45,134 @@ func Decode(stack, config string) (Config, error) {
 	return c, nil
 }
 
-// value reads CIDRs, addresses, durations and whole numbers, and says in the user's terms what is wrong with one.
-func value(from, to reflect.Type, data any) (any, error) {
-	text, ok := data.(string)
-	switch {
-	case to == reflect.TypeFor[netip.Prefix]():
+// decodeJSON decodes one JSON object. It keeps numbers as text, so decodeValue can report a number out of range at its
+// path.
+func decodeJSON(text string) (map[string]any, error) {
+	if !json.Valid([]byte(text)) {
+		return nil, errors.New("is not JSON")
+	}
+	decoder := json.NewDecoder(strings.NewReader(text))
+	decoder.UseNumber()
+	var object map[string]any
+	err := decoder.Decode(&object)
+	return object, err
+}
+
+// decodeValue is the decode hook for every value. It parses CIDRs, addresses, durations and whole numbers, and reports
+// values of a wrong type.
+func decodeValue(_, to reflect.Type, data any) (any, error) {
+	text, isText := data.(string)
+	switch to {
+	case reflect.TypeFor[netip.Prefix]():
 		prefix, err := netip.ParsePrefix(text)
-		if !ok || err != nil || !prefix.Addr().Is4() {
-			return nil, fmt.Errorf("must be an IPv4 CIDR such as 10.0.0.0/24, not %v", data)
+		if !isText || err != nil || !prefix.Addr().Is4() {
+			return nil, wrongType("an IPv4 CIDR such as 10.0.0.0/24", data)
 		}
 		if prefix != prefix.Masked() {
-			return nil, fmt.Errorf("has bits set beyond its length: %s would be right", prefix.Masked())
+			return nil, fmt.Errorf("has host bits set: use %s", prefix.Masked())
 		}
 		return prefix, nil
-	case to == reflect.TypeFor[netip.Addr]():
+	case reflect.TypeFor[netip.Addr]():
 		addr, err := netip.ParseAddr(text)
-		if !ok || err != nil || !addr.Is4() {
-			return nil, fmt.Errorf("must be an IPv4 address such as 10.0.0.10, not %v", data)
+		if !isText || err != nil || !addr.Is4() {
+			return nil, wrongType("an IPv4 address such as 10.0.0.10", data)
 		}
 		return addr, nil
-	case to == reflect.TypeFor[time.Duration]():
+	case reflect.TypeFor[time.Duration]():
 		duration, err := time.ParseDuration(text)
-		if !ok || err != nil {
-			return nil, fmt.Errorf("must be a duration such as 15m, not %v", data)
+		if !isText || err != nil {
+			return nil, wrongType("a duration such as 15m", data)
 		}
 		return duration, nil
-	case to.Kind() == reflect.Int:
-		if number, ok := data.(float64); ok && number != math.Trunc(number) {
-			return nil, fmt.Errorf("must be a whole number, not %v", number)
+	case reflect.TypeFor[Secret]():
+		if !isText {
+			return nil, errors.New("must be a string in quotes") // without the value
+		}
+	}
+	switch to.Kind() {
+	case reflect.Int:
+		number, isNumber := data.(json.Number)
+		if !isNumber {
+			return nil, wrongType("a number", data)
+		}
+		return wholeNumber(number)
+	case reflect.Bool:
+		if _, isBool := data.(bool); !isBool {
+			return nil, wrongType("true or false", data)
+		}
+	case reflect.String:
+		if !isText {
+			return nil, wrongType("a string in quotes", data)
+		}
+	case reflect.Slice:
+		if _, isList := data.([]any); !isList {
+			return nil, fmt.Errorf("must be a list of %s", elements(to.Elem()))
+		}
+	case reflect.Map, reflect.Struct:
+		if _, isObject := data.(map[string]any); !isObject {
+			return nil, errors.New("must be an object of keys and values")
 		}
 	}
 	return data, nil
 }
 
-// flatten is every single error that err joins.
+func wrongType(want string, data any) error {
+	return fmt.Errorf("must be %s, not %s", want, describe(data))
+}
+
+// wholeNumber converts a JSON number such as 3, 3.0 or 3e2.
+func wholeNumber(number json.Number) (int, error) {
+	if n, err := number.Int64(); err == nil {
+		return int(n), nil
+	}
+	f, err := number.Float64()
+	switch {
+	case f != math.Trunc(f):
+		return 0, fmt.Errorf("must be a whole number, not %s", number)
+	case err != nil || math.Abs(f) >= 1<<63:
+		return 0, fmt.Errorf("must be a whole number of at most 64 bits, not %s", number)
+	}
+	return int(f), nil
+}
+
+// elements names the YAML values that a user writes in a list of elements of type t.
+func elements(t reflect.Type) string {
+	switch {
+	case t == reflect.TypeFor[netip.Prefix]():
+		return "IPv4 CIDRs"
+	case t == reflect.TypeFor[netip.Addr]():
+		return "IPv4 addresses"
+	case t.Kind() == reflect.Struct:
+		return "objects"
+	}
+	return "strings"
+}
+
+// describe shows a wrong value in an error. It hides the content of lists and objects, which may contain secrets.
+func describe(data any) string {
+	switch value := data.(type) {
+	case string:
+		return fmt.Sprintf("%q", value)
+	case []any:
+		return "a list"
+	case map[string]any:
+		return "an object"
+	}
+	return fmt.Sprint(data)
+}
+
+// flatten returns every single error that err joins.
 func flatten(err error) []error {
-	var many interface{ Unwrap() []error }
-	var one *mapstructure.DecodeError
+	var joined interface{ Unwrap() []error }
+	var single *mapstructure.DecodeError
 	switch {
 	case err == nil:
 		return nil
-	case errors.As(err, &one) && errors.Is(one, err):
-		return []error{one}
-	case errors.As(err, &many):
+	case errors.As(err, &single) && errors.Is(single, err):
+		return []error{single}
+	case errors.As(err, &joined):
 		var all []error
-		for _, e := range many.Unwrap() {
+		for _, e := range joined.Unwrap() {
 			all = append(all, flatten(e)...)
 		}
 		return all
@@ -97,45 +180,24 @@ func flatten(err error) []error {
 	return []error{err}
 }
 
-// decodeErrors puts one of the decoder's errors into the user's terms; unknown keys come several in one.
+// decodeErrors converts one of the decoder's errors. The decoder reports all unknown keys of an object in one error.
 func decodeErrors(err error) Errors {
-	var at *mapstructure.DecodeError
-	if !errors.As(err, &at) {
+	var decodeError *mapstructure.DecodeError
+	if !errors.As(err, &decodeError) {
 		return Errors{{"cluster", err.Error()}}
 	}
-	var kind *mapstructure.UnconvertibleTypeError
-	if errors.As(err, &kind) {
-		if kind.Expected.Type() == reflect.TypeFor[Secret]() {
-			return Errors{{at.Name(), "must be text: quote it"}}
-		}
-		return Errors{{at.Name(), fmt.Sprintf("must be %s, not %v", kindName(kind.Expected.Kind()), kind.Value)}}
-	}
-	keys, unknown := strings.CutPrefix(at.Unwrap().Error(), "has invalid keys: ")
+	path, message := decodeError.Name(), decodeError.Unwrap().Error()
+	keys, unknown := strings.CutPrefix(message, "has invalid keys: ")
 	if !unknown {
-		return Errors{{at.Name(), at.Unwrap().Error()}}
+		return Errors{{path, message}}
 	}
-	object := at.Name() + "."
-	if at.Name() == reflect.TypeFor[Config]().String() { // so mapstructure names what is not inside of anything
-		object = ""
+	prefix := path + "."
+	if path == reflect.TypeFor[Config]().String() { // mapstructure's name of the outermost object
+		prefix = ""
 	}
 	var errs Errors
 	for _, key := range strings.Split(keys, ", ") {
-		errs.add(object+key, "unknown key")
+		errs.add(prefix+key, "unknown key")
 	}
 	return errs
-}
-
-// kindName says what a person would write there.
-func kindName(k reflect.Kind) string {
-	switch k {
-	case reflect.Int:
-		return "a number"
-	case reflect.Bool:
-		return "true or false"
-	case reflect.String:
-		return "text"
-	case reflect.Slice:
-		return "a list"
-	}
-	return "an object of keys and values"
 }

@@ -5,15 +5,15 @@ import (
 	"strings"
 )
 
-// Error is one thing wrong with a Config: where, as a path into the user's YAML below `kubernetes-openstack:cluster`,
-// and what would be right.
+// Error is one error in a Config. Path is the path in the user's YAML below `kubernetes-openstack:cluster`. Message
+// states what is wrong and what would be right.
 type Error struct {
 	Path, Message string
 }
 
 func (e Error) Error() string { return e.Path + ": " + e.Message }
 
-// Errors is everything wrong with a Config, in the order of the Config's fields.
+// Errors contains all errors in a Config, in the order of the Config's fields.
 type Errors []Error
 
 func (e Errors) Error() string {
@@ -32,8 +32,8 @@ func (e *Errors) add(path, format string, args ...any) {
 	*e = append(*e, Error{path, fmt.Sprintf(format, args...)})
 }
 
-// covers tells whether path, or something that path lies in, is named already: what cannot be read is not also
-// judged.
+// covers reports whether e contains an error at path or at one of its parents. A value that cannot be decoded needs no
+// second error from Validate.
 func (e Errors) covers(path string) bool {
 	for _, err := range e {
 		if path == err.Path || strings.HasPrefix(path, err.Path+".") || strings.HasPrefix(path, err.Path+"[") {

@@ -7,13 +7,14 @@ import (
 	"slices"
 )
 
-// CredentialName is the application credential's.
+// CredentialName returns the name of the application credential.
 func (c Config) CredentialName() string { return c.Name + "-" + c.OpenStack.Credential }
 
-// CredentialRoles are those that the controllers need: to attach volumes and to manage them, and load
-// balancers where there are any. All are OpenStack's own names (keystone-manage bootstrap, Octavia's
-// default policy). member implies reader, but not in a credential's token (Keystone's bug 2030061, seen in
-// 22.0.0), and who may not look may change nothing.
+// CredentialRoles returns the roles that the controllers need to attach and manage volumes and, if Octavia is enabled,
+// load balancers. The names are OpenStack's defaults (keystone-manage bootstrap, Octavia's default policy).
+//
+// member implies reader, but not in the token of an application credential (Keystone bug 2030061, observed in 22.0.0).
+// Without reader, a request to change a resource fails too, because the service must first read the resource.
 func (o OpenStack) CredentialRoles() []string {
 	switch {
 	case len(o.Roles) > 0:
@@ -28,26 +29,25 @@ func (c Config) validateOpenStack(e *Errors) {
 	o := c.OpenStack
 	if !isURL(o.AuthURL, "http", "https") {
 		e.add("openstack.authURL",
-			"must be Keystone's URL as the machines reach it, such as https://keystone.example.com:5000/v3, not %q", o.AuthURL)
+			"must be the URL at which machines reach Keystone, such as https://keystone.example.com:5000/v3, not %q", o.AuthURL)
 	}
 	oneOf(e, "openstack.interface", o.Interface, "public", "internal", "admin")
 	if o.CACertificate != "" && !isCertificates(o.CACertificate) {
-		e.add("openstack.caCertificate", "must be certificates in PEM form: -----BEGIN CERTIFICATE-----")
+		e.add("openstack.caCertificate", "must contain only certificates in PEM format: -----BEGIN CERTIFICATE-----")
 	}
-	if !isNodeName(o.Credential) {
-		e.add("openstack.credential", "must be lower-case letters, digits and '-' inside, such as 2027-01, not %q",
-			o.Credential)
+	if !isDNSLabel(o.Credential) {
+		e.add("openstack.credential", invalidDNSLabel, "2027-01", o.Credential)
 	}
 	for i, role := range o.Roles {
 		required(e, fmt.Sprintf("openstack.roles[%d]", i), role, "the name of a role")
 	}
 	oneOf(e, "openstack.loadBalancer", o.LoadBalancer, NoLoadBalancer, Octavia)
 	if o.LoadBalancer == Octavia && c.Devcloud {
-		e.add("openstack.loadBalancer", "cannot be octavia: devcloud has none")
+		e.add("openstack.loadBalancer", "cannot be octavia on devcloud, which has no Octavia: use none")
 	}
 }
 
-// isCertificates tells whether text is certificates in PEM form and nothing else.
+// isCertificates reports whether text contains certificates in PEM format and nothing else.
 func isCertificates(text string) bool {
 	rest := []byte(text)
 	for {

@@ -2,27 +2,28 @@ package cluster
 
 import "net/netip"
 
-// Authority is a certificate authority. No key but NodeCA's leaves the stack's state.
+// Authority is a certificate authority. Only the private key of NodeCA is on machines. The private keys of all other
+// authorities stay in the stack's state.
 type Authority struct{ Name, CommonName string }
 
-// Key is a key pair without a certificate: it signs, or other secrets are derived from it.
+// Key is a key pair without a certificate. It signs tokens, or other secrets are derived from it.
 type Key struct{ Name string }
 
-// Certificate is a leaf, with a key of its own.
+// Certificate is a leaf certificate with a separate private key.
 type Certificate struct {
-	// Name in the stack; Authority is the name of the one that signs.
+	// Name in the stack. Authority is the name of the Authority that signs it.
 	Name, Authority string
 	CommonName      string
-	// Organization is the Kubernetes group; empty for none.
+	// Organization is the Kubernetes group, or empty.
 	Organization string
 	DNSNames     []string
 	Addresses    []netip.Addr
-	// FloatingIP adds the API's floating IP, known only once it exists, to Addresses.
+	// FloatingIP adds the API's floating IP to Addresses. Its address is known after OpenStack has created it.
 	FloatingIP     bool
 	Server, Client bool
 }
 
-// Part of an Authority, a Key or a Certificate.
+// Part is a part of an Authority, a Key or a Certificate.
 type Part string
 
 // The parts.
@@ -32,7 +33,8 @@ const (
 	PartPublicKey   Part = "public key"
 )
 
-// PKIFile is one part, by the names of what it belongs to, as a file on a machine: several are one after the other.
+// PKIFile is a file on a machine. It contains one part of each Authority, Key or Certificate that Of names, in this
+// order.
 type PKIFile struct {
 	Path string
 	Of   []string
@@ -42,16 +44,16 @@ type PKIFile struct {
 // Names of the authorities and of the administrators' certificate.
 const (
 	KubernetesCA = "kubernetes-ca"
-	// NodeCA signs kubelets' certificates and nothing else. Its key is on the control planes, whose controller-manager
-	// is what signs.
+	// NodeCA signs only certificates of kubelets. Its private key is on the control planes, because
+	// kube-controller-manager signs there.
 	NodeCA           = "kubernetes-node-ca"
 	EtcdCA           = "etcd-ca"
 	FrontProxyCA     = "front-proxy-ca"
 	AdminCertificate = "admin"
 )
 
-// Names of the keys. All but the first are no machine's: what machines get is a digest, as secret as the key and as
-// lasting.
+// Names of the keys. Only ServiceAccountKey is on machines. From each of the others machines get a digest, which is as
+// secret and as permanent as the key.
 const (
 	ServiceAccountKey = "service-account"
 	EncryptionKey     = "encryption"
@@ -59,13 +61,13 @@ const (
 	ControlPlaneToken = "control-plane-token"
 )
 
-// calicoCA is the file of the authority that etcd's members are known by to Calico.
+// calicoCA is the file, without its suffix, of the authority with which Calico verifies etcd members.
 const calicoCA = "/etc/calico/pki/ca"
 
-// planPKI plans kubeadm's certificates, with etcd's on machines of their own.
+// planPKI plans the same certificates as kubeadm, but with etcd on separate machines.
 //
-// Names that have a meaning: etcd takes a client's common name as the user, and etcd-auth says what that may; the API
-// server takes a common name as the user, and an organization as a group of it, which the built-in roles name.
+// etcd uses the common name of a client as the user, and etcd-auth configures the permissions of each user. The API
+// server uses the common name as the user and the organization as its group. Built-in roles refer to these names.
 func (p *Plan) planPKI() {
 	p.Authorities = []Authority{
 		{KubernetesCA, "kubernetes"}, {NodeCA, "kubernetes-node-ca"}, {EtcdCA, "etcd"},
@@ -94,24 +96,24 @@ func (p *Plan) planPKI() {
 		switch m := &p.Machines[i]; m.Role {
 		case RoleEtcd:
 			server := Certificate{
-				Name: m.name() + "-server", Authority: EtcdCA, CommonName: m.ID,
-				// clients reach a member through the proxy on their own node, so by 127.0.0.1 too
+				Name: m.shortName() + "-server", Authority: EtcdCA, CommonName: m.ID,
+				// Clients also reach a member at 127.0.0.1, through the proxy on their own node.
 				DNSNames: []string{m.ID, "localhost"}, Addresses: []netip.Addr{m.Address, loopback},
-				Server: true, Client: true, // etcd's gateway to its own gRPC API is a client of it
+				Server: true, Client: true, // etcd's gRPC gateway is a client of its own server
 			}
 			peer := Certificate{
-				Name: m.name() + "-peer", Authority: EtcdCA, CommonName: m.ID,
+				Name: m.shortName() + "-peer", Authority: EtcdCA, CommonName: m.ID,
 				DNSNames: []string{m.ID}, Addresses: []netip.Addr{m.Address},
 				Server: true, Client: true,
 			}
 			p.Certificates = append(p.Certificates, server, peer)
-			m.PKI = append(m.PKI, certificate("/etc/etcd/pki/ca", EtcdCA))
-			m.PKI = append(m.PKI, pair("/etc/etcd/pki/server", server.Name)...)
-			m.PKI = append(m.PKI, pair("/etc/etcd/pki/peer", peer.Name)...)
-			m.PKI = append(m.PKI, pair("/etc/etcd/pki/client", "etcd-root")...)
+			m.PKI = append(m.PKI, certificateFile("/etc/etcd/pki/ca", EtcdCA))
+			m.PKI = append(m.PKI, pairFiles("/etc/etcd/pki/server", server.Name)...)
+			m.PKI = append(m.PKI, pairFiles("/etc/etcd/pki/peer", peer.Name)...)
+			m.PKI = append(m.PKI, pairFiles("/etc/etcd/pki/client", "etcd-root")...)
 		case RoleControlPlane:
 			server := Certificate{
-				Name: m.name() + "-apiserver", Authority: KubernetesCA, CommonName: "kube-apiserver",
+				Name: m.shortName() + "-apiserver", Authority: KubernetesCA, CommonName: "kube-apiserver",
 				DNSNames: []string{
 					m.ID, "localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc",
 					"kubernetes.default.svc.cluster.local",
@@ -123,44 +125,48 @@ func (p *Plan) planPKI() {
 			p.Certificates = append(p.Certificates, server)
 			const dir = "/etc/kubernetes/pki/"
 			m.PKI = append(m.PKI,
-				certificate(dir+"ca", KubernetesCA),
-				certificate(dir+"client-ca", KubernetesCA, NodeCA),
-				certificate(dir+"front-proxy-ca", FrontProxyCA),
-				certificate(dir+"etcd/ca", EtcdCA),
+				certificateFile(dir+"ca", KubernetesCA),
+				certificateFile(dir+"client-ca", KubernetesCA, NodeCA),
+				certificateFile(dir+"front-proxy-ca", FrontProxyCA),
+				certificateFile(dir+"etcd/ca", EtcdCA),
 				PKIFile{dir + "sa.key", []string{ServiceAccountKey}, PartPrivateKey},
 				PKIFile{dir + "sa.pub", []string{ServiceAccountKey}, PartPublicKey})
-			m.PKI = append(m.PKI, pair(dir+"node-ca", NodeCA)...)
-			m.PKI = append(m.PKI, pair(dir+"apiserver", server.Name)...)
-			m.PKI = append(m.PKI, pair(dir+"apiserver-kubelet-client", "apiserver-kubelet-client")...)
-			m.PKI = append(m.PKI, pair(dir+"apiserver-etcd-client", "etcd-apiserver")...)
-			m.PKI = append(m.PKI, pair(dir+"front-proxy-client", "front-proxy-client")...)
-			m.PKI = append(m.PKI, pair(dir+"controller-manager", "controller-manager")...)
-			m.PKI = append(m.PKI, pair(dir+"scheduler", "scheduler")...)
-			m.PKI = append(m.PKI, pair(dir+"node-approver", "node-approver")...)
-			m.PKI = append(m.PKI, pair(dir+"admin", AdminCertificate)...)
-			m.PKI = append(m.PKI, certificate(calicoCA, EtcdCA))
-			m.PKI = append(m.PKI, pair("/etc/calico/pki/etcd", "etcd-calico")...)
+			m.PKI = append(m.PKI, pairFiles(dir+"node-ca", NodeCA)...)
+			m.PKI = append(m.PKI, pairFiles(dir+"apiserver", server.Name)...)
+			m.PKI = append(m.PKI, pairFiles(dir+"apiserver-kubelet-client", "apiserver-kubelet-client")...)
+			m.PKI = append(m.PKI, pairFiles(dir+"apiserver-etcd-client", "etcd-apiserver")...)
+			m.PKI = append(m.PKI, pairFiles(dir+"front-proxy-client", "front-proxy-client")...)
+			m.PKI = append(m.PKI, pairFiles(dir+"controller-manager", "controller-manager")...)
+			m.PKI = append(m.PKI, pairFiles(dir+"scheduler", "scheduler")...)
+			m.PKI = append(m.PKI, pairFiles(dir+"node-approver", "node-approver")...)
+			m.PKI = append(m.PKI, pairFiles(dir+"admin", AdminCertificate)...)
+			m.PKI = append(m.PKI, certificateFile(calicoCA, EtcdCA))
+			m.PKI = append(m.PKI, pairFiles("/etc/calico/pki/etcd", "etcd-calico")...)
 			if p.Tenancy.Enabled {
-				webhook := Certificate{ // kube-apiserver and both that ask Keystone for it are on this machine alone
-					Name: m.name() + "-keystone-auth", Authority: KubernetesCA, CommonName: "keystone-auth",
+				webhook := Certificate{ // of both webhooks; all their clients are on the same machine
+					Name: m.shortName() + "-keystone-auth", Authority: KubernetesCA, CommonName: "keystone-auth",
 					DNSNames: []string{"localhost"}, Addresses: []netip.Addr{loopback},
 					Server: true,
 				}
 				p.Certificates = append(p.Certificates, webhook)
-				m.PKI = append(m.PKI, pair(dir+"keystone-auth", webhook.Name)...)
-				m.PKI = append(m.PKI, pair(dir+"tenant-sync", "tenant-sync")...)
+				m.PKI = append(m.PKI, pairFiles(dir+"keystone-auth", webhook.Name)...)
+				m.PKI = append(m.PKI, pairFiles(dir+"tenant-sync", "tenant-sync")...)
 			}
 		case RoleWorker:
-			// no private key: kubelets get their certificates from the cluster itself, and Calico's by them
-			m.PKI = append(m.PKI, certificate("/etc/kubernetes/pki/ca", KubernetesCA), certificate(calicoCA, EtcdCA))
+			// Workers get no private key. kubelet requests its certificate from the cluster and fetches Calico's with it.
+			m.PKI = append(m.PKI,
+				certificateFile("/etc/kubernetes/pki/ca", KubernetesCA),
+				certificateFile(calicoCA, EtcdCA))
 		}
 	}
 }
 
-func certificate(path string, of ...string) PKIFile {
+// certificateFile is the file of one or more certificates. path has no suffix.
+func certificateFile(path string, of ...string) PKIFile {
 	return PKIFile{path + ".crt", of, PartCertificate}
 }
 
-func pair(path, of string) []PKIFile {
-	return []PKIFile{certificate(path, of), {path + ".key", []string{of}, PartPrivateKey}}
+// pairFiles are the files of a certificate and its private key. path has no suffix.
+func pairFiles(path, of string) []PKIFile {
+	return []PKIFile{certificateFile(path, of), {path + ".key", []string{of}, PartPrivateKey}}
 }

@@ -7,34 +7,34 @@ import (
 	"slices"
 )
 
-// Plan is everything that follows from a Config: what package infra declares and package templates renders.
+// Plan is computed from a Config. Package infra declares its resources, and package templates renders its files.
 type Plan struct {
 	Config
-	// Gateway and Neutron's own addresses (first to last) of a tenant network.
+	// Gateway of a tenant network, and the first and the last address that Neutron may use for its own ports.
 	Gateway                   netip.Addr
 	NeutronFirst, NeutronLast netip.Addr
-	// Kubernetes Service addresses of the API and of DNS.
+	// Addresses of the Kubernetes Services of the API and of cluster DNS.
 	APIService, DNSService netip.Addr
-	// IPPool, BGPConfiguration and BGPPeers are Calico's resources of these kinds.
+	// IPPool, BGPConfiguration and BGPPeers are Calico resources of these kinds.
 	IPPool           IPPool
 	BGPConfiguration BGPConfiguration
 	BGPPeers         []BGPPeer
-	// StorageClasses are Kubernetes' of this kind.
+	// StorageClasses are the StorageClasses in the cluster.
 	StorageClasses []StorageClass
-	// Machines in the order etcd, control plane, pools; each group by index.
+	// Machines in the order etcd, control plane, pools. Each group is sorted by index.
 	Machines []Machine
 	// Authorities, Keys and Certificates of the PKI.
 	Authorities  []Authority
 	Keys         []Key
 	Certificates []Certificate
-	// Rules open the machines' security groups.
+	// Rules of the security groups.
 	Rules []Rule
 }
 
-// Role is what a machine is for.
+// Role is the function of a machine.
 type Role string
 
-// The roles, each with a security group.
+// The roles. Each has a security group.
 const (
 	RoleEtcd         Role = "etcd"
 	RoleControlPlane Role = "control-plane"
@@ -44,8 +44,8 @@ const (
 // Roles in the order of a Plan's machines.
 var Roles = []Role{RoleEtcd, RoleControlPlane, RoleWorker}
 
-// Machine is one instance, its port and, for etcd, its volume. ID and Address depend on the group and the index
-// alone: they stay when other groups come, go or change size.
+// Machine is one instance, its port and, for etcd, its volume. ID and Address depend only on the group and the index.
+// They do not change when other groups are added, removed or resized.
 type Machine struct {
 	// ID is name, hostname and Kubernetes node name: dev-etcd-0.
 	ID string
@@ -54,21 +54,21 @@ type Machine struct {
 	Role    Role
 	Index   int
 	Address netip.Addr
-	// Zone is empty where Nova chooses.
+	// Zone is empty if Nova selects the availability zone.
 	Zone   string
 	Flavor string
-	// Labels and Taints of its Node; none on etcd machines, which are no nodes.
+	// Labels and Taints of its Node. etcd machines have none, because they are not nodes.
 	Labels map[string]string
 	Taints []Taint
-	// Calico is its Calico Node; nil on etcd machines.
+	// Calico is its Calico Node, or nil on etcd machines.
 	Calico *CalicoNode
-	// Artifacts to install, and the files of the PKI to hold.
+	// Artifacts to install, and files of the PKI.
 	Artifacts []Artifact
 	PKI       []PKIFile
 }
 
-// name is the machine's within its cluster: etcd-0.
-func (m Machine) name() string { return fmt.Sprintf("%s-%d", m.Group, m.Index) }
+// shortName is the name of the machine without the cluster's name: etcd-0.
+func (m Machine) shortName() string { return fmt.Sprintf("%s-%d", m.Group, m.Index) }
 
 // EtcdPeerPort and the other ports that machines listen on.
 const (
@@ -79,7 +79,7 @@ const (
 	SSHPort        = 22
 )
 
-// PauseImage holds the namespaces of each Pod.
+// PauseImage is the image of the container that holds the namespaces of a Pod.
 const PauseImage = "registry.k8s.io/pause:3.10.2"
 
 // Labels of Nodes.
@@ -89,10 +89,10 @@ const (
 	poolLabel   = "kubernetes-openstack/pool"
 )
 
-// controlPlaneTaint keeps Pods off control planes that do not ask for one.
+// controlPlaneTaint keeps Pods without a toleration off control planes.
 var controlPlaneTaint = Taint{Key: "node-role.kubernetes.io/control-plane", Effect: "NoSchedule"}
 
-// NewPlan plans a valid Config.
+// NewPlan computes the Plan of a valid Config.
 func NewPlan(c Config) Plan {
 	c.API.Address = c.apiAddress()
 	c.Tenancy.Settings = c.tenancySettings()
@@ -102,7 +102,7 @@ func NewPlan(c Config) Plan {
 		APIService: address(c.Network.ServiceCIDR, 1),
 		DNSService: address(c.Network.ServiceCIDR, 10),
 	}
-	p.NeutronFirst, p.NeutronLast = c.Network.neutronPool()
+	p.NeutronFirst, p.NeutronLast = c.Network.allocationPool()
 	for _, g := range c.groups() {
 		artifacts := c.artifacts(g.role)
 		for i := range g.Count {
@@ -135,7 +135,7 @@ func NewPlan(c Config) Plan {
 	return p
 }
 
-// apiAddress is the tenth of a tenant network where none is set.
+// apiAddress returns api.address or, if it is not set, the tenth address of network.cidr.
 func (c Config) apiAddress() netip.Addr {
 	if c.API.Address.IsValid() {
 		return c.API.Address
@@ -143,7 +143,7 @@ func (c Config) apiAddress() netip.Addr {
 	return address(c.Network.CIDR, 10)
 }
 
-// labels of the Nodes of a group in one zone.
+// labels returns the labels of the Nodes of a group in one zone.
 func (c Config) labels(g namedGroup, zone string) map[string]string {
 	labels := map[string]string{poolLabel: g.name}
 	for key, value := range map[string]string{zoneLabel: zone, regionLabel: c.Region} {
@@ -155,19 +155,19 @@ func (c Config) labels(g namedGroup, zone string) map[string]string {
 	return labels
 }
 
-// NodePrefix is what the hostnames of control planes begin with, and no other machine's.
+// NodePrefix is the prefix of the hostnames of control planes. No other hostname begins with it.
 func (p Plan) NodePrefix() string { return p.Name + "-" + string(RoleControlPlane) + "-" }
 
-// Reservation is an address with its owner.
+// Reservation is a reserved address and its owner.
 type Reservation struct {
 	Owner   string
 	Address netip.Addr
 }
 
-// String is as node-approver reads it.
+// String returns the format that node-approver parses.
 func (r Reservation) String() string { return r.Owner + "=" + r.Address.String() }
 
-// Reserved are the addresses that no worker can have: of the API, of routers, of etcd's members and of control planes.
+// Reserved returns the addresses that no worker can have: those of the API, routers, etcd members and control planes.
 func (p Plan) Reserved() []Reservation {
 	reserved := []Reservation{{"api", p.API.Address}}
 	if p.Network.Mode == TenantNetwork {
@@ -184,15 +184,15 @@ func (p Plan) Reserved() []Reservation {
 	return reserved
 }
 
-// VirtualIP is a control plane's part in holding the API's address.
+// VirtualIP contains the VRRP settings with which a control plane shares the API's address.
 type VirtualIP struct {
-	// RouterID is VRRP's, 1–255, and Priority 1–254: the lowest index wins an election.
+	// RouterID (1–255) and Priority (1–254) of VRRP. The machine with the lowest index has the highest priority.
 	RouterID, Priority int
 	// Peers are the addresses of the other control planes.
 	Peers []netip.Addr
 }
 
-// VirtualIP is m's part, or nil where a load balancer has the address.
+// VirtualIP returns the VRRP settings of m, or nil if a load balancer has the address.
 func (p Plan) VirtualIP(m Machine) *VirtualIP {
 	if p.API.LoadBalancer != Keepalived {
 		return nil
@@ -206,11 +206,11 @@ func (p Plan) VirtualIP(m Machine) *VirtualIP {
 	return v
 }
 
-// maxControlPlanes is the number of VRRP's priorities.
+// maxControlPlanes is the number of VRRP priorities.
 const maxControlPlanes = 254
 
-// WithRole returns the machines of one role. They are adjacent in the plan, so it copies
-// nothing: each worker's user-data asks for them.
+// WithRole returns the machines of one role. They are adjacent in the plan, so it returns a slice of it without a copy.
+// This is important because it is called for the user-data of each worker.
 func (p Plan) WithRole(role Role) []Machine {
 	begin := slices.IndexFunc(p.Machines, func(m Machine) bool { return m.Role == role })
 	if begin < 0 {
@@ -223,12 +223,12 @@ func (p Plan) WithRole(role Role) []Machine {
 	return p.Machines[begin:end:end]
 }
 
-// Nodes are the machines that are Kubernetes nodes.
+// Nodes returns the machines that are Kubernetes nodes.
 func (p Plan) Nodes() []Machine {
 	return append(p.WithRole(RoleControlPlane), p.WithRole(RoleWorker)...)
 }
 
-// Groups are the names of the groups of machines, each a server group.
+// Groups returns the names of the groups of machines. Each group is a server group.
 func (p Plan) Groups() []string {
 	var out []string
 	for _, g := range p.groups() {
@@ -237,7 +237,7 @@ func (p Plan) Groups() []string {
 	return out
 }
 
-// MaxUnavailable is how many machines of a group may be away at a time.
+// MaxUnavailable returns the maximum number of machines of a group that may be unavailable at the same time.
 func (p Plan) MaxUnavailable(group string) int {
 	for _, pool := range p.Pools {
 		if pool.Name == group && pool.MaxUnavailable != nil {
@@ -247,16 +247,17 @@ func (p Plan) MaxUnavailable(group string) int {
 	return 1
 }
 
-// namedGroup is a group of machines with its place in the Config.
+// namedGroup is a group of machines with its name, role and path in the Config.
 type namedGroup struct {
 	Group
 	labels map[string]string
 	taints []Taint
-	// name in machine IDs, and path into the user's YAML.
+	// name in machine IDs, and path in the user's YAML.
 	name, path string
 	role       Role
 }
 
+// groups returns all groups of machines in the order of a Plan.
 func (c Config) groups() []namedGroup {
 	groups := []namedGroup{
 		{Group: c.Etcd.Group, name: string(RoleEtcd), path: "etcd", role: RoleEtcd},
@@ -281,12 +282,12 @@ func machineID(cluster, group string, index int) string {
 
 func (n Network) gateway() netip.Addr { return address(n.CIDR, 1) }
 
-// neutronPool is what Neutron may give to ports of its own, such as DHCP's.
-func (n Network) neutronPool() (first, last netip.Addr) {
+// allocationPool is the range from which Neutron may assign addresses to its own ports, such as those of DHCP.
+func (n Network) allocationPool() (first, last netip.Addr) {
 	return address(n.CIDR, 2), address(n.CIDR, 9)
 }
 
-// address is the i-th address of an IPv4 prefix, the 0th being the network's own.
+// address returns the i-th address of an IPv4 prefix. Address 0 is the network address.
 func address(p netip.Prefix, i int) netip.Addr {
 	b := p.Addr().As4()
 	n := uint32(b[0])<<24 | uint32(b[1])<<16 | uint32(b[2])<<8 | uint32(b[3])
@@ -294,5 +295,5 @@ func address(p netip.Prefix, i int) netip.Addr {
 	return netip.AddrFrom4([4]byte{byte(n >> 24), byte(n >> 16), byte(n >> 8), byte(n)})
 }
 
-// last is the broadcast address of an IPv4 prefix.
-func last(p netip.Prefix) netip.Addr { return address(p, 1<<(32-p.Bits())-1) }
+// broadcast returns the broadcast address of an IPv4 prefix.
+func broadcast(p netip.Prefix) netip.Addr { return address(p, 1<<(32-p.Bits())-1) }

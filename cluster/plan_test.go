@@ -38,7 +38,7 @@ func TestMachines(t *testing.T) {
 	}, got)
 }
 
-// Whatever happens to other groups, a machine that stays is the same machine.
+// Changes of other groups do not change a machine that remains.
 func TestMachinesAreStable(t *testing.T) {
 	c := small(t)
 	before := map[string]Machine{}
@@ -64,7 +64,7 @@ func TestPKIFiles(t *testing.T) {
 	p := NewPlan(small(t))
 	known := map[string]bool{}
 	add := func(name string) {
-		assert.False(t, known[name], "%s is there twice", name)
+		assert.False(t, known[name], "duplicate name %s", name)
 		known[name] = true
 	}
 	for _, a := range p.Authorities {
@@ -79,10 +79,10 @@ func TestPKIFiles(t *testing.T) {
 	for _, m := range p.Machines {
 		paths := map[string]bool{}
 		for _, f := range m.PKI {
-			assert.False(t, paths[f.Path], "%s: %s twice", m.ID, f.Path)
+			assert.False(t, paths[f.Path], "%s: duplicate path %s", m.ID, f.Path)
 			paths[f.Path] = true
 			for _, of := range f.Of {
-				assert.True(t, known[of], "%s: no %s", m.ID, of)
+				assert.True(t, known[of], "%s: unknown name %s", m.ID, of)
 				if f.Part != PartPrivateKey {
 					continue
 				}
@@ -100,8 +100,8 @@ func TestPKIFiles(t *testing.T) {
 	}
 }
 
-// The API server believes whatever name a certificate has: none may be a node's but those that nodes asked for.
-func TestNoPlannedCertificateIsANodes(t *testing.T) {
+// The API server trusts the name in a certificate. Only nodes may request certificates with the name of a node.
+func TestNoPlannedCertificateIsForANode(t *testing.T) {
 	for _, c := range NewPlan(small(t)).Certificates {
 		assert.NotEqual(t, NodeCA, c.Authority, c.Name)
 		assert.NotContains(t, c.CommonName, "system:node:", c.Name)
@@ -155,12 +155,12 @@ func TestVirtualIP(t *testing.T) {
 	}
 }
 
-// A peer without its source address in its certificate limps: every address that etcd is reached at must be there.
+// etcd rejects connections from a peer whose address is not in its certificate.
 func TestEtcdCertificatesNameTheirAddresses(t *testing.T) {
 	p := NewPlan(small(t))
 	for _, m := range p.WithRole(RoleEtcd) {
 		for _, c := range p.Certificates {
-			if strings.HasPrefix(c.Name, m.name()+"-") {
+			if strings.HasPrefix(c.Name, m.shortName()+"-") {
 				assert.Contains(t, c.Addresses, m.Address, c.Name)
 				assert.True(t, c.Server && c.Client, c.Name)
 			}
@@ -173,7 +173,7 @@ func TestRules(t *testing.T) {
 	c.SSH.Allow = []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}
 	c.API.Allow = []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0")}
 	c.Network.Allow = []netip.Prefix{netip.MustParsePrefix("198.51.100.0/24")}
-	c.Pools[0].Name = "pods" // as a source of rules is called
+	c.Pools[0].Name = "pods" // also the name of a source in rules
 	names := map[string]Rule{}
 	for _, r := range NewPlan(c).Rules {
 		assert.NotContains(t, names, r.Name)
@@ -187,7 +187,7 @@ func TestRules(t *testing.T) {
 	assert.Equal(t, c.Pools[0].Addresses, names["control-plane-any-from-nodes-pods"].From)
 	assert.Contains(t, names, "worker-any-from-client-198.51.100.0/24")
 	assert.NotContains(t, names, "control-plane-any-from-client-198.51.100.0/24")
-	// only members speak to members, and nothing but clients and operators comes from outside of the network
+	// only etcd members may connect to the peer port
 	for _, r := range names {
 		if r.Port == EtcdPeerPort {
 			assert.Equal(t, c.Etcd.Addresses, r.From)

@@ -6,53 +6,54 @@ import (
 	"slices"
 )
 
-// Rule lets packets into the machines of one role. Nothing limits what leaves a machine.
+// Rule is one rule of a security group for packets to the machines of one role. Packets from machines are not limited.
 //
-// Sources are prefixes, never security groups: a port's allowed address pairs, here the whole pod CIDR, count as
-// members of its group, so that a group as a source would let every pod in.
+// The source is a prefix, never a security group. Neutron treats a port's allowed address pairs, which include the pod
+// CIDR, as members of the port's group. A security group as the source would therefore allow packets from every pod.
 type Rule struct {
 	// Name is unique and stable: etcd-2379-from-control-plane.
 	Name string
 	To   Role
-	// Protocol as Neutron names it (tcp, icmp, vrrp); empty for any.
+	// Protocol is Neutron's name of the protocol (tcp, icmp, vrrp), or empty for any.
 	Protocol string
 	// Port is 0 for all.
 	Port int
 	From netip.Prefix
-	// Reason is the rule's description in OpenStack.
+	// Reason is the description of the rule in OpenStack.
 	Reason string
 }
 
-// AddressPairs are what the port of a machine lets through besides its own address: pods' and Services' on nodes, which
-// answer with them, and the API's on the machines that hold it in turn.
+// AddressPairs returns the allowed address pairs of the port of a machine: addresses from which it may send packets in
+// addition to its own. Nodes send packets from addresses of pods and Services. With keepalived, a control plane also
+// sends packets from the API's address.
 func (c Config) AddressPairs(role Role) []string {
 	var out []string
 	if role == RoleControlPlane && c.API.LoadBalancer == Keepalived {
-		out = append(out, c.API.Address.String()) // which NewPlan sets
+		out = append(out, c.API.Address.String()) // NewPlan sets it
 	}
 	for _, r := range c.ranges() {
-		if role != RoleEtcd && r.path != machinesRange {
+		if role != RoleEtcd && r.path != machineRangePath {
 			out = append(out, r.prefix.String())
 		}
 	}
 	return out
 }
 
-// maxAddressPairs of a port is Neutron's max_allowed_address_pair, as it is
-// where the cloud's operator did not change it.
+// maxAddressPairs is the default of Neutron's limit max_allowed_address_pair.
 const maxAddressPairs = 10
 
-// source is where packets come from.
+// source is a named range of source addresses.
 type source struct {
 	name   string
 	prefix netip.Prefix
 }
 
-// rules is the table of what is open, in the order of roles.
+// rules returns all rules in the order of roles.
 //
-// Nodes are open to each other as a whole, and so need no rule for BGP, kubelets' API or encapsulated packets: where a
-// Service's client is outside, kube-proxy sends its packets on to a pod of another node with its own node's address, as
-// the API server does with its own to webhooks, and a security group cannot tell a pod from the node that it is on.
+// Nodes accept all packets from other nodes, so BGP, the kubelet API and encapsulated packets need no separate rules.
+// This is necessary for traffic to pods, because a security group cannot distinguish a pod from its node: kube-proxy
+// forwards packets of clients outside the cluster to pods on other nodes with the source address of its own node. The
+// API server also connects to webhooks from its node's address.
 func (p Plan) rules() []Rule {
 	var etcd, controlPlane, workers []source
 	for _, g := range p.groups() {
@@ -67,18 +68,18 @@ func (p Plan) rules() []Rule {
 		}
 	}
 	nodes := append(append([]source{}, controlPlane...), workers...)
-	var asNodes []source // by names that pods and clients cannot have
+	var nodeSources []source // with a prefix, because a pool can have the name "pods"
 	for _, s := range nodes {
-		asNodes = append(asNodes, source{"nodes-" + s.name, s.prefix})
+		nodeSources = append(nodeSources, source{"nodes-" + s.name, s.prefix})
 	}
 	machines := []source{{"machines", p.Network.CIDR}}
 	pods := []source{{"pods", p.Network.PodCIDR}}
-	operators := numbered("operator", p.SSH.Allow)
-	clients := numbered("client", p.API.Allow)
-	callers := numbered("client", p.Network.Allow)
+	operators := sourcesOf("operator", p.SSH.Allow)
+	clients := sourcesOf("client", p.API.Allow)
+	serviceClients := sourcesOf("client", p.Network.Allow)
 
 	var out []Rule
-	open := func(to []Role, protocol string, port int, reason string, from ...[]source) {
+	allow := func(to []Role, protocol string, port int, reason string, from ...[]source) {
 		for _, role := range to {
 			for _, sources := range from {
 				for _, s := range sources {
@@ -87,42 +88,43 @@ func (p Plan) rules() []Rule {
 			}
 		}
 	}
-	open(Roles, "icmp", 0, "path MTU discovery, and ping between the machines", machines)
-	open(Roles, "tcp", SSHPort, "operators' SSH", operators)
-	open([]Role{RoleEtcd}, "tcp", EtcdClientPort, "etcd clients: API servers, and the etcd-proxy on every node", etcd,
+	allow(Roles, "icmp", 0, "path MTU discovery and ping between machines", machines)
+	allow(Roles, "tcp", SSHPort, "SSH from operators", operators)
+	allow([]Role{RoleEtcd}, "tcp", EtcdClientPort, "etcd clients: API servers and the etcd-proxy on each node", etcd,
 		nodes)
-	open([]Role{RoleEtcd}, "tcp", EtcdPeerPort, "etcd members among themselves", etcd)
-	open([]Role{RoleControlPlane}, "tcp", APIPort, "Kubernetes API for the machines", machines)
-	open([]Role{RoleControlPlane}, "tcp", APIPort, "Kubernetes API for clients outside of the cluster", clients)
+	allow([]Role{RoleEtcd}, "tcp", EtcdPeerPort, "etcd peers", etcd)
+	allow([]Role{RoleControlPlane}, "tcp", APIPort, "Kubernetes API for machines", machines)
+	allow([]Role{RoleControlPlane}, "tcp", APIPort, "Kubernetes API for clients outside the cluster", clients)
 	if p.API.LoadBalancer == Keepalived {
-		open([]Role{RoleControlPlane}, "vrrp", 0, "keepalived: who holds the API's address", controlPlane)
+		allow([]Role{RoleControlPlane}, "vrrp", 0, "keepalived: election of the machine with the API's address", controlPlane)
 	}
-	open([]Role{RoleControlPlane, RoleWorker}, "", 0, "pods of other nodes, whose packets are not encapsulated", pods)
-	open([]Role{RoleControlPlane, RoleWorker}, "", 0,
-		"nodes among themselves: BGP, kubelet API, and packets to pods that kube-proxy or the API server send as the node",
-		asNodes)
+	allow([]Role{RoleControlPlane, RoleWorker}, "", 0, "packets from pods on other nodes, not encapsulated", pods)
+	allow([]Role{RoleControlPlane, RoleWorker}, "", 0,
+		"packets between nodes: BGP, kubelet API, and packets from kube-proxy and the API server to pods",
+		nodeSources)
 	for _, peer := range p.BGPPeers {
 		if peer.PeerSelector == "" {
 			router := []source{{peer.Name, netip.PrefixFrom(peer.PeerIP, 32)}}
-			open(p.rolesOf(peer.Nodes), "tcp", BGPPort, "BGP from a router of the data centre", router)
+			allow(p.rolesOf(peer.Nodes), "tcp", BGPPort, "BGP from a router of the data centre", router)
 		}
 	}
-	open([]Role{RoleWorker}, "", 0, "clients of pods and Services outside of the cluster", callers)
+	allow([]Role{RoleWorker}, "", 0, "clients of pods and Services outside the cluster", serviceClients)
 	return out
 }
 
-// rolesOf are the roles of some machines, in their order.
+// rolesOf returns the roles of some machines, in the order of Roles.
 func (p Plan) rolesOf(ids []string) []Role {
-	wanted := map[string]bool{}
+	selected := map[string]bool{}
 	for _, id := range ids {
-		wanted[id] = true
+		selected[id] = true
 	}
 	return slices.DeleteFunc(slices.Clone(Roles), func(role Role) bool {
-		return !slices.ContainsFunc(p.WithRole(role), func(m Machine) bool { return wanted[m.ID] })
+		return !slices.ContainsFunc(p.WithRole(role), func(m Machine) bool { return selected[m.ID] })
 	})
 }
 
-func numbered(name string, prefixes []netip.Prefix) []source {
+// sourcesOf names each prefix of a list.
+func sourcesOf(name string, prefixes []netip.Prefix) []source {
 	out := make([]source, len(prefixes))
 	for i, p := range prefixes {
 		out[i] = source{fmt.Sprintf("%s-%s", name, p), p}
@@ -130,13 +132,14 @@ func numbered(name string, prefixes []netip.Prefix) []source {
 	return out
 }
 
+// ruleName builds a unique name such as etcd-2379-from-control-plane.
 func ruleName(to Role, protocol string, port int, from string) string {
-	what := protocol
+	service := protocol
 	switch {
 	case port != 0:
-		what = fmt.Sprint(port)
+		service = fmt.Sprint(port)
 	case protocol == "":
-		what = "any"
+		service = "any"
 	}
-	return fmt.Sprintf("%s-%s-from-%s", to, what, from)
+	return fmt.Sprintf("%s-%s-from-%s", to, service, from)
 }

@@ -7,7 +7,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 )
 
-// Values of a StorageClass.
+// Values of the fields of a StorageClass.
 const (
 	waitForFirstConsumer = "WaitForFirstConsumer"
 	immediate            = "Immediate"
@@ -15,7 +15,7 @@ const (
 	retainVolume         = "Retain"
 )
 
-// storageClasses are the classes there are, each with all that it is, and aliases as classes of their own.
+// storageClasses returns all classes with their defaults. Each alias becomes a separate class.
 func (s Storage) storageClasses() []StorageClass {
 	classes := s.Classes
 	if len(classes) == 0 {
@@ -41,32 +41,33 @@ func (s Storage) storageClasses() []StorageClass {
 
 func (s Storage) validate(e *Errors) {
 	oneOf(e, "storage.onDestroy", s.OnDestroy, Keep, Delete)
-	seen, standard := map[string]string{}, ""
+	seen, defaultClass := map[string]string{}, ""
 	for i, class := range s.Classes {
-		at := fmt.Sprintf("storage.classes[%d]", i)
+		classPath := fmt.Sprintf("storage.classes[%d]", i)
 		for j, name := range append([]string{class.Name}, class.Aliases...) {
-			path := at + ".name"
+			path := classPath + ".name"
 			if j > 0 {
-				path = fmt.Sprintf("%s.aliases[%d]", at, j-1)
+				path = fmt.Sprintf("%s.aliases[%d]", classPath, j-1)
 			}
 			if len(validation.IsDNS1123Subdomain(name)) > 0 {
-				e.add(path, "must be lower-case letters, digits, '-' and '.' inside, not %q", name)
-			} else if first, taken := seen[name]; taken {
-				e.add(path, "%q is %s too", name, first)
+				e.add(path, "must be a DNS subdomain (lower-case letters, digits, '-' and '.') such as ssd, not %q", name)
+			} else if first, duplicate := seen[name]; duplicate {
+				e.add(path, "%q is also %s: use another name", name, first)
 			} else {
 				seen[name] = path
 			}
 		}
-		if class.Default && standard != "" {
-			e.add(at+".default", "cannot be true: %s.default is, and claims that name no class get one", standard)
+		if class.Default && defaultClass != "" {
+			e.add(classPath+".default", "must be false, because only one class can be the default and %s.default is true",
+				defaultClass)
 		} else if class.Default {
-			standard = at
+			defaultClass = classPath
 		}
 		if class.Zone != "" {
-			labelValue(e, at+".zone", class.Zone)
+			labelValue(e, classPath+".zone", class.Zone)
 		}
-		optionalOneOf(e, at+".fileSystem", class.FileSystem, "ext4", "xfs")
-		optionalOneOf(e, at+".volumeBindingMode", class.VolumeBindingMode, waitForFirstConsumer, immediate)
-		optionalOneOf(e, at+".reclaimPolicy", class.ReclaimPolicy, deleteVolume, retainVolume)
+		optionalOneOf(e, classPath+".fileSystem", class.FileSystem, "ext4", "xfs")
+		optionalOneOf(e, classPath+".volumeBindingMode", class.VolumeBindingMode, waitForFirstConsumer, immediate)
+		optionalOneOf(e, classPath+".reclaimPolicy", class.ReclaimPolicy, deleteVolume, retainVolume)
 	}
 }

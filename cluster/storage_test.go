@@ -19,9 +19,9 @@ func TestStorageClasses(t *testing.T) {
 	assert.Equal(t, []StorageClass{{
 		Name: "cinder", Default: true, FileSystem: "ext4", VolumeBindingMode: "WaitForFirstConsumer",
 		AllowVolumeExpansion: &yes, ReclaimPolicy: "Delete",
-	}}, storageClassesOf(t, nil), "there is one where nothing is said")
+	}}, storageClassesOf(t, nil), "the default class")
 
-	// OpenStack-Helm asks for the class general, whatever else there is
+	// OpenStack-Helm requires a class with the name general.
 	classes := storageClassesOf(t, []any{
 		map[string]any{"name": "ssd", "type": "fast", "default": true, "aliases": []any{"general"}},
 		map[string]any{
@@ -32,14 +32,14 @@ func TestStorageClasses(t *testing.T) {
 	require.Len(t, classes, 3)
 	general := classes[0]
 	general.Name, general.Default = "general", false
-	assert.Equal(t, general, classes[1], "an alias is the same class, but never the default one")
+	assert.Equal(t, general, classes[1], "an alias has the same settings but is never the default class")
 	assert.Equal(t, StorageClass{
 		Name: "archive", Zone: "az3", FileSystem: "xfs", VolumeBindingMode: "Immediate", AllowVolumeExpansion: &no,
 		ReclaimPolicy: "Retain",
 	}, classes[2])
 }
 
-// OpenStack on this Kubernetes finds its nodes by labels that are nobody's but its own, which pools may have.
+// OpenStack-Helm selects nodes by its own labels. Pools may set them.
 func TestLabelsOfOpenStackHelm(t *testing.T) {
 	object := valid(t)
 	labels := map[string]any{"openstack-control-plane": "enabled", "openstack-compute-node": "enabled",

@@ -13,7 +13,7 @@ import (
 	"kubernetes-openstack/internal/tenancy"
 )
 
-// tenants is the small configuration with tenancy, as an object.
+// tenants returns the small configuration with tenancy, as an object.
 func tenants(t *testing.T) map[string]any {
 	t.Helper()
 	object := valid(t)
@@ -47,7 +47,7 @@ func TestTenancy(t *testing.T) {
 	p = NewPlan(decoded(t, object))
 	assert.Equal(t, tenancy.Mapping{
 		Roles: map[string]tenancy.Access{"operator": tenancy.Admin}, Exclude: []string{"service@Default"},
-	}, p.Tenancy.Mapping, "instead of the default roles, not besides them")
+	}, p.Tenancy.Mapping, "configured roles replace the default roles")
 	assert.Equal(t, "abac delete 10s",
 		string(p.Tenancy.Authorizer)+" "+p.Tenancy.OnProjectDelete+" "+p.Tenancy.Interval.String())
 }
@@ -69,13 +69,14 @@ func TestTenancyErrors(t *testing.T) {
 		{"tenancy.interval", "9s", "tenancy.interval: must be at least 10s, not 9s"},
 		{"tenancy.interval", 60, "tenancy.interval: must be a duration such as 15m, not 60"},
 		{"tenancy.reader.username", nil,
-			"tenancy.reader.username: must be set to the name of a user of OpenStack that reads its tenants"},
-		{"tenancy.reader.domain", "", "tenancy.reader.domain: must be set to the name of the user's domain"},
-		{"tenancy.reader.password", nil, "tenancy.reader.password: must be set to the user's password"},
-		{"tenancy.reader.password", 12345, "tenancy.reader.password: must be text: quote it"},
-		{"network.podCIDR", "pods", "network.podCIDR: must be an IPv4 CIDR such as 10.0.0.0/24, not pods"},
+			"tenancy.reader.username: must be set to the name of the OpenStack user that reads projects, users and roles"},
+		{"tenancy.reader.domain", "",
+			"tenancy.reader.domain: must be set to the name of the domain of tenancy.reader.username"},
+		{"tenancy.reader.password", nil, "tenancy.reader.password: must be set to the password of tenancy.reader.username"},
+		{"tenancy.reader.password", 12345, "tenancy.reader.password: must be a string in quotes"},
+		{"network.podCIDR", "pods", `network.podCIDR: must be an IPv4 CIDR such as 10.0.0.0/24, not "pods"`},
 		{"artifacts.checksums.tenant-sync", nil,
-			"artifacts.checksums.tenant-sync: must be set: no sha256 of tenant-sync 0.1.0 is pinned"},
+			"artifacts.checksums.tenant-sync: must be set to the sha256 of tenant-sync 0.1.0, because none is pinned"},
 	} {
 		t.Run(row.path, func(t *testing.T) {
 			object := tenants(t)
@@ -92,9 +93,9 @@ func TestTenancyErrors(t *testing.T) {
 	}
 }
 
-// What only tenancy needs is nowhere without it.
+// Only control planes get the programs and certificates of tenancy, and only if it is enabled.
 func TestTenancyIsOnControlPlanesAlone(t *testing.T) {
-	ours := func(c Config) (out []string) {
+	tenancyFiles := func(c Config) (out []string) {
 		for _, m := range NewPlan(c).Machines {
 			for _, a := range m.Artifacts {
 				if strings.Contains(a.URL, "kubernetes-openstack") && a.Name != "node-approver" {
@@ -109,7 +110,7 @@ func TestTenancyIsOnControlPlanesAlone(t *testing.T) {
 		}
 		return out
 	}
-	assert.Empty(t, ours(small(t)))
+	assert.Empty(t, tenancyFiles(small(t)))
 	object := tenants(t)
 	set(object, "controlPlane.count", 1)
 	c := decoded(t, object)
@@ -120,11 +121,11 @@ func TestTenancyIsOnControlPlanesAlone(t *testing.T) {
 		"test-control-plane-0 /etc/kubernetes/pki/keystone-auth.key of control-plane-0-keystone-auth",
 		"test-control-plane-0 /etc/kubernetes/pki/tenant-sync.crt of tenant-sync",
 		"test-control-plane-0 /etc/kubernetes/pki/tenant-sync.key of tenant-sync",
-	}, ours(c))
+	}, tenancyFiles(c))
 	for _, cert := range NewPlan(c).Certificates {
 		switch cert.Name {
 		case "control-plane-0-keystone-auth":
-			assert.True(t, cert.Server && !cert.Client, "nobody to the API")
+			assert.True(t, cert.Server && !cert.Client, "the certificate is not valid for a client")
 			assert.Equal(t, []netip.Addr{netip.MustParseAddr("127.0.0.1")}, cert.Addresses)
 		case "tenant-sync":
 			assert.True(t, cert.Client && !cert.Server)
