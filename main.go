@@ -1,4 +1,5 @@
-// Command kubernetes-openstack is a Pulumi program: `pulumi up` turns an OpenStack project into a Kubernetes cluster.
+// Command kubernetes-openstack is a Pulumi program. `pulumi up` with this program creates a Kubernetes
+// cluster in an OpenStack project.
 package main
 
 import (

@@ -1,4 +1,5 @@
-// Package program is the Pulumi program: configuration → plan → infra → k8s → outputs.
+// Package program is the Pulumi program. It reads the configuration, computes the Plan, declares the
+// resources of packages infra and k8s, and exports the outputs.
 package program
 
 import (
@@ -16,8 +17,9 @@ import (
 
 const configKey = "kubernetes-openstack:cluster"
 
-// Run is the program: it declares the stack, and has an `up` wait by watcher until the cluster works. Whatever is wrong
-// with the configuration is its error, before anything is declared.
+// Run returns the Pulumi program, which declares all resources of the stack. In an `up`, the program uses
+// watcher to wait until the cluster is ready. If the configuration is invalid, the program returns an error
+// before it declares any resource.
 func Run(watcher infra.Watcher) pulumi.RunFunc {
 	return func(ctx *pulumi.Context) error { return run(ctx, watcher) }
 }
@@ -49,11 +51,12 @@ func run(ctx *pulumi.Context, watcher infra.Watcher) error {
 	return nil
 }
 
-// onlyOurKeys refuses a misspelt `kubernetes-openstack:cluster`: Pulumi itself ignores keys that nobody asks for.
+// onlyOurKeys returns an error for a misspelt `kubernetes-openstack:cluster`, because Pulumi ignores keys
+// that no program reads.
 func onlyOurKeys() error {
 	text := os.Getenv(pulumi.EnvConfig)
 	if text == "" {
-		return nil // under mocks
+		return nil // Pulumi's mocks do not set the variable
 	}
 	var keys map[string]string
 	if err := json.Unmarshal([]byte(text), &keys); err != nil {
