@@ -7,7 +7,8 @@ import (
 	"kubernetes-openstack/templates"
 )
 
-// calicoResources is where routers' passwords leave the plan, for user-data and nothing else.
+// calicoResources converts the Calico resources of the Plan for the templates. The result contains the
+// passwords of the BGP routers, so only user-data may use it.
 func calicoResources(plan cluster.Plan) templates.CalicoResources {
 	pool, bgp := plan.IPPool, plan.BGPConfiguration
 	out := templates.CalicoResources{

@@ -7,17 +7,19 @@ import (
 	"kubernetes-openstack/cluster"
 )
 
-// Credential is what the cluster's own controllers act as in OpenStack: never the user who runs the program.
+// Credential is the application credential of the cluster's controllers in OpenStack. The controllers never
+// use the credential of the user who runs the program.
 type Credential struct {
 	pulumi.ResourceState
-	// ID and Secret of an application credential; Secret is one.
+	// ID and Secret belong to one application credential. Secret is a Pulumi secret.
 	ID     pulumi.StringOutput
 	Secret pulumi.StringOutput
 }
 
-// NewCredential declares it. One with another name is another resource, so that the one before ends
-// when all else is done: who used it has the new one by then. Replaced under its name, as for other
-// roles, it ends first: Keystone has no two of a name.
+// NewCredential declares the application credential. If the credential's name changes, Pulumi creates a new
+// resource and deletes the old one at the end of the `up`. By then every controller uses the new credential.
+// If the name stays the same and other properties change, such as the roles, Pulumi deletes the old
+// credential first. Keystone does not allow two credentials with the same name.
 func NewCredential(ctx *pulumi.Context, plan cluster.Plan) (*Credential, error) {
 	c := &Credential{}
 	child, err := component(ctx, "Credential", plan.Name, c)
@@ -28,7 +30,7 @@ func NewCredential(ctx *pulumi.Context, plan cluster.Plan) (*Credential, error) 
 		Name:        pulumi.String(plan.CredentialName()),
 		Description: pulumi.String("controllers of the Kubernetes cluster " + plan.Name),
 		Roles:       pulumi.ToStringArray(plan.OpenStack.CredentialRoles()),
-		// it cannot make others of its kind
+		// a restricted credential cannot create other application credentials
 		Unrestricted: pulumi.Bool(false),
 	}, child)
 	if err != nil {

@@ -11,15 +11,15 @@ import (
 	"kubernetes-openstack/cluster"
 )
 
-// Endpoint is where the Kubernetes API is reached: an address of the machines' network that no machine has for good,
-// and a floating IP before it if wanted.
+// Endpoint is the address of the Kubernetes API. It is an address of the machines' network that no machine
+// owns permanently. If configured, a floating IP points to it.
 type Endpoint struct {
 	pulumi.ResourceState
-	// Host is the floating IP, else the address.
+	// Host is the floating IP if there is one, otherwise the internal address.
 	Host pulumi.StringOutput
 }
 
-// NewEndpoint declares it.
+// NewEndpoint declares the address, or Octavia's load balancer, and the floating IP.
 func NewEndpoint(ctx *pulumi.Context, plan cluster.Plan, network *Network, security *Security) (*Endpoint, error) {
 	e := &Endpoint{Host: pulumi.String(plan.API.Address.String()).ToStringOutput()}
 	child, err := component(ctx, "Endpoint", plan.Name, e)
@@ -37,10 +37,11 @@ func NewEndpoint(ctx *pulumi.Context, plan cluster.Plan, network *Network, secur
 		return nil, err
 	}
 	if plan.API.FloatingIP {
-		// apart from its association: certificates want the address, and need not wait for a port
+		// The floating IP and its association are separate resources. Certificates contain the floating IP,
+		// and do not have to wait for a port.
 		ip, err := networking.NewFloatingIp(ctx, name, &networking.FloatingIpArgs{
 			Pool:        pulumi.String(plan.Network.External.Name),
-			Description: pulumi.String("API of " + plan.Name), // it has no name
+			Description: pulumi.String("API of " + plan.Name), // floating IPs have no names
 			Tags:        tags(plan, "api"),
 		}, child)
 		if err != nil {
@@ -49,7 +50,7 @@ func NewEndpoint(ctx *pulumi.Context, plan cluster.Plan, network *Network, secur
 		_, err = networking.NewFloatingIpAssociate(ctx, name, &networking.FloatingIpAssociateArgs{
 			FloatingIp: ip.Address,
 			PortId:     port,
-		}, child, pulumi.DependsOn(network.Routed)) // Neutron wants a way from the port to the pool first
+		}, child, pulumi.DependsOn(network.Routed)) // Neutron requires a router between the port and the pool
 		if err != nil {
 			return nil, err
 		}
@@ -58,8 +59,9 @@ func NewEndpoint(ctx *pulumi.Context, plan cluster.Plan, network *Network, secur
 	return e, ctx.RegisterResourceOutputs(e, pulumi.Map{"host": e.Host})
 }
 
-// newAddress declares a port that is bound to no machine, so that nobody else gets the address: the control planes hold
-// it in turn. The port's ID is what floating IPs want.
+// newAddress declares a port that is bound to no machine. The port reserves the address, and the control
+// planes hold it in turn by VRRP. newAddress returns the port's ID, which the association of a floating IP
+// requires.
 func newAddress(
 	ctx *pulumi.Context, name string, plan cluster.Plan, network *Network, security *Security, child pulumi.ResourceOption,
 ) (pulumi.StringInput, error) {
@@ -77,10 +79,12 @@ func newAddress(
 	return port.ID(), nil
 }
 
-// idle is how long in milliseconds Octavia keeps a connection that is silent: watches and `kubectl exec` are for long.
+// idle is the number of milliseconds after which Octavia closes a silent connection: 1 hour. Watches and
+// `kubectl exec` can be silent for a long time.
 const idle = 60 * 60 * 1000
 
-// newLoadBalancer declares Octavia's, with every control plane behind it. Its port's ID is what floating IPs want.
+// newLoadBalancer declares an Octavia load balancer with all control planes as members. It returns the ID of
+// its port, which the association of a floating IP requires.
 func newLoadBalancer(
 	ctx *pulumi.Context, name string, plan cluster.Plan, network *Network, child pulumi.ResourceOption,
 ) (pulumi.StringInput, error) {
@@ -98,7 +102,8 @@ func newLoadBalancer(
 		LoadbalancerId: balancer.ID(),
 		Protocol:       pulumi.String("TCP"),
 		ProtocolPort:   pulumi.Int(cluster.APIPort),
-		// behind it every client has the balancer's address: who may connect is decided here, not by the machines' rules
+		// behind a load balancer, every client has the balancer's address. So the listener filters clients,
+		// and not the machines' rules
 		AllowedCidrs:      stringArray(append([]netip.Prefix{plan.Network.CIDR}, plan.API.Allow...)),
 		TimeoutClientData: pulumi.Int(idle),
 		TimeoutMemberData: pulumi.Int(idle),
@@ -145,7 +150,7 @@ func newLoadBalancer(
 	return balancer.VipPortId, nil
 }
 
-// URL of the Kubernetes API.
+// URL returns the URL of the Kubernetes API: https://HOST:PORT.
 func (e *Endpoint) URL() pulumi.StringOutput {
 	return pulumi.Sprintf("https://%s:%d", e.Host, cluster.APIPort)
 }

@@ -1,6 +1,6 @@
-// Package infra declares a cluster's OpenStack side, and its PKI, from the Plan: one file for each concern, one Pulumi
-// component for each file. It decides nothing; what it declares is in package cluster, and what machines run in
-// package templates.
+// Package infra declares the OpenStack resources and the PKI of a cluster from the Plan. Each concern has one
+// file, and each file declares one Pulumi component. The package makes no decisions: package cluster computes
+// what infra declares, and package templates renders the files of the machines.
 package infra
 
 import (
@@ -11,7 +11,7 @@ import (
 	"kubernetes-openstack/cluster"
 )
 
-// Infra is everything in OpenStack that one cluster has.
+// Infra holds all OpenStack resources and the PKI of one cluster.
 type Infra struct {
 	Network  *Network
 	Endpoint *Endpoint
@@ -19,11 +19,12 @@ type Infra struct {
 	SSHKey   *SSHKey
 	Machines *Machines
 	Cluster  *Cluster
-	// Credential of the cluster's own controllers.
+	// Credential is the application credential of the cluster's controllers.
 	Credential *Credential
 }
 
-// New declares all of it, and has an `up` wait by watcher until all of it works.
+// New declares all resources. In an `up`, it uses watcher to wait until all machines and the cluster are
+// ready.
 func New(ctx *pulumi.Context, plan cluster.Plan, watcher Watcher) (*Infra, error) {
 	network, err := NewNetwork(ctx, plan)
 	if err != nil {
@@ -62,7 +63,8 @@ func New(ctx *pulumi.Context, plan cluster.Plan, watcher Watcher) (*Infra, error
 	return in, err
 }
 
-// component registers a component of this package, and gives its children's options.
+// component registers a component of this package, and returns the option that makes other resources its
+// children.
 func component(ctx *pulumi.Context, kind, name string, c pulumi.ComponentResource,
 	opts ...pulumi.ResourceOption) (pulumi.ResourceOption, error) {
 	if err := ctx.RegisterComponentResource("kubernetes-openstack:infra:"+kind, name, c, opts...); err != nil {
@@ -71,7 +73,8 @@ func component(ctx *pulumi.Context, kind, name string, c pulumi.ComponentResourc
 	return pulumi.Parent(c), nil
 }
 
-// tags mark what belongs to the cluster, where OpenStack has tags.
+// tags returns the tags that mark resources of the cluster, for kinds of resources that have tags in
+// OpenStack. The tag of the role is left out if role is empty.
 func tags(plan cluster.Plan, role string) pulumi.StringArray {
 	out := pulumi.StringArray{pulumi.String("cluster=" + plan.Name)}
 	if role != "" {
@@ -80,12 +83,12 @@ func tags(plan cluster.Plan, role string) pulumi.StringArray {
 	return out
 }
 
-// metadata is the same where OpenStack has metadata instead.
+// metadata returns the same marks as tags, for kinds of resources that have metadata instead of tags.
 func metadata(plan cluster.Plan, role cluster.Role) pulumi.Map {
 	return pulumi.Map{"cluster": pulumi.String(plan.Name), "role": pulumi.String(string(role))}
 }
 
-// optional is an argument that is left out where it is empty.
+// optional returns an argument that is absent if s is empty.
 func optional(s string) pulumi.StringPtrInput {
 	if s == "" {
 		return nil
@@ -93,7 +96,7 @@ func optional(s string) pulumi.StringPtrInput {
 	return pulumi.String(s)
 }
 
-// stringArray is a list of anything that prints.
+// stringArray converts each element of list to its text.
 func stringArray[T fmt.Stringer](list []T) pulumi.StringArray {
 	var out pulumi.StringArray
 	for _, s := range list {

@@ -6,16 +6,16 @@ import (
 	"kubernetes-openstack/cluster"
 )
 
-// Instances lists the instances of all machines. A destroy deletes this resource before the machines.
-// With storage.onDestroy: delete, our provider then deletes all instances at once: nobody needs a
-// drain or a shutdown when the data are deleted, too.
+// Instances lists the instances of all machines. A destroy deletes this resource before the machines. With
+// storage.onDestroy: delete, our provider then deletes all instances in parallel. Nobody needs a drain or a
+// shutdown when the data are deleted, too.
 type Instances struct{ pulumi.CustomResourceState }
 
-// NewInstances declares the resource.
+// NewInstances declares the resource. ids are the IDs of the Nova instances.
 func NewInstances(ctx *pulumi.Context, plan cluster.Plan, ids pulumi.StringArray,
 	opts ...pulumi.ResourceOption) (*Instances, error) {
 	i := &Instances{}
-	// what takes longer is left to the OpenStack provider
+	// after this timeout, the OpenStack provider deletes the instances that are left
 	opts = append(opts, pulumi.Timeouts(&pulumi.CustomTimeouts{Delete: "1m"}))
 	return i, ctx.RegisterResource("teardown:index:Instances", plan.Name, pulumi.Map{
 		"cluster":   pulumi.String(plan.Name),

@@ -7,7 +7,8 @@ import (
 	"kubernetes-openstack/cluster"
 )
 
-// Kubeconfig is the administrators', a secret: whoever has it may do everything.
+// Kubeconfig returns the administrators' kubeconfig in YAML. It is a Pulumi secret, because its certificate
+// gives every permission in the cluster.
 func (in *Infra) Kubeconfig(plan cluster.Plan) pulumi.StringOutput {
 	return pulumi.ToSecret(pulumi.All(
 		in.Endpoint.URL(),
@@ -20,7 +21,8 @@ func (in *Infra) Kubeconfig(plan cluster.Plan) pulumi.StringOutput {
 	})).(pulumi.StringOutput)
 }
 
-// kubeconfig in kubectl's format; []byte becomes base64, as its *-data fields want.
+// kubeconfig returns a kubeconfig in kubectl's YAML format. The YAML encoder writes []byte as base64, which
+// the *-data fields require.
 func kubeconfig(name, server, proxy string, ca, certificate, key []byte) (string, error) {
 	type object = map[string]any
 	user := name + "-admin"

@@ -8,14 +8,15 @@ import (
 	"kubernetes-openstack/cluster"
 )
 
-// Leftovers are what the cluster's own controllers make in OpenStack: volumes and snapshots of claims, load balancers
-// of Services. Pulumi knows none of it. A destroy deletes this resource after the machines and before the network, and
-// its provider, which is ours, then keeps or deletes what there is.
+// Leftovers stands for the resources that the cluster's controllers create in OpenStack: volumes and
+// snapshots of claims, and load balancers of Services. Pulumi does not manage these resources. A destroy
+// deletes Leftovers after the machines and before the network. Its provider, which is ours, then keeps or
+// deletes the resources that exist.
 type Leftovers struct{ pulumi.CustomResourceState }
 
-// NewLeftovers declares it. It comes after the certificates because every machine comes after it: the engine
-// deletes in layers, by how many resources in a row one depends on, and waits for each layer. So all
-// machines are in one, whatever certificates they hold.
+// NewLeftovers declares the resource. It depends on the certificates because every machine depends on it. The
+// engine deletes resources in layers, sorted by the length of their chain of dependencies, and waits for each
+// layer. With this dependency all machines are in one layer, independent of the certificates that they hold.
 func NewLeftovers(ctx *pulumi.Context, plan cluster.Plan, network *Network, security *Security,
 	pki *PKI) (*Leftovers, error) {
 	before := slices.Clone(network.Routed)

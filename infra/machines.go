@@ -11,18 +11,18 @@ import (
 	"kubernetes-openstack/cluster"
 )
 
-// Machine is one machine: its port, its instance and, for etcd, its volume.
+// Machine is a component with the port, the instance and, for etcd, the volume of one machine.
 type Machine struct {
 	pulumi.ResourceState
 	Instance *compute.Instance
-	// Ready is the instance's ID; in an `up`, once the machine works.
+	// Ready is the ID of the Nova instance. In an `up`, it resolves when the machine is ready.
 	Ready pulumi.StringOutput
 }
 
-// Machines are all of them, in a server group for each group.
+// Machines is the component of all machines. Each group of machines has a server group.
 type Machines struct {
 	pulumi.ResourceState
-	// ByID has every machine of the Plan.
+	// ByID maps the ID of every machine of the Plan to its component.
 	ByID map[string]*Machine
 
 	network   *Network
@@ -33,7 +33,8 @@ type Machines struct {
 	watcher   Watcher
 }
 
-// NewMachines declares them.
+// NewMachines declares all machines. In an `up`, it first uses watcher to find the healthy machines. It
+// returns an error if watcher cannot list them.
 func NewMachines(
 	ctx *pulumi.Context, plan cluster.Plan, network *Network, security *Security, leftovers *Leftovers, pki *PKI,
 	key *SSHKey, watcher Watcher,
@@ -61,10 +62,12 @@ func NewMachines(
 	if err != nil {
 		return nil, err
 	}
-	// Machines that do not work, or do not exist, come first, side by side: nothing is lost with them, and the first etcd
-	// member works only with the others. One that works waits for those before it in its group, so that never more of a
-	// group are away at a time than may be: of etcd and the control plane one, or a change would take the quorum.
-	ready := map[string][]pulumi.StringOutput{} // by group, each once its machine and all before it are
+	// Missing and unhealthy machines are declared first and change in parallel. No capacity is lost with
+	// them, and the first etcd member becomes ready only together with the others. A healthy machine waits
+	// for the machines before it in its group. So at most MaxUnavailable machines of a group are unavailable
+	// at a time. The limit is one for etcd and for the control plane, because etcd would lose its quorum
+	// otherwise.
+	ready := map[string][]pulumi.StringOutput{} // by group; each resolves after its machine and all before it are ready
 	for _, works := range []bool{false, true} {
 		for _, m := range plan.Machines {
 			if working[m.ID] != works {
@@ -93,7 +96,8 @@ func NewMachines(
 	return s, ctx.RegisterResourceOutputs(s, pulumi.Map{})
 }
 
-// working are the machines to be careful with: those that work now. In a preview there are none.
+// working returns the IDs of the healthy machines, which may be replaced only one after the other. It returns
+// nil in a preview.
 func (s *Machines) working(ctx *pulumi.Context, plan cluster.Plan) (map[string]bool, error) {
 	if ctx.DryRun() {
 		return nil, nil
@@ -105,7 +109,7 @@ func (s *Machines) working(ctx *pulumi.Context, plan cluster.Plan) (map[string]b
 	return s.watcher.Working(ctx.Context(), names)
 }
 
-// newMachine declares one machine, whose instance stays as it is until all others are ready.
+// newMachine declares one machine. Its instance does not change until all others are ready.
 func (s *Machines) newMachine(
 	ctx *pulumi.Context, plan cluster.Plan, m cluster.Machine, group *compute.ServerGroup,
 	others []pulumi.StringOutput, parent pulumi.ResourceOption,
@@ -145,19 +149,19 @@ func (s *Machines) newMachine(
 		AvailabilityZone: optional(m.Zone),
 		SchedulerHints:   compute.InstanceSchedulerHintArray{compute.InstanceSchedulerHintArgs{Group: group.ID()}},
 		Networks:         compute.InstanceNetworkArray{compute.InstanceNetworkArgs{Port: port.ID()}},
-		// the metadata service is a network away
+		// the machine reads user-data from a disk, without the network and the metadata service
 		ConfigDrive: pulumi.Bool(true),
 		Metadata:    metadata(plan, m.Role),
 		UserData:    behind(ctx, others, s.userData(plan, m, volumeID)),
-		// said, not left to the provider's default: else a refresh takes what a machine happens to be for what is wanted
+		// the state is explicit. Otherwise a refresh would store the current power state as the wanted state
 		PowerState: pulumi.String("active"),
-		// shut down, not switched off: a node drains itself (node-drain.service), etcd
-		// closes its files. Instances is the exception
+		// Nova shuts the machine down before the deletion, instead of switching it off. So a node drains
+		// itself (node-drain.service), and etcd closes its files. The resource Instances is the exception.
 		StopBeforeDestroy: pulumi.Bool(true),
 	}, child,
-		pulumi.DependsOn(s.network.Routed),               // its first act is a download
-		pulumi.DependsOn([]pulumi.Resource{s.leftovers}), // which go when no machine is left to make more
-		pulumi.DeleteBeforeReplace(true),                 // the port and the volume are one instance's at a time
+		pulumi.DependsOn(s.network.Routed),               // a machine first downloads packages
+		pulumi.DependsOn([]pulumi.Resource{s.leftovers}), // Leftovers is deleted when no machine is left to create more
+		pulumi.DeleteBeforeReplace(true),                 // only one instance at a time can have the port and the volume
 	)
 	if err != nil {
 		return nil, err
@@ -179,7 +183,7 @@ func addressPairs(plan cluster.Plan, role cluster.Role) networking.PortAllowedAd
 	return out
 }
 
-// userData is the machine's user-data, a secret on every role.
+// userData returns the machine's user-data, gzipped and in base64. It is a Pulumi secret for every role.
 func (s *Machines) userData(plan cluster.Plan, m cluster.Machine, volumeID pulumi.StringOutput) pulumi.StringOutput {
 	var files pulumi.StringArray
 	for _, f := range m.PKI {

@@ -7,15 +7,18 @@ import (
 	"kubernetes-openstack/cluster"
 )
 
-// Network is where the machines' ports are: a network of the cluster's own behind a router, or one that exists.
+// Network holds the network of the machines' ports. The network is either new and behind a router of its own,
+// or an existing provider network.
 type Network struct {
 	pulumi.ResourceState
 	NetworkID, SubnetID pulumi.StringInput
-	// Routed is done when packets reach the world beyond; empty in a network that exists.
+	// Routed lists the resources that must exist before packets reach external networks. It is empty for an
+	// existing network.
 	Routed []pulumi.Resource
 }
 
-// NewNetwork declares it.
+// NewNetwork declares a network, a subnet and a router. For an existing network, it declares only the
+// component.
 func NewNetwork(ctx *pulumi.Context, plan cluster.Plan) (*Network, error) {
 	n := &Network{}
 	child, err := component(ctx, "Network", plan.Name, n)
@@ -41,7 +44,7 @@ func NewNetwork(ctx *pulumi.Context, plan cluster.Plan) (*Network, error) {
 		IpVersion: pulumi.Int(4),
 		Cidr:      pulumi.String(plan.Network.CIDR.String()),
 		GatewayIp: pulumi.String(plan.Gateway.String()),
-		// every other address is planned: Neutron must not give it away
+		// the Plan assigns all other addresses, so Neutron must not allocate them
 		AllocationPools: networking.SubnetAllocationPoolArray{networking.SubnetAllocationPoolArgs{
 			Start: pulumi.String(plan.NeutronFirst.String()),
 			End:   pulumi.String(plan.NeutronLast.String()),

@@ -10,8 +10,8 @@ import (
 	"kubernetes-openstack/cluster"
 )
 
-// How long certificates are good for. A leaf is renewed by the first `pulumi up` in its last months, which replaces
-// the machines that hold it.
+// The validity of certificates, in hours. The first `pulumi up` in the last 90 days of a leaf certificate
+// renews it, and replaces the machines that hold it.
 const (
 	hoursPerYear         = 365 * 24
 	authorityHours       = 10 * hoursPerYear
@@ -19,15 +19,15 @@ const (
 	certificateRenewable = 90 * 24
 )
 
-// PKI is the cluster's authorities and all that they signed. Private keys are in the stack's state, encrypted, and
-// on the machines whose Plan says so.
+// PKI holds the certificate authorities of the cluster and the certificates that they signed. Private keys
+// exist in the stack's state, where they are encrypted, and on the machines that the Plan assigns them to.
 type PKI struct {
 	pulumi.ResourceState
 	parts        map[string]map[cluster.Part]pulumi.StringOutput
 	certificates []pulumi.Resource
 }
 
-// NewPKI declares it.
+// NewPKI declares all authorities, keys and certificates of the Plan.
 func NewPKI(ctx *pulumi.Context, plan cluster.Plan, endpoint *Endpoint) (*PKI, error) {
 	p := &PKI{parts: map[string]map[cluster.Part]pulumi.StringOutput{}}
 	child, err := component(ctx, "PKI", plan.Name, p)
@@ -56,10 +56,10 @@ func NewPKI(ctx *pulumi.Context, plan cluster.Plan, endpoint *Endpoint) (*PKI, e
 	return p, ctx.RegisterResourceOutputs(p, pulumi.Map{})
 }
 
-// Part of an authority, key or certificate, in PEM.
+// Part returns a part of an authority, key or certificate in PEM.
 func (p *PKI) Part(of string, part cluster.Part) pulumi.StringOutput { return p.parts[of][part] }
 
-// Derived is a secret of 64 hexadecimal digits that stays the same as long as the key does.
+// Derived returns a secret of 64 hexadecimal digits, which does not change while the key stays the same.
 func (p *PKI) Derived(key string) pulumi.StringOutput {
 	return p.Part(key, cluster.PartPrivateKey).ApplyT(func(pem string) string {
 		sum := sha256.Sum256([]byte(pem))

@@ -14,21 +14,25 @@ import (
 	"kubernetes-openstack/internal/tenantsync"
 )
 
-// Watcher watches machines become a cluster; *readiness.Cloud is the real one. A preview calls none of it.
+// Watcher waits until the machines form a ready cluster. *readiness.Cloud is the real implementation. A
+// preview calls no method of Watcher.
 type Watcher interface {
-	// Working tells which machines, by name, work now.
+	// Working returns the healthy machines among names. A machine that is not in the map is missing or
+	// unhealthy.
 	Working(ctx context.Context, names []string) (map[string]bool, error)
-	// Machine waits until one is ready.
+	// Machine waits until one machine is ready, and passes progress to log.
 	Machine(ctx context.Context, m readiness.Machine, log func(line string) error) error
-	// Cluster waits until its API and its nodes are.
+	// Cluster waits until the API and all nodes are ready.
 	Cluster(ctx context.Context, c readiness.Cluster, log func(line string) error) error
-	// Tenants makes the cluster's be OpenStack's. The cloud is as machines reach it.
+	// Tenants updates the cluster's tenants to those of OpenStack. cloud has the address of OpenStack that
+	// machines use.
 	Tenants(ctx context.Context, kubeconfig string, cloud tenantsync.Cloud, settings tenancy.Settings,
 		log func(line string) error) error
 }
 
-// logger prints lines under r, notices as warnings, and keeps all but those that the next one
-// outdates. Its error says that the engine is gone.
+// logger returns a function that logs lines under resource r. It logs notices as warnings. Lines that end in
+// ": started" are ephemeral, because the next line outdates them. The function returns an error if the Pulumi
+// engine has ended.
 func logger(ctx *pulumi.Context, r pulumi.Resource) func(line string) error {
 	return func(line string) error {
 		if step, notice, ok := strings.Cut(line, ": notice: "); ok {
@@ -38,7 +42,7 @@ func logger(ctx *pulumi.Context, r pulumi.Resource) func(line string) error {
 	}
 }
 
-// report prints what went wrong under r, and gives the program's own, short error.
+// report logs err under r, and returns a short error for the program. It returns nil if err is nil.
 func report(ctx *pulumi.Context, r pulumi.Resource, name string, err error) error {
 	if err == nil {
 		return nil
@@ -47,7 +51,7 @@ func report(ctx *pulumi.Context, r pulumi.Resource, name string, err error) erro
 	return errors.New(name + " is not ready")
 }
 
-// whenReady is the instance's ID, in an `up` once the machine is ready.
+// whenReady returns the ID of the instance of m. In an `up`, the ID resolves when the machine is ready.
 func (s *Machines) whenReady(ctx *pulumi.Context, plan cluster.Plan, name string, m *Machine) pulumi.StringOutput {
 	id := m.Instance.ID().ToStringOutput()
 	if ctx.DryRun() {
@@ -59,8 +63,8 @@ func (s *Machines) whenReady(ctx *pulumi.Context, plan cluster.Plan, name string
 	}).(pulumi.StringOutput)
 }
 
-// behind is text, once all others are ready. The engine is told nothing of it: if text depended on the others'
-// instances, the replacement of one would be a reason to replace this one too.
+// behind returns text after all others are ready. It hides this order from the engine on purpose. A declared
+// dependency would replace this machine whenever one of the others is replaced.
 func behind[T pulumi.Output](ctx *pulumi.Context, others []T, text pulumi.StringOutput) pulumi.StringOutput {
 	if len(others) == 0 {
 		return text
@@ -75,15 +79,16 @@ func behind[T pulumi.Output](ctx *pulumi.Context, others []T, text pulumi.String
 	}).(pulumi.StringOutput)
 }
 
-// Cluster is the machines together: in an `up` it is done when the API and every node are ready.
+// Cluster is the component of all machines. In an `up`, it completes when the API and all nodes are ready.
 type Cluster struct {
 	pulumi.ResourceState
-	// Kubeconfig is the administrators', a secret; in an `up` it is known once all works.
+	// Kubeconfig is the administrators' kubeconfig, a Pulumi secret. In an `up`, it resolves when the cluster
+	// is ready.
 	Kubeconfig pulumi.StringOutput
 	watcher    Watcher
 }
 
-// newCluster declares it.
+// newCluster declares the component.
 func (in *Infra) newCluster(ctx *pulumi.Context, plan cluster.Plan, watcher Watcher) (*Cluster, error) {
 	c := &Cluster{Kubeconfig: in.Kubeconfig(plan), watcher: watcher}
 	if _, err := component(ctx, "Cluster", plan.Name, c); err != nil {
@@ -106,7 +111,7 @@ func (in *Infra) newCluster(ctx *pulumi.Context, plan cluster.Plan, watcher Watc
 			wanted := readiness.Cluster{Kubeconfig: values[1].(string), Nodes: ids, Timeout: plan.BootstrapTimeout}
 			return ids, report(ctx, c, plan.Name, watcher.Cluster(ctx.Context(), wanted, logger(ctx, c)))
 		})
-		all = pulumi.Unsecret(awaited).(pulumi.StringMapOutput) // no secret is in it
+		all = pulumi.Unsecret(awaited).(pulumi.StringMapOutput) // the IDs contain no secret
 		c.Kubeconfig = behind(ctx, []pulumi.Output{all}, c.Kubeconfig)
 	}
 	return c, ctx.RegisterResourceOutputs(c, pulumi.Map{"nodes": all})

@@ -7,13 +7,14 @@ import (
 	"kubernetes-openstack/cluster"
 )
 
-// Security is a security group for each role, with the Plan's rules in it.
+// Security holds one security group for each role, with the rules of the Plan.
 type Security struct {
 	pulumi.ResourceState
 	groups map[cluster.Role]*networking.SecGroup
 }
 
-// NewSecurity declares it. Neutron's default rules, which let everything out, stay.
+// NewSecurity declares the security groups. It keeps Neutron's default rules, which allow all outgoing
+// packets.
 func NewSecurity(ctx *pulumi.Context, plan cluster.Plan) (*Security, error) {
 	s := &Security{groups: map[cluster.Role]*networking.SecGroup{}}
 	child, err := component(ctx, "Security", plan.Name, s)
@@ -43,7 +44,7 @@ func NewSecurity(ctx *pulumi.Context, plan cluster.Plan) (*Security, error) {
 		if rule.Port != 0 {
 			args.PortRangeMin, args.PortRangeMax = pulumi.Int(rule.Port), pulumi.Int(rule.Port)
 		}
-		// a group takes its rules with it: a destroy need not ask for each
+		// Neutron deletes the rules together with their group, so a destroy does not delete them one by one
 		_, err := networking.NewSecGroupRule(ctx, plan.Name+"-"+rule.Name, args, child, pulumi.DeletedWith(s.groups[rule.To]))
 		if err != nil {
 			return nil, err

@@ -8,16 +8,17 @@ import (
 	"kubernetes-openstack/cluster"
 )
 
-// SSHKey is the key pair that lets operators into every machine.
+// SSHKey is the key pair that operators use to log in to every machine.
 type SSHKey struct {
 	pulumi.ResourceState
-	// Name in Nova.
+	// Name is the key pair's name in Nova.
 	Name pulumi.StringOutput
-	// PrivateKey is set where the user gave no public key; a secret.
+	// PrivateKey is the generated key in OpenSSH format, a Pulumi secret. It is nil if the configuration has
+	// a public key.
 	PrivateKey *pulumi.StringOutput
 }
 
-// NewSSHKey declares it.
+// NewSSHKey declares the key pair. It generates an Ed25519 key if the configuration has no public key.
 func NewSSHKey(ctx *pulumi.Context, plan cluster.Plan) (*SSHKey, error) {
 	s := &SSHKey{}
 	child, err := component(ctx, "SSHKey", plan.Name, s)

@@ -9,11 +9,11 @@ import (
 	"kubernetes-openstack/internal/tenantsync"
 )
 
-// Tenants are OpenStack's, in the cluster: in an `up` it is done when they are the
-// same. From then on the control planes keep them so.
+// Tenants is the component of the OpenStack tenants in the cluster. In an `up`, it completes when the cluster
+// has the same tenants as OpenStack. From then on, tenant-sync on the control planes keeps them equal.
 type Tenants struct{ pulumi.ResourceState }
 
-// NewTenants declares it, to be done once the cluster is ready and after is there.
+// NewTenants declares the component. It completes after the cluster is ready and the resource after exists.
 func NewTenants(ctx *pulumi.Context, plan cluster.Plan, c *Cluster, after pulumi.Resource) (*Tenants, error) {
 	t := &Tenants{}
 	if _, err := component(ctx, "Tenants", plan.Name, t); err != nil {
@@ -27,12 +27,12 @@ func NewTenants(ctx *pulumi.Context, plan cluster.Plan, c *Cluster, after pulumi
 			err := c.watcher.Tenants(within, values[0].(string), Cloud(plan), plan.Tenancy.Settings, logger(ctx, c))
 			return string(plan.Tenancy.Authorizer), report(ctx, c, "tenant-sync", err)
 		})
-		outputs["authorizer"] = pulumi.Unsecret(synced) // no secret is in it
+		outputs["authorizer"] = pulumi.Unsecret(synced) // the output contains no secret
 	}
 	return t, ctx.RegisterResourceOutputs(t, outputs)
 }
 
-// Cloud is OpenStack as control planes read its tenants.
+// Cloud returns OpenStack's address and the reader's credentials, with which control planes read the tenants.
 func Cloud(plan cluster.Plan) tenantsync.Cloud {
 	return tenantsync.Cloud{
 		AuthURL: plan.OpenStack.AuthURL, CA: plan.OpenStack.CACertificate, Region: plan.Region,

@@ -16,16 +16,17 @@ import (
 	"kubernetes-openstack/templates"
 )
 
-// inputs of a machine's user-data are what is known only once other resources exist.
+// inputs holds the values of a machine's user-data that only other resources provide.
 type inputs struct {
 	volumeID string
-	// files are the contents of the machine's PKI files, in their order.
+	// files are the contents of the machine's PKI files, in the order of the machine's PKI list.
 	files []string
-	// secrets of 64 hexadecimal digits.
+	// workerToken, controlPlaneToken and encryptionKey are secrets of 64 hexadecimal digits each.
 	workerToken, controlPlaneToken, encryptionKey string
 }
 
-// render is the machine's user-data.
+// render returns the machine's user-data, gzipped and in base64. It returns an error if the user-data is too
+// large for Nova.
 func render(plan cluster.Plan, m cluster.Machine, in inputs) (string, error) {
 	out := templates.Machine{Hostname: m.ID, Role: string(m.Role)}
 	for i, f := range m.PKI {
@@ -56,8 +57,9 @@ func render(plan cluster.Plan, m cluster.Machine, in inputs) (string, error) {
 	return templates.UserData(out)
 }
 
-// withoutPublicKey is a private key in PEM without the public one, which every reader computes from it: half of the
-// bytes, and none that gzip can shorten. Anything but an EC key stays as it is, such as a stand-in in a preview.
+// withoutPublicKey returns a private key in PEM without its public key, because every reader computes the
+// public key. This removes half of the bytes, which gzip cannot shorten. The function returns any text other
+// than an EC key unchanged, such as a stand-in in a preview.
 func withoutPublicKey(text string) string {
 	block, _ := pem.Decode([]byte(text))
 	if block == nil || block.Type != "EC PRIVATE KEY" {
@@ -95,7 +97,8 @@ func etcdURLs(plan cluster.Plan) string {
 	return join(plan.WithRole(cluster.RoleEtcd), "https://%[2]s:%[3]d", cluster.EtcdClientPort)
 }
 
-// join lists machines separated by commas, each in a format of ID, address and port.
+// join returns machines separated by commas. The arguments of format are the ID, the address and the port of
+// a machine.
 func join(machines []cluster.Machine, format string, port int) string {
 	var list []string
 	for _, m := range machines {
@@ -175,7 +178,7 @@ func controlPlane(plan cluster.Plan, m cluster.Machine, in inputs) (*templates.C
 	return c, nil
 }
 
-// bootstrapToken is made of a derived secret: 22 of its digits.
+// bootstrapToken builds a token from the first 22 digits of a derived secret.
 func bootstrapToken(derived string) templates.BootstrapToken {
 	return templates.BootstrapToken{ID: derived[:6], Secret: derived[6:22]}
 }
@@ -188,8 +191,8 @@ func texts[T fmt.Stringer](list []T) []string {
 	return out
 }
 
-// pemSize in bytes is at least that of a part of the plan's in PEM: a certificate grows with its names, a
-// P-256 key does not grow. At preview none exists yet.
+// pemSize returns a lower bound, in bytes, for the PEM text of a part of the Plan. It is for previews, when
+// no part exists yet. A certificate grows with its names, and a P-256 key has a constant size.
 func pemSize(plan cluster.Plan, of string, part cluster.Part) int {
 	switch part {
 	case cluster.PartPrivateKey:
@@ -197,7 +200,7 @@ func pemSize(plan cluster.Plan, of string, part cluster.Part) int {
 	case cluster.PartPublicKey:
 		return 200
 	}
-	names := 22 // an authority's common name
+	names := 22 // the length of an authority's common name
 	for _, c := range plan.Certificates {
 		if c.Name == of {
 			names = len(c.CommonName) + len(c.Organization) + len(strings.Join(c.DNSNames, "  ")) + 6*len(c.Addresses)
@@ -209,11 +212,13 @@ func pemSize(plan cluster.Plan, of string, part cluster.Part) int {
 	return 650 + 2*names
 }
 
-// CheckUserData renders user-data with stand-ins for what is not known before `pulumi up`, so that one that is too
-// large for Nova fails at preview. The machines of a group differ in their names, addresses and zones alone: if the
-// first fits with spare bytes for that, all of them fit. Otherwise each is rendered.
+// CheckUserData renders user-data with stand-ins for the values that are unknown before `pulumi up`. So
+// user-data that is too large for Nova fails at preview. The machines of a group differ only in their names,
+// addresses and zones. If the user-data of the first machine fits with spare bytes for these differences, the
+// user-data of all machines of the group fits. Otherwise CheckUserData renders each machine of the group, and
+// returns an error for each that is too large.
 func CheckUserData(plan cluster.Plan) error {
-	random := rand.New(rand.NewPCG(0, 0)) // keys do not compress, so neither must their stand-ins
+	random := rand.New(rand.NewPCG(0, 0)) // keys do not compress, so their stand-ins must not compress either
 	bytes := func(n int) []byte {
 		out := make([]byte, n)
 		for i := range out {
@@ -240,7 +245,7 @@ func CheckUserData(plan cluster.Plan) error {
 		_, err := render(plan, m, in)
 		return err
 	}
-	const spare = 1024 // a name and a zone have at most 63 characters, and gzip repeats them in a few bytes
+	const spare = 1024 // a name and a zone have at most 63 characters each, and gzip shortens their repetitions
 	var errs []error
 	fits := map[string]bool{}
 	for _, m := range plan.Machines {

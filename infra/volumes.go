@@ -8,8 +8,8 @@ import (
 	"kubernetes-openstack/cluster"
 )
 
-// newVolume declares an etcd member's data. It outlives its instance: a new instance with the volume and the port of
-// the old one is the same member.
+// newVolume declares the data volume of an etcd member. The volume outlives its instance. A new instance with
+// the volume and the port of the old instance is the same etcd member.
 func newVolume(ctx *pulumi.Context, plan cluster.Plan, m cluster.Machine,
 	child pulumi.ResourceOption) (*blockstorage.Volume, error) {
 	return blockstorage.NewVolume(ctx, m.ID, &blockstorage.VolumeArgs{
@@ -17,18 +17,20 @@ func newVolume(ctx *pulumi.Context, plan cluster.Plan, m cluster.Machine,
 		Size:       pulumi.Int(plan.Etcd.Volume.Size),
 		VolumeType: optional(plan.Etcd.Volume.Type),
 		Metadata:   metadata(plan, m.Role),
-		// a volume can grow under a running member
+		// a volume can grow while its member runs
 		EnableOnlineResize: pulumi.Bool(true),
 	}, child, pulumi.Protect(plan.Protect))
 }
 
-// attach declares the volume's attachment, at whatever device: the guest finds it by the volume's ID.
+// attach declares the attachment of volume to instance. It sets no device name, because the guest finds the
+// device by the volume's ID.
 func attach(ctx *pulumi.Context, m cluster.Machine, instance *compute.Instance, volume *blockstorage.Volume,
 	child pulumi.ResourceOption) (*compute.VolumeAttach, error) {
 	return compute.NewVolumeAttach(ctx, m.ID, &compute.VolumeAttachArgs{
 		InstanceId: instance.ID(),
 		VolumeId:   volume.ID(),
 	}, child,
-		// pulled from under a running etcd it would take the file system with it: the instance's end detaches it
+		// a detachment from a running etcd would break the file system, so only the deletion of the instance
+		// detaches the volume
 		pulumi.DeletedWith(instance))
 }
