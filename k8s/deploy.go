@@ -11,15 +11,16 @@ import (
 	"kubernetes-openstack/cluster"
 )
 
-// deployer declares manifests.
+// deployer declares the objects of manifests as Pulumi resources.
 type deployer struct {
 	ctx     *pulumi.Context
 	plan    cluster.Plan
-	options []pulumi.ResourceOption // of every object
+	options []pulumi.ResourceOption // options of every object
 }
 
-// deploy declares the objects of a manifest in their order: each when those before it, and what it comes after,
-// are there and ready. It returns the last of them.
+// deploy declares the objects of a manifest in their order. Each object waits until the objects before it and
+// the resources in after exist and are ready. deploy returns the last object. It returns an error if the
+// template or the YAML is invalid.
 func (d deployer) deploy(component string, m manifest, after ...pulumi.Resource) (pulumi.Resource, error) {
 	objects, err := m.objects()
 	if err != nil {
@@ -45,7 +46,7 @@ func (d deployer) declare(component string, objects []object,
 	return last, d.ctx.RegisterResourceOutputs(c, pulumi.Map{})
 }
 
-// token is Pulumi's name of the kind: kubernetes:apps/v1:Deployment.
+// token returns Pulumi's type token of the object, such as kubernetes:apps/v1:Deployment.
 func (o object) token() string {
 	version := o["apiVersion"].(string)
 	if !strings.Contains(version, "/") {
@@ -54,7 +55,7 @@ func (o object) token() string {
 	return "kubernetes:" + version + ":" + o["kind"].(string)
 }
 
-// name is namespace/name, or the name of what is in no namespace.
+// name returns namespace/name, or only the name of an object without a namespace.
 func (o object) name() string {
 	metadata := o["metadata"].(map[string]any)
 	if namespace, ok := metadata["namespace"]; ok {

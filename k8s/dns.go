@@ -2,11 +2,13 @@ package k8s
 
 import "kubernetes-openstack/cluster"
 
-// nodesPerReplica is how many nodes one replica of cluster DNS serves, as Kubernetes' own add-on has it.
+// nodesPerReplica is the number of nodes for each replica of cluster DNS. The DNS add-on of Kubernetes uses
+// the same number.
 const nodesPerReplica = 16
 
-// dns answers for the names of Services and pods, in the cluster and from outside: at the same address and
-// under the same Service, whichever server it is.
+// dns returns the manifest of the DNS server, which resolves the names of Services and pods for clients
+// inside and outside of the cluster. The address and the name of the Service are the same for both DNS
+// providers.
 func dns(plan cluster.Plan) manifest {
 	name := map[string]string{cluster.SkyDNS: "kube-dns", cluster.CoreDNS: "coredns"}[plan.DNS.Provider]
 	return manifest{name, struct {
@@ -15,10 +17,12 @@ func dns(plan cluster.Plan) manifest {
 	}{plan.DNSService.String(), dnsReplicas(plan)}}
 }
 
-// DNSManifest is what cluster DNS is deployed as, as kubectl reads it.
+// DNSManifest returns the manifest of cluster DNS as YAML for kubectl. It returns an error if the template
+// fails.
 func DNSManifest(plan cluster.Plan) (string, error) { return dns(plan).text() }
 
-// dnsReplicas grow with the cluster. Its size changes by `pulumi up` alone, so nothing in the cluster has to watch it.
+// dnsReplicas returns the number of replicas, which grows with the number of nodes. Only `pulumi up` changes
+// that number, so the cluster needs no autoscaler for DNS.
 func dnsReplicas(plan cluster.Plan) int {
 	nodes := len(plan.Nodes())
 	return max(plan.DNS.Replicas, (nodes+nodesPerReplica-1)/nodesPerReplica)

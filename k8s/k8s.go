@@ -1,6 +1,6 @@
-// Package k8s declares what is deployed into the cluster: one file for each concern, one Pulumi component
-// for each file, and its objects as a manifest beside it, in the form that kubectl reads. Templates of a
-// manifest get the component's values, and nothing else.
+// Package k8s declares the resources in the Kubernetes cluster. Each concern has one file, and each file
+// declares one Pulumi component. The objects of a component are in a YAML manifest in the same folder, in the
+// form that kubectl reads. The template of a manifest gets only the values of its component.
 package k8s
 
 import (
@@ -21,16 +21,18 @@ import (
 //go:embed *.tmpl
 var templates embed.FS
 
-// New declares all of it, to be created once the cluster is ready. Controllers act in OpenStack as the
-// credential, and have their load balancers in the subnet.
+// New declares all objects. Pulumi creates them after the cluster is ready. Controllers use credential in
+// OpenStack, and create load balancers in subnet.
 func New(ctx *pulumi.Context, plan cluster.Plan, c *infra.Cluster, credential *infra.Credential,
 	subnet pulumi.StringInput) error {
 	provider, err := kubernetes.NewProvider(ctx, plan.Name, &kubernetes.ProviderArgs{
 		Kubeconfig: c.Kubeconfig,
-		// It is the same cluster whatever its address and its certificates: nothing in it is replaced when they are.
+		// A new address or new certificates do not change the identity of the cluster. So Pulumi does not
+		// replace its objects.
 		ClusterIdentifier:     pulumi.String(plan.Name),
 		EnableServerSideApply: pulumi.Bool(true),
-		// Pods read on: else a changed ConfigMap is deleted and made anew under them.
+		// Running pods mount ConfigMaps. Without this option, Pulumi would delete and recreate a changed
+		// ConfigMap while pods use it.
 		EnableConfigMapMutable: pulumi.Bool(true),
 	})
 	if err != nil {
@@ -38,7 +40,8 @@ func New(ctx *pulumi.Context, plan cluster.Plan, c *infra.Cluster, credential *i
 	}
 	d := deployer{ctx: ctx, plan: plan, options: []pulumi.ResourceOption{
 		pulumi.Provider(provider),
-		// What is in the cluster goes with it: a destroy need not ask an API that may be gone, or goes while it is asked.
+		// Objects are deleted together with the cluster. So a destroy does not call an API that may be
+		// unreachable.
 		pulumi.DeletedWith(c),
 		pulumi.Timeouts(&pulumi.CustomTimeouts{Create: plan.BootstrapTimeout.String(),
 			Update: plan.BootstrapTimeout.String()}),
@@ -82,16 +85,16 @@ func New(ctx *pulumi.Context, plan cluster.Plan, c *infra.Cluster, credential *i
 	return err
 }
 
-// manifest is a file of this folder and the values of its template.
+// manifest is a template file of this folder and the values of the template.
 type manifest struct {
-	name   string // without .yaml.tmpl
+	name   string // the file's name without .yaml.tmpl
 	values any
 }
 
-// text is the manifest as kubectl reads it.
+// text renders the manifest as YAML for kubectl.
 func (m manifest) text() (string, error) { return execute(m.name+".yaml.tmpl", m.values) }
 
-// execute is a file of this folder with values.
+// execute renders a template file of this folder with values. It returns an error if a value is missing.
 func execute(file string, values any) (string, error) {
 	t, err := template.New(file).Option("missingkey=error").ParseFS(templates, file)
 	if err != nil {
@@ -102,10 +105,11 @@ func execute(file string, values any) (string, error) {
 	return out.String(), err
 }
 
-// object is one of Kubernetes'.
+// object is one Kubernetes object.
 type object map[string]any
 
-// objects are the manifest's, in its order.
+// objects returns the objects of the manifest, in its order. It returns an error if the template or the YAML
+// is invalid.
 func (m manifest) objects() ([]object, error) {
 	text, err := m.text()
 	if err != nil {

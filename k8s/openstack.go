@@ -11,7 +11,8 @@ import (
 	"kubernetes-openstack/infra"
 )
 
-// cloudConfig is the Secret of what the controllers reach OpenStack with. Only control planes are sent it.
+// cloudConfig returns the Secret with which the controllers connect to OpenStack. Only pods on control planes
+// mount it.
 func cloudConfig(plan cluster.Plan, credential *infra.Credential, subnet pulumi.StringInput) object {
 	inputs := pulumi.All(credential.ID, credential.Secret, subnet.ToStringOutput())
 	conf := inputs.ApplyT(func(values []any) (string, error) {
@@ -31,7 +32,8 @@ func cloudConfig(plan cluster.Plan, credential *infra.Credential, subnet pulumi.
 	}
 }
 
-// cloudConf is cloud.conf, with the application credential and the subnet that load balancers are in.
+// cloudConf renders cloud.conf with the ID and secret of the application credential and the ID of the load
+// balancers' subnet.
 func cloudConf(plan cluster.Plan, id, secret, subnet string) (string, error) {
 	return execute("cloud.conf.tmpl", struct {
 		cluster.OpenStack
@@ -39,13 +41,15 @@ func cloudConf(plan cluster.Plan, id, secret, subnet string) (string, error) {
 	}{plan.OpenStack, id, secret, plan.Region, subnet, plan.Network.External.ID})
 }
 
-// cloudConfigVersion changes with the cloud configuration: who reads it when it starts is started anew when it changes.
+// cloudConfigVersion returns a hash that changes with the cloud configuration. A program that reads the
+// configuration only at its start restarts when the hash changes.
 func cloudConfigVersion(plan cluster.Plan) string {
 	sum := sha256.Sum256(fmt.Append(nil, plan.OpenStack, plan.Region, plan.Network.External.ID))
 	return fmt.Sprintf("%x", sum[:8])
 }
 
-// cloudControllerManager tells Nodes what OpenStack knows of them.
+// cloudControllerManager returns the manifest of the controller that copies data of OpenStack's instances to
+// Nodes.
 func cloudControllerManager(plan cluster.Plan) manifest {
 	return manifest{"cloud-controller-manager", struct{ Cluster, LoadBalancer, CloudConfig string }{
 		plan.Name, plan.OpenStack.LoadBalancer, cloudConfigVersion(plan),

@@ -2,12 +2,12 @@ package k8s
 
 import "kubernetes-openstack/cluster"
 
-// snapshots of volumes, of whatever driver.
+// snapshots returns the manifest of the snapshot controller, which works with every volume driver.
 func snapshots(plan cluster.Plan) manifest {
 	return manifest{"snapshots", struct{ Replicas int }{controllerReplicas(plan)}}
 }
 
-// cinderCSI makes volumes of Cinder for pods' claims.
+// cinderCSI returns the manifest of the CSI driver, which creates Cinder volumes for claims.
 func cinderCSI(plan cluster.Plan) manifest {
 	return manifest{"cinder-csi", struct {
 		Cluster, CloudConfig string
@@ -16,7 +16,7 @@ func cinderCSI(plan cluster.Plan) manifest {
 	}{plan.Name, cloudConfigVersion(plan), plan.Storage.Topology, controllerReplicas(plan)}}
 }
 
-// storageClasses are the kinds of volumes, and of snapshots, that there are.
+// storageClasses returns the manifest of all StorageClasses and VolumeSnapshotClasses.
 func storageClasses(plan cluster.Plan) manifest {
 	return manifest{"storage-classes", struct {
 		Classes  []cluster.StorageClass
@@ -24,6 +24,6 @@ func storageClasses(plan cluster.Plan) manifest {
 	}{plan.StorageClasses, plan.Storage.Topology}}
 }
 
-// controllerReplicas is how many of a controller there are, of which one works:
-// another where a control plane is for it.
+// controllerReplicas returns the number of replicas of a controller. One replica is active. A second one is
+// on standby if the cluster has more than one control plane.
 func controllerReplicas(plan cluster.Plan) int { return min(2, plan.ControlPlane.Count) }

@@ -10,8 +10,9 @@ import (
 	"kubernetes-openstack/infra"
 )
 
-// tenantSync is what tenant-sync on the control planes does, and how it reaches OpenStack. It reads it at each run:
-// nothing of it is a machine's, so none is replaced for another mapping or another password.
+// tenantSync returns the ConfigMap with the settings of tenant-sync on the control planes, and the Secret
+// with its access to OpenStack. tenant-sync reads both at each run. They are not part of user-data, so a new
+// mapping or a new password replaces no machine.
 func tenantSync(plan cluster.Plan) ([]object, error) {
 	settings, err := yaml.Marshal(plan.Tenancy.Settings)
 	if err != nil {
