@@ -1,6 +1,6 @@
 package templates
 
-// CalicoResources are those that control planes put into Calico's datastore:
+// CalicoResources are the resources that control planes write to Calico's datastore:
 // https://docs.tigera.io/calico/3.28/reference/resources/
 type CalicoResources struct {
 	IPPool           IPPool           `json:",omitempty"`
@@ -8,7 +8,7 @@ type CalicoResources struct {
 	BGPPeers         []BGPPeer        `json:""`
 }
 
-// IPPool is where pods' addresses come from.
+// IPPool is the range from which pods get their addresses.
 type IPPool struct {
 	CIDR        string `json:",omitempty"`
 	BlockSize   int    `json:",omitempty"` // prefix length
@@ -17,7 +17,7 @@ type IPPool struct {
 	NATOutgoing bool   `json:""`
 }
 
-// BGPConfiguration is what is announced, and whether there is a mesh.
+// BGPConfiguration sets the announced Service addresses, and whether all nodes form a BGP mesh.
 type BGPConfiguration struct {
 	ASNumber               int      `json:",omitempty"`
 	NodeToNodeMeshEnabled  bool     `json:""`
@@ -26,22 +26,22 @@ type BGPConfiguration struct {
 	ServiceLoadBalancerIPs []string `json:""` // CIDRs
 }
 
-// BGPPeer is a router with its BGPFilter, or, where it has a PeerSelector, nodes as peers.
+// BGPPeer is a router together with its BGPFilter. With a PeerSelector, the peers are nodes.
 type BGPPeer struct {
 	Name                string       `json:",omitempty"`
 	NodeSelector        string       `json:",omitempty"` // the nodes that have this peer
 	PeerSelector        string       `json:",omitempty"`
-	PeerIP              string       `json:",omitempty"` // empty where PeerSelector is not
+	PeerIP              string       `json:",omitempty"` // empty if PeerSelector is set
 	ASNumber            int          `json:",omitempty"`
-	Password            string       `json:",omitempty"` // of TCP MD5, in base64
+	Password            string       `json:",omitempty"` // for TCP MD5, in base64
 	KeepOriginalNextHop bool         `json:""`
 	ExportV4            []FilterRule `json:""`
 	ImportV4            []FilterRule `json:""`
 }
 
-// FilterRule is one of a BGPFilter.
+// FilterRule is one rule of a BGPFilter.
 type FilterRule struct {
 	Action string `json:",omitempty"` // Accept or Reject
 	CIDR   string `json:",omitempty"` // empty for all routes
-	Remote bool   `json:""`           // only those that the node has by BGP
+	Remote bool   `json:""`           // matches only routes that the node learned over BGP
 }

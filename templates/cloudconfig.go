@@ -11,8 +11,8 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// cloudConfig is the part of cloud-init's format that we use. It is marshalled, never pasted together: a badly indented
-// key in a block of text is refused by cloud-init without anybody noticing.
+// cloudConfig is the subset of cloud-init's format that we use. The package marshals it and never
+// concatenates text, because cloud-init ignores a badly indented key in a block of text without an error.
 type cloudConfig struct {
 	settings
 	writeFiles
@@ -20,7 +20,7 @@ type cloudConfig struct {
 
 type settings struct {
 	Hostname         string     `json:"hostname"`
-	FQDN             string     `json:"fqdn"` // else CentOS takes the cloud's, with its domain
+	FQDN             string     `json:"fqdn"` // otherwise CentOS uses the name from the cloud, with its domain
 	PreserveHostname bool       `json:"preserve_hostname"`
 	ManageEtcHosts   string     `json:"manage_etc_hosts"` // localhost: adds the machine's own name, keeps the rest
 	BootCmd          [][]string `json:"bootcmd"`
@@ -36,8 +36,9 @@ type writeFile struct {
 	Content     string `json:"content"`
 }
 
-// CloudConfig is the machine's whole user-data as cloud-init reads it: "#cloud-config" and YAML, the settings before
-// the files. Its one command has systemd run first-boot, which takes over.
+// CloudConfig returns the machine's whole user-data in cloud-init's format: "#cloud-config" and YAML, with
+// the settings before the files. Its only command starts first-boot under systemd, and first-boot does the
+// rest. CloudConfig returns an error if a template fails or m is invalid.
 func CloudConfig(m Machine) ([]byte, error) {
 	shared, own := m.marked()
 	files, err := shared.written()
@@ -45,8 +46,8 @@ func CloudConfig(m Machine) ([]byte, error) {
 		return nil, fmt.Errorf("user-data of %s: %w", m.Hostname, err)
 	}
 	config := settings{Hostname: m.Hostname, FQDN: m.Hostname, ManageEtcHosts: "localhost"}
-	// cloud-init runs bootcmd at every boot and before write_files; systemd reaches cloud-config.target after both. runcmd
-	// would be two of cloud-init's stages later, and after all other services of the image.
+	// cloud-init runs bootcmd at every boot and before write_files. systemd reaches cloud-config.target after
+	// both. runcmd would run two of cloud-init's stages later, after all other services of the image.
 	config.BootCmd = [][]string{append([]string{
 		"systemd-run", "--no-block", "--unit=first-boot", "--property=After=cloud-config.target", "sh",
 		"/usr/local/sbin/first-boot",
@@ -58,12 +59,12 @@ func CloudConfig(m Machine) ([]byte, error) {
 	return slices.Concat([]byte("#cloud-config\n"), text, []byte(own.Replace(files.text))), nil
 }
 
-// marked is m with marks in the place of the values that differ within a pool, and the replacer of
-// the marks. No template decides by these values.
+// marked returns m with marks instead of the values that differ within a pool, and a replacer from marks to
+// values. No template has conditions on these values.
 func (m Machine) marked() (Machine, *strings.Replacer) {
 	var own []string
 	mark := func(value *string, mark string) {
-		if *value != "" { // else the template that uses it would not fail
+		if *value != "" { // an empty value must stay empty, so that a template that uses it fails
 			own = append(own, mark, *value)
 			*value = mark
 		}
@@ -78,13 +79,14 @@ func (m Machine) marked() (Machine, *strings.Replacer) {
 	return m, strings.NewReplacer(own...)
 }
 
-// written is the files of a machine in cloud-init's format, and the units among them.
+// written holds the files of a machine in cloud-init's format, and the names of the units to enable.
 type written struct {
 	text  string
 	units []string
 }
 
-// pools caches results of write by all that they are made of: the machines of a pool have the same, but for the marks.
+// pools caches the results of write. The key contains all inputs. The machines of a pool have the same inputs
+// apart from the marks.
 var pools sync.Map
 
 func (m Machine) written() (written, error) {
@@ -117,8 +119,8 @@ func (m Machine) write() (written, error) {
 	return written{string(text), units}, err
 }
 
-// kind orders files: scripts, units, the rest. gzip finds a repetition within 32
-// KiB only, and files of a kind repeat each other.
+// kind sorts files into scripts, units and other files. gzip finds only repetitions within 32 KiB, and files
+// of the same kind repeat each other.
 func kind(f File) int {
 	switch {
 	case strings.HasPrefix(f.Content, "#!"):

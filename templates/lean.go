@@ -7,14 +7,14 @@ import (
 
 var heredoc = regexp.MustCompile(`<<-?['"]?(\w+)['"]?$`)
 
-// lean is a file of the trees without blank lines, comments and units' Documentation=: only readers of the tree need
-// them. It keeps a script's first line and here-documents.
+// lean returns a file without blank lines, comments and the Documentation= lines of units, because only
+// readers of the repository need them. It keeps the first line of a script, and here-documents.
 //
-// A # begins a comment in every format that the trees have. TestLeanMeansTheSame finds where it does not, such as in a
-// block of text in YAML.
+// In all formats of the trees, a line that starts with # is a comment. TestLeanMeansTheSame finds exceptions,
+// such as a # in a YAML block of text.
 func lean(content string) string {
 	var out strings.Builder
-	end := "" // of the here-document
+	end := "" // delimiter of the current here-document
 	for i, line := range strings.SplitAfter(content, "\n") {
 		text := strings.TrimSpace(line)
 		switch begins := heredoc.FindStringSubmatch(text); {

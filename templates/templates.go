@@ -1,11 +1,13 @@
-// Package templates holds what each machine runs, one folder per system, each a tree of literal files as they land on
-// the machine; and renders a machine's user-data from them. It is pure: plain values in, text out.
+// Package templates holds the files of the machines. It has one folder for each system, and each folder is a
+// tree of literal files. The package renders a machine's user-data from them. It is pure: its inputs are
+// plain values, and its output is text.
 //
-// The path in the tree is the path on the machine. A file that ends in .tmpl is a text/template of the Machine and
-// lands without that suffix. Comments and blank lines are for the tree's readers: they do not land. A template in a
-// folder {registry} is one of a RegistryMirror, and lands once for each in a folder of the registry's name. Files under
-// bin and sbin are executable, and those under /etc/kubernetes are root's alone, but for certificates and public keys.
-// Every unit in a tree that is to be installed somewhere ([Install]) is enabled and started.
+// The path in the tree is the path on the machine. A file that ends in .tmpl is a text/template with the
+// values of Machine. Its name on the machine has no .tmpl suffix. Comments and blank lines are for readers of
+// the repository, and are not written to the machine. A template in a folder {registry} gets the values of a
+// RegistryMirror. It is rendered once for each mirror, into a folder with the registry's name. Files in bin
+// and sbin are executable. Only root can read files in /etc/kubernetes, except for certificates and public
+// keys. Each unit that has an [Install] section is enabled and started.
 package templates
 
 import (
@@ -28,32 +30,34 @@ import (
 //go:embed keystone-auth keystone-ca keystone-webhook kube-apiserver-spare tenant-sync
 var systems embed.FS
 
-// Machine is what one machine's user-data is rendered from. The tags let a template that uses an empty value fail.
+// Machine holds the values for one machine's user-data. The JSON tags omit empty values, so that a template
+// that uses one fails.
 type Machine struct {
-	Hostname string `json:",omitempty"` // as Kubernetes will know it: dev-etcd-0
+	Hostname string `json:",omitempty"` // also the name of the Node in Kubernetes: dev-etcd-0
 	Role     string `json:",omitempty"` // etcd, control-plane or worker
 	Secrets  []File `json:"-"`          // certificates and keys
-	// downloaded, verified and installed before the machine's services start
+	// the machine downloads, verifies and installs them before its services start
 	Artifacts    []Artifact    `json:",omitempty"`
 	Etcd         *Etcd         `json:",omitempty"` // set on etcd machines only
 	Node         *Node         `json:",omitempty"` // set on control planes and workers
 	ControlPlane *ControlPlane `json:",omitempty"` // set on control planes only
 }
 
-// File is a file as it lands on the machine, owned by root.
+// File is a file on the machine. root owns it.
 type File struct {
 	Path    string // absolute
 	Content string
 	Mode    fs.FileMode // permission bits only
 }
 
-// Artifact is a binary, or an archive (anything that tar unpacks) of binaries.
+// Artifact is a download: one binary, or an archive with binaries in any format that tar unpacks.
 type Artifact struct {
 	Name      string `json:",omitempty"` // etcd
 	URL       string `json:",omitempty"` // http or https
-	SHA256    string `json:",omitempty"` // of what is downloaded, 64 hexadecimal digits
-	Directory string `json:",omitempty"` // where it is installed: /usr/local/bin
-	// of the archive, installed by their base name; none: the download itself is the binary Name
+	SHA256    string `json:",omitempty"` // of the download, 64 hexadecimal digits
+	Directory string `json:",omitempty"` // destination folder: /usr/local/bin
+	// paths in the archive, installed under their base names; if empty, the download itself is the binary
+	// Name
 	Members []string `json:""`
 }
 
@@ -63,99 +67,100 @@ type Etcd struct {
 	Address        string `json:",omitempty"` // the machine's own IPv4 address
 	VolumeID       string `json:",omitempty"` // the Cinder volume that keeps the data
 	InitialCluster string `json:",omitempty"` // name=https://ip:2380,…
-	Token          string `json:",omitempty"` // unique to the cluster: members of another refuse to talk
+	Token          string `json:",omitempty"` // unique to the cluster: members reject those of other clusters
 	Endpoints      string `json:",omitempty"` // https://ip:2379,…
 }
 
-// Node is a Kubernetes node: kubelet, containerd, kube-proxy, Calico and the two
-// proxies on 127.0.0.1, to etcd and to the API.
+// Node holds the values of a Kubernetes node: kubelet, containerd, kube-proxy, Calico, and the two proxies to
+// etcd and to the API on 127.0.0.1.
 type Node struct {
 	Address         string           `json:",omitempty"` // the machine's own IPv4 address
 	Etcd            string           `json:",omitempty"` // ip:2379,…
-	APIServers      []Server         `json:",omitempty"` // all of them
+	APIServers      []Server         `json:",omitempty"` // all control planes
 	PodCIDR         string           `json:",omitempty"`
 	DNSService      string           `json:",omitempty"` // cluster DNS's Service address
-	Labels          string           `json:",omitempty"` // key=value,… that kubelet may give to its own Node
-	Taints          []Taint          `json:""`           // that the Node is registered with
+	Labels          string           `json:",omitempty"` // key=value,… that kubelet may set on its own Node
+	Taints          []Taint          `json:""`           // kubelet registers the Node with them
 	ProxyMode       string           `json:",omitempty"` // of kube-proxy: nftables or iptables
 	Calico          Calico           `json:""`
 	PauseImage      string           `json:",omitempty"` // registry.k8s.io/pause:3.10.2
 	RegistryMirrors []RegistryMirror `json:""`
-	BootstrapToken  string           `json:",omitempty"` // id.secret: buys kubelet its first certificate
-	// devcloud's machines: containers on cgroup v1, who may not raise oom scores
+	BootstrapToken  string           `json:",omitempty"` // id.secret: kubelet requests its first certificate with it
+	// devcloud's machines are containers on cgroup v1, which may not raise OOM scores
 	Devcloud bool `json:""`
 }
 
-// Server is a control plane.
+// Server is the address of a control plane.
 type Server struct {
 	Name    string `json:",omitempty"` // dev-control-plane-0
 	Address string `json:",omitempty"` // IPv4
 }
 
-// Taint of a Node.
+// Taint is a taint of a Node.
 type Taint struct {
 	Key    string `json:",omitempty"`
 	Value  string `json:""`
 	Effect string `json:",omitempty"` // NoSchedule, PreferNoSchedule or NoExecute
 }
 
-// Calico is a node's part in the pods' network, and what its Calico Node says.
+// Calico holds the values of the node's pod network and of its Calico Node.
 type Calico struct {
 	Version string            `json:",omitempty"` // of calico-node, the CNI plugins and calicoctl: 3.28.5
-	Address string            `json:",omitempty"` // the machine's own in its subnet: 10.0.0.64/24
-	Labels  map[string]string `json:""`           // that Calico's selectors go by
-	// an IPv4 address; empty where the node is no route reflector
+	Address string            `json:",omitempty"` // the machine's address with its subnet's prefix length: 10.0.0.64/24
+	Labels  map[string]string `json:""`           // labels for Calico's selectors
+	// an IPv4 address; empty if the node is not a route reflector
 	RouteReflectorClusterID string `json:""`
-	// packets between nodes of different subnets are encapsulated
+	// encapsulate packets between nodes of different subnets
 	Tunnels bool `json:""`
 }
 
-// RegistryMirror is where the images of a registry are pulled from instead.
+// RegistryMirror is a server from which nodes pull a registry's images, instead of from the registry itself.
 type RegistryMirror struct {
 	Registry string `json:",omitempty"` // registry.k8s.io
-	URL      string `json:",omitempty"` // http or https, before /v2
+	URL      string `json:",omitempty"` // http or https, without /v2
 }
 
-// ControlPlane is kube-apiserver, kube-controller-manager, kube-scheduler and their part of the API's virtual address.
+// ControlPlane holds the values of kube-apiserver, kube-controller-manager, kube-scheduler, and the API's
+// virtual address.
 type ControlPlane struct {
-	Etcd          string `json:",omitempty"` // https://ip:2379,…
-	ServiceCIDR   string `json:",omitempty"`
-	APIService    string `json:",omitempty"` // the Service kubernetes' address
-	EncryptionKey string `json:",omitempty"` // 32 bytes in base64: Secrets in etcd are encrypted with it
-	NodePrefix    string `json:",omitempty"` // control planes' hostnames begin with it: dev-control-plane-
-	NodeCIDR      string `json:",omitempty"` // the machines' network: kubelets' addresses are in it
-	// IPv4 addresses of it, blank-separated, that no worker can have: control planes', etcd's, the API's
-	Reserved          string          `json:",omitempty"`
+	Etcd              string          `json:",omitempty"` // https://ip:2379,…
+	ServiceCIDR       string          `json:",omitempty"`
+	APIService        string          `json:",omitempty"` // address of the Service `kubernetes`
+	EncryptionKey     string          `json:",omitempty"` // 32 bytes in base64; encrypts Secrets in etcd
+	NodePrefix        string          `json:",omitempty"` // prefix of the control planes' hostnames: dev-control-plane-
+	NodeCIDR          string          `json:",omitempty"` // the machines' network, which contains the kubelets' addresses
+	Reserved          string          `json:",omitempty"` // owner=IPv4 address,…: planned addresses except workers'
 	WorkerToken       BootstrapToken  `json:",omitempty"`
 	ControlPlaneToken BootstrapToken  `json:",omitempty"`
-	VirtualIP         *VirtualIP      `json:",omitempty"` // nil where a load balancer has the API's address
+	VirtualIP         *VirtualIP      `json:",omitempty"` // nil if a load balancer has the API's address
 	Calico            CalicoResources `json:",omitempty"`
-	Tenancy           *Tenancy        `json:",omitempty"` // nil where OpenStack's tenants are none of Kubernetes'
+	Tenancy           *Tenancy        `json:",omitempty"` // nil if Kubernetes does not use OpenStack's tenants
 }
 
-// Tenancy is OpenStack's tenants as Kubernetes': who they are, from Keystone.
+// Tenancy maps OpenStack's tenants to Kubernetes. Keystone authenticates their users.
 type Tenancy struct {
-	AuthURL       string `json:",omitempty"` // Keystone's
-	CACertificate string `json:",omitempty"` // PEM: whose certificate Keystone has; empty for one of a public authority
-	Interval      string `json:",omitempty"` // between two looks at OpenStack, as systemd reads it: 1m0s
+	AuthURL       string `json:",omitempty"` // URL of Keystone
+	CACertificate string `json:",omitempty"` // PEM: the authority of Keystone's certificate; empty for a public authority
+	Interval      string `json:",omitempty"` // between two reads of OpenStack's tenants, in systemd's format: 1m0s
 }
 
-// BootstrapToken is one that kubelets of a role join with:
+// BootstrapToken is the token with which kubelets of a role join the cluster:
 // https://kubernetes.io/docs/reference/access-authn-authz/bootstrap-tokens/
 type BootstrapToken struct {
-	ID     string `json:",omitempty"` // 6 of a-z0-9
-	Secret string `json:",omitempty"` // 16 of a-z0-9
+	ID     string `json:",omitempty"` // 6 characters of a-z0-9
+	Secret string `json:",omitempty"` // 16 characters of a-z0-9
 }
 
-// VirtualIP is the API's address, which the control planes hold in turn by VRRP.
+// VirtualIP is the API's virtual address, which the control planes hold in turn by VRRP.
 type VirtualIP struct {
 	Address  string   `json:",omitempty"` // IPv4
-	RouterID int      `json:",omitempty"` // VRRP's, 1–255
+	RouterID int      `json:",omitempty"` // VRRP's virtual router ID, 1–255
 	Priority int      `json:",omitempty"` // 1–254, different on each
 	Peers    []string `json:""`           // addresses of the other control planes
 }
 
-// files is everything that the machine gets: its systems' trees, in order, and its secrets. An error names the file.
+// files returns all files of the machine: the trees of its systems, in order, and its secrets. An error names
+// the file.
 func (m Machine) files() ([]File, error) {
 	if err := m.check(); err != nil {
 		return nil, err
@@ -183,7 +188,7 @@ func (m Machine) files() ([]File, error) {
 	return files, nil
 }
 
-// systems are the trees that m gets, in order.
+// systems returns the names of the trees of m, in order.
 func (m Machine) systems() []string {
 	names := []string{"base", "os-packages"}
 	if len(m.Artifacts) > 0 {
@@ -198,7 +203,7 @@ func (m Machine) systems() []string {
 		if m.Node.Calico.Tunnels {
 			names = append(names, "calico-tunnels")
 		}
-		if m.ControlPlane == nil { // these have the credential from user-data
+		if m.ControlPlane == nil { // control planes get the credential from user-data
 			names = append(names, "calico-credential")
 		}
 	}
@@ -220,7 +225,8 @@ func (m Machine) systems() []string {
 
 var sha256Hex = regexp.MustCompile(`^[0-9a-f]{64}$`)
 
-// check refuses what would be torn apart in artifacts.list: its fields are separated by blanks, and xargs reads quotes.
+// check returns an error for an artifact that artifacts.list cannot hold. Spaces separate its fields, and
+// xargs interprets quotes.
 func (m Machine) check() error {
 	if m.Hostname == "" {
 		return fmt.Errorf("machine without a hostname")
@@ -241,7 +247,7 @@ func (m Machine) check() error {
 	return nil
 }
 
-// render walks the tree called system in from.
+// render renders the files of one system's tree in from. It returns an error if a template fails.
 func render(from fs.FS, system string, m Machine) ([]File, error) {
 	values, err := m.values()
 	if err != nil {
@@ -280,7 +286,7 @@ func render(from fs.FS, system string, m Machine) ([]File, error) {
 	return files, err
 }
 
-// parsed caches templates by name and text: machines differ only in values.
+// parsed caches templates by name and text, because machines differ only in their values.
 var parsed sync.Map
 
 func execute(name string, content []byte, values any) ([]byte, error) {
@@ -298,7 +304,8 @@ func execute(name string, content []byte, values any) ([]byte, error) {
 	return out.Bytes(), err
 }
 
-// values is m as nested maps that lack what is empty, so that missingkey=error finds a value that nobody set.
+// values returns m as nested maps without empty values, so that missingkey=error finds a value that is not
+// set.
 func (m Machine) values() (map[string]any, error) {
 	text, err := json.Marshal(m)
 	if err != nil {
@@ -306,7 +313,7 @@ func (m Machine) values() (map[string]any, error) {
 	}
 	var values map[string]any
 	numbers := json.NewDecoder(bytes.NewReader(text))
-	numbers.UseNumber() // as they are written: a float is 4.2e+09
+	numbers.UseNumber() // keeps integers as written; a float would print as 4.2e+09
 	return values, numbers.Decode(&values)
 }
 

@@ -10,12 +10,12 @@ import (
 	"sync"
 )
 
-// budget is what Nova takes: 65,535 characters of base64, which is this many bytes.
+// budget is Nova's limit in bytes: 65,535 characters of base64 encode this many bytes.
 const budget = 49_151
 
-// UserData is the machine's cloud-config, gzipped and in base64: Nova wants base64, cloud-init unpacks gzip, and the
-// OpenStack provider passes on as it is what already is base64. It fails above 49,151 bytes of gzip, naming the biggest
-// files.
+// UserData returns the machine's cloud-config, compressed by gzip and encoded in base64. Nova requires
+// base64, cloud-init unpacks gzip, and the OpenStack provider does not encode a text that already is base64.
+// UserData returns an error above 49,151 bytes of gzip. The error names the biggest files.
 func UserData(m Machine) (string, error) {
 	config, err := CloudConfig(m)
 	if err != nil {
@@ -32,8 +32,8 @@ func UserData(m Machine) (string, error) {
 	return base64.StdEncoding.EncodeToString(packed), nil
 }
 
-// compress is a pure function of text: the header has no time and no name. It must stay one, for a changed byte of
-// user-data replaces the machine.
+// compress returns text in gzip format. Its output depends only on text, because the header has no time and
+// no name. This must not change, because one changed byte of user-data replaces the machine.
 func compress(text []byte) ([]byte, error) {
 	var out bytes.Buffer
 	w := compressors.Get().(*gzip.Writer)
@@ -46,13 +46,13 @@ func compress(text []byte) ([]byte, error) {
 	return out.Bytes(), err
 }
 
-// compressors are kept: each has more than a megabyte of tables. The best level makes user-data
-// half a percent smaller, in three times the time.
+// compressors keeps gzip writers for reuse, because each has more than a megabyte of tables. The best
+// compression level makes user-data half a percent smaller, but takes three times as long.
 var compressors = sync.Pool{New: func() any { return gzip.NewWriter(nil) }}
 
-// biggest names the n largest files of m with their sizes before compression.
+// biggest returns the names of the n largest files of m, with their sizes in bytes before compression.
 func biggest(m Machine, n int) string {
-	files, _ := m.files() // the caller has rendered them already
+	files, _ := m.files() // cannot fail, because the caller has rendered the files
 	slices.SortStableFunc(files, func(a, b File) int { return len(b.Content) - len(a.Content) })
 	var names []string
 	for _, f := range files[:min(n, len(files))] {
