@@ -9,7 +9,7 @@ import (
 	"kubernetes-openstack/cluster"
 )
 
-// The time per worker must not grow with their number.
+// BenchmarkCheckUserData measures the time per worker, which must not grow with the number of workers.
 func BenchmarkCheckUserData(b *testing.B) {
 	for _, workers := range []int{100, 1000, 5000} {
 		b.Run(fmt.Sprint(workers), func(b *testing.B) {

@@ -10,7 +10,7 @@ import (
 	"kubernetes-openstack/templates"
 )
 
-// What control planes get of the Plan, as templates take it.
+// TestCalicoResources checks the conversion of the Plan's Calico resources to the values of the templates.
 func TestCalicoResources(t *testing.T) {
 	prefix := netip.MustParsePrefix
 	assert.Equal(t, templates.CalicoResources{

@@ -17,13 +17,14 @@ import (
 	"kubernetes-openstack/internal/tenantsync"
 )
 
-// syncer is a Watcher of tenants alone, and resources that exist as soon as they are declared.
+// syncer is a Watcher that implements only Tenants, and a mock engine whose resources exist as soon as they
+// are declared.
 type syncer struct {
 	Watcher
-	mutex sync.Mutex // the engine's mocks are asked at the same time
+	mutex sync.Mutex // the engine calls its mocks in parallel
 	calls []string
 	err   error
-	// missing is the name of a resource that cannot be made.
+	// missing is the name of a resource whose creation fails.
 	missing string
 }
 

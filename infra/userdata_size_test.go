@@ -25,11 +25,11 @@ import (
 	"kubernetes-openstack/cluster"
 )
 
-// sizes are the most bytes of gzip that a machine's user-data may have here. They are close to what it has, so
-// that growth is noticed long before Nova's limit.
+// sizes are the limits in bytes of gzip for a machine's user-data in this test. They are close to the current
+// sizes, so that growth is noticed long before Nova's limit.
 var sizes = map[cluster.Role]int{cluster.RoleEtcd: 8_576, cluster.RoleControlPlane: 25_728, cluster.RoleWorker: 13_952}
 
-// Each machine of the development cluster and of the production example, with
+// TestUserDataIsSmall checks each machine of the development cluster and of the production example, with
 // certificates and keys like the provider's.
 func TestUserDataIsSmall(t *testing.T) {
 	for stack, file := range map[string]string{"dev": "../Pulumi.dev.yaml", "prod": "../examples/Pulumi.prod.yaml"} {
@@ -76,7 +76,7 @@ func stackPlan(t *testing.T, stack, file string) cluster.Plan {
 	return cluster.NewPlan(config)
 }
 
-// plainSecrets puts a text in the place of each encrypted one.
+// plainSecrets replaces each encrypted value with a plain text.
 func plainSecrets(v any) any {
 	switch v := v.(type) {
 	case map[string]any:
@@ -94,7 +94,7 @@ func plainSecrets(v any) any {
 	return v
 }
 
-// issue makes all authorities, keys and certificates of plan, as PEM.
+// issue creates all authorities, keys and certificates of plan in PEM.
 func issue(t *testing.T, plan cluster.Plan) map[string]map[cluster.Part]string {
 	t.Helper()
 	out := map[string]map[cluster.Part]string{}
@@ -168,7 +168,8 @@ func issue(t *testing.T, plan cluster.Plan) map[string]map[cluster.Part]string {
 	return out
 }
 
-// What lands is the same key: it signs for the certificate, to Go's programs and to openssl's.
+// TestWithoutPublicKey checks that the shortened key is the same key: it signs for the certificate, with Go's
+// library and with openssl.
 func TestWithoutPublicKey(t *testing.T) {
 	parts := issue(t, stackPlan(t, "dev", "../Pulumi.dev.yaml"))[cluster.AdminCertificate]
 	short := withoutPublicKey(parts[cluster.PartPrivateKey])

@@ -24,7 +24,7 @@ import (
 	"kubernetes-openstack/templates"
 )
 
-// What a machine gets of the Plan, as templates take it.
+// TestNode checks the conversion of the Plan to the values of the templates.
 func TestNode(t *testing.T) {
 	plan := cluster.NewPlan(cluster.Config{
 		Name:   "test",
@@ -97,7 +97,8 @@ func TestNode(t *testing.T) {
 	}, got.Tenancy, "and nothing that changes more often: it would replace machines")
 }
 
-// Too much for Nova is said at preview, when no certificate exists yet, and for each machine.
+// TestCheckUserData checks that user-data that is too large for Nova fails at preview, when no certificate
+// exists yet, with an error for each machine.
 func TestCheckUserData(t *testing.T) {
 	plan := cluster.NewPlan(cluster.Config{
 		Name: "test",
@@ -117,7 +118,8 @@ func TestCheckUserData(t *testing.T) {
 	assert.ErrorContains(t, err, "49151 are allowed")
 }
 
-// Of a group, the one machine is found whose longer zone is too much.
+// TestCheckUserDataOfOneOfAGroup checks that the check finds the one machine of a group whose longer
+// zone makes the user-data too large.
 func TestCheckUserDataOfOneOfAGroup(t *testing.T) {
 	check := func(labels int) error {
 		c := cluster.Defaults("test")
@@ -142,7 +144,8 @@ func TestCheckUserDataOfOneOfAGroup(t *testing.T) {
 	assert.NotContains(t, err.Error(), "test-general-0")
 }
 
-// The stand-ins are no smaller than what they stand for, in a cluster with the longest names, and not much larger.
+// TestPEMSize checks that the stand-ins are not smaller than the real parts, and not much larger. The cluster
+// has the longest names.
 func TestPEMSize(t *testing.T) {
 	plan := cluster.NewPlan(cluster.Config{
 		Tenancy: cluster.Tenancy{Enabled: true},

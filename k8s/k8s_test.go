@@ -12,7 +12,7 @@ import (
 	"kubernetes-openstack/cluster"
 )
 
-// What the API server makes of it all is tested where there is one: TestDeploy in the folder tests.
+// TestDeploy in the folder tests checks the manifests against a real API server.
 
 func small(t *testing.T) cluster.Config {
 	t.Helper()
@@ -37,7 +37,7 @@ func TestDNSReplicas(t *testing.T) {
 	assert.Equal(t, 5, replicas(31, 5))
 }
 
-// Objects have the names and tokens that Pulumi's own SDK gives them.
+// TestObjects checks that objects have the names and tokens that Pulumi's own SDK uses.
 func TestObjects(t *testing.T) {
 	var got []string
 	config := small(t)
@@ -58,7 +58,7 @@ func TestObjects(t *testing.T) {
 	}, got)
 }
 
-// The development cluster pulls the CoreDNS that the toolchain builds.
+// TestCoreDNSVersion checks that the development cluster pulls the CoreDNS version that the toolchain builds.
 func TestCoreDNSVersion(t *testing.T) {
 	module, err := os.ReadFile("../hack/toolchain/coredns/go.mod")
 	require.NoError(t, err)

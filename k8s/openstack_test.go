@@ -41,7 +41,8 @@ floating-network-id = "22222222-2222-2222-2222-222222222222"
 `, text)
 }
 
-// What reads the configuration when it starts is started anew for any change of it, and for none else.
+// TestCloudConfigVersion checks that the version changes with each change of the cloud configuration, and
+// with no other change. Programs that read the configuration at their start restart for a new version.
 func TestCloudConfigVersion(t *testing.T) {
 	version := func(change func(*cluster.Config)) string {
 		config := small(t)
@@ -59,7 +60,7 @@ func TestCloudConfigVersion(t *testing.T) {
 	}
 }
 
-// Octavia's controller writes to Services, and no other does.
+// TestCloudControllerManagerAndServices checks that only Octavia's controller may write to Services.
 func TestCloudControllerManagerAndServices(t *testing.T) {
 	config := small(t)
 	text, err := cloudControllerManager(cluster.NewPlan(config)).text()

@@ -10,7 +10,8 @@ import (
 	"kubernetes-openstack/cluster"
 )
 
-// Where Cinder's zones are Nova's, a class's zone limits where its pods run; else it is Cinder's alone.
+// TestStorageClassesAndZones checks zones of storage classes. If Cinder's zones are Nova's zones, the zone of
+// a class limits where its pods run. Otherwise the zone applies only to Cinder.
 func TestStorageClassesAndZones(t *testing.T) {
 	config := small(t)
 	config.Storage.Classes = []cluster.StorageClass{{Name: "fast", Type: "ssd", Zone: "az1"}}
@@ -35,7 +36,7 @@ func TestStorageClassesAndZones(t *testing.T) {
 	}
 }
 
-// Workers hold nothing that OpenStack could be reached with.
+// TestCloudConfigIsOnControlPlanesAlone checks that workers mount no credentials of OpenStack.
 func TestCloudConfigIsOnControlPlanesAlone(t *testing.T) {
 	plan := cluster.NewPlan(small(t))
 	mounted := 0

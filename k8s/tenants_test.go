@@ -15,7 +15,8 @@ import (
 	"kubernetes-openstack/internal/tenantsync"
 )
 
-// What tenant-sync reads is what the stack's configuration says, and the password is nowhere but in the Secret.
+// TestTenantSync checks that tenant-sync gets the settings of the stack's configuration, and that only the
+// Secret contains the password.
 func TestTenantSync(t *testing.T) {
 	config := small(t)
 	config.Region = "east"
