@@ -1,6 +1,7 @@
-// Package readiness watches machines on their way from an instance that Nova calls ACTIVE to a working part of a
-// cluster: each says on its console, which Nova keeps, what it does and what fails (bootstrap-report.service). So no
-// machine needs to be reachable. Then it asks the cluster's own API.
+// Package readiness waits until the machines' instances form a ready cluster. Nova's status ACTIVE does not
+// mean that a machine is ready. Each machine reports its steps and failures on its console
+// (bootstrap-report.service), and this package reads the console through Nova. So no machine needs to be
+// reachable over the network. Then the package reads the state of the nodes from the cluster's API.
 package readiness
 
 import (
@@ -16,16 +17,17 @@ import (
 	"github.com/gophercloud/utils/v2/openstack/clientconfig"
 )
 
-// Cloud is the OpenStack project that the machines are in.
+// Cloud is a client of the OpenStack project with the machines.
 type Cloud struct {
 	compute func() (*gophercloud.ServiceClient, error)
-	// interval between two looks at one machine.
+	// interval is the time between two reads of a machine's console.
 	interval time.Duration
-	// slots limit how many consoles are read at once.
+	// slots limits the number of consoles that are read in parallel.
 	slots chan struct{}
 }
 
-// NewCloud is the project that OS_CLOUD or OS_* name. It connects when it is first asked: a preview asks nothing.
+// NewCloud returns a client of the project that OS_CLOUD or the OS_* variables select. It connects at the
+// first request, so a preview makes no connection.
 func NewCloud() *Cloud {
 	return newCloud(sync.OnceValues(func() (*gophercloud.ServiceClient, error) {
 		return clientconfig.NewServiceClient(context.Background(), "compute", nil)
@@ -36,15 +38,16 @@ func newCloud(compute func() (*gophercloud.ServiceClient, error), interval time.
 	return &Cloud{compute: compute, interval: interval, slots: make(chan struct{}, 8)}
 }
 
-// Working tells which of the machines of these names work now: an instance is there, and ready is the last it said. One
-// whose console cannot be read may work, so it is taken to.
+// Working returns the healthy machines among names. A machine is healthy if its instance is ACTIVE and its
+// last reported state is ready. A machine whose console cannot be read counts as healthy, because it may be.
+// Working returns an error if Nova cannot list the instances.
 func (c *Cloud) Working(ctx context.Context, names []string) (map[string]bool, error) {
 	working := map[string]bool{}
 	compute, err := c.compute()
 	if err != nil || len(names) == 0 {
 		return working, err
 	}
-	// No alternatives: Nova on MySQL takes | for itself.
+	// The filter uses no alternatives (|), because Nova on MySQL matches | literally.
 	pages, err := servers.List(compute, servers.ListOpts{Name: "^" + regexp.QuoteMeta(commonPrefix(names))}).AllPages(ctx)
 	if err != nil {
 		return nil, err
@@ -72,7 +75,7 @@ func (c *Cloud) Working(ctx context.Context, names []string) (map[string]bool, e
 	return working, nil
 }
 
-// commonPrefix is what all names begin with.
+// commonPrefix returns the longest common prefix of all names.
 func commonPrefix(names []string) string {
 	first, last := slices.Min(names), slices.Max(names)
 	n := 0
@@ -96,7 +99,7 @@ func (c *Cloud) console(ctx context.Context, id string) (string, error) {
 	return servers.ShowConsoleOutput(ctx, compute, id, servers.ShowConsoleOutputOpts{}).Extract()
 }
 
-// server is the instance, or nil where there is none.
+// server returns the instance, or nil if it does not exist.
 func (c *Cloud) server(ctx context.Context, id string) (*servers.Server, error) {
 	compute, err := c.compute()
 	if err != nil {

@@ -16,16 +16,18 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 )
 
-// Cluster to wait for.
+// Cluster describes the cluster to wait for.
 type Cluster struct {
 	Kubeconfig string
-	// Nodes are the instances' IDs by the nodes' names.
+	// Nodes maps the names of the nodes to the IDs of their Nova instances.
 	Nodes map[string]string
-	// Timeout from now.
+	// Timeout is the time limit, from the start of the wait.
 	Timeout time.Duration
 }
 
-// Cluster waits until the API is ready and every node is: Ready, and the instance that is meant. log is as Machine's.
+// Cluster waits until the API is ready and every node is Ready and has the expected instance ID. It passes
+// each new reason to log. An error of log ends the wait, as in Machine. After the timeout, Cluster returns an
+// error with the last reason.
 func (c *Cloud) Cluster(ctx context.Context, cluster Cluster, log func(line string) error) error {
 	api, err := newAPI(cluster.Kubeconfig)
 	if err != nil {
@@ -57,10 +59,10 @@ func (c *Cloud) Cluster(ctx context.Context, cluster Cluster, log func(line stri
 	}
 }
 
-// unreachable is an API that does not answer at all.
+// unreachable is the error of an API that sends no response.
 type unreachable struct{ error }
 
-// hint is for what an unreachable API most often is.
+// hint returns the most common cause of an unreachable API, or "" for another error.
 func hint(err error) string {
 	var u unreachable
 	if !errors.As(err, &u) {
@@ -69,7 +71,7 @@ func hint(err error) string {
 	return "; do api.allow, api.floatingIP and api.proxy let this host reach it?"
 }
 
-// api is a cluster's, as its kubeconfig has it.
+// api is a client of the Kubernetes API, with the address and credentials of a kubeconfig.
 type api struct {
 	client *http.Client
 	url    string
@@ -85,7 +87,8 @@ func newAPI(kubeconfig string) (*api, error) {
 	return &api{client, strings.TrimSuffix(config.Host, "/")}, err
 }
 
-// ready is nil, or what is not.
+// ready returns nil if the API and all nodes are ready. Otherwise the error lists the reasons. instances maps
+// nodes' names to IDs of Nova instances.
 func (a *api) ready(ctx context.Context, instances map[string]string) error {
 	if _, err := a.get(ctx, "/readyz"); err != nil {
 		return fmt.Errorf("the Kubernetes API is not ready: %w", err)
@@ -141,7 +144,8 @@ func (a *api) get(ctx context.Context, path string) ([]byte, error) {
 	return body, nil
 }
 
-// failingChecks are the lines of a /readyz that say what fails, else the first line.
+// failingChecks returns the lines of a /readyz response that begin with [-], which are the failing checks. If
+// there are none, it returns the first line.
 func failingChecks(body string) []string {
 	var failing []string
 	lines := strings.Split(strings.TrimSpace(body), "\n")
@@ -156,7 +160,7 @@ func failingChecks(body string) []string {
 	return failing
 }
 
-// node is what is asked of a Node.
+// node is the part of a Node object that this package reads.
 type node struct {
 	Metadata struct{ Name string }
 	Spec     struct{ ProviderID string }
@@ -165,7 +169,7 @@ type node struct {
 	}
 }
 
-// notReady is why n is not Ready, or "".
+// notReady returns the reason why n is not Ready, or "" if it is.
 func (n node) notReady() string {
 	for _, c := range n.Status.Conditions {
 		if c.Type != "Ready" {

@@ -9,20 +9,21 @@ import (
 	"time"
 )
 
-// Machine to wait for.
+// Machine describes the machine to wait for.
 type Machine struct {
-	// Name is its hostname, ID its instance's.
+	// Name is the machine's hostname, and ID is the ID of its instance.
 	Name, ID string
-	// Timeout from now.
+	// Timeout is the time limit, from the start of the wait.
 	Timeout time.Duration
 }
 
-// statusEvery is how many looks at a console go with one at the instance's status.
+// statusEvery is the number of reads of the console for each read of the instance's status.
 const statusEvery = 10
 
-// Machine waits until a machine is ready. log gets each line it says, and tells by an error that nobody listens any
-// more; of a machine that is ready it gets the notices, which begin with the step: "calico-peers: notice: …". The error
-// is a report: machine, step, log, where to look.
+// Machine waits until a machine is ready. It passes each line of the machine's report to log. An error of log
+// means that the engine has ended, and ends the wait. When the machine is ready, Machine passes the notices
+// to log. They begin with the step: "calico-peers: notice: …". After the timeout, the error names the machine
+// and the step, and contains the log and the commands for more information.
 func (c *Cloud) Machine(ctx context.Context, m Machine, log func(line string) error) error {
 	ctx, cancel := context.WithTimeout(ctx, m.Timeout)
 	defer cancel()
@@ -43,9 +44,9 @@ func (c *Cloud) Machine(ctx context.Context, m Machine, log func(line string) er
 			now := parse(text)
 			lines := news(last.lines, now.lines)
 			if look == 0 && now.ready {
-				lines = nil // an old story
+				lines = nil // the machine was ready before this `up`
 			}
-			// it may pass until the machine is ready
+			// notices wait until the machine is ready, because they may disappear until then
 			if err := tell(slices.DeleteFunc(slices.Clone(lines), isNotice)); err != nil {
 				return err
 			}
@@ -72,7 +73,8 @@ func (c *Cloud) Machine(ctx context.Context, m Machine, log func(line string) er
 	}
 }
 
-// active tells whether the instance runs. The error is one where no waiting helps: that Nova does not answer is none.
+// active returns true if the instance's status is ACTIVE. It returns an error only if waiting cannot help. A
+// failed request to Nova is not such an error.
 func (c *Cloud) active(ctx context.Context, m Machine) (bool, error) {
 	server, err := c.server(ctx, m.ID)
 	switch {
@@ -88,7 +90,7 @@ func (c *Cloud) active(ctx context.Context, m Machine) (bool, error) {
 	return server.Status == "ACTIVE", nil
 }
 
-// failure says why m is not ready.
+// failure returns the error that explains why m is not ready.
 func (r *report) failure(m Machine, console string, consoleErr error) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s is not ready after %s: ", m.Name, m.Timeout)

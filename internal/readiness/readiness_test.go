@@ -18,13 +18,13 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// nova is Nova with one instance in it.
+// nova is a fake Nova with one instance.
 type nova struct {
 	mu       sync.Mutex
 	name     string
 	status   string
 	fault    string
-	consoles []string // one for each look; the last one stays
+	consoles []string // one for each read; the last one repeats
 	looks    int
 }
 
@@ -50,7 +50,7 @@ func (n *nova) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		n.looks++
 	case r.URL.Path == "/servers/detail":
 		answer["servers"] = []any{}
-		// as Nova on MySQL has it
+		// Nova on MySQL matches | literally
 		if regexp.MustCompile(strings.ReplaceAll(r.URL.Query().Get("name"), "|", `\|`)).MatchString(n.name) {
 			answer["servers"] = []any{server}
 		}
@@ -61,7 +61,7 @@ func (n *nova) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_ = json.NewEncoder(w).Encode(answer)
 }
 
-// cloudOf is a Cloud on that Nova.
+// cloudOf returns a Cloud that uses n.
 func cloudOf(t *testing.T, n *nova) *Cloud {
 	server := httptest.NewServer(n)
 	t.Cleanup(server.Close)
@@ -71,7 +71,7 @@ func cloudOf(t *testing.T, n *nova) *Cloud {
 
 func console(lines ...string) string { return strings.Join(lines, "\r\n") + "\r\n" }
 
-// wait waits for the instance and gives what was logged.
+// wait waits for the instance and returns the logged lines.
 func wait(t *testing.T, n *nova, timeout time.Duration) ([]string, error) {
 	t.Helper()
 	var logged []string
@@ -97,7 +97,7 @@ func TestMachineBecomesReady(t *testing.T) {
 	assert.Equal(t, []string{"boot 1", "artifacts: started", "artifacts: done after 3 s", "ready after 9 s"}, logged)
 }
 
-// An `up` that changes nothing looks once, and is quiet.
+// TestMachineThatIsReady checks that an `up` without changes reads the console once and logs nothing.
 func TestMachineThatIsReady(t *testing.T) {
 	n := &nova{status: "ACTIVE",
 		consoles: []string{console("bootstrap: boot 1", "bootstrap: node: started", "bootstrap: ready after 9 s")}}
@@ -107,8 +107,8 @@ func TestMachineThatIsReady(t *testing.T) {
 	assert.Equal(t, 1, n.looks)
 }
 
-// A notice is no reason to wait, and is told of each time. One that passes before the
-// machine is ready, or is of an earlier boot, never is.
+// TestNotices checks that a notice does not delay readiness, and that each wait logs it. A notice that
+// disappears before the machine is ready is not logged, and neither is one of an earlier boot.
 func TestNotices(t *testing.T) {
 	const session = "calico-peers: notice: no BGP session with 10.0.0.1: Connect"
 	ready := console("bootstrap: other: notice: old", "bootstrap: boot 1", "bootstrap: calico-peers: done after 1 s",
@@ -133,7 +133,8 @@ func TestNotices(t *testing.T) {
 		logged)
 }
 
-// What a machine said before its last boot, or before something broke, counts no more.
+// TestMachineThatWasReady checks that a ready state does not count if it is from before the last boot, or
+// from before a later failure.
 func TestMachineThatWasReady(t *testing.T) {
 	t.Parallel()
 	for name, text := range map[string]string{
@@ -197,7 +198,7 @@ func TestFailures(t *testing.T) {
 	assert.ErrorContains(t, err, "no compute")
 }
 
-// An engine that gave up takes its machines' waiting with it.
+// TestNobodyListens checks that the wait for a machine ends when the engine has ended.
 func TestNobodyListens(t *testing.T) {
 	n := &nova{status: "ACTIVE", consoles: []string{console("bootstrap: boot 1")}}
 	err := cloudOf(t, n).Machine(t.Context(), Machine{Name: "m", ID: "uuid", Timeout: time.Minute}, func(string) error {
@@ -242,7 +243,8 @@ func TestNews(t *testing.T) {
 	}
 }
 
-// kubeAPI is an API server that answers /readyz and nodes with what is set.
+// kubeAPI starts an API server that answers /readyz and nodes with the given responses, and returns its
+// kubeconfig.
 func kubeAPI(t *testing.T, readyz func() (int, string), nodes func() string) string {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/readyz" {

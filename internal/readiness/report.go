@@ -7,28 +7,30 @@ import (
 	"strings"
 )
 
-// report is what a machine has said on its console since it booted last: the lines of its bootstrap-report.service.
+// report is the state of a machine since its last boot, from the lines that bootstrap-report.service writes
+// to the console.
 type report struct {
-	// lines in order, without the mark.
+	// lines are all lines in order, without the mark.
 	lines []string
-	// ready is whether the last state said is ready.
+	// ready is true if the last reported state is ready.
 	ready bool
-	// steps that are not done, in the order in which they were first heard of.
+	// steps are the unfinished steps, in the order of their first line.
 	steps []step
-	// notices of steps that are done, by step: what nothing waits for, but somebody should know.
+	// notices maps finished steps to their notices. A notice needs an operator's attention, but no program
+	// waits for it.
 	notices map[string]string
 }
 
-// step of a machine's bootstrap.
+// step is one unfinished step of a machine's bootstrap.
 type step struct {
 	name string
-	// state is what it last said of itself: started, "failing: …" or "waiting: …".
+	// state is the last reported state: started, "failing: …" or "waiting: …".
 	state string
-	// log has the last lines of the log of one that fails.
+	// log holds the last lines of the log of a failing step.
 	log []string
 }
 
-// mark begins a report's lines among all others on the console.
+// mark is the prefix of the report's lines on the console.
 const mark = "bootstrap: "
 
 var (
@@ -37,7 +39,8 @@ var (
 	stepLine  = regexp.MustCompile(`^([a-z0-9-]+): (started|done after \d+ s|notice: .*|failing: .*|waiting: .*)$`)
 )
 
-// consoleLines are the lines of a console log without what a terminal would not show.
+// consoleLines returns the lines of a console log without empty lines and without the escape codes that a
+// terminal hides.
 func consoleLines(console string) []string {
 	var lines []string
 	for line := range strings.Lines(colour.ReplaceAllString(console, "")) {
@@ -48,10 +51,10 @@ func consoleLines(console string) []string {
 	return lines
 }
 
-// parse reads a console log.
+// parse extracts the report from a console log.
 func parse(console string) report {
 	var r report
-	var speaking string // the step that said the last line
+	var speaking string // the step of the previous line
 	for _, line := range consoleLines(console) {
 		_, line, ours := strings.Cut(line, mark)
 		if !ours {
@@ -79,7 +82,7 @@ func (r *report) index(name string) int {
 	return slices.IndexFunc(r.steps, func(s step) bool { return s.name == name })
 }
 
-// say takes in a step's new state.
+// say updates a step to a new state.
 func (r *report) say(name, state string) {
 	if strings.HasPrefix(state, "notice: ") {
 		if r.notices == nil {
@@ -103,7 +106,7 @@ func (r *report) say(name, state string) {
 	r.steps[i].state, r.steps[i].log = state, nil
 }
 
-// noticeLines are the notices as they were said.
+// noticeLines returns the notices as they are on the console, sorted by step.
 func (r *report) noticeLines() []string {
 	var lines []string
 	for _, step := range slices.Sorted(maps.Keys(r.notices)) {
@@ -117,8 +120,9 @@ func isNotice(line string) bool {
 	return said != nil && strings.HasPrefix(said[2], "notice: ")
 }
 
-// cause is the step that most likely keeps the machine from being ready, or nil where nothing was heard: the first that
-// fails, for those after it fail because of it; else the first that waits or runs.
+// cause returns the step that most likely keeps the machine from becoming ready, or nil if there is no
+// unfinished step. The first failing step is the cause, because later steps fail because of it. If no step
+// fails, the cause is the first waiting step, then the first running one.
 func (r *report) cause() *step {
 	for _, state := range []string{"failing: ", "waiting: ", "started"} {
 		for i := range r.steps {
@@ -130,7 +134,7 @@ func (r *report) cause() *step {
 	return nil
 }
 
-// news are the lines of now that were not in before, though a console may have forgotten the oldest.
+// news returns the lines of now that are not in before. The console may have dropped its oldest lines.
 func news(before, now []string) []string {
 	for n := min(len(before), len(now)); n > 0; n-- {
 		if slices.Equal(before[len(before)-n:], now[:n]) {

@@ -14,8 +14,8 @@ import (
 	"kubernetes-openstack/internal/tenantsync"
 )
 
-// Tenants makes the cluster's tenants be OpenStack's. It reaches OpenStack by
-// the way that this host has, as the cloud's reader.
+// Tenants updates the cluster's tenants to those of OpenStack. It uses the address of OpenStack that this
+// host uses, and the reader's credentials from cloud. It repeats failed attempts, and returns the last error.
 func (c *Cloud) Tenants(ctx context.Context, kubeconfig string, cloud tenantsync.Cloud, settings tenancy.Settings,
 	log func(line string) error) error {
 	kube, err := clientcmd.RESTConfigFromKubeConfig([]byte(kubeconfig))
@@ -26,13 +26,14 @@ func (c *Cloud) Tenants(ctx context.Context, kubeconfig string, cloud tenantsync
 		return err
 	}
 	return again(ctx, log, func() error {
-		// the policy is for control planes, which make it themselves
+		// control planes create the authorizer's policy themselves, so the result is not used here
 		_, err := tenantsync.Sync(ctx, kube, cloud, settings, log)
 		return err
 	})
 }
 
-// again does what failed twice more: the API's address may just have moved to another control plane, as they are young.
+// again calls do up to three times, until it succeeds. A young cluster's API address may move to another
+// control plane during a call.
 func again(ctx context.Context, log func(line string) error, do func() error) error {
 	var failed error
 	backoff := utilwait.Backoff{Steps: 3, Duration: pause}
@@ -48,10 +49,10 @@ func again(ctx context.Context, log func(line string) error, do func() error) er
 	return cmp.Or(failed, ended)
 }
 
-// pause is how long again waits.
+// pause is the time that again waits between two calls.
 var pause = 10 * time.Second
 
-// fromHere is the cloud as OS_CLOUD or OS_* say how to reach it.
+// fromHere returns cloud with the address, authority, region and interface of OS_CLOUD or the OS_* variables.
 func fromHere(cloud tenantsync.Cloud) (tenantsync.Cloud, error) {
 	options, err := clientconfig.AuthOptions(nil)
 	if err != nil {

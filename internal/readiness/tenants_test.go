@@ -12,7 +12,8 @@ import (
 	"kubernetes-openstack/internal/tenantsync"
 )
 
-// As whom is the stack's affair, by which way is this host's: machines may have another one.
+// TestFromHere checks that the user comes from the stack, and the address of OpenStack from this host.
+// Machines may use another address.
 func TestFromHere(t *testing.T) {
 	dir := t.TempDir()
 	t.Chdir(dir)
