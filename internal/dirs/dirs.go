@@ -1,5 +1,5 @@
-// Package dirs says where things lie on the machine that runs devcloud: what can be built again (Cache) apart from
-// what is running now (State).
+// Package dirs returns the folders of devcloud on its host. Cache holds files that can be built again, and
+// State holds the state of running services.
 package dirs
 
 import (
@@ -9,16 +9,17 @@ import (
 
 const name = "kubernetes-openstack"
 
-// Cache is the folder of everything that was built or downloaded and can be again, each keyed by what it was built
-// from: $XDG_CACHE_HOME/kubernetes-openstack, else ~/.cache/kubernetes-openstack.
+// Cache returns a path in the folder of all built and downloaded files, which can be created again. Each file
+// has a key that is a hash of its inputs. The folder is $XDG_CACHE_HOME/kubernetes-openstack, or
+// ~/.cache/kubernetes-openstack.
 func Cache(elem ...string) string { return under("XDG_CACHE_HOME", ".cache", elem) }
 
-// State is the folder of what runs: devcloud's records, databases and volumes, and the development stack's state.
-// $XDG_STATE_HOME/kubernetes-openstack, else ~/.local/state/kubernetes-openstack.
+// State returns a path in the folder of devcloud's records, databases and volumes, and of the development
+// stack's state. The folder is $XDG_STATE_HOME/kubernetes-openstack, or ~/.local/state/kubernetes-openstack.
 func State(elem ...string) string { return under("XDG_STATE_HOME", ".local/state", elem) }
 
-// Mirror is the folder of the files that devcloud's machines download, each under the host and path that upstream
-// releases it at.
+// Mirror returns a path in the folder of the files that devcloud's machines download. The path of each file
+// is the host and path of its upstream URL.
 func Mirror(elem ...string) string { return Cache(append([]string{"mirror"}, elem...)...) }
 
 func under(env, fallback string, elem []string) string {

@@ -11,9 +11,9 @@ import (
 	"regexp"
 )
 
-// Handler serves the mirror's files as they are, and container images to who asks as one asks a registry (the
-// OCI distribution's API, pulls only): /REGISTRY/v2/… has the images that are below oci/REGISTRY, each an OCI image
-// layout in a folder REPOSITORY@TAG. Nothing is kept in memory: what comes later is there at once.
+// Handler serves the files of the mirror, and container images by the API of the OCI distribution, for pulls
+// only. /REGISTRY/v2/… serves the images below oci/REGISTRY. Each image is an OCI image layout in a folder
+// REPOSITORY@TAG. The handler caches nothing, so new files are available immediately.
 func Handler(files fs.FS) http.Handler {
 	other := http.FileServerFS(files)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -28,7 +28,7 @@ func Handler(files fs.FS) http.Handler {
 		}
 		registry, repository, kind, reference := parts[1], parts[2], parts[3], parts[4]
 		if repository == "" {
-			w.WriteHeader(http.StatusOK) // yes, this is a registry
+			w.WriteHeader(http.StatusOK) // the response of a registry that supports the API
 			return
 		}
 		digest := reference
@@ -70,7 +70,8 @@ var (
 	digestPattern = regexp.MustCompile(`^sha256:[0-9a-f]{64}$`)
 )
 
-// tagged is the digest of the one image of a layout, or of its index of images for several platforms.
+// tagged returns the digest of the only image of a layout, or of the index of its images for several
+// platforms.
 func tagged(files fs.FS, layout string) (digest string, err error) {
 	var index struct{ Manifests []struct{ Digest string } }
 	if err := readJSON(files, path.Join(layout, "index.json"), &index); err != nil {
@@ -82,7 +83,7 @@ func tagged(files fs.FS, layout string) (digest string, err error) {
 	return index.Manifests[0].Digest, nil
 }
 
-// findBlob is the path of a blob, which any of a repository's tags may have.
+// findBlob returns the path of a blob, which is in the folder of any tag of the repository.
 func findBlob(files fs.FS, repository, digest string) (blob string, err error) {
 	if !digestPattern.MatchString(digest) {
 		return "", fmt.Errorf("%q is no SHA-256 digest", digest)
@@ -94,7 +95,7 @@ func findBlob(files fs.FS, repository, digest string) (blob string, err error) {
 	return found[0], nil
 }
 
-// mediaType is the media type of a manifest. Only OCI's may leave it out.
+// mediaType returns the media type of a manifest. Only OCI manifests may omit the field.
 func mediaType(files fs.FS, manifest string) (string, error) {
 	var content struct {
 		MediaType string
@@ -123,7 +124,7 @@ func readJSON(files fs.FS, name string, v any) error {
 	return nil
 }
 
-// refuse answers with an error as the OCI distribution's API has them.
+// refuse writes an error in the format of the OCI distribution's API.
 func refuse(w http.ResponseWriter, status int, code, message string) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)

@@ -25,7 +25,8 @@ func TestMirrorIsARegistry(t *testing.T) {
 	served := Handler(os.DirFS(folder))
 	server := httptest.NewServer(served)
 	defer server.Close()
-	// go-containerregistry knows registries that are hosts only; containerd also those below a URL.
+	// go-containerregistry supports only registries at the root of a host. containerd also supports
+	// registries below a path.
 	registry := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		r.URL.Path = "/registry.example" + r.URL.Path
 		served.ServeHTTP(w, r)
@@ -40,7 +41,7 @@ func TestMirrorIsARegistry(t *testing.T) {
 	_, err := remote.Image(reference("group/app:1.0"))
 	require.ErrorContains(t, err, "the mirror has no registry.example/group/app:1.0")
 
-	// It came while the mirror was served.
+	// This image is added while the mirror serves requests.
 	image, err := random.Image(1<<16, 2)
 	require.NoError(t, err)
 	path, err := layout.Write(filepath.Join(folder, "oci/registry.example/group/app@1.0"), empty.Index)
@@ -69,7 +70,7 @@ func TestMirrorIsARegistry(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, validate.Index(pulled))
 
-	// Upstreams' manifests need not tell their media type; containerd asks for it.
+	// Upstream manifests may omit their media type, but containerd requires it in the response.
 	path, err = layout.Write(filepath.Join(folder, "oci/registry.example/group/app@bare"), empty.Index)
 	require.NoError(t, err)
 	for content, mediaType := range map[string]types.MediaType{
@@ -91,7 +92,7 @@ func TestMirrorIsARegistry(t *testing.T) {
 
 	require.ErrorContains(t, remote.Write(reference("group/app:2.0"), image), "only be pulled")
 
-	// What is no image is a file.
+	// The mirror serves paths that are not images as files.
 	require.NoError(t, os.WriteFile(filepath.Join(folder, "file"), []byte("content"), 0o644))
 	for path, expected := range map[string]int{
 		"/file": http.StatusOK, "/registry.example/v2/": http.StatusOK, "/missing": http.StatusNotFound,

@@ -1,4 +1,4 @@
-// Package pages collects what OpenStack lists on pages.
+// Package pages collects the items of OpenStack's paginated lists.
 package pages
 
 import (
@@ -7,7 +7,7 @@ import (
 	"github.com/gophercloud/gophercloud/v2/pagination"
 )
 
-// Collect gives what is on all pages, as the caller has it, and wanted.
+// Collect returns the items of all pages, converted by as. It leaves out items for which wanted is false.
 func Collect[T, U any](
 	ctx context.Context, pager pagination.Pager, extract func(pagination.Page) ([]T, error), as func(T) (u U, wanted bool),
 ) ([]U, error) {

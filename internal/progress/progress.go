@@ -1,5 +1,5 @@
-// Package progress prints what a long command is doing: each step as it begins,
-// how long it took, and how much CPU time.
+// Package progress prints the steps of a long command: when a step begins, how long it took, and its CPU
+// time.
 package progress
 
 import (
@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// Log prints steps, one line each; steps may run side by side.
+// Log prints one line for each event of a step. Steps may run in parallel.
 type Log struct {
 	mu    sync.Mutex
 	out   io.Writer
@@ -18,13 +18,14 @@ type Log struct {
 	start time.Time
 }
 
-// New is a Log whose lines begin with name and the seconds since now.
+// New returns a Log. Its lines begin with name and the seconds since the call of New.
 func New(out io.Writer, name string) *Log {
 	return &Log{out: out, name: name, start: time.Now()}
 }
 
-// Step runs f and prints what begins and what it took; the error of f names the step. The CPU time is that of this
-// process and of the commands that ended meanwhile, those of a parallel step included.
+// Step prints a line, runs f, and prints the duration and the CPU time. The error of f is wrapped with the
+// step's name. The CPU time is that of this process and of the commands that ended during the step. It
+// includes the CPU time of parallel steps.
 func (l *Log) Step(what string, f func() error) error {
 	l.Printf("%s …", what)
 	begin, used := time.Now(), cpuTime()
@@ -36,7 +37,7 @@ func (l *Log) Step(what string, f func() error) error {
 	return nil
 }
 
-// cpuTime is what this process and its ended children have used, in user and system mode.
+// cpuTime returns the user and system time of this process and its ended children.
 func cpuTime() (sum time.Duration) {
 	for _, who := range []int{syscall.RUSAGE_SELF, syscall.RUSAGE_CHILDREN} {
 		var usage syscall.Rusage
@@ -47,7 +48,7 @@ func cpuTime() (sum time.Duration) {
 	return sum
 }
 
-// Printf prints one line.
+// Printf prints one line with the Log's prefix.
 func (l *Log) Printf(format string, args ...any) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

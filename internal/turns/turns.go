@@ -15,9 +15,9 @@ import (
 
 // The two files that flock locks, always in this order. The kernel releases the locks of a process when it ends.
 const (
-	// wish: a step that asks to run alone holds a shared lock until linger after its end. A step that begins
-	// beside others needs an exclusive lock for a moment. So no such step begins while another step waits to
-	// run alone, which could otherwise wait for ever.
+	// wish: a step that waits to run alone holds a shared lock until linger after its end. A step that runs
+	// beside others needs an exclusive lock for a moment before it begins. So no such step begins while
+	// another step waits to run alone. Otherwise the waiting step could wait forever.
 	wish = "wish"
 	// room: the step that runs alone holds an exclusive lock, and steps that run beside each other hold shared locks.
 	room = "room"

@@ -14,10 +14,10 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// soon is long enough to take a free turn.
+// soon is a duration in which a test can take a free turn.
 const soon = 200 * time.Millisecond
 
-// taken takes a turn, ends it at once, and sends the time when it came.
+// taken takes a turn and ends it at once. It sends the time of the turn on the channel.
 func taken(t *testing.T, take func(testing.TB) func()) <-chan time.Time {
 	came := make(chan time.Time, 1)
 	go func() {
@@ -48,7 +48,8 @@ func waits(t *testing.T, turn <-chan time.Time) {
 	}
 }
 
-// Steps run beside each other, and one that runs alone waits for all of them.
+// TestAloneWaitsForAll checks that steps run beside each other, and that a step that runs alone waits for all
+// of them.
 func TestAloneWaitsForAll(t *testing.T) {
 	t.Setenv("XDG_CACHE_HOME", t.TempDir())
 	first, second := Beside(t), Beside(t)
@@ -60,7 +61,7 @@ func TestAloneWaitsForAll(t *testing.T) {
 	comes(t, alone)
 }
 
-// Nothing runs beside what runs alone.
+// TestNobodyIsBesideAlone checks that no step runs beside a step that runs alone.
 func TestNobodyIsBesideAlone(t *testing.T) {
 	t.Setenv("XDG_CACHE_HOME", t.TempDir())
 	end := Alone(t)
@@ -72,7 +73,8 @@ func TestNobodyIsBesideAlone(t *testing.T) {
 	comes(t, alone)
 }
 
-// Consecutive steps that run alone go before steps that wait to run beside others. The latter run at last.
+// TestAloneInARow checks that consecutive steps that run alone go before steps that wait to run beside
+// others. The latter run at the end.
 func TestAloneInARow(t *testing.T) {
 	t.Setenv("XDG_CACHE_HOME", t.TempDir())
 	end := Alone(t)
@@ -88,7 +90,8 @@ func TestAloneInARow(t *testing.T) {
 	assert.GreaterOrEqual(t, comes(t, beside).Sub(ended), linger/2)
 }
 
-// Overlapping steps, of which one always runs, do not starve a step that waits to run alone.
+// TestAloneIsNotStarved checks that overlapping steps, of which one always runs, do not starve a step that
+// waits to run alone.
 func TestAloneIsNotStarved(t *testing.T) {
 	t.Setenv("XDG_CACHE_HOME", t.TempDir())
 	var running atomic.Int32
@@ -121,7 +124,7 @@ func TestAloneIsNotStarved(t *testing.T) {
 	streams.Wait()
 }
 
-// Processes share turns, and the turn of a killed process ends.
+// TestTurnsOfProcesses checks that processes share turns, and that the turn of a killed process ends.
 func TestTurnsOfProcesses(t *testing.T) {
 	const other = "TURNS_TEST_OTHER"
 	if os.Getenv(other) != "" {
@@ -147,7 +150,7 @@ func TestTurnsOfProcesses(t *testing.T) {
 	comes(t, beside)
 }
 
-// log is a test's.
+// log is a testing.TB that records its log lines.
 type log struct {
 	testing.TB
 	lines []string
@@ -157,7 +160,7 @@ func (l *log) Logf(format string, args ...any) {
 	l.lines = append(l.lines, fmt.Sprintf(format, args...))
 }
 
-// A step that waits says how long it waited.
+// TestWaitIsLogged checks that a step that waits logs how long it waited.
 func TestWaitIsLogged(t *testing.T) {
 	t.Setenv("XDG_CACHE_HOME", t.TempDir())
 	l := &log{TB: t}

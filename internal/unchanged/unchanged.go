@@ -1,4 +1,4 @@
-// Package unchanged skips tests that need minutes while nothing of what they test has changed since they passed.
+// Package unchanged skips slow tests if their inputs have not changed since the tests passed.
 package unchanged
 
 import (
@@ -17,9 +17,10 @@ import (
 	"kubernetes-openstack/internal/dirs"
 )
 
-// Skip skips a test that has passed with the same inputs, unless the environment variable ALL is set. Inputs are the
-// test's package, all that it and other packages (as `go list` takes them) are compiled from, files and whole folders
-// by their paths in the repository, and the keys of what toolchain and devcloud have built.
+// Skip skips a test that has passed with the same inputs, unless the environment variable ALL is set. The
+// inputs are three groups of files. The first is the source of the test's package and of packages, which are
+// patterns for `go list`, with all their imports in this repository. The second is files, which are paths of
+// files and folders in the repository. The third is the keys of the builds of toolchain and devcloud.
 func Skip(t testing.TB, root string, packages, files []string) {
 	t.Helper()
 	inputs, err := inputs(root, packages, files)
@@ -46,15 +47,16 @@ func Skip(t testing.TB, root string, packages, files []string) {
 	})
 }
 
-// compiled prints a line for each file of this repository that goes into a package.
+// compiled is a template for `go list` that prints one line for each file of this repository that a package
+// is built from.
 const compiled = `{{with .Module}}{{if .Main}}{{with $}}{{range .GoFiles}}{{$.Dir}}/{{.}}
 {{end}}{{range .EmbedFiles}}{{$.Dir}}/{{.}}
 {{end}}{{end}}{{end}}{{end}}`
 
-// inputs is a hash of them.
+// inputs returns a hash of all inputs.
 func inputs(root string, packages, files []string) (string, error) {
 	paths := map[string]bool{}
-	for _, args := range [][]string{{"-test", "."}, packages} { // of others the tests do not count
+	for _, args := range [][]string{{"-test", "."}, packages} { // the tests of other packages do not count
 		list := exec.Command("go", append([]string{"list", "-tags", "e2e", "-deps", "-f", compiled}, args...)...)
 		list.Stderr = os.Stderr
 		out, err := list.Output()
@@ -62,7 +64,7 @@ func inputs(root string, packages, files []string) (string, error) {
 			return "", fmt.Errorf("%s: %w", list, err)
 		}
 		for path := range strings.FieldsSeq(string(out)) {
-			if !strings.Contains(path, "//") { // else it is in the cache: the main function that go writes
+			if !strings.Contains(path, "//") { // otherwise it is the main function that go generates in its cache
 				paths[path] = true
 			}
 		}

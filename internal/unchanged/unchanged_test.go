@@ -12,7 +12,7 @@ import (
 	"kubernetes-openstack/internal/dirs"
 )
 
-// suite is a test that skips when it is told to.
+// suite is a testing.TB that records whether Skip skipped it.
 type suite struct {
 	testing.TB
 	failed, skipped bool
@@ -25,7 +25,8 @@ func (s *suite) Skipped() bool    { return s.skipped }
 func (s *suite) Skip(...any)      { s.skipped = true; panic(s) }
 func (s *suite) Cleanup(f func()) { s.cleanups = append(s.cleanups, f) }
 
-// A suite is skipped until one of its inputs changes, and always runs again after it failed.
+// TestSkip checks that a suite is skipped until one of its inputs changes, and that it always runs again
+// after a failure.
 func TestSkip(t *testing.T) {
 	dir := t.TempDir()
 	t.Chdir(dir)
