@@ -25,19 +25,20 @@ import (
 	"kubernetes-openstack/internal/dirs"
 )
 
-// given is what the comparison compares, and is printed with it.
+// given describes the conditions of the comparison, and is printed with it.
 const given = `Both are declared by the same program, engine and providers (tests/kubeadm differs in the nodes'
 user-data alone), so they have the same machines, network, mirror and binaries, and wait for the same certificates.
 kubeadm is spared Calico (its pods have a network of their own on each node), kube-proxy, CoreDNS, HAProxy, the etcd
 gateway and keepalived, and its own wait of 5 s between two looks at who it joins.`
 
-// BenchmarkCluster makes a cluster and then, in its place, another with kubeadm; it prints how long each took from
-// nothing to Ready nodes, when what was there, and the floor. Run it with -benchtime 1x.
+// BenchmarkCluster creates a cluster, and then another one with kubeadm in its place. For both it prints the
+// total time until all nodes are Ready, and the times of the steps between. For ours it also prints the
+// floor. Run it with -benchtime 1x.
 func BenchmarkCluster(b *testing.B) {
 	ours, theirs := timeCluster(b, own), timeCluster(b, "tests/kubeadm")
 
 	keep(b, fmt.Sprintf("%s\n%s\n%s", compare(ours, theirs), compareSizes(ours.sizes, theirs.sizes), given))
-	b.ReportMetric(0, "ns/op") // of both and more
+	b.ReportMetric(0, "ns/op") // of both clusters together
 	b.ReportMetric(ours.total(), "s/ours")
 	b.ReportMetric(theirs.total(), "s/kubeadm")
 	b.ReportMetric(theirs.total()/ours.total(), "kubeadm/ours")
@@ -46,21 +47,22 @@ func BenchmarkCluster(b *testing.B) {
 // own is the folder of this repository's project.
 const own = "."
 
-// timed has the times of a cluster.
+// timed holds the measurements of one cluster.
 type timed struct {
 	moments
-	floor float64        // seconds; of our own
-	sizes map[string]int // of each machine's user-data by name
+	floor float64        // seconds; only of our cluster
+	sizes map[string]int // bytes of each machine's user-data by name
 }
 
-// timeCluster makes a project's cluster, and destroys it.
+// timeCluster creates a project's cluster, measures it, and destroys it.
 func timeCluster(b *testing.B, project string) timed {
 	const name = "bench"
 	e := newProjectEngine(b, project, name, cloudEnv, patched(b, "tenant.yaml"))
 	openstack := connect(b, e.getenv("OS_CLIENT_CONFIG_FILE"))
-	openstack.sweep(b, name) // what a run left that was killed
+	openstack.sweep(b, name) // deletes what a killed run left
 	b.Cleanup(func() { openstack.sweep(b, name) })
-	// both begin with warm caches: Go's, and the kernel's of what engine and machines read
+	// both start with warm caches: Go's build cache, and the page cache with the files of the engine and the
+	// machines
 	e.must("preview")
 	e.run(b, `find "$1" -type f -exec cat {} + >/dev/null`, dirs.Mirror())
 
@@ -78,13 +80,13 @@ func timeCluster(b *testing.B, project string) timed {
 	return result
 }
 
-// startAgain stops all machines and starts them together. It returns the seconds until all nodes are Ready: the floor,
-// because each machine has all software, images and certificates.
+// startAgain stops all machines and starts them together. It returns the seconds until all nodes are Ready.
+// This is the floor, because each machine already has all software, images and certificates.
 func (c cloud) startAgain(b *testing.B, name string, client *kubernetes.Clientset) float64 {
 	b.Helper()
 	nodes, err := client.CoreV1().Nodes().List(b.Context(), metav1.ListOptions{})
 	require.NoError(b, err)
-	boots := map[string]string{} // by node, before
+	boots := map[string]string{} // by node, before the stop
 	for _, node := range nodes.Items {
 		boots[node.Name] = node.Status.NodeInfo.BootID
 	}
@@ -116,7 +118,7 @@ func (c cloud) startAgain(b *testing.B, name string, client *kubernetes.Clientse
 	return time.Since(begin).Seconds()
 }
 
-// readySince is when a node's condition Ready last changed, and whether it is true.
+// readySince returns the time when a node's condition Ready last changed, and true if the node is Ready.
 func readySince(node corev1.Node) (since time.Time, ready bool) {
 	for _, condition := range node.Status.Conditions {
 		if condition.Type == corev1.NodeReady {
@@ -126,7 +128,7 @@ func readySince(node corev1.Node) (since time.Time, ready bool) {
 	return time.Time{}, false
 }
 
-// logs are what the machines say.
+// logs returns the logs of the machines.
 func (e *engine) logs(machines []servers.Server) string {
 	var all strings.Builder
 	for _, m := range machines {
@@ -137,8 +139,8 @@ func (e *engine) logs(machines []servers.Server) string {
 	return all.String()
 }
 
-// clientOf is whom a kubeconfig makes. The name is one that every API server
-// has: kubeadm's does not have its floating IP.
+// clientOf returns a client for a kubeconfig. It verifies a server name that every API server's certificate
+// has, because kubeadm's certificate does not have the floating IP.
 func clientOf(b *testing.B, kubeconfig string) *kubernetes.Clientset {
 	b.Helper()
 	config, err := clientcmd.RESTConfigFromKubeConfig([]byte(kubeconfig))
@@ -149,7 +151,7 @@ func clientOf(b *testing.B, kubeconfig string) *kubernetes.Clientset {
 	return client
 }
 
-// moments are a cluster's on its way, in order, in seconds from its beginning.
+// moments are the steps of a cluster's creation, in order, in seconds since its start.
 type moments []moment
 
 type moment struct {
@@ -168,8 +170,8 @@ func (m moments) at(what string) float64 {
 	return m[slices.IndexFunc(m, func(m moment) bool { return m.what == what })].seconds
 }
 
-// timeline asks afterwards, for whoever looks on takes time from a cluster on its way, those who have it on record to
-// the second: Neutron, Nova, each machine's systemd and Kubernetes.
+// timeline collects the times of the steps after the `up`, because a measurement during the `up` would slow
+// it down. The sources record times to the second: Neutron, Nova, each machine's systemd, and Kubernetes.
 func (c cloud) timeline(b *testing.B, e *engine, name string, client *kubernetes.Clientset,
 	begin, end time.Time) moments {
 	b.Helper()
@@ -206,7 +208,7 @@ func (c cloud) timeline(b *testing.B, e *engine, name string, client *kubernetes
 		ready = append(ready, since)
 	}
 	since := func(what string, find func([]time.Time, func(a, b time.Time) int) time.Time, times []time.Time) moment {
-		return moment{what, max(0, find(times, time.Time.Compare).Sub(begin).Seconds())} // their seconds are whole
+		return moment{what, max(0, find(times, time.Time.Compare).Sub(begin).Seconds())} // times are whole seconds
 	}
 	earliest, latest := slices.MinFunc[[]time.Time], slices.MaxFunc[[]time.Time]
 	return moments{
@@ -222,7 +224,7 @@ func (c cloud) timeline(b *testing.B, e *engine, name string, client *kubernetes
 	}
 }
 
-// machines of a cluster.
+// machines returns the instances of a cluster.
 func (c cloud) machines(t testing.TB, name string) []servers.Server {
 	t.Helper()
 	pages, err := servers.List(c.clients["compute"], servers.ListOpts{Name: "^" + name + "-"}).AllPages(t.Context())
@@ -232,7 +234,7 @@ func (c cloud) machines(t testing.TB, name string) []servers.Server {
 	return machines
 }
 
-// compare is the table of both, and what it comes to.
+// compare returns the table of both clusters' times, with their ratios and the floor.
 func compare(ours, theirs timed) string {
 	var out strings.Builder
 	fmt.Fprintf(&out, "%-36s %8s %8s\n", "Seconds until", "ours", "kubeadm")
@@ -250,7 +252,7 @@ func compare(ours, theirs timed) string {
 	return out.String()
 }
 
-// compareSizes is the table of the largest user-data of each role.
+// compareSizes returns the table of the largest user-data of each role.
 func compareSizes(ours, theirs map[string]int) string {
 	largest := func(sizes map[string]int, role cluster.Role) (size int) {
 		for name, n := range sizes {
@@ -268,7 +270,7 @@ func compareSizes(ours, theirs map[string]int) string {
 	return out.String()
 }
 
-// userDataSizes are the machines' by name, in bytes of gzip.
+// userDataSizes returns the size of each machine's user-data by name, in bytes of gzip.
 func userDataSizes(b *testing.B, e *engine) map[string]int {
 	b.Helper()
 	var state struct {

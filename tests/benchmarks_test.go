@@ -16,8 +16,8 @@ import (
 
 const benchmarks = "../docs/contributing/benchmarks.md"
 
-// keep prints what a benchmark measured, and writes it into
-// docs/contributing/benchmarks.md with the date and the commit.
+// keep prints the results of a benchmark, and writes them with the date and the commit to
+// docs/contributing/benchmarks.md.
 func keep(b *testing.B, measured string) {
 	b.Helper()
 	b.Log("\n" + measured)
@@ -30,7 +30,8 @@ func keep(b *testing.B, measured string) {
 	require.NoError(b, os.WriteFile(benchmarks, []byte(withSection(string(text), b.Name(), stamp, measured)), 0o644))
 }
 
-// withSection replaces the section of this name in Markdown, or adds it at the end. What was measured is preformatted.
+// withSection replaces the section with this name in Markdown, or adds it at the end. The results are
+// preformatted text.
 func withSection(text, name, stamp, measured string) string {
 	section := fmt.Sprintf("## %s\n\n%s\n\n```text\n%s\n```\n", name, stamp, strings.Trim(measured, "\n"))
 	old := regexp.MustCompile(`(?ms)^## ` + regexp.QuoteMeta(name) + "\n.*?^```text\n.*?^```\n")

@@ -34,7 +34,7 @@ import (
 	"kubernetes-openstack/tests/guest"
 )
 
-// smallPlan is a plan of a small cluster with this provider of DNS.
+// smallPlan returns the plan of a small cluster with this DNS provider.
 func smallPlan(t *testing.T, provider string) cluster.Plan {
 	t.Helper()
 	text, err := os.ReadFile("../cluster/testdata/small.yaml")
@@ -47,7 +47,7 @@ func smallPlan(t *testing.T, provider string) cluster.Plan {
 	return cluster.NewPlan(config)
 }
 
-// newStack is a stack of the built pulumi whose program is run's, in this process.
+// newStack creates a stack for the pulumi that toolchain built. Its program is run, in this process.
 func newStack(t *testing.T, run pulumi.RunFunc, options ...auto.LocalWorkspaceOption) auto.Stack {
 	t.Helper()
 	home := dirs.State("pulumi-home")
@@ -66,7 +66,7 @@ func newStack(t *testing.T, run pulumi.RunFunc, options ...auto.LocalWorkspaceOp
 	return s
 }
 
-// deployed is a program that deploys the plan into the cluster of a kubeconfig.
+// deployed returns a program that deploys the plan into the cluster of a kubeconfig.
 func deployed(plan *cluster.Plan, kubeconfig string) pulumi.RunFunc {
 	return func(ctx *pulumi.Context) error {
 		c := &infra.Cluster{Kubeconfig: pulumi.ToSecret(pulumi.String(kubeconfig)).(pulumi.StringOutput)}
@@ -81,9 +81,9 @@ func deployed(plan *cluster.Plan, kubeconfig string) pulumi.RunFunc {
 	}
 }
 
-// The real API server takes all that is deployed, the real engine waits for it, and there is no
-// difference afterwards. One DNS server takes over from the other at the same address. A cluster that
-// is gone hinders neither a preview nor a destroy.
+// TestDeploy checks that the real API server accepts all deployed objects, and that the real engine waits for
+// them. Afterwards there is no difference. One DNS server replaces the other at the same address. A deleted
+// cluster does not block a preview or a destroy.
 func TestDeploy(t *testing.T) {
 	t.Parallel()
 	api := apiserver.Start(t)
@@ -140,7 +140,7 @@ func TestDeploy(t *testing.T) {
 	begin := time.Now()
 	preview, err := s.Preview(ctx, optpreview.ExpectNoChanges())
 	require.NoError(t, err, preview.StdOut)
-	refresh, err := s.Refresh(ctx, optrefresh.Exclude([]string{"**$kubernetes:**"})) // as resume does
+	refresh, err := s.Refresh(ctx, optrefresh.Exclude([]string{"**$kubernetes:**"})) // cmd/resume does the same
 	require.NoError(t, err, refresh.StdOut)
 	destroy, err := s.Destroy(ctx)
 	require.NoError(t, err, destroy.StdOut)
@@ -148,7 +148,8 @@ func TestDeploy(t *testing.T) {
 	assert.NotContains(t, destroy.StdOut, "unreachable")
 }
 
-// coreDNSAnswers runs the image's CoreDNS with the deployed Corefile and ServiceAccount. It answers by UDP and by TCP.
+// coreDNSAnswers runs CoreDNS from its image with the deployed Corefile and ServiceAccount. It checks answers
+// over UDP and TCP.
 func coreDNSAnswers(t *testing.T, api *apiserver.Server) {
 	t.Helper()
 	_, err := api.Client.CoreV1().Services(metav1.NamespaceDefault).Create(t.Context(), &corev1.Service{
@@ -168,7 +169,7 @@ func coreDNSAnswers(t *testing.T, api *apiserver.Server) {
 	corefile := strings.NewReplacer(
 		".:53 {", ".:"+strings.Split(address, ":")[1]+" {\n    bind 127.0.0.1",
 		"in-addr.arpa ip6.arpa {\n        pods", "in-addr.arpa ip6.arpa {\n        kubeconfig "+kubeconfig+"\n        pods",
-		"health {", "health 127.0.0.1:0 {", "ready\n", "ready 127.0.0.1:0\n", ":9153", "127.0.0.1:0", // others may run here
+		"health {", "health 127.0.0.1:0 {", "ready\n", "ready 127.0.0.1:0\n", ":9153", "127.0.0.1:0", // other tests use these
 	).Replace(config.Data["Corefile"])
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "Corefile"), []byte(corefile), 0o600))
 	server := exec.Command(filepath.Join(unpack(t, "registry.k8s.io/coredns/coredns@v1.14.2"), "coredns"), "-conf",
@@ -201,8 +202,8 @@ func coreDNSAnswers(t *testing.T, api *apiserver.Server) {
 	assert.NotContains(t, log.String(), "forbidden")
 }
 
-// kubeControllersWork runs the image's kube-controllers with the deployed settings and ServiceAccount, but for etcd's
-// certificates. They bring a policy to Calico.
+// kubeControllersWork runs kube-controllers from its image with the deployed settings and ServiceAccount, but
+// without etcd's certificates. It checks that a NetworkPolicy reaches Calico's datastore.
 func kubeControllersWork(t *testing.T, api *apiserver.Server) {
 	t.Helper()
 	deployment, err := api.Client.AppsV1().Deployments(metav1.NamespaceSystem).Get(t.Context(), "calico-kube-controllers",
@@ -251,7 +252,7 @@ func kubeControllersWork(t *testing.T, api *apiserver.Server) {
 	assert.NotContains(t, out, "forbidden")
 }
 
-// unpack is the folder of an image of the mirror.
+// unpack unpacks an image of the mirror and returns the folder.
 func unpack(t *testing.T, name string) string {
 	t.Helper()
 	index, err := layout.ImageIndexFromPath(dirs.Mirror("oci", name))

@@ -9,8 +9,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// layers are the engine's (stepGenerator.ScheduleDeletes): the layer of a resource is one more than the highest of what
-// it depends on. A destroy deletes the highest layer first, each when the one before is gone.
+// layers returns the engine's layers for a destroy (stepGenerator.ScheduleDeletes). The layer of a resource
+// is one more than the highest layer of its dependencies. A destroy deletes the highest layer first, and
+// waits for each layer before it deletes the next one.
 func layers(resources []pulumi.MockResourceArgs) map[string]int {
 	byURN := map[string]pulumi.MockResourceArgs{}
 	layer := map[string]int{}
@@ -40,8 +41,8 @@ func layers(resources []pulumi.MockResourceArgs) map[string]int {
 	return layer
 }
 
-// All machines are deleted in parallel, whatever certificates they hold: after
-// teardown's Instances, before its Leftovers.
+// TestDestroyOrder checks that all machines are deleted in parallel, independent of the certificates that
+// they hold. They are deleted after teardown's resource Instances and before its resource Leftovers.
 func TestDestroyOrder(t *testing.T) {
 	t.Parallel()
 	for stack, config := range stacks(t) {

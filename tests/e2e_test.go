@@ -23,20 +23,21 @@ import (
 
 const cloudEnv = toolchainEnv + `; eval "$(go run ./hack/devcloud env)"`
 
-// One cluster's life on a real OpenStack, with the real engine: an up that is killed and resumed, a running etcd, no
-// drift, a member that is replaced, and a destroy that leaves nothing.
+// TestE2ELife runs the life of one cluster on a real OpenStack with the real engine. It kills and resumes an
+// `up`, checks etcd, checks that there is no drift, replaces a member, and checks that destroy deletes
+// everything.
 func TestE2ELife(t *testing.T) {
 	t.Parallel()
 	skipUnchanged(t)
 	e := newEngine(t, "e2e", cloudEnv, patched(t, "e2e.yaml"))
 	openstack := connect(t, e.getenv("OS_CLIENT_CONFIG_FILE"))
 	before := openstack.inventory(t)
-	t.Cleanup(func() { // whatever failed, the next run begins with a clean project
+	t.Cleanup(func() { // after any failure, the next run starts with a clean project
 		if t.Failed() {
 			defer turns.Beside(t)()
 			e.keepLogs()
 			if out, err := e.try("destroy", "--yes", "--skip-preview"); err != nil {
-				t.Log(out) // and else nothing: the last lines are why it failed
+				t.Log(out) // not logged otherwise, so that the log ends with the cause of the failure
 			}
 		}
 	})
@@ -84,7 +85,7 @@ func TestE2ELife(t *testing.T) {
 		assert.Contains(t, e.must("stack", "export", "--show-secrets"), "H4sI")
 	})
 	step(t, "workers hold no private key", func(t *testing.T) {
-		const userData = "curl -sS --fail http://169.254.169.254/openstack/latest/user_data | zcat" // as Nova has it
+		const userData = "curl -sS --fail http://169.254.169.254/openstack/latest/user_data | zcat" // user-data in Nova
 		assert.Contains(t, e.on(t, "e2e-etcd-0", userData), "PRIVATE KEY")
 		worker := e.on(t, "e2e-worker-0", userData)
 		assert.Contains(t, worker, "BEGIN CERTIFICATE")
@@ -95,7 +96,7 @@ func TestE2ELife(t *testing.T) {
 		push := func() string { return e.run(t, `go run ./cmd/push --stack "$1" "$2"`, e.stack, worker) }
 		assert.Equal(t, worker+" has all that the templates say\n", push())
 		e.on(t, worker, "sed -i "+older+" "+file+" && systemctl restart metadata-filter && "+
-			// as if an older template were there
+			// simulates the user-data of an older template
 			"zcat /var/lib/cloud/instance/user-data.txt | sed "+older+" | gzip >/var/lib/pushed")
 		begin := time.Now()
 		assert.Equal(t, "write "+file+"\nrestart metadata-filter.service\n", push())
@@ -114,7 +115,7 @@ func TestE2ELife(t *testing.T) {
 			assert.Equal(t, controlPlane, strings.Contains(rest, `"node-role.kubernetes.io/control-plane":""`), line)
 			assert.Equal(t, controlPlane,
 				strings.Contains(rest, `{"effect":"NoSchedule","key":"node-role.kubernetes.io/control-plane"}`), line)
-			assert.Contains(t, rest, `"topology.kubernetes.io/zone":"nova"`) // of control planes OpenStack's controller says it
+			assert.Contains(t, rest, `"topology.kubernetes.io/zone":"nova"`) // OpenStack's controller sets it on control planes
 			for _, own := range []string{
 				`"example.com/disk":"ssd"`, `"kubernetes-openstack/pool":"worker"`,
 				`{"effect":"PreferNoSchedule","key":"example.com/best-left","value":"yes"}`,
@@ -130,7 +131,7 @@ func TestE2ELife(t *testing.T) {
 		assert.Contains(t, api.kubectl(t, "exec", "deployment/hello", "--", "wget", "-q", "-O-", "http://127.0.0.1:8080"),
 			"hello-")
 		service := strings.TrimSpace(api.kubectl(t, "get", "service", "hello", "--output", "jsonpath={.spec.clusterIP}"))
-		// kube-proxy hears of pods after they are Ready
+		// kube-proxy gets the endpoints of pods after the pods are Ready
 		assert.Contains(t, e.on(t, "e2e-worker-0",
 			"curl -sS --retry 10 --retry-delay 1 --retry-connrefused --max-time 5 http://"+service), "hello-")
 		assert.Contains(t, api.kubectl(t, "version"), "Server Version: v1.36")
@@ -167,7 +168,7 @@ func TestE2ELife(t *testing.T) {
 				openstack.start(t, name)
 			}
 			e.waitForEtcd(t)
-			for _, controlPlane := range names[1:] { // enough of it for the other to go
+			for _, controlPlane := range names[1:] { // the other one may stop when these are ready
 				eventually(t, 5*time.Minute, func() error {
 					out, err := e.ssh(controlPlane, "check-kube-apiserver && systemctl is-active api-vip").CombinedOutput()
 					if err != nil {
@@ -203,7 +204,7 @@ func TestE2ELife(t *testing.T) {
 		}
 		e.waitForEtcd(t)
 		api.waitForNodes(t, 4, 3*time.Minute)
-		eventually(t, time.Minute, func() error { // each drained itself
+		eventually(t, time.Minute, func() error { // each node drained itself before the reboot
 			cordoned, err := api.try("get", "nodes", "--output", "jsonpath={.items[*].spec.unschedulable}")
 			if err == nil && strings.TrimSpace(cordoned) != "" {
 				err = fmt.Errorf("nodes are cordoned: %s", cordoned)
@@ -226,8 +227,8 @@ func TestE2ELife(t *testing.T) {
 	})
 }
 
-// skipUnchanged skips a suite if it has passed and its inputs have not changed.
-// Its parts are all programs of the repository.
+// skipUnchanged skips a suite if it has passed and its inputs have not changed. The inputs include all
+// programs of the repository.
 func skipUnchanged(t *testing.T) {
 	t.Helper()
 	unchanged.Skip(t, "..", []string{"../..."}, []string{
@@ -237,8 +238,8 @@ func skipUnchanged(t *testing.T) {
 	})
 }
 
-// keepLogs copies the logs of all services and machines to the state folder
-// before they are deleted; .ci/run archives them.
+// keepLogs copies the logs of all services and machines to the state folder before the test deletes the
+// machines. .ci/run archives the folder.
 func (e *engine) keepLogs() {
 	if out, err := e.shell(`exec go run ./hack/devcloud logs --copy "$1"`,
 		dirs.State("failed", e.t.Name())).CombinedOutput(); err != nil {
@@ -249,13 +250,15 @@ func (e *engine) keepLogs() {
 var machines = []string{"e2e-etcd-0", "e2e-etcd-1", "e2e-etcd-2", "e2e-control-plane-0", "e2e-control-plane-1",
 	"e2e-worker-0", "e2e-worker-1"}
 
-// step runs one part, beside steps of other suites, and ends the test where it fails: each builds on the one before.
+// step runs one part of a suite beside steps of other suites. It ends the test after a failure, because each
+// step depends on the previous one.
 func step(t *testing.T, name string, f func(*testing.T)) {
 	t.Helper()
 	part(t, name, turns.Beside, f)
 }
 
-// stepAlone is a step that counts lost requests or measures gaps, or that takes from other suites what they need.
+// stepAlone runs a step that counts lost requests, measures gaps, or stops services that other suites need.
+// No other step runs at the same time.
 func stepAlone(t *testing.T, name string, f func(*testing.T)) {
 	t.Helper()
 	part(t, name, turns.Alone, f)
@@ -269,7 +272,7 @@ func part(t *testing.T, name string, turn func(testing.TB) (end func()), f func(
 	}
 }
 
-// inParallel runs rows of steps in parallel, and ends the test where one fails.
+// inParallel runs sequences of steps in parallel, and ends the test if one fails.
 func inParallel(t *testing.T, rows map[string]func(*testing.T)) {
 	t.Helper()
 	passed := t.Run("in parallel", func(t *testing.T) {
@@ -300,7 +303,7 @@ func (e *engine) urn(token, name string) string {
 		e.stack, token, name)
 }
 
-// run runs a line of shell.
+// run runs a line of shell and returns its output. A failure ends the test.
 func (e *engine) run(t testing.TB, line string, args ...string) string {
 	t.Helper()
 	out, err := e.shell(line, args...).CombinedOutput()
@@ -308,7 +311,7 @@ func (e *engine) run(t testing.TB, line string, args ...string) string {
 	return string(out)
 }
 
-// on runs a command on a machine.
+// on runs a command on a machine and returns its output. A failure ends the test.
 func (e *engine) on(t testing.TB, machine, command string) string {
 	t.Helper()
 	out, err := e.ssh(machine, command).CombinedOutput()
@@ -316,7 +319,8 @@ func (e *engine) on(t testing.TB, machine, command string) string {
 	return string(out)
 }
 
-// ssh is a command on a machine. devcloud is built once for it: tests that wait run hundreds.
+// ssh returns a command that runs on a machine. It builds devcloud only once, because tests that wait run
+// hundreds of commands.
 func (e *engine) ssh(machine, command string) *exec.Cmd {
 	if e.devcloud == "" {
 		e.devcloud = filepath.Join(e.t.TempDir(), "devcloud")
@@ -325,7 +329,8 @@ func (e *engine) ssh(machine, command string) *exec.Cmd {
 	return e.shell(`exec "$1" exec "$2" -- "$3"`, e.devcloud, machine, command)
 }
 
-// killDuring runs pulumi and kills the engine, with no chance to clean up, once it prints the line.
+// killDuring runs pulumi and kills the engine with SIGKILL when it prints line, so that the engine cannot
+// clean up.
 func (e *engine) killDuring(t *testing.T, line string, args ...string) {
 	t.Helper()
 	cmd := e.command(args...)
@@ -347,12 +352,12 @@ func (e *engine) killDuring(t *testing.T, line string, args ...string) {
 
 const bootID = "cat /proc/sys/kernel/random/boot_id"
 
-// waitForMachine waits until the machine says that all of its steps are done, since it booted.
+// waitForMachine waits until the machine reports that all steps since its last boot are done.
 func (e *engine) waitForMachine(t testing.TB, name string) {
 	t.Helper()
 	eventually(t, 5*time.Minute, func() error {
 		out, err := e.ssh(name, "journalctl --boot --quiet --output cat --unit bootstrap-report").CombinedOutput()
-		var last string // but for what a machine that is ready may say
+		var last string // without lines that may follow the ready line
 		for line := range strings.Lines(string(out)) {
 			if !strings.Contains(line, ": notice: ") && !strings.Contains(line, ": done after ") {
 				last = line

@@ -15,24 +15,25 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// engine is the real Pulumi engine on one stack, with a backend and a configuration file of its own.
+// engine runs the real Pulumi engine on one stack, which has its own backend and its own configuration file.
 type engine struct {
 	t       testing.TB
-	project string // its folder, in the repository's root
+	project string // path of its folder, relative to the repository's root
 	stack   string
 	env     []string
-	// devcloud is the command, once it is built.
+	// devcloud is the path of the command devcloud, or empty until the first use builds it.
 	devcloud string
 }
 
-// newEngine makes a stack of the repository's own project; see newProjectEngine.
+// newEngine creates a stack of the repository's own project; see newProjectEngine.
 func newEngine(t testing.TB, stack, setup string, edit func(string) string) *engine {
 	t.Helper()
 	return newProjectEngine(t, ".", stack, setup, edit)
 }
 
-// newProjectEngine makes a stack that is configured as the development stack, with edit applied to the text. setup is
-// shell that exports the environment. The stack's state and its file are gone after the test.
+// newProjectEngine creates a stack with the development stack's configuration, after edit has changed its
+// text. setup is shell code that exports the environment. After the test, it deletes the stack's state and
+// its file.
 func newProjectEngine(t testing.TB, project, stack, setup string, edit func(string) string) *engine {
 	t.Helper()
 	e := &engine{t: t, project: project, stack: stack}
@@ -43,11 +44,11 @@ func newProjectEngine(t testing.TB, project, stack, setup string, edit func(stri
 	env, err := show.Output()
 	require.NoError(t, err, "is the toolchain built, the cloud up? run this by make")
 	e.env = append(strings.Split(strings.Trim(string(env), "\x00"), "\x00"), "PULUMI_BACKEND_URL=file://"+t.TempDir())
-	e.must("stack", "init", "--no-select") // others may select one at the same time
+	e.must("stack", "init", "--no-select") // parallel tests may select a stack
 	return e
 }
 
-// configure gives the stack the development stack's configuration, with edit applied to the text.
+// configure writes the stack's file from the development stack's file, after edit has changed its text.
 func (e *engine) configure(t testing.TB, edit func(string) string) {
 	t.Helper()
 	text, err := os.ReadFile("../Pulumi.dev.yaml")
@@ -59,7 +60,8 @@ func (e *engine) configure(t testing.TB, edit func(string) string) {
 
 func unedited(text string) string { return text }
 
-// patched applies a merge patch (RFC 7396) in testdata to the cluster of a stack's text.
+// patched returns an edit that applies a merge patch (RFC 7396) in testdata to the cluster's configuration in
+// a stack's text.
 func patched(t testing.TB, patch string) func(string) string {
 	t.Helper()
 	change, err := os.ReadFile(filepath.Join("testdata", patch))
@@ -78,20 +80,20 @@ func patched(t testing.TB, patch string) func(string) string {
 
 const toolchainEnv = `eval "$(go run ./hack/toolchain env)"`
 
-// command is `pulumi ARGS… --stack STACK` in the project.
+// command returns `pulumi ARGS… --stack STACK`, which runs in the project's folder.
 func (e *engine) command(args ...string) *exec.Cmd {
 	args = append(args, "--cwd", e.project, "--stack", e.stack, "--non-interactive", "--color=never")
 	return e.shell(`exec pulumi "$@"`, args...)
 }
 
-// shell is a line of bash in the repository's root and the engine's environment.
+// shell returns a bash command, which runs in the repository's root with the engine's environment.
 func (e *engine) shell(line string, args ...string) *exec.Cmd {
 	cmd := exec.Command("bash", append([]string{"-c", line, "bash"}, args...)...)
 	cmd.Dir, cmd.Env = "..", e.env
 	return cmd
 }
 
-// try runs pulumi and returns all that it printed.
+// try runs pulumi and returns its standard output and error.
 func (e *engine) try(args ...string) (string, error) {
 	out, err := e.command(args...).CombinedOutput()
 	return string(out), err
@@ -104,7 +106,8 @@ func (e *engine) must(args ...string) string {
 	return out
 }
 
-// A reviewer's preview works where no cloud is, nor any network: it runs in a network namespace with nothing but lo.
+// TestPreviewNeedsNoNetwork checks that a reviewer's preview needs no cloud and no network. It runs in a
+// network namespace that has only the interface lo.
 func TestPreviewNeedsNoNetwork(t *testing.T) {
 	t.Parallel()
 	e := newEngine(t, "test",
@@ -122,7 +125,8 @@ func TestPreviewNeedsNoNetwork(t *testing.T) {
 	assert.NotContains(t, string(out), "H4sI", "what gzipped user-data begins with")
 }
 
-// Ten mistakes are ten lines at preview, and nothing is created.
+// TestWrongConfigurationAtPreview checks that ten mistakes give ten lines at preview, and that nothing is
+// created.
 func TestWrongConfigurationAtPreview(t *testing.T) {
 	t.Parallel()
 	mistakes, err := os.ReadFile("../cluster/testdata/ten-mistakes.yaml")

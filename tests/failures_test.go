@@ -12,10 +12,10 @@ import (
 	"kubernetes-openstack/internal/turns"
 )
 
-// What cannot be downloaded, verified or stored ends `up` within its bound, with an error that names the
-// machine, the step and the cause. A corrected configuration goes on from there, to a small cluster in a
-// network and a project of its own, whose volumes are looked at where that of TestE2ELife is too busy or has
-// its zones otherwise. A destroy leaves nothing of it.
+// TestE2EFailures checks that `up` fails within bootstrapTimeout if a machine cannot download, verify or
+// store a file. The error names the machine, the step and the cause. A corrected configuration continues from
+// there, to a small cluster in its own network and project. The test checks this cluster's volumes, because
+// the cluster of TestE2ELife is too busy or has other zones. A destroy deletes everything.
 func TestE2EFailures(t *testing.T) {
 	t.Parallel()
 	skipUnchanged(t)
@@ -25,7 +25,7 @@ func TestE2EFailures(t *testing.T) {
 		tenant, zones := patched(t, "tenant.yaml"), patched(t, "zones.yaml")
 		return func(text string) string { return zones(tenant(strings.NewReplacer(edits...).Replace(small(text)))) }
 	}
-	const nowhere = "172.31.250.9"   // none that Neutron gives to anybody
+	const nowhere = "172.31.250.9"   // Neutron never allocates it
 	wrong := strings.Repeat("f", 64) // not 0: YAML would read a number
 	clouds := ownProject(t, "failures")
 	openstack := connect(t, clouds)
@@ -33,7 +33,7 @@ func TestE2EFailures(t *testing.T) {
 	e := newEngine(t, "failures", cloudEnv+"; export OS_CLIENT_CONFIG_FILE='"+clouds+
 		"'", config("mirror: http://172.31.250.1", "mirror: http://"+nowhere,
 		"      flavor: etcd", "      flavor: etcd\n      version: 3.6.99", "        etcd: ", "        etcd: "+wrong+" # ",
-		"        kubelet: ", "        kubelet: "+wrong+" # ", // the nodes' alone
+		"        kubelet: ", "        kubelet: "+wrong+" # ", // only for the nodes
 		"flavor: control-plane", "flavor: tiny",
 	))
 	t.Cleanup(func() {
@@ -81,10 +81,10 @@ func TestE2EFailures(t *testing.T) {
 		api.apply(t, "sanity.yaml")
 		api.kubectl(t, "wait", "--namespace=kube-system", "--for=condition=Ready", "pod/sanity", "--timeout=60s")
 		skip := strings.Join([]string{
-			"should fail when an invalid starting_token is passed", // Cinder's API takes any for the beginning
-			// it counts on nobody else's volumes, and on none that is only going
+			"should fail when an invalid starting_token is passed", // Cinder's API accepts any token and starts at the beginning
+			// the test fails if other volumes exist, or if a volume is still being deleted
 			"absence of deleted ones in the volume list",
-			// ext4 grows under its mount where the host has CAP_SYS_RESOURCE
+			// ext4 grows while it is mounted if the host has CAP_SYS_RESOURCE
 			"should work if node-expand is called after node-publish",
 		}, "|")
 		out := e.on(t, "failures-control-plane-0", `

@@ -18,7 +18,7 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// golden compares got with a file, or rewrites the file where UPDATE_GOLDEN is set.
+// golden compares got with a file. If UPDATE_GOLDEN is set, it rewrites the file instead.
 func golden(t *testing.T, file, got string) {
 	t.Helper()
 	if os.Getenv("UPDATE_GOLDEN") != "" {
@@ -30,7 +30,7 @@ func golden(t *testing.T, file, got string) {
 	assert.Equal(t, string(want), got, "run with UPDATE_GOLDEN=1 if this is meant")
 }
 
-// graph prints resources as a tree by parents, each with its inputs and the options that differ from none.
+// graph prints resources as a tree by parents. Each resource has its inputs, and the options that are set.
 func graph(resources []pulumi.MockResourceArgs) string {
 	children := map[string][]pulumi.MockResourceArgs{}
 	for _, r := range resources {
@@ -65,7 +65,8 @@ func graph(resources []pulumi.MockResourceArgs) string {
 	return out.String()
 }
 
-// options are those that decide what happens to the resource; after is what it waits for beyond its inputs.
+// options prints the options that control the resource's life. after lists the dependencies that are not
+// inputs.
 func options(r pulumi.MockResourceArgs) string {
 	rpc := r.RegisterRPC
 	var out []string
@@ -92,7 +93,7 @@ func options(r pulumi.MockResourceArgs) string {
 	return " [" + strings.Join(out, ", ") + "]"
 }
 
-// urnName is the last type and the name of a URN.
+// urnName returns the last type and the name of a URN.
 func urnName(urn string) string {
 	parts := strings.Split(urn, "::")
 	if len(parts) < 4 {
@@ -102,7 +103,7 @@ func urnName(urn string) string {
 	return types[len(types)-1] + "::" + parts[3]
 }
 
-// plain prints a value in YAML's flow style, and no secret.
+// plain prints a value in YAML's flow style, with [secret] in place of secrets.
 func plain(v resource.PropertyValue) string {
 	switch {
 	case v.IsSecret():
@@ -131,7 +132,7 @@ type writtenFile struct {
 	Content     string `json:"content"`
 }
 
-// writtenFiles are the files in an instance's user-data.
+// writtenFiles returns the files in an instance's user-data.
 func writtenFiles(t *testing.T, instance pulumi.MockResourceArgs) []writtenFile {
 	t.Helper()
 	require.NotEmpty(t, instance.Name)

@@ -17,7 +17,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// kinds are the OpenStack resources that a cluster can have, by service and path; the list is the answer's only list.
+// kinds maps the kinds of OpenStack resources that a cluster can have to their services. A key is the path in
+// the API. The response has only one list.
 var kinds = map[string]string{
 	"servers":              "compute",
 	"os-keypairs":          "compute",
@@ -33,7 +34,7 @@ var kinds = map[string]string{
 	"snapshots":            "volume",
 }
 
-// cloud is the OpenStack project, asked without Pulumi.
+// cloud is a client of the OpenStack project that does not use Pulumi.
 type cloud struct {
 	project, user string
 	clients       map[string]*gophercloud.ServiceClient
@@ -63,7 +64,7 @@ func connect(t testing.TB, clientConfigFile string) cloud {
 	return c
 }
 
-// inventory is everything of every kind that the project has, as "kind name id".
+// inventory returns all resources of all kinds in the project, as "kind name id".
 func (c cloud) inventory(t testing.TB) []string {
 	t.Helper()
 	var all []string
@@ -78,7 +79,8 @@ func (c cloud) inventory(t testing.TB) []string {
 				if pair, ok := object["keypair"].(map[string]any); ok {
 					object = pair
 				}
-				// what other projects share, and what Neutron gives to every project
+				// skips resources that other projects share, and the default resources that Neutron creates
+				// in each project
 				if owner, ok := object["project_id"]; ok && owner != c.project || object["name"] == "default" {
 					continue
 				}
@@ -93,13 +95,13 @@ func (c cloud) inventory(t testing.TB) []string {
 	return all
 }
 
-// madeSince returns what the project did not have before.
+// madeSince returns the resources that are not in before.
 func (c cloud) madeSince(t testing.TB, before []string) []string {
 	t.Helper()
 	return slices.DeleteFunc(c.inventory(t), func(thing string) bool { return slices.Contains(before, thing) })
 }
 
-// stop shuts a machine down, behind Pulumi's back.
+// stop shuts a machine down through Nova, without Pulumi.
 func (c cloud) stop(t testing.TB, name string) {
 	t.Helper()
 	id := c.server(t, name)
@@ -119,7 +121,7 @@ func (c cloud) reboot(t testing.TB, name string) {
 	require.NoError(t, err)
 }
 
-// server is the ID of the machine with this name.
+// server returns the ID of the machine with this name.
 func (c cloud) server(t testing.TB, name string) string {
 	t.Helper()
 	pages, err := servers.List(c.clients["compute"], servers.ListOpts{Name: "^" + name + "$"}).AllPages(t.Context())

@@ -23,7 +23,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// keystone is devcloud's, as its administrator has it. What a test makes is gone after it.
+// keystone is a client of devcloud's Keystone as its administrator. The objects that a test creates are
+// deleted after the test.
 type keystone struct {
 	t      *testing.T
 	client *gophercloud.ServiceClient
@@ -52,7 +53,7 @@ func newKeystone(t *testing.T, clientConfigFile string) *keystone {
 	return k
 }
 
-// later has the path of Keystone's API deleted at the end.
+// later deletes an object of Keystone's API, by its path, at the end of the test.
 func (k *keystone) later(path ...string) {
 	k.t.Cleanup(func() { k.delete(path...) })
 }
@@ -64,13 +65,14 @@ func (k *keystone) delete(path ...string) {
 	}
 }
 
-// domain creates one, whose projects the user as whom clusters read can read, too.
+// domain creates a domain and returns its ID. The user tenant-sync, as which clusters read Keystone, can read
+// its projects.
 func (k *keystone) domain(name string) string {
 	k.t.Helper()
 	made, err := domains.Create(k.t.Context(), k.client, domains.CreateOpts{Name: name}).Extract()
 	require.NoError(k.t, err)
 	k.later("domains", made.ID)
-	k.t.Cleanup(func() { // only then it can be deleted
+	k.t.Cleanup(func() { // Keystone deletes only disabled domains
 		disabled := false
 		_, err := domains.Update(context.Background(), k.client, made.ID, domains.UpdateOpts{Enabled: &disabled}).Extract()
 		require.NoError(k.t, err)
@@ -99,8 +101,9 @@ func (k *keystone) project(name, domain string) string {
 	return made.ID
 }
 
-// ownProject creates a project for a suite, and returns a clouds.yaml in which the cloud `devcloud` is this project. So
-// a suite lists only what it has made. testdata/e2e.yaml excludes the project from tenancy.
+// ownProject creates a project for a suite, and returns the path of a clouds.yaml in which the cloud
+// `devcloud` is this project. So a suite lists only its own resources. testdata/e2e.yaml excludes the project
+// from tenancy.
 func ownProject(t *testing.T, name string) (clouds string) {
 	t.Helper()
 	const shared = "../hack/devcloud/clouds.yaml"
@@ -113,11 +116,11 @@ func ownProject(t *testing.T, name string) (clouds string) {
 	own = strings.Replace(own, "password: devcloud", "password: "+personsPassword, 1)
 	clouds = filepath.Join(t.TempDir(), "clouds.yaml")
 	require.NoError(t, os.WriteFile(clouds, []byte(own), 0o600))
-	connect(t, clouds).inventory(t) // who lists security groups for the first time gets a default one
+	connect(t, clouds).inventory(t) // the first list of security groups creates the default group
 	return clouds
 }
 
-// person is a user with a token for a project.
+// person is a user, with a project for which the user gets tokens.
 type person struct {
 	k                         *keystone
 	name, id, domain, project string
@@ -132,12 +135,12 @@ func (k *keystone) person(name, domain, project string) *person {
 	return &person{k, name, made.ID, domain, project}
 }
 
-// role gives a person a role on the project, or takes it.
+// role returns the path of a person's role on the project, to grant or revoke it.
 func (p *person) role(name string) []string {
 	return []string{"projects", p.project, "users", p.id, "roles", p.k.roles[name]}
 }
 
-// inGroup has a person be in a new group, which has a role on the project.
+// inGroup adds a person to a new group, which has a role on the project.
 func (p *person) inGroup(name, role string) {
 	t := p.k.t
 	t.Helper()
@@ -148,7 +151,7 @@ func (p *person) inGroup(name, role string) {
 	p.k.put("projects", p.project, "groups", made.ID, "roles", p.k.roles[role])
 }
 
-// login is as the person, for the project.
+// login authenticates as the person, for the project.
 func (p *person) login(t *testing.T) (*gophercloud.ProviderClient, error) {
 	t.Helper()
 	return openstack.AuthenticatedClient(t.Context(), gophercloud.AuthOptions{
@@ -164,7 +167,7 @@ func (p *person) token(t *testing.T) string {
 	return provider.Token()
 }
 
-// applicationCredential has one role of the person's.
+// applicationCredential creates an application credential that has only one role of the person's roles.
 func (p *person) applicationCredential(t *testing.T, role string) *applicationcredentials.ApplicationCredential {
 	t.Helper()
 	provider, err := p.login(t)
@@ -178,7 +181,7 @@ func (p *person) applicationCredential(t *testing.T, role string) *applicationcr
 	return made
 }
 
-// credentialToken is what an application credential logs in with.
+// credentialToken logs in with an application credential and returns its token.
 func credentialToken(t *testing.T, k *keystone, id, secret string) string {
 	t.Helper()
 	provider, err := openstack.AuthenticatedClient(t.Context(), gophercloud.AuthOptions{

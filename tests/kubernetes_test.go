@@ -24,17 +24,17 @@ import (
 	"kubernetes-openstack/k8s"
 )
 
-// api is the stack's Kubernetes API, as whoever has the output `kubeconfig` reaches it.
+// api is the stack's Kubernetes API, with the credentials of the output `kubeconfig`.
 type api struct {
 	client     *kubernetes.Clientset
-	kubeconfig string // a file
+	kubeconfig string // path of a file
 	engine     *engine
 }
 
 func (e *engine) api(t testing.TB) *api {
 	t.Helper()
 	text := e.must("stack", "output", "--show-secrets", "kubeconfig")
-	file := filepath.Join(e.t.TempDir(), "kubeconfig") // for as long as the stack is there
+	file := filepath.Join(e.t.TempDir(), "kubeconfig") // the file exists as long as the stack
 	require.NoError(t, os.WriteFile(file, []byte(text), 0o600))
 	config, err := clientcmd.RESTConfigFromKubeConfig([]byte(text))
 	require.NoError(t, err)
@@ -43,13 +43,14 @@ func (e *engine) api(t testing.TB) *api {
 	return &api{client, file, e}
 }
 
-// kubectl runs it on this host.
+// kubectl runs kubectl on this host and returns its output. A failure ends the test.
 func (a *api) kubectl(t testing.TB, args ...string) string {
 	t.Helper()
 	return a.engine.run(t, `exec kubectl --kubeconfig "$@"`, append([]string{a.kubeconfig}, args...)...)
 }
 
-// try is kubectl for what may fail for a while, as when the API's address moves.
+// try runs kubectl and returns an error after a failure. It is for commands that may fail for a while, for
+// example when the API's address moves.
 func (a *api) try(args ...string) (string, error) {
 	out, err := a.engine.shell(`exec kubectl --kubeconfig "$@"`,
 		append([]string{a.kubeconfig}, args...)...).CombinedOutput()
@@ -59,7 +60,7 @@ func (a *api) try(args ...string) (string, error) {
 	return string(out), err
 }
 
-// apply creates what a file of testdata has.
+// apply creates the objects of a file in testdata.
 func (a *api) apply(t testing.TB, file string) {
 	t.Helper()
 	path, err := filepath.Abs(filepath.Join("testdata", file))
@@ -67,7 +68,7 @@ func (a *api) apply(t testing.TB, file string) {
 	a.kubectl(t, "apply", "--filename", path)
 }
 
-// takesDNS has the API server try, and not keep, the manifest of a DNS server: each provider's is one.
+// takesDNS checks that the API server accepts the manifest of a DNS provider, without storing it.
 func (a *api) takesDNS(t *testing.T, provider string) {
 	t.Helper()
 	config, err := cluster.Decode("e2e",
@@ -82,7 +83,8 @@ func (a *api) takesDNS(t *testing.T, provider string) {
 		"--validate=strict", "--dry-run=server", "--filename", file))
 }
 
-// notReady are the nodes that are not, of the number that there have to be.
+// notReady lists the nodes that are not Ready, and reports if there are fewer nodes than number. It returns
+// "" if all are Ready.
 func (a *api) notReady(number int) (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
@@ -115,7 +117,7 @@ func (a *api) waitForNodes(t testing.TB, number int, timeout time.Duration) {
 	})
 }
 
-// eventually tries once a second, and fails with the last error.
+// eventually calls try once a second until it succeeds. After timeout, the test fails with the last error.
 func eventually(t testing.TB, timeout time.Duration, try func() error) {
 	t.Helper()
 	var err error
@@ -127,7 +129,7 @@ func eventually(t testing.TB, timeout time.Duration, try func() error) {
 	require.NoError(t, err, "after %s", timeout)
 }
 
-// writer is a client that creates object after object through the API until it is stopped.
+// writer is a client that creates objects through the API, one after the other, until it is stopped.
 type writer struct {
 	api          *api
 	stop         chan struct{}
@@ -135,7 +137,7 @@ type writer struct {
 	mutex        sync.Mutex
 	acknowledged []string
 	last         time.Time
-	gap          time.Duration // the longest time without an acknowledgement since the last call of longestGap
+	gap          time.Duration // longest time without an acknowledgement since the last call of longestGap
 }
 
 const writerNamespace = "writer"
@@ -166,7 +168,8 @@ func (a *api) startWriter(t *testing.T) *writer {
 	return w
 }
 
-// write tells whether the API acknowledged the object; one that is there already is of a try whose answer was lost.
+// write returns true if the API acknowledged the object. An existing object counts, too, because the response
+// to an earlier try was lost.
 func (w *writer) write(name string) bool {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
@@ -190,7 +193,7 @@ func (w *writer) longestGap() time.Duration {
 	return gap
 }
 
-// check ends the writer and looks for everything that was acknowledged.
+// check stops the writer and checks that all acknowledged objects exist.
 func (w *writer) check(t *testing.T) {
 	t.Helper()
 	close(w.stop)

@@ -19,8 +19,9 @@ import (
 	"kubernetes-openstack/tests/openstack"
 )
 
-// leftoversStack is a stack of nothing but a cluster's leftovers and, if there are any, its instances in one of these
-// clouds. The real engine builds the provider and starts it, as Pulumi.yaml says, in a folder with this clouds.yaml.
+// leftoversStack creates a stack with only a cluster's leftovers and, if instances is not empty, its
+// instances. cloud names a cloud in clouds, the text of a clouds.yaml. The real engine builds and starts the
+// provider as Pulumi.yaml declares it, in a folder with this clouds.yaml.
 func leftoversStack(t *testing.T, plan *cluster.Plan, instances *[]string, cloud, clouds string) auto.Stack {
 	t.Helper()
 	project, err := workspace.LoadProject("../Pulumi.yaml")
@@ -46,8 +47,9 @@ func leftoversStack(t *testing.T, plan *cluster.Plan, instances *[]string, cloud
 	return s
 }
 
-// The real engine asks no cloud but for a destroy. That lists what is lost, fails with what cannot be deleted, and goes
-// on the next time. If nothing is kept, it deletes the instances that the stack had last. An up deletes none.
+// TestLeftovers checks that only a destroy sends requests to the cloud. The destroy lists what it deletes,
+// fails if it cannot delete something, and continues the next time. If nothing is kept, it deletes the
+// instances that the stack had last. An `up` deletes none.
 func TestLeftovers(t *testing.T) {
 	t.Parallel()
 	cloud := openstack.Start(t, "compute", "block-storage", "network", "load-balancer")

@@ -18,15 +18,15 @@ import (
 	"kubernetes-openstack/cluster"
 )
 
-// BenchmarkNetwork makes a cluster, whose control planes are route reflectors, and prints what the data centre's router
-// and its clients see of its nodes' coming and going, how many questions its DNS answers them, and how many BGP
-// sessions a large one has. Run it with -benchtime 1x.
+// BenchmarkNetwork creates a cluster with control planes as route reflectors. It prints when the data
+// centre's router and its clients notice that a node starts or stops. It also prints the number of DNS
+// answers per second, and the number of BGP sessions of a large cluster. Run it with -benchtime 1x.
 func BenchmarkNetwork(b *testing.B) {
 	const name = "bench"
 	edit := func(text string) string { return patched(b, "reflectors.yaml")(patched(b, "e2e.yaml")(text)) }
 	e := newEngine(b, name, cloudEnv, edit)
 	openstack := connect(b, e.getenv("OS_CLIENT_CONFIG_FILE"))
-	openstack.sweep(b, name) // what a run left that was killed
+	openstack.sweep(b, name) // deletes what a killed run left
 	b.Cleanup(func() { openstack.sweep(b, name) })
 	box, router := openNamespace(b, ""), openNamespace(b, "router")
 
@@ -68,7 +68,7 @@ func BenchmarkNetwork(b *testing.B) {
 	router.until(b, 5*time.Minute, "a route leads to "+worker, func(r routes) bool { return r.via(address) })
 	e.waitForMachine(b, worker)
 	api.waitForNodes(b, len(nodes), 3*time.Minute)
-	again := routed() // whoever watches has seen it by now
+	again := routed() // the monitor has recorded the route by now
 	row(worker+" started again", again[address], begin, e.booted(b, worker))
 
 	url := "http://" + strings.TrimSpace(api.kubectl(b, "get", "service", "hello", "--output",
@@ -106,12 +106,12 @@ func BenchmarkNetwork(b *testing.B) {
 			"route reflectors, %d at each of them\n",
 		mesh.Total, mesh.Most, reflected.Total, reflected.Most)
 	keep(b, out.String())
-	b.ReportMetric(0, "ns/op") // of none
+	b.ReportMetric(0, "ns/op") // the time per operation has no meaning
 	e.must("destroy", "--yes", "--skip-preview")
 }
 
-// sessions are those of the development stack with 5,000 nodes: in a mesh, and with its control planes, then three, as
-// route reflectors.
+// sessions returns the number of BGP sessions of the development stack with 5,000 nodes: in a mesh, and with
+// three control planes as route reflectors.
 func sessions(b *testing.B) (mesh, reflected cluster.Sessions) {
 	b.Helper()
 	c, err := cluster.Decode("large", stackConfig(b, "../Pulumi.dev.yaml")["kubernetes-openstack:cluster"])
@@ -124,7 +124,8 @@ func sessions(b *testing.B) (mesh, reflected cluster.Sessions) {
 	return mesh, cluster.NewPlan(c).Sessions()
 }
 
-// sessions are those that the nodes' BIRDs have, by way of route reflectors and with the router.
+// sessions counts the established BGP sessions of the nodes' BIRDs, with route reflectors and with the
+// router.
 func (e *engine) sessions(t testing.TB, nodes map[string]string) cluster.Sessions {
 	t.Helper()
 	var found cluster.Sessions
@@ -146,7 +147,7 @@ func (e *engine) sessions(t testing.TB, nodes map[string]string) cluster.Session
 	return found
 }
 
-// booted is when a machine's systemd began.
+// booted returns the time when a machine's systemd started.
 func (e *engine) booted(t testing.TB, machine string) time.Time {
 	t.Helper()
 	text := strings.TrimSpace(e.on(t, machine, "systemctl show --timestamp=us+utc --property=UserspaceTimestamp --value"))
@@ -155,7 +156,8 @@ func (e *engine) booted(t testing.TB, machine string) time.Time {
 	return at
 }
 
-// watchRoutes watches until it is asked; it gives the times of the first route to each next hop.
+// watchRoutes records changes of routes until first is called. first returns the time of the first route to
+// each next hop.
 func (n namespace) watchRoutes(t testing.TB) (first func() map[string]time.Time) {
 	t.Helper()
 	var out bytes.Buffer

@@ -18,25 +18,26 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// What the stack e2e has of the data centre's addresses (testdata/e2e.yaml).
+// Addresses of the data centre that the stack e2e uses (testdata/e2e.yaml).
 const (
 	routerAddress = "10.0.0.1"
 	services      = "10.97.0.0/16"
 	dnsAddress    = "10.97.0.10"
-	// outside is devcloud's box: a host beyond the router.
+	// outside is the address of devcloud's box, a host beyond the router.
 	outside  = "172.31.250.1"
 	hello    = "hello.default.svc.cluster.local"
 	metadata = "169.254.169.254"
 )
 
-// testNetwork returns steps that look at a cluster in which hello runs, from its pods and from the data centre's
-// router: those that disturb nothing but hello, and those that cut other pods off. Both leave all as it was.
+// testNetwork returns steps that check the network of a cluster in which the Deployment hello runs. They
+// check it from the cluster's pods and from the data centre's router. The steps of traffic disturb only
+// hello. The steps of disturbances disconnect other pods. Both restore the previous state.
 func testNetwork(t *testing.T, e *engine, api *api, openstack cloud) (traffic, disturbances func(*testing.T)) {
 	box, router := openNamespace(t, ""), openNamespace(t, "router")
 	nodes := api.nodeAddresses(t)
 	workers := []string{nodes["e2e-worker-0"], nodes["e2e-worker-1"]}
 	slices.Sort(workers)
-	name := func(address string) string { // of the node, if it is one's
+	name := func(address string) string { // returns the name of the node with this address, or the address
 		for node, own := range nodes {
 			if own == address {
 				return node
@@ -75,7 +76,7 @@ func testNetwork(t *testing.T, e *engine, api *api, openstack cloud) (traffic, d
 		})
 
 		step(t, "source addresses, and who translates them", func(t *testing.T) {
-			// sees asks until the wanted pod answers: a Service chooses one.
+			// sees repeats ask until the wanted pod answers, because a Service chooses any pod.
 			sees := func(pod corev1.Pod, ask func() (string, error)) string {
 				t.Helper()
 				for range 40 {
@@ -134,7 +135,7 @@ func testNetwork(t *testing.T, e *engine, api *api, openstack cloud) (traffic, d
 		})
 
 		step(t, "the router spreads connections to a ClusterIP over the workers", func(t *testing.T) {
-			took := map[string]int{} // kube-proxy gives each connection the address of its node
+			took := map[string]int{} // kube-proxy replaces the source address by its node's address
 			for range 200 {
 				answer, err := fromRouter(whoami(service))
 				require.NoError(t, err)
@@ -169,7 +170,7 @@ func testNetwork(t *testing.T, e *engine, api *api, openstack cloud) (traffic, d
 				"the router":                   func() (string, error) { return fromRouter(ofPod(there)) },
 				"the router, by the ClusterIP": func() (string, error) { return fromRouter(whoami(service)) },
 			}
-			// passes waits until those named get through, and nobody else.
+			// passes waits until only the named clients can connect.
 			passes := func(who ...string) {
 				t.Helper()
 				begin := time.Now()
@@ -191,7 +192,8 @@ func testNetwork(t *testing.T, e *engine, api *api, openstack cloud) (traffic, d
 			passes("a pod")
 			api.kubectl(t, "label", "pod", here.Name, "example.com/friend-")
 			api.apply(t, "router.yaml")
-			// by the ClusterIP it passes on the node of the pod only: the other one sends its packets on as its own
+			// A request to the ClusterIP passes only on the pod's node. The other node forwards packets with
+			// its own source address.
 			delete(asks, "the router, by the ClusterIP")
 			passes("the router")
 			api.kubectl(t, "delete", "networkpolicy", "friends", "router")
@@ -212,7 +214,7 @@ func testNetwork(t *testing.T, e *engine, api *api, openstack cloud) (traffic, d
 			}
 			require.NoError(t, closed())
 			e.on(t, node, "curl -sS --fail --max-time 5 http://"+metadata+"/openstack/latest/meta_data.json")
-			e.on(t, node, "nft delete table inet metadata-filter") // nothing else closes it
+			e.on(t, node, "nft delete table inet metadata-filter") // no other firewall rule blocks access
 			eventually(t, 10*time.Second, connect)
 			e.on(t, node, "systemctl restart metadata-filter")
 			eventually(t, 10*time.Second, closed)
@@ -304,7 +306,7 @@ func receive(t *testing.T, from <-chan string) string {
 	}
 }
 
-// nodeAddresses are the nodes' InternalIPs by their names.
+// nodeAddresses maps the names of the nodes to their InternalIPs.
 func (a *api) nodeAddresses(t testing.TB) map[string]string {
 	t.Helper()
 	nodes, err := a.client.CoreV1().Nodes().List(t.Context(), metav1.ListOptions{})
@@ -320,7 +322,7 @@ func (a *api) nodeAddresses(t testing.TB) map[string]string {
 	return addresses
 }
 
-// readySince is when nodes became Ready, by their names.
+// readySince maps the names of the nodes to the times when they became Ready.
 func (a *api) readySince(t testing.TB) map[string]time.Time {
 	t.Helper()
 	nodes, err := a.client.CoreV1().Nodes().List(t.Context(), metav1.ListOptions{})
@@ -336,7 +338,7 @@ func (a *api) readySince(t testing.TB) map[string]time.Time {
 	return since
 }
 
-// helloPods are the running pods of hello, by their nodes' names.
+// helloPods returns the running pods of hello, sorted by the names of their nodes.
 func (a *api) helloPods(t testing.TB) []corev1.Pod {
 	t.Helper()
 	pods, err := a.client.CoreV1().Pods("default").List(t.Context(),

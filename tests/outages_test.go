@@ -15,8 +15,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// testOutages takes away the node that keeper is on, again and again, while clients ask for hello. Neither loses
-// anything that is not on the node at that moment.
+// testOutages repeatedly removes the node that keeper runs on, while clients send requests to hello. Only
+// data and requests on that node at that moment may be lost.
 func testOutages(t *testing.T, e *engine, api *api, openstack cloud, keeper *keeper) {
 	box, router := openNamespace(t, ""), openNamespace(t, "router")
 	nodes := api.nodeAddresses(t)
@@ -26,8 +26,8 @@ func testOutages(t *testing.T, e *engine, api *api, openstack cloud, keeper *kee
 		strings.TrimSpace(api.kubectl(t, "get", "service", "hello", "--output", "jsonpath={.spec.clusterIP}"))
 	announced := func(r routes) bool { return slices.Equal(r[netip.MustParsePrefix(services)], workers) }
 
-	// Each time that a node leaves or comes the router spreads anew, and moves the connections of
-	// that moment to a node that does not know them.
+	// When a node leaves or joins, the router distributes connections anew. It moves current connections to a
+	// node that does not know them, so those connections may break.
 	losesNothing := func(t *testing.T, load *load, moves int) {
 		t.Helper()
 		time.Sleep(3 * time.Second)
@@ -99,7 +99,7 @@ func testOutages(t *testing.T, e *engine, api *api, openstack cloud, keeper *kee
 					ready["e2e-worker-0"], machine.Created)
 			}
 		}
-		// Neither got a pod before every other node and the router knew the way to it.
+		// No worker got a pod before it had BGP sessions with all other nodes and the router.
 		for i, worker := range []string{"e2e-worker-0", "e2e-worker-1"} {
 			seen := e.on(t, worker, `journalctl --boot --output cat --unit calico-bird --unit containerd | `+
 				`grep -oE '[A-Za-z]+_[0-9_]+: State changed to up|RunPodSandbox for name:..hello-'`)
@@ -110,7 +110,7 @@ func testOutages(t *testing.T, e *engine, api *api, openstack cloud, keeper *kee
 				assert.Contains(t, sessions, peer+": State changed to up", worker)
 			}
 		}
-		// the same member with the same data
+		// etcd has the same member with the same data
 		e.waitForEtcd(t)
 		e.on(t, "e2e-etcd-1", "test -e /var/lib/etcd/marker")
 		assert.Equal(t, members, e.on(t, "e2e-etcd-0", "etcdctl member list"))
@@ -142,8 +142,8 @@ func testOutages(t *testing.T, e *engine, api *api, openstack cloud, keeper *kee
 					"SHUTOFF"))
 				tainted(node, true)
 				known := time.Since(begin)
-				// Kubernetes does not take a pod for ended on a node that may only be unreachable. Who sees in Nova that
-				// the machine is off says so.
+				// Kubernetes does not treat a pod as terminated while its node may only be unreachable. An
+				// operator who sees in Nova that the machine is off sets this taint.
 				api.kubectl(t, "taint", "node", node, "node.kubernetes.io/out-of-service=nodeshutdown:NoExecute")
 				keeper.leaves(t, node)
 				t.Logf("OpenStack's controller knew of it %.0f s after Nova did; keeper was ready elsewhere %.0f s after it was "+
@@ -160,12 +160,13 @@ func testOutages(t *testing.T, e *engine, api *api, openstack cloud, keeper *kee
 		})
 }
 
-// outage is what became of a node whose power was cut, in time since then.
+// outage holds the effects of a node's power cut, as durations since the cut.
 type outage struct {
-	// routes of the router to it were gone, and the last request to a Service was lost.
+	// routes is the time until the router had no more routes to the node. lastLost is the time of the last
+	// lost request to a Service.
 	routes, lastLost time.Duration
 	requests         string
-	// back is how long after it was to be started again the router had its routes again.
+	// back is the time from the start of the restore until the router had its routes again.
 	back time.Duration
 }
 
@@ -175,8 +176,9 @@ func (o outage) String() string {
 		o.routes.Seconds(), o.lastLost.Seconds(), o.requests, o.back.Seconds())
 }
 
-// cutPower cuts a machine's power under a load of requests to url: first its cable, so that nobody says goodbye. What
-// is then to be seen, and how it gets its power back, is up to the caller.
+// cutPower cuts a machine's power under a load of requests to url. It first disconnects the machine's port,
+// so that no connection is closed. Then it calls notice, in which the caller waits for effects, and restore,
+// in which the caller restores the power.
 func cutPower(t testing.TB, openstack cloud, box, router namespace, machine, address, url string,
 	notice, restore func()) outage {
 	t.Helper()
@@ -185,7 +187,7 @@ func cutPower(t testing.TB, openstack cloud, box, router namespace, machine, add
 	time.Sleep(3 * time.Second)
 	begin := time.Now()
 	openstack.cable(t, box, machine, "down")
-	defer openstack.cable(t, box, machine, "up") // whatever fails
+	defer openstack.cable(t, box, machine, "up") // also after a failure
 	o.routes = router.until(t, 5*time.Minute, "the router sends nothing to "+address,
 		func(r routes) bool { return !r.via(address) })
 	notice()

@@ -12,7 +12,8 @@ import (
 	"kubernetes-openstack/internal/tenancy"
 )
 
-// The policy file that control planes of the development cluster would have for the example's cloud, by ABAC.
+// TestPolicy checks the ABAC policy file that control planes of the development cluster would have for the
+// example's cloud.
 func TestPolicy(t *testing.T) {
 	t.Parallel()
 	config, err := cluster.Decode("dev",

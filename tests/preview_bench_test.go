@@ -9,8 +9,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// BenchmarkPreview previews new clusters of ever more workers, without a cloud; the time per worker must not
-// grow with their number. Run it with -benchtime 1x.
+// BenchmarkPreview previews new clusters with growing numbers of workers, without a cloud. The time per
+// worker must not grow with their number. Run it with -benchtime 1x.
 func BenchmarkPreview(b *testing.B) {
 	const noCloud = toolchainEnv +
 		"; export OS_AUTH_URL=http://127.0.0.1:1/v3 OS_USERNAME=u OS_PASSWORD=p OS_PROJECT_NAME=p OS_DOMAIN_NAME=Default"
@@ -27,10 +27,10 @@ func BenchmarkPreview(b *testing.B) {
 		b.ReportMetric(seconds, fmt.Sprintf("s/%d-workers", n))
 	}
 	keep(b, out.String())
-	b.ReportMetric(0, "ns/op") // of all
+	b.ReportMetric(0, "ns/op") // of all previews together
 }
 
-// workers is a cluster in a network of its own with so many of them.
+// workers returns an edit to a cluster in its own network with n workers.
 func workers(b *testing.B, n int) func(string) string {
 	return func(text string) string {
 		text = patched(b, "large.yaml")(patched(b, "tenant.yaml")(text))

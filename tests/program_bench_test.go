@@ -7,8 +7,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// BenchmarkProgram is the program's part in the preview of a cluster that exists, under mocks: it renders the user-data
-// of each machine. The time per worker must not grow with their number.
+// BenchmarkProgram measures the program's share in the preview of an existing cluster, under mocks. The
+// program renders the user-data of each machine. The time per worker must not grow with their number.
 func BenchmarkProgram(b *testing.B) {
 	for _, n := range []int{100, 1000} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {

@@ -1,4 +1,5 @@
-// Package tests runs the whole program: here under mocks, and with the real engine on a real OpenStack (build tag e2e).
+// Package tests tests the whole program: under mocks, and with the real engine on a real OpenStack (build tag
+// e2e).
 package tests
 
 import (
@@ -22,10 +23,12 @@ import (
 	"kubernetes-openstack/internal/program"
 )
 
-// crypters caches one crypter for each salt: to derive a key takes a million rounds of SHA-256.
+// crypters caches one crypter for each salt, because the derivation of a key takes a million rounds of
+// SHA-256.
 var crypters sync.Map
 
-// stackConfig is what Pulumi would hand to the program from a stack's file: objects as JSON, with nothing encrypted.
+// stackConfig returns the configuration that Pulumi passes to the program for a stack's file: objects as
+// JSON, and all values decrypted.
 func stackConfig(t testing.TB, file string) map[string]string {
 	t.Helper()
 	text, err := os.ReadFile(file)
@@ -53,7 +56,7 @@ func stackConfig(t testing.TB, file string) map[string]string {
 	return handed
 }
 
-// edited is a stack's file with edit applied to its text.
+// edited returns the configuration of a stack's file, after edit has changed its text.
 func edited(t testing.TB, file string, edit func(string) string) map[string]string {
 	t.Helper()
 	text, err := os.ReadFile(file)
@@ -63,7 +66,7 @@ func edited(t testing.TB, file string, edit func(string) string) map[string]stri
 	return stackConfig(t, copied)
 }
 
-// replaced replaces what is in a text once.
+// replaced returns an edit that replaces old, which must occur exactly once, with new.
 func replaced(t *testing.T, old, new string) func(string) string {
 	return func(text string) string {
 		require.Equal(t, 1, strings.Count(text, old), old)
@@ -71,10 +74,11 @@ func replaced(t *testing.T, old, new string) func(string) string {
 	}
 }
 
-// ran caches the results of run by stack and configuration. Tests must not change them.
+// ran caches the results of run by stack and configuration. Tests must not change the results.
 var ran sync.Map
 
-// run runs the program under mocks, as an `up` whose machines are ready at once, and returns what it declared.
+// run runs the program under mocks like an `up` whose machines are ready at once, and returns the declared
+// resources.
 func run(t *testing.T, stack string, config map[string]string) (*recorder, error) {
 	t.Helper()
 	once, _ := ran.LoadOrStore(fmt.Sprint(stack, config), sync.OnceValues(func() (*recorder, error) {
@@ -89,7 +93,8 @@ func runWith(r *recorder, stack string, config map[string]string, w *watcher, pr
 		func(info *pulumi.RunInfo) { info.Config, info.DryRun = config, preview })
 }
 
-// recorder is the mocked cloud: it records what is declared, and answers with IDs and keys that tell what they are.
+// recorder is a mock of the cloud. It records the declared resources, and returns IDs and keys that contain
+// the names of their resources.
 type recorder struct {
 	mu        sync.Mutex
 	resources []pulumi.MockResourceArgs
@@ -122,7 +127,7 @@ func (r *recorder) NewResource(args pulumi.MockResourceArgs) (string, resource.P
 	return short + "/" + args.Name, out, nil
 }
 
-// Call is refused: a preview must need no network, so the program looks nothing up.
+// Call panics, because the program must not look up anything: a preview must need no network.
 func (r *recorder) Call(args pulumi.MockCallArgs) (resource.PropertyMap, error) {
 	panic("the program calls " + args.Token)
 }
@@ -136,7 +141,8 @@ func (r *recorder) named(token, name string) pulumi.MockResourceArgs {
 	return pulumi.MockResourceArgs{}
 }
 
-// stacks are the configurations of the development cluster, of one in its own network, and of the production example.
+// stacks returns the configurations of three clusters: the development cluster, a cluster in its own network,
+// and the production example.
 func stacks(t *testing.T) map[string]map[string]string {
 	t.Helper()
 	return map[string]map[string]string{
@@ -146,8 +152,9 @@ func stacks(t *testing.T) map[string]map[string]string {
 	}
 }
 
-// The whole resource graph, for the development cluster, one in a network of its own, and the documented production
-// stack. It is the same in a preview, which asks no cloud.
+// TestResourceGraph checks the whole resource graph of the development cluster, of a cluster in its own
+// network, and of the documented production stack. The graph is the same in a preview, which sends no request
+// to the cloud.
 func TestResourceGraph(t *testing.T) {
 	t.Parallel()
 	for stack, config := range stacks(t) {
@@ -165,7 +172,7 @@ func TestResourceGraph(t *testing.T) {
 	}
 }
 
-// Octavia has the API's address, and no machine may.
+// TestOctavia checks that Octavia has the API's address, and that no machine may use it.
 func TestOctavia(t *testing.T) {
 	t.Parallel()
 	r, err := run(t, "prod",
@@ -212,7 +219,8 @@ func TestSecrets(t *testing.T) {
 	assert.NotEmpty(t, config.SecretValue().Element.StringValue())
 }
 
-// A worker is the machine that strangers' pods run on: it gets certificates of authorities, and no key.
+// TestUserDataHoldsWhatTheRoleHas checks the secrets in user-data. A worker runs pods of other people, so it
+// gets certificates of authorities, but no key.
 func TestUserDataHoldsWhatTheRoleHas(t *testing.T) {
 	t.Parallel()
 	r, err := run(t, "dev", stackConfig(t, "../Pulumi.dev.yaml"))
@@ -242,7 +250,8 @@ func TestUserDataHoldsWhatTheRoleHas(t *testing.T) {
 	}
 }
 
-// What a worker can join with makes nobody a control plane: it has its own token and nothing of the others' secrets.
+// TestDerivedSecrets checks that a worker's bootstrap token cannot create a control plane. A worker has its
+// own token and no secret of other roles.
 func TestDerivedSecrets(t *testing.T) {
 	t.Parallel()
 	r, err := run(t, "dev", stackConfig(t, "../Pulumi.dev.yaml"))
@@ -269,7 +278,8 @@ func TestDerivedSecrets(t *testing.T) {
 	assert.NotContains(t, all["dev-etcd-0"], worker[6:22])
 }
 
-// Whatever is wrong with a configuration is said at once, before anything is declared.
+// TestConfigurationErrors checks that the program reports all errors of a configuration before it declares
+// any resource.
 func TestConfigurationErrors(t *testing.T) {
 	t.Parallel()
 	text, err := os.ReadFile("../cluster/testdata/ten-mistakes.yaml")
@@ -288,8 +298,9 @@ func TestConfigurationErrors(t *testing.T) {
 	assert.ErrorContains(t, err, "kubernetes-openstack:cluster is not set in Pulumi.dev.yaml")
 }
 
-// A peer's password is encrypted inside of the object, as `pulumi config set --secret --path` writes it. Pulumi hands
-// it over decrypted; no error shows it, and only control planes' user-data has it.
+// TestPasswordOfAPeer checks a BGP peer's password, which is encrypted inside of the object as `pulumi config
+// set --secret --path` writes it. Pulumi passes it to the program decrypted. No error may show it, and only
+// user-data of control planes may contain it.
 func TestPasswordOfAPeer(t *testing.T) {
 	t.Parallel()
 	text, err := os.ReadFile("../Pulumi.dev.yaml")

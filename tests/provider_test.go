@@ -18,7 +18,7 @@ import (
 	"kubernetes-openstack/tests/apiserver"
 )
 
-// objects of a program, by their tokens: kubernetes:core/v1:ConfigMap.
+// objects maps Pulumi's type tokens of objects, such as kubernetes:core/v1:ConfigMap, to their YAML.
 type objects map[string]string
 
 const (
@@ -27,7 +27,7 @@ const (
 	deploymentToken = "kubernetes:apps/v1:Deployment"
 )
 
-// declare declares the objects, the namespace before the others, each to be ready within timeout.
+// declare declares the objects: the namespace first, and then the others. Each must be ready within timeout.
 func declare(ctx *pulumi.Context, kubeconfig, timeout string, list objects) error {
 	provider, err := kubernetes.NewProvider(ctx, "test", &kubernetes.ProviderArgs{Kubeconfig: pulumi.String(kubeconfig)})
 	if err != nil {
@@ -53,7 +53,7 @@ func declare(ctx *pulumi.Context, kubeconfig, timeout string, list objects) erro
 	return nil
 }
 
-// TestKubernetesProvider has the real engine and the provider of ours work on a real API server.
+// TestKubernetesProvider checks the real engine and our Kubernetes provider on a real API server.
 func TestKubernetesProvider(t *testing.T) {
 	t.Parallel()
 	api := apiserver.Start(t)
@@ -71,7 +71,7 @@ spec:
 	}
 	timeout := "8s"
 	s := newStack(t, func(ctx *pulumi.Context) error { return declare(ctx, api.Kubeconfig, timeout, list) })
-	// up is what it did to objects: "create", "update", …
+	// up runs `pulumi up` and returns its numbers of changes by kind: "create", "update", …
 	up := func() map[string]int {
 		t.Helper()
 		preview, err := s.Preview(t.Context())
@@ -99,7 +99,7 @@ spec:
 	assert.Contains(t, result.StdOut+err.Error(), "more: kubectl --namespace=test describe deployment web")
 
 	t.Log("the next time it is waited for")
-	timeout = "3m" // other tests may have the processors
+	timeout = "3m" // parallel tests may use the processors
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	begin := time.Now()

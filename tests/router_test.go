@@ -31,14 +31,13 @@ import (
 	"kubernetes-openstack/internal/dirs"
 )
 
-// namespace is a network namespace of devcloud's box, in which this process can dial,
-// listen and run commands as whoever is there does.
+// namespace is a network namespace of devcloud's box. This process can dial, listen and run commands in it.
 type namespace struct {
 	file *os.File
-	root string // the box's
+	root string // root folder of the box
 }
 
-// openNamespace opens the box's own namespace, where the name is empty, or one of those that it has by name.
+// openNamespace opens a named network namespace of the box, or the box's own if name is empty.
 func openNamespace(t testing.TB, name string) namespace {
 	t.Helper()
 	var record struct{ Init struct{ PID int } }
@@ -55,8 +54,8 @@ func openNamespace(t testing.TB, name string) namespace {
 	return namespace{file, root}
 }
 
-// do runs f in the namespace, in a thread that ends with it. Sockets that f
-// opens stay there, and commands that it runs.
+// do runs f in the namespace, in a thread that ends with f. Sockets that f opens, and commands that it runs,
+// stay in the namespace.
 func (n namespace) do(f func() error) (err error) {
 	done := make(chan struct{})
 	go func() {
@@ -70,7 +69,7 @@ func (n namespace) do(f func() error) (err error) {
 	return err
 }
 
-// iptables is the box's: the host need not have one.
+// iptables runs the box's iptables, because the host may not have it.
 func (n namespace) iptables(args ...string) error {
 	return n.do(func() error {
 		cmd := exec.Command("/usr/sbin/iptables", append([]string{"--wait"}, args...)...)
@@ -82,7 +81,7 @@ func (n namespace) iptables(args ...string) error {
 	})
 }
 
-// ip is iproute2's.
+// ip runs iproute2's ip and returns its output.
 func (n namespace) ip(args ...string) ([]byte, error) {
 	var out []byte
 	err := n.do(func() (err error) {
@@ -100,7 +99,7 @@ func (n namespace) dial(ctx context.Context, network, address string) (conn net.
 	return conn, err
 }
 
-// get asks over a connection of its own.
+// get sends one request over a new connection and returns the body of the response.
 func (n namespace) get(url string, timeout time.Duration) (string, error) {
 	client := http.Client{Timeout: timeout, Transport: &http.Transport{DialContext: n.dial, DisableKeepAlives: true}}
 	response, err := client.Get(url)
@@ -125,7 +124,8 @@ func (n namespace) listen(t *testing.T, address string) (listener net.Listener) 
 	return listener
 }
 
-// accept takes one connection at address, a free port of which it tells, and sends who it came from.
+// accept listens on a free port of address, and returns the port. It accepts one connection and sends the
+// client's address on from.
 func (n namespace) accept(t *testing.T, address string) (port int, from <-chan string) {
 	t.Helper()
 	listener := n.listen(t, net.JoinHostPort(address, "0"))
@@ -140,7 +140,8 @@ func (n namespace) accept(t *testing.T, address string) (port int, from <-chan s
 	return listener.Addr().(*net.TCPAddr).Port, seen
 }
 
-// forward has address, which nobody has, and passes HTTP on to another one, for as long as the test takes.
+// forward adds an unused address to the namespace, and forwards its HTTP requests to another address until
+// the test ends.
 func (n namespace) forward(t *testing.T, address, to string) {
 	t.Helper()
 	host, _, err := net.SplitHostPort(address)
@@ -155,7 +156,7 @@ func (n namespace) forward(t *testing.T, address, to string) {
 	go server.Serve(n.listen(t, address))
 }
 
-// routes are the namespace's: next hops by prefix.
+// routes maps the prefixes of a namespace's routes to their next hops.
 type routes map[netip.Prefix][]string
 
 func (n namespace) routes() (routes, error) {
@@ -178,7 +179,7 @@ func (n namespace) routes() (routes, error) {
 		if address, bad := netip.ParseAddr(route.Dst); err != nil && bad == nil {
 			prefix, err = netip.PrefixFrom(address, 32), nil
 		}
-		if err != nil { // default
+		if err != nil { // the default route
 			continue
 		}
 		for _, hop := range append(route.NextHops, route.hop) {
@@ -191,7 +192,7 @@ func (n namespace) routes() (routes, error) {
 	return all, nil
 }
 
-// of are the next hops of the packets to an address.
+// of returns the next hops of packets to an address.
 func (r routes) of(address string) []string {
 	to, longest, hops := netip.MustParseAddr(address), -1, []string(nil)
 	for prefix, via := range r {
@@ -202,7 +203,7 @@ func (r routes) of(address string) []string {
 	return hops
 }
 
-// via tells whether any packet is sent to a next hop.
+// via returns true if any route has this next hop.
 func (r routes) via(address string) bool {
 	for _, hops := range r {
 		if slices.Contains(hops, address) {
@@ -212,7 +213,7 @@ func (r routes) via(address string) bool {
 	return false
 }
 
-// until waits until the namespace's routes are as wanted, and tells how long that took.
+// until waits until the namespace's routes are as wanted, and returns the duration.
 func (n namespace) until(t testing.TB, timeout time.Duration, what string, wanted func(routes) bool) time.Duration {
 	t.Helper()
 	begin := time.Now()
@@ -227,7 +228,8 @@ func (n namespace) until(t testing.TB, timeout time.Duration, what string, wante
 	}
 }
 
-// cable pulls a machine's cable, as a power cut would: nobody says goodbye; or puts it in again.
+// cable disconnects a machine's port as a power cut does, so that no connection is closed. It can also
+// connect the port again.
 func (c cloud) cable(t testing.TB, box namespace, machine, state string) {
 	t.Helper()
 	port := c.port(t, machine)
@@ -235,7 +237,7 @@ func (c cloud) cable(t testing.TB, box namespace, machine, state string) {
 	require.NoError(t, err)
 }
 
-// port is a machine's in Neutron.
+// port returns a machine's port in Neutron.
 func (c cloud) port(t testing.TB, machine string) ports.Port {
 	t.Helper()
 	pages, err := ports.List(c.clients["network"], ports.ListOpts{Name: machine}).AllPages(context.Background())
@@ -246,18 +248,19 @@ func (c cloud) port(t testing.TB, machine string) ports.Port {
 	return found[0]
 }
 
-// load is clients in a namespace, each with one small request after the other, each over a connection of its own. They
-// are beyond the router: what Linux sends without a socket, as the last ACK of a connection that it closed, takes
-// another of the next hops, so a router is no fair client of its own routes.
+// load holds clients in a namespace. Each client sends small requests one after the other, each over a new
+// connection. The clients are beyond the router, because a router is not a fair client of its own routes.
+// Linux sends some packets without a socket, such as the last ACK of a closed connection, and can choose
+// another next hop for them.
 type load struct {
 	stop     chan struct{}
 	done     sync.WaitGroup
 	mutex    sync.Mutex
 	begin    time.Time
 	answered int
-	// broken and late count connections that were broken off or timed out, and whose requests were
-	// answered at a second try; lost are the times, since begin, of requests that were not answered
-	// then, either, and why is the last one's error.
+	// broken and late count requests that succeeded at the second try. For broken, the first connection was
+	// reset or closed. For late, the first try timed out or failed in another way. lost holds the times,
+	// since begin, of requests whose second try failed, too. why is the last error.
 	broken, late int
 	lost         []time.Duration
 	why          error
@@ -265,7 +268,7 @@ type load struct {
 
 const (
 	loadClients = 4
-	// loadTimeout is how long each waits for an answer.
+	// loadTimeout is the time limit of each request.
 	loadTimeout = 3 * time.Second
 )
 
@@ -286,7 +289,8 @@ func (n namespace) startLoad(url string) *load {
 	return l
 }
 
-// ask counts. What was not answered is asked for once more, as clients do with what they may ask for twice.
+// ask sends a request and counts the result. It repeats a failed request once, as clients do with idempotent
+// requests.
 func (l *load) ask(n namespace, url string) {
 	at := time.Since(l.begin)
 	_, first := n.get(url, loadTimeout)
@@ -319,7 +323,7 @@ func (l *load) lastLost() time.Duration {
 	return slices.Max(l.lost)
 }
 
-// end ends it.
+// end stops the clients and returns a summary.
 func (l *load) end() string {
 	close(l.stop)
 	l.done.Wait()

@@ -29,9 +29,9 @@ import (
 	"kubernetes-openstack/internal/dirs"
 )
 
-// BenchmarkScale makes clusters of more and more workers with Nova's fake driver, and deletes them.
-// Beside each it prints the floor: the workers' ports and instances made without Pulumi, by the same API
-// calls, as many at a time. Run it with -benchtime 1x.
+// BenchmarkScale creates and deletes clusters with growing numbers of workers on Nova's fake driver. It also
+// prints the floor of each size: the time to create the workers' ports and instances without Pulumi. The
+// floor uses the same API calls and the same parallelism. Run it with -benchtime 1x.
 func BenchmarkScale(b *testing.B) {
 	var devcloud struct{ Compute string }
 	text, err := os.ReadFile(dirs.State("devcloud", "record.json"))
@@ -43,7 +43,7 @@ func BenchmarkScale(b *testing.B) {
 	const name = "bench"
 	e := newProjectEngine(b, "tests/scale", name, cloudEnv, workers(b, 1))
 	openstack := connect(b, e.getenv("OS_CLIENT_CONFIG_FILE"))
-	openstack.sweep(b, name) // what a run left that was killed
+	openstack.sweep(b, name) // deletes what a killed run left
 	b.Cleanup(func() { openstack.sweep(b, name) })
 	e.must("preview") // links the program
 	atOnce, err := strconv.Atoi(e.getenv("PULUMI_PARALLEL"))
@@ -68,10 +68,10 @@ func BenchmarkScale(b *testing.B) {
 		keep(b, out.String())
 		b.ReportMetric(up/float64(n), fmt.Sprintf("s/worker-of-%d", n))
 	}
-	b.ReportMetric(0, "ns/op") // of all
+	b.ReportMetric(0, "ns/op") // of all clusters together
 }
 
-// measure runs pulumi: its seconds, and the most memory in MiB that the engine had.
+// measure runs pulumi. It returns the duration in seconds and the engine's peak memory in MiB.
 func (e *engine) measure(b *testing.B, args ...string) (seconds, memory float64) {
 	b.Helper()
 	var out bytes.Buffer
@@ -97,7 +97,7 @@ func (e *engine) measure(b *testing.B, args ...string) (seconds, memory float64)
 	}
 }
 
-// stateSize is the number of OpenStack resources in the state, and the MiB of all of it.
+// stateSize returns the number of OpenStack resources in the state, and the size of the whole state in MiB.
 func (e *engine) stateSize(b *testing.B) (resources int, size float64) {
 	b.Helper()
 	export := e.must("stack", "export")
@@ -113,8 +113,8 @@ func (e *engine) stateSize(b *testing.B) (resources int, size float64) {
 	return resources, float64(len(export)) / (1 << 20)
 }
 
-// direct makes a port and an instance for each worker of a configuration, and
-// deletes them, as many at a time: seconds of both.
+// direct creates and deletes a port and an instance for each worker of a configuration, with atOnce in
+// parallel. It returns the seconds for both.
 func (c cloud) direct(b *testing.B, name string, edit func(string) string, atOnce int) (create, remove float64) {
 	b.Helper()
 	ctx, nova, neutron := b.Context(), c.clients["compute"], c.clients["network"]
@@ -139,7 +139,7 @@ func (c cloud) direct(b *testing.B, name string, edit func(string) string, atOnc
 	require.NoError(b, err)
 	random := make([]byte, 9<<10)
 	_, _ = rand.Read(random)
-	userData := []byte(base64.StdEncoding.EncodeToString(random)) // as much as a worker's
+	userData := []byte(base64.StdEncoding.EncodeToString(random)) // as large as a worker's
 	yes := true
 
 	inParallel := func(each func(i int) error) float64 {

@@ -19,29 +19,30 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// keeper is a program whose data are worth keeping: the StatefulSet of testdata/storage.yaml, which has one pod.
+// keeper is the StatefulSet of testdata/storage.yaml, which has one pod. Tests check that the pod's data
+// survive.
 type keeper struct {
 	*api
-	written string // what it wrote, as sha256sum tells
+	written string // checksum of the written data, as sha256sum prints it
 }
 
 const keeperPod = "keeper-0"
 
-// node is where it is.
+// node returns the name of the node on which the pod runs.
 func (k *keeper) node(t testing.TB) string {
 	t.Helper()
 	return k.waitForPod(t, keeperPod, "")
 }
 
-// leaves waits until it is ready, and not on that node, and has all that it wrote.
+// leaves waits until the pod is ready on another node than this one, and checks that it has all written data.
 func (k *keeper) leaves(t testing.TB, node string) {
 	t.Helper()
 	k.waitForPod(t, keeperPod, node)
 	assert.Equal(t, k.written, k.sum(t, keeperPod))
 }
 
-// testStorage has keeper write, and its volume grown and copied. What it makes
-// is there when it ends: destroy has to find it.
+// testStorage makes keeper write data, grows its volume and copies it. The volumes still exist at the end,
+// because destroy has to find them.
 func testStorage(t *testing.T, keeper *keeper, openstack cloud) {
 	api := keeper.api
 	step(t, "nodes are known to OpenStack", func(t *testing.T) {
@@ -94,7 +95,7 @@ func testStorage(t *testing.T, keeper *keeper, openstack cloud) {
 		assert.Equal(t, keeper.written, api.sum(t, "restored"))
 		assert.NotContains(t, api.kubectl(t, "exec", "restored", "--", "ls", "/data"), "later")
 		api.kubectl(t, "delete", "pod", "restored")
-		eventually(t, 2*time.Minute, func() error { // else it may be on its way while another suite kills nova-compute
+		eventually(t, 2*time.Minute, func() error { // otherwise it may still detach while another suite kills nova-compute
 			if volume := openstack.volumeOf(t, api, "restored"); volume.Status != "available" {
 				return fmt.Errorf("the volume of restored is %s", volume.Status)
 			}
@@ -103,19 +104,19 @@ func testStorage(t *testing.T, keeper *keeper, openstack cloud) {
 	})
 }
 
-// sum is what a pod finds of a keeper's data, whose checksum it has looked at.
+// sum verifies the checksum of keeper's data in a pod, and returns it.
 func (a *api) sum(t testing.TB, pod string) string {
 	t.Helper()
 	return a.kubectl(t, "exec", pod, "--", "sh", "-c", "cd /data && sha256sum -c sum && cat sum")
 }
 
-// field is one of an object's.
+// field returns a field of an object. path is a JSONPath.
 func (a *api) field(t testing.TB, path string, object ...string) string {
 	t.Helper()
 	return a.kubectl(t, append([]string{"get", "--output", "jsonpath={" + path + "}"}, object...)...)
 }
 
-// waitForPod waits until a pod is ready on another node than that one, and says on which.
+// waitForPod waits until a pod is ready on another node than notOn, and returns the node's name.
 func (a *api) waitForPod(t testing.TB, name, notOn string) (node string) {
 	t.Helper()
 	eventually(t, 5*time.Minute, func() error {
@@ -135,7 +136,7 @@ func (a *api) waitForPod(t testing.TB, name, notOn string) (node string) {
 	return node
 }
 
-// volumeOf is a claim's in Cinder.
+// volumeOf returns the Cinder volume of a claim.
 func (c cloud) volumeOf(t testing.TB, api *api, claim string) *volumes.Volume {
 	t.Helper()
 	handle := api.field(t, ".spec.csi.volumeHandle", "persistentvolume",
@@ -145,8 +146,8 @@ func (c cloud) volumeOf(t testing.TB, api *api, claim string) *volumes.Volume {
 	return volume
 }
 
-// credentials are the project's application credentials, of the user whom the test is.
-// Cleanups ask for them, when t's context has ended.
+// credentials returns the application credentials of the test's user. It uses its own context, because
+// cleanups call it after t's context has ended.
 func (c cloud) credentials(t testing.TB) []applicationcredentials.ApplicationCredential {
 	t.Helper()
 	pages, err := applicationcredentials.List(c.clients["identity"], c.user, nil).AllPages(context.Background())

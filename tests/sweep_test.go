@@ -15,13 +15,14 @@ import (
 
 type object = map[string]any
 
-// sweep deletes everything of the cluster called name, and whose names begin so: also what a run left that was killed.
+// sweep deletes all resources of the cluster called name, and all whose names start with name and "-". So it
+// also deletes what a killed run left.
 func (c cloud) sweep(t testing.TB, name string) {
 	t.Helper()
-	ctx := context.Background() // the test's own has ended when its cleanups run
+	ctx := context.Background() // the test's context has ended when cleanups run
 	remove := func(kind, id string) {
 		client := c.clients[kinds[kind]]
-		_, _ = client.Delete(ctx, client.ServiceURL(kind, id), nil) // what others still hold goes in a later round
+		_, _ = client.Delete(ctx, client.ServiceURL(kind, id), nil) // a later round deletes what others still use
 	}
 	network := c.clients["network"]
 	ids := func(kind, query string) (found []string) {
@@ -35,13 +36,13 @@ func (c cloud) sweep(t testing.TB, name string) {
 	}
 	eventually(t, 3*time.Minute, func() error {
 		var left []string
-		for _, ip := range ids("floatingips", url.Values{"description": {"API of " + name}}.Encode()) { // it has no name
+		for _, ip := range ids("floatingips", url.Values{"description": {"API of " + name}}.Encode()) { // has no name
 			left = append(left, ip)
 			remove("floatingips", ip)
 		}
 		for _, thing := range c.inventory(t) {
 			words := strings.Fields(thing)
-			if len(words) < 3 { // what has no name is Neutron's own, and goes with its network
+			if len(words) < 3 { // resources without a name are Neutron's own, and are deleted with their network
 				continue
 			}
 			kind, called, id := words[0], words[1], words[2]

@@ -22,7 +22,8 @@ import (
 	"kubernetes-openstack/cluster"
 )
 
-// What claims of a cluster got from the real Cinder is kept or deleted with it, whatever else there is.
+// TestE2ETeardown checks that a destroy keeps or deletes volumes of the cluster's claims in the real Cinder,
+// and leaves all other resources alone.
 func TestE2ETeardown(t *testing.T) {
 	t.Parallel()
 	skipUnchanged(t)
@@ -39,7 +40,7 @@ func TestE2ETeardown(t *testing.T) {
 	var volume, foreign string
 	var snapshot *snapshots.Snapshot
 	var all []string
-	step(t, "two clusters' volumes, and a snapshot", func(*testing.T) { // which are there until the test ends
+	step(t, "two clusters' volumes, and a snapshot", func(*testing.T) { // they exist until the test ends
 		volume = openstack.claim(t, plan.Name, "data")
 		foreign = openstack.claim(t, plan.Name+"-2", "data")
 		snapshot, err = snapshots.Create(t.Context(), cinder, snapshots.CreateOpts{
@@ -78,8 +79,8 @@ func TestE2ETeardown(t *testing.T) {
 	}
 }
 
-// claim makes the volume that cinder-csi-plugin would make for a claim in a
-// cluster, and gives its ID. After the test it is gone.
+// claim creates a volume as cinder-csi-plugin does for a claim in a cluster, and returns its ID. It deletes
+// the volume after the test.
 func (c cloud) claim(t *testing.T, cluster, name string) string {
 	t.Helper()
 	volume, err := volumes.Create(t.Context(),
@@ -89,7 +90,7 @@ func (c cloud) claim(t *testing.T, cluster, name string) string {
 		}}, nil).Extract()
 	require.NoError(t, err)
 	t.Cleanup(func() {
-		eventually(t, time.Minute, func() error { // a snapshot of it may be on its way out
+		eventually(t, time.Minute, func() error { // Cinder may still be deleting a snapshot of it
 			err := volumes.Delete(context.Background(), c.clients["volume"], volume.ID, nil).ExtractErr()
 			if gophercloud.ResponseCodeIs(err, http.StatusNotFound) {
 				return nil

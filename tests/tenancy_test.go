@@ -30,9 +30,9 @@ import (
 	"kubernetes-openstack/internal/tenancy"
 )
 
-// testTenancy makes people of two projects, whose names are meant to mislead. It returns the steps
-// that have them at the API: with RBAC, which restart nothing, and then with ABAC, which restart
-// API servers: nothing else may need the API then.
+// testTenancy creates users of two projects with misleading names. It returns the steps that check the users'
+// access to the API. byRBAC restarts nothing. byABAC restarts API servers, so no other step may need the API
+// during it.
 func testTenancy(t *testing.T, e *engine, api *api) (byRBAC, byABAC func(*testing.T)) {
 	k := newKeystone(t, e.getenv("OS_CLIENT_CONFIG_FILE"))
 	other := k.domain("e2e-other")
@@ -139,7 +139,7 @@ func testTenancy(t *testing.T, e *engine, api *api) (byRBAC, byABAC func(*testin
 				if namespaces[web] == "" || namespaces[shop] == "" {
 					return fmt.Errorf("namespaces of projects: %v", namespaces)
 				}
-				// and each of their people access: the first look may have come before the last of them
+				// also wait for access of each user, because tenant-sync's first read may precede the last user
 				return errors.Join(bound(namespaces[web], hostile.id, true), bound(namespaces[shop], namesake.id, true))
 			})
 			t.Logf("%s and %s %.0f s after their people", namespaces[web], namespaces[shop], time.Since(begin).Seconds())
@@ -262,9 +262,10 @@ func testTenancy(t *testing.T, e *engine, api *api) (byRBAC, byABAC func(*testin
 	return byRBAC, byABAC
 }
 
-// requests are what each of the people asks of alice's namespace, and whether they get it: alice is a member of the
-// project, her application credential a reader, system:admin a reader by the group system:masters, and the other alice
-// has nothing there.
+// requests lists requests of each user to the namespace of alice's project, and the expected answers. The
+// order of want is: alice, her application credential, system:admin, and the other alice. alice is a member
+// of the project, and her application credential is a reader. system:admin is a reader by the group
+// system:masters. The other alice has no role there.
 var requests = []struct {
 	what string
 	ask  func(ctx context.Context, client *kubernetes.Clientset, namespace string) error
@@ -326,7 +327,7 @@ var (
 	dryRunPatch = metav1.PatchOptions{DryRun: dryRun.DryRun}
 )
 
-// answerOf is yes or no; nobody where the API server does not know who asks.
+// answerOf returns yes or no, or nobody if the API server does not authenticate the user.
 func answerOf(err error) string {
 	switch {
 	case err == nil:
@@ -339,7 +340,7 @@ func answerOf(err error) string {
 	return err.Error()
 }
 
-// as is a client with a token of Keystone's, and nothing else.
+// as returns a client with only a Keystone token.
 func (a *api) as(t testing.TB, token string) *kubernetes.Clientset {
 	t.Helper()
 	config := rest.AnonymousClientConfig(a.config(t))
@@ -356,7 +357,8 @@ func (a *api) config(t testing.TB) *rest.Config {
 	return config
 }
 
-// apiLoad is two clients of the API: one that keeps its connection, and one that makes another for each request.
+// apiLoad holds two clients of the API. One keeps its connection, and one opens a new connection for each
+// request.
 type apiLoad struct {
 	stop     chan struct{}
 	done     sync.WaitGroup

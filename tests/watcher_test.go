@@ -18,15 +18,16 @@ import (
 	"kubernetes-openstack/internal/tenantsync"
 )
 
-// watcher is machines that are ready as soon as they exist, but for those that are said to be broken.
+// watcher is a mock infra.Watcher, whose machines are ready as soon as they exist, except for broken ones.
 type watcher struct {
-	// working are those that work when the program begins; broken those that never will.
+	// working are the machines that are healthy when the program starts. broken are the machines that never
+	// become ready.
 	working, broken []string
 
 	mu      sync.Mutex
 	calls   []string
 	cluster readiness.Cluster
-	// meanwhile is called where a machine is being waited for.
+	// meanwhile is called when the program waits for a machine.
 	meanwhile func(name string)
 }
 
@@ -86,7 +87,8 @@ func (r *recorder) instances() []string {
 	return names
 }
 
-// The cluster is asked for when every machine is ready, and for each node's own instance.
+// TestUpWaits checks that the program waits for the cluster after all machines are ready, and that it passes
+// the ID of each node's own instance.
 func TestUpWaits(t *testing.T) {
 	t.Parallel()
 	r, w := &recorder{}, &watcher{}
@@ -107,7 +109,8 @@ func TestUpWaits(t *testing.T) {
 	assert.Contains(t, w.cluster.Kubeconfig, "proxy-url: http://127.0.0.1:3128")
 }
 
-// A first etcd member is not ready before the others: no machine of a new cluster waits for another.
+// TestNewMachinesComeSideBySide checks that no machine of a new cluster waits for another one, because a
+// first etcd member is not ready before the others.
 func TestNewMachinesComeSideBySide(t *testing.T) {
 	t.Parallel()
 	r := &recorder{}
@@ -117,8 +120,9 @@ func TestNewMachinesComeSideBySide(t *testing.T) {
 	require.NoError(t, runWith(r, "dev", stackConfig(t, "../Pulumi.dev.yaml"), w, false))
 }
 
-// Of the machines that work, one is left alone until all before it work: those that don't, whatever their index, and
-// then the ones of a lower index.
+// TestWorkingMachinesGoOneByOne checks that a healthy machine does not change until all machines before it
+// are healthy. First come the unhealthy machines, whatever their index, and then the healthy ones with a
+// lower index.
 func TestWorkingMachinesGoOneByOne(t *testing.T) {
 	t.Parallel()
 	r := &recorder{}
@@ -147,8 +151,8 @@ func TestWorkingMachinesGoOneByOne(t *testing.T) {
 	assert.Len(t, r.instances(), 7)
 }
 
-// Of a pool with maxUnavailable two are away at a time, those that do not work
-// yet among them; and no others wait for it.
+// TestMaxUnavailable checks that at most two machines of a pool are unavailable at a time if maxUnavailable
+// is two. Unhealthy machines count, too. No other machines wait for the pool.
 func TestMaxUnavailable(t *testing.T) {
 	t.Parallel()
 	config := edited(t, "../Pulumi.dev.yaml", func(stack string) string {
@@ -170,7 +174,7 @@ func TestMaxUnavailable(t *testing.T) {
 				two.Done()
 				two.Wait()
 			}
-			time.Sleep(50 * time.Millisecond) // whoever does not wait comes meanwhile
+			time.Sleep(50 * time.Millisecond) // time for machines that do not wait
 			mu.Lock()
 			defer mu.Unlock()
 			away := slices.DeleteFunc(r.instances(), func(other string) bool {
@@ -184,7 +188,8 @@ func TestMaxUnavailable(t *testing.T) {
 	assert.Len(t, ready, 6)
 }
 
-// The order is the program's alone: the engine would replace a machine because another one is.
+// TestNoInstanceDependsOnAnother checks that only the program knows the order of the machines. With a
+// declared dependency, the engine would replace a machine when another one is replaced.
 func TestNoInstanceDependsOnAnother(t *testing.T) {
 	t.Parallel()
 	r := &recorder{}
@@ -201,7 +206,8 @@ func TestNoInstanceDependsOnAnother(t *testing.T) {
 	}
 }
 
-// A machine that does not become ready fails the `up`, and no machine after it is touched; the others go on.
+// TestMachineThatIsNotReady checks that `up` fails if a machine does not become ready. Machines after it do
+// not change, and all others continue.
 func TestMachineThatIsNotReady(t *testing.T) {
 	t.Parallel()
 	r := &recorder{}

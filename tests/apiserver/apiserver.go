@@ -1,5 +1,5 @@
-// Package apiserver runs a Kubernetes API for tests, with its controllers and without nodes: the programs that
-// devcloud's machines download. Pods stay Pending until Run says otherwise.
+// Package apiserver runs a Kubernetes API with its controllers, but without nodes, for tests. It uses the
+// programs that devcloud's machines download. Pods stay Pending until Run marks them as ready.
 package apiserver
 
 import (
@@ -28,20 +28,21 @@ import (
 	"kubernetes-openstack/internal/dirs"
 )
 
-// Server is a running one.
+// Server is a running API server with its etcd and controllers.
 type Server struct {
 	Client *kubernetes.Clientset
-	// Kubeconfig of an administrator.
+	// Kubeconfig is the kubeconfig of an administrator, as YAML.
 	Kubeconfig string
-	// Etcd is the URL of its etcd, and Etcdctl the program.
+	// Etcd is the URL of the server's etcd, and Etcdctl is the path of etcdctl.
 	Etcd, Etcdctl string
 	processes     []*exec.Cmd
 }
 
-// started counts servers: each has a loopback address of its own, where nobody else takes its ports before it does.
+// started counts servers. Each server has its own loopback address, on which no other program can take its
+// ports.
 var started atomic.Int32
 
-// Start starts one, which ends with the test.
+// Start starts a server, which ends with the test.
 func Start(t testing.TB) *Server {
 	t.Helper()
 	dir := t.TempDir()
@@ -85,7 +86,7 @@ contexts: [{name: test, context: {cluster: test, user: test}}]
 	require.NoError(t, err)
 	s.Client, err = kubernetes.NewForConfig(config)
 	require.NoError(t, err)
-	// The controllers end if the API is not ready 10 s after they have started.
+	// The controllers exit if the API is not ready 10 s after their start.
 	require.Eventually(t, func() bool {
 		return s.Client.Discovery().RESTClient().Get().AbsPath("/readyz").Do(t.Context()).Error() == nil
 	}, 5*time.Minute, 100*time.Millisecond, "see the logs in %s", dir)
@@ -98,7 +99,7 @@ contexts: [{name: test, context: {cluster: test, user: test}}]
 	return s
 }
 
-// As is the kubeconfig of a ServiceAccount of kube-system.
+// As returns a kubeconfig of a ServiceAccount in kube-system, as YAML.
 func (s *Server) As(t testing.TB, account string) string {
 	t.Helper()
 	token, err := s.Client.CoreV1().ServiceAccounts(metav1.NamespaceSystem).
@@ -107,7 +108,7 @@ func (s *Server) As(t testing.TB, account string) string {
 	return strings.Replace(s.Kubeconfig, "{token: token}", "{token: "+token.Status.Token+"}", 1)
 }
 
-// start starts a program, whose log goes to a file of its name in dir.
+// start starts a program. Its log is a file in dir with the program's name.
 func (s *Server) start(t testing.TB, dir, program string, args ...string) {
 	log, err := os.Create(filepath.Join(dir, filepath.Base(program)+".log"))
 	require.NoError(t, err)
@@ -118,7 +119,7 @@ func (s *Server) start(t testing.TB, dir, program string, args ...string) {
 	s.processes = append(s.processes, cmd)
 }
 
-// Stop ends it: from now on nobody answers.
+// Stop kills all processes of the server, so requests get no response.
 func (s *Server) Stop() {
 	for _, cmd := range s.processes {
 		_ = cmd.Process.Kill()
@@ -127,7 +128,7 @@ func (s *Server) Stop() {
 	s.processes = nil
 }
 
-// Run is all nodes: it says that each pod is ready, of the namespace that there are and that come, until ctx ends.
+// Run simulates all nodes. Until ctx ends, it sets each existing and new pod of the namespace to ready.
 func (s *Server) Run(ctx context.Context, namespace string) {
 	pods := s.Client.CoreV1().Pods(namespace)
 	for ; ctx.Err() == nil; time.Sleep(100 * time.Millisecond) {
@@ -146,7 +147,7 @@ func (s *Server) Run(ctx context.Context, namespace string) {
 	}
 }
 
-// url is one with a port that is free.
+// url returns a URL with a free port of host.
 func url(t testing.TB, scheme, host string) string {
 	free, err := net.Listen("tcp", host+":0")
 	require.NoError(t, err)

@@ -1,6 +1,6 @@
 package guest
 
-// ImageMount is where the image is mounted, as other processes see it.
+// ImageMount returns the path of the mounted image in /proc, which other processes can use.
 func ImageMount() (string, error) {
 	b, err := base()
 	if err != nil {

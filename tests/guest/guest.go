@@ -1,5 +1,5 @@
-// Package guest runs commands in the root filesystem of the machines' image, for
-// tests that need the machines' own tools.
+// Package guest runs commands in the root filesystem of the machines' image, for tests that need the
+// machines' tools.
 package guest
 
 import (
@@ -22,10 +22,10 @@ import (
 //go:embed run.sh
 var script string
 
-// Run runs cmd as root in a copy-on-write view of the image that also has files (absolute path → content;
-// executable in a bin or sbin folder), and returns its standard output and error. The network is the
-// caller's; mounts and processes are its own and end with it. The image is $GUEST_IMAGE (a squashfs), else
-// the one that devcloud builds. Runs may be parallel.
+// Run runs cmd as root in a copy-on-write view of the image, and returns its standard output and error. files
+// maps absolute paths to contents that are added to the view. Files in a bin or sbin folder are executable.
+// cmd uses the network of the caller. It has its own mounts and processes, which end with it. The image is
+// $GUEST_IMAGE (a squashfs), or the one that devcloud builds. Runs may be parallel.
 func Run(t testing.TB, files map[string]string, cmd ...string) (output string, err error) {
 	t.Helper()
 	b, err := base()
@@ -42,12 +42,12 @@ func Run(t testing.TB, files map[string]string, cmd ...string) (output string, e
 		"--mount", "--pid",
 		"--fork", "--kill-child", "--propagation", "private", "sh", "-c", script, "guest",
 		"/dev/shm/runs/" + filepath.Base(dir)}, cmd...)...)
-	// The kernel shares the processors between sessions, so that a run gets its
-	// part whatever the others do, as a machine does.
+	// The kernel shares the processors between sessions. With its own session, a run gets a fair share, as a
+	// machine does.
 	run.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGKILL}
 	var out bytes.Buffer
 	run.Stdout, run.Stderr = &out, &out
-	run.WaitDelay = 5 * time.Second // whatever outlived the command and holds the output is an error, not a hang
+	run.WaitDelay = 5 * time.Second // a process that outlives cmd and holds its output is an error, not a hang
 	err = run.Run()
 	return out.String(), err
 }
@@ -55,11 +55,11 @@ func Run(t testing.TB, files map[string]string, cmd ...string) (output string, e
 //go:embed base.sh
 var baseScript string
 
-// mounted is the process that holds the mounts of all runs. It mounts the image once, so pages that one run has read
-// stay in memory for the next. It ends with the test process.
+// mounted is the process that holds the mounts of all runs. It mounts the image only once, so that pages of
+// the image stay in memory from one run to the next. It ends with the test process.
 type mounted struct {
 	process *os.Process
-	input   io.Closer // held open, and closed by the end of this process
+	input   io.Closer // held open; the end of this process closes it
 
 	mu    sync.Mutex
 	large map[file]string // paths of files that runs share: a program of 100 MB is written once
@@ -97,7 +97,7 @@ var base = sync.OnceValues(func() (*mounted, error) {
 
 func (b *mounted) proc(name string) string { return fmt.Sprintf("/proc/%d/%s", b.process.Pid, name) }
 
-// path in the tmpfs, as this process sees it.
+// path returns a path in the tmpfs, as this process sees it.
 func (b *mounted) path(elem ...string) string {
 	return filepath.Join(append([]string{b.proc("root/dev/shm")}, elem...)...)
 }
@@ -126,7 +126,7 @@ func (b *mounted) write(target, content string) error {
 	return os.Link(first, target)
 }
 
-// image is the path of the squashfs.
+// image returns the path of the squashfs.
 func image() (string, error) {
 	if path := os.Getenv("GUEST_IMAGE"); path != "" {
 		_, err := os.Stat(path)

@@ -18,7 +18,7 @@ func TestRunLeavesNothingBehind(t *testing.T) {
 	out, err := guest.Run(t,
 		map[string]string{"/usr/local/bin/hello": "#!/bin/sh\necho hello from $(cat /etc/name)\n", "/etc/name": "guest"},
 		"sh", "-c", "hello; echo changed >/etc/name; hello; sleep 60 & test -e /usr/bin/cloud-init")
-	require.NoError(t, err, out) // had the sleep survived, it would hold the output open
+	require.NoError(t, err, out) // a surviving sleep would hold the output open
 	require.Equal(t, "hello from guest\nhello from changed\n", out)
 
 	out, err = guest.Run(t, nil, "sh", "-c", "cat /etc/name; exit 3")
@@ -35,7 +35,7 @@ func TestRunLeavesNothingBehind(t *testing.T) {
 	require.Empty(t, runs)
 }
 
-// Parallel runs share large files, and see nothing of what another writes.
+// TestRunsShareNoChange checks that parallel runs share large files, but see no changes of another run.
 func TestRunsShareNoChange(t *testing.T) {
 	files := map[string]string{"/large": strings.Repeat("0123456789abcdef", 1<<17),
 		"/usr/local/bin/large": strings.Repeat("# a comment\n", 1<<17)}
@@ -51,7 +51,8 @@ func TestRunsShareNoChange(t *testing.T) {
 	}
 }
 
-// The image is unmounted when the process that has mounted it is killed.
+// TestKilledProcessLeavesNothing checks that the image is unmounted after the process that mounted it is
+// killed.
 func TestKilledProcessLeavesNothing(t *testing.T) {
 	const killed = "TEST_PROCESS_TO_KILL"
 	if os.Getenv(killed) != "" {

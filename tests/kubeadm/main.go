@@ -1,6 +1,7 @@
-// Command kubeadm is this repository's program, but for Kubernetes itself, which is kubeadm's: `make bench` compares
-// the two. Both declare the same OpenStack resources through the same engine and providers; they differ in the
-// user-data of the nodes, in what an `up` waits for on them, and in that nothing is deployed into kubeadm's.
+// Command kubeadm is this repository's program, but kubeadm installs Kubernetes. `make bench` compares the
+// two. Both declare the same OpenStack resources through the same engine and providers. They differ in the
+// user-data of the nodes and in the conditions that an `up` waits for on the nodes. Nothing is deployed into
+// kubeadm's cluster.
 package main
 
 import (
@@ -46,8 +47,8 @@ func main() {
 	})
 }
 
-// kubeadm is the cluster's. Its authority is the one that the program declares, so
-// that the program's kubeconfig is good for it too.
+// kubeadm holds the values for a cluster of kubeadm. Its certificate authority is the one that the program
+// declares, so that the program's kubeconfig is valid for it, too.
 type kubeadm struct {
 	plan                  cluster.Plan
 	ca                    *tls.SelfSignedCert
@@ -64,7 +65,7 @@ func newKubeadm(plan cluster.Plan) (*kubeadm, error) {
 	return &kubeadm{plan: plan, certificateKey: key, token: key[:6] + "." + key[6:22], checksum: checksum}, err
 }
 
-// transform gives the nodes kubeadm's user-data.
+// transform replaces the nodes' user-data with kubeadm's.
 func (k *kubeadm) transform(args *pulumi.ResourceTransformationArgs) *pulumi.ResourceTransformationResult {
 	switch resource := args.Resource.(type) {
 	case *tls.SelfSignedCert:
@@ -91,8 +92,8 @@ func (k *kubeadm) transform(args *pulumi.ResourceTransformationArgs) *pulumi.Res
 	return nil
 }
 
-// watcher waits for the etcd members as the program does, and then for the nodes to be Ready: kubeadm's do not say on
-// their consoles how far they are, nor which instances they are.
+// watcher waits for the etcd members as the program does, and then until the nodes are Ready. kubeadm's nodes
+// do not report their progress on their consoles, and their Nodes have no instance IDs.
 type watcher struct {
 	*readiness.Cloud
 	plan cluster.Plan
@@ -111,7 +112,7 @@ func (w watcher) Cluster(ctx context.Context, c readiness.Cluster, _ func(string
 	if err != nil {
 		return err
 	}
-	config.ServerName = "kubernetes" // its certificate does not have the floating IP
+	config.ServerName = "kubernetes" // the certificate does not have the floating IP
 	client, err := kubernetes.NewForConfig(config)
 	if err != nil {
 		return err

@@ -24,21 +24,22 @@ import (
 	"kubernetes-openstack/internal/dirs"
 )
 
-// machine has the files that kubeadm's nodes have instead of ours; ours of these trees they have too.
+// machine holds the files of kubeadm's nodes. The nodes also have our files of the trees below.
 //
 //go:embed machine
 var machine embed.FS
 
 var trees = []string{"base", "os-packages", "artifacts", "containerd"}
 
-// file of cloud-init's write_files.
+// file is an entry of cloud-init's write_files.
 type file struct {
 	Path        string `json:"path"`
-	Permissions string `json:"permissions,omitempty"` // cloud-init has a default
+	Permissions string `json:"permissions,omitempty"` // empty: cloud-init's default
 	Content     string `json:"content"`
 }
 
-// userData is a node's, made of the one that ours would have had.
+// userData converts the user-data of one of our nodes to kubeadm's. It returns the result gzipped and in
+// base64.
 func (k *kubeadm) userData(m cluster.Machine, ours, ca, caKey string) (string, error) {
 	text, err := unpack(ours)
 	if err != nil {
@@ -70,7 +71,7 @@ func (k *kubeadm) userData(m cluster.Machine, ours, ca, caKey string) (string, e
 		}
 	}
 	config["write_files"], config["runcmd"] = files, [][]string{command}
-	delete(config, "bootcmd") // kubeadm's users have runcmd
+	delete(config, "bootcmd") // kubeadm's users use runcmd
 	if text, err = yaml.Marshal(config); err != nil {
 		return "", err
 	}
@@ -100,12 +101,12 @@ func pack(text []byte) (string, error) {
 	return base64.StdEncoding.EncodeToString(out.Bytes()), err
 }
 
-// isFirst tells whether kubeadm init runs on m; all others join it.
+// isFirst returns true if m runs kubeadm init. All other nodes run kubeadm join.
 func (k *kubeadm) isFirst(m cluster.Machine) bool {
 	return m.ID == k.plan.WithRole(cluster.RoleControlPlane)[0].ID
 }
 
-// ofTrees tells whether one of the trees has the file.
+// ofTrees returns true if one of the trees contains the file.
 func ofTrees(name string) bool {
 	if strings.Contains(name, "bootstrap-report") { // it waits for our services
 		return false
@@ -120,13 +121,15 @@ func ofTrees(name string) bool {
 	})
 }
 
-// ofEtcdClient tells whether the file is one that an apiserver shows to etcd, or checks etcd by.
+// ofEtcdClient returns true for the files with which an API server connects to etcd: its client certificate
+// and key, and etcd's authority.
 func ofEtcdClient(name string) bool {
 	return strings.HasPrefix(name, "/etc/kubernetes/pki/apiserver-etcd-client.") ||
 		name == "/etc/kubernetes/pki/etcd/ca.crt"
 }
 
-// artifacts is our list of downloads without what kubeadm's nodes run as containers or not at all, and with kubeadm.
+// artifacts returns our list of downloads without the programs that kubeadm's nodes run in containers or not
+// at all. It adds kubeadm.
 func (k *kubeadm) artifacts(list string) string {
 	var out strings.Builder
 	for line := range strings.Lines(list) {
@@ -141,13 +144,13 @@ func (k *kubeadm) artifacts(list string) string {
 	return out.String()
 }
 
-// sha256Of a file of a Kubernetes release on devcloud's mirror.
+// sha256Of returns the checksum of a file of a Kubernetes release on devcloud's mirror.
 func sha256Of(name, version string) (string, error) {
 	content, err := os.ReadFile(dirs.Mirror("dl.k8s.io/release/v"+version, name))
 	return fmt.Sprintf("%x", sha256.Sum256(content)), err
 }
 
-// files are kubeadm's own on a machine.
+// files returns kubeadm's own files for a machine.
 func (k *kubeadm) files(m cluster.Machine, ca, caKey string) ([]file, error) {
 	var files []file
 	if k.isFirst(m) {

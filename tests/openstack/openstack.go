@@ -1,5 +1,5 @@
-// Package openstack is an OpenStack in one process, as far as a teardown sees
-// it: Keystone, Nova, Cinder, Neutron, Octavia.
+// Package openstack is a fake OpenStack in one process, with the parts that a teardown uses: Keystone, Nova,
+// Cinder, Neutron and Octavia.
 package openstack
 
 import (
@@ -13,29 +13,31 @@ import (
 	"testing"
 )
 
-// Project is the one that all credentials are for.
+// Project is the ID of the project of all credentials.
 const Project = "ours"
 
-// Object as the API shows it.
+// Object is an object in the API's JSON form.
 type Object = map[string]any
 
-// Thing is an object and what happens to it.
+// Thing is an object and its behaviour.
 type Thing struct {
 	Object
-	// Next are the statuses that it goes through, one each time it is listed; gone is the last.
+	// Next are the next statuses of the object. Each list request moves it to the next one. After Gone, the
+	// object no longer exists.
 	Next []string
-	// Delete are those after a DELETE; by default it is deleting, then gone.
+	// Delete are the statuses after a DELETE. The default is deleting, then Gone.
 	Delete []string
-	// Refuse is why a DELETE is refused; with gone, it went by itself.
+	// Refuse is the reason why a DELETE is refused. If it is Gone, the object was deleted meanwhile and the
+	// response is 404.
 	Refuse string
 }
 
-// Gone is the status of what is there no more.
+// Gone is the status of an object that no longer exists.
 const Gone = "gone"
 
-// Cloud has a list of things for each kind: servers, volumes, snapshots, floatingips, loadbalancers.
+// Cloud holds a list of things for each kind: servers, volumes, snapshots, floatingips, loadbalancers.
 type Cloud struct {
-	// URL of Keystone.
+	// URL is the URL of Keystone.
 	URL string
 
 	mu       sync.Mutex
@@ -44,7 +46,7 @@ type Cloud struct {
 	down     bool
 }
 
-// Start starts one with these services in its catalogue, by type: the port of all is one.
+// Start starts a cloud with these types of services in its catalogue. All services share one port.
 func Start(t testing.TB, services ...string) *Cloud {
 	t.Helper()
 	c := &Cloud{things: map[string][]*Thing{}}
@@ -98,7 +100,7 @@ func token(url string, services []string) Object {
 		"expires_at": "2100-01-01T00:00:00.000000Z"}
 }
 
-// status is the key of a kind's status.
+// status returns the key of the status in objects of a kind.
 func status(kind string) string {
 	if kind == "loadbalancers" {
 		return "provisioning_status"
@@ -146,7 +148,7 @@ func (c *Cloud) delete(w http.ResponseWriter, kind, id string) {
 	if thing.Next = thing.Delete; thing.Next == nil {
 		thing.Next = []string{"deleting", Gone}
 	}
-	if kind == "floatingips" { // at once
+	if kind == "floatingips" { // Neutron deletes them immediately
 		c.remove(kind, thing)
 	}
 	w.WriteHeader(http.StatusNoContent)
@@ -156,7 +158,7 @@ func (c *Cloud) remove(kind string, thing *Thing) {
 	c.things[kind] = slices.DeleteFunc(c.things[kind], func(t *Thing) bool { return t == thing })
 }
 
-// Env is what a client needs.
+// Env returns the environment variables of a client.
 func (c *Cloud) Env() map[string]string {
 	return map[string]string{
 		"OS_AUTH_URL": c.URL, "OS_USERNAME": "user", "OS_PASSWORD": "password", "OS_PROJECT_NAME": Project,
@@ -165,7 +167,7 @@ func (c *Cloud) Env() map[string]string {
 	}
 }
 
-// Add adds a thing, which is the project's own unless it says otherwise.
+// Add adds a thing, which belongs to Project unless it has another project_id.
 func (c *Cloud) Add(kind string, thing Thing) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -175,7 +177,7 @@ func (c *Cloud) Add(kind string, thing Thing) {
 	c.things[kind] = append(c.things[kind], &thing)
 }
 
-// Change changes a thing.
+// Change changes the thing with this ID.
 func (c *Cloud) Change(id string, change func(*Thing)) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -188,21 +190,21 @@ func (c *Cloud) Change(id string, change func(*Thing)) {
 	}
 }
 
-// Remove takes all of a kind away.
+// Remove removes all things of a kind.
 func (c *Cloud) Remove(kind string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	delete(c.things, kind)
 }
 
-// Down has every request refused, or none.
+// Down makes the cloud refuse all requests, or accept them again.
 func (c *Cloud) Down(down bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.down = down
 }
 
-// IDs of what there is, sorted.
+// IDs returns the sorted IDs of all things.
 func (c *Cloud) IDs() []string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -216,7 +218,7 @@ func (c *Cloud) IDs() []string {
 	return ids
 }
 
-// Requests are those so far that begin so, in their order.
+// Requests returns all requests so far that start with prefix, in their order.
 func (c *Cloud) Requests(prefix string) []string {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -1,5 +1,5 @@
-// Command scale is this repository's program without what it deploys into the cluster, and with machines that are ready
-// as soon as Nova calls them ACTIVE: `make bench-scale` measures the engine with it.
+// Command scale is this repository's program without the resources in the cluster. Its machines count as
+// ready as soon as Nova reports them as ACTIVE. `make bench-scale` uses it to measure the engine.
 package main
 
 import (
@@ -26,7 +26,7 @@ func main() {
 	})
 }
 
-// watcher calls every machine ready.
+// watcher reports every machine as ready at once.
 type watcher struct{}
 
 func (watcher) Working(context.Context, []string) (map[string]bool, error) { return nil, nil }
