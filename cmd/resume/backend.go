@@ -17,17 +17,18 @@ import (
 	"kubernetes-openstack/internal/progress"
 )
 
-// lock is a file that the engine leaves beside the states of a file:// backend.
+// lock is a file that the engine writes into the folder locks of a file:// backend.
 type lock struct {
 	PID      int    `json:"pid"`
 	Username string `json:"username"`
 	Hostname string `json:"hostname"`
 }
 
-// backend is a file:// backend's folder, and the project whose stacks are meant in it.
+// backend is the folder of a file:// backend, and the project whose stacks are used.
 type backend struct{ folder, project string }
 
-// currentBackend is nil for backends other than file://: these have their own ways with a killed engine.
+// currentBackend returns nil for other backends than file://, because these handle a killed engine in other
+// ways.
 func currentBackend(ctx context.Context) (*backend, error) {
 	text, err := pulumi(ctx, "whoami", "--json")
 	if err != nil {
@@ -51,8 +52,9 @@ func currentBackend(ctx context.Context) (*backend, error) {
 	return &backend{filepath.Join(folder, ".pulumi"), project.Name.String()}, nil
 }
 
-// mend removes half-written .attrs files. The engine replaces a state at once, but not the file of its attributes, and
-// without a whole one or none no command reads the state ("failed to load checkpoint: EOF").
+// mend removes incomplete .attrs files. The engine replaces a state file atomically, but not the file of its
+// attributes. If that file is incomplete, every command fails to read the state ("failed to load checkpoint:
+// EOF"). A missing file is no problem.
 func (b *backend) mend(log *progress.Log) error {
 	files, err := filepath.Glob(filepath.Join(b.folder, "stacks", b.project, "*.attrs"))
 	if err != nil {
@@ -74,7 +76,8 @@ func (b *backend) mend(log *progress.Log) error {
 	return nil
 }
 
-// unlock cancels the stack's update if the process of each of its locks is dead, and fails if one may live.
+// unlock cancels the stack's update if the processes of all its locks are dead. It returns an error if one
+// may be alive.
 func (b *backend) unlock(ctx context.Context, stack string, log *progress.Log) error {
 	dead, err := deadLocks(filepath.Join(b.folder, "locks/organization", b.project, path.Base(stack)))
 	if err != nil || len(dead) == 0 {
@@ -89,7 +92,7 @@ func (b *backend) unlock(ctx context.Context, stack string, log *progress.Log) e
 	return nil
 }
 
-// expand is the folder that Pulumi means by what is after file://.
+// expand returns the folder that Pulumi uses for the text after file://.
 func expand(folder string) (string, error) {
 	folder, _, _ = strings.Cut(folder, "?")
 	if rest, ok := strings.CutPrefix(folder, "~"); ok {
@@ -102,7 +105,8 @@ func expand(folder string) (string, error) {
 	return filepath.Abs(folder)
 }
 
-// deadLocks are the locks in the folder, all of them of dead processes of this host; else an error names who may live.
+// deadLocks returns the locks in the folder if all belong to dead processes of this host. Otherwise the error
+// names a process that may be alive.
 func deadLocks(folder string) ([]lock, error) {
 	files, err := filepath.Glob(filepath.Join(folder, "*.json"))
 	if err != nil {
@@ -141,7 +145,8 @@ func alive(pid int) bool {
 	if errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) {
 		return false
 	}
-	// one that was killed a moment ago may still be its parent's zombie; not every system has /proc to tell
+	// A process that was just killed may be a zombie until its parent reaps it. Not every system has /proc to
+	// check it.
 	status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	return !strings.Contains(string(status), "\nState:\tZ")
 }

@@ -32,16 +32,16 @@ import (
 	"kubernetes-openstack/internal/pages"
 )
 
-// skew in time between OpenStack and the host that made the stack.
+// skew is the maximum clock difference between OpenStack and the host that created the stack.
 const skew = 5 * time.Minute
 
-// cloud is the OpenStack project that the provider makes things in, as its user.
+// cloud is a client of the OpenStack project in which the provider creates resources, as the same user.
 type cloud struct {
 	network, compute, volume, identity *gophercloud.ServiceClient
 	project, user                      string
 }
 
-// connect logs in with clouds.yaml or OS_*, by the same package as the provider.
+// connect logs in with clouds.yaml or the OS_* variables. It uses the same package as the provider.
 func connect(ctx context.Context) (*cloud, error) {
 	c := &cloud{}
 	for service, client := range map[string]**gophercloud.ServiceClient{
@@ -69,20 +69,21 @@ func connect(ctx context.Context) (*cloud, error) {
 	return c, nil
 }
 
-// candidate is something in OpenStack that an interrupted create may have made.
+// candidate is a resource in OpenStack that an interrupted create may have made.
 type candidate struct {
-	// ID in Pulumi's state.
+	// ID is the resource's ID in Pulumi's state.
 	ID string
-	// Created is zero where OpenStack does not tell.
+	// Created is zero if OpenStack does not report the time.
 	Created time.Time
-	// Building: its state will change by itself.
+	// Building is true if the resource's status will still change by itself.
 	Building bool
-	// Redo is why it cannot be kept; "" if it can.
+	// Redo is the reason why the resource cannot be kept, or "" if it can.
 	Redo string
 }
 
-// finders of each type that we declare: what in OpenStack is as the inputs say. What can have the same name by chance
-// and gets its tags only after its create must have the right tags or none.
+// finders maps each type that the program declares to a function. The function returns the resources in
+// OpenStack that match the inputs. Some kinds can have the same name by chance, and get their tags only after
+// their creation. These must have the right tags or none.
 var finders = map[string]func(context.Context, *cloud, inputs) ([]candidate, error){
 	"openstack:networking/network:Network": func(ctx context.Context, c *cloud, in inputs) ([]candidate, error) {
 		pager := networks.List(c.network, networks.ListOpts{Name: in.text("name"), ProjectID: c.project})
@@ -136,7 +137,7 @@ var finders = map[string]func(context.Context, *cloud, inputs) ([]candidate, err
 		pager := floatingips.List(c.network,
 			floatingips.ListOpts{FloatingIP: in.text("floatingIp"), PortID: in.text("portId")})
 		return pages.Collect(ctx, pager, floatingips.ExtractFloatingIPs, func(f floatingips.FloatingIP) (candidate, bool) {
-			return candidate{ID: f.ID}, true // made when the floating IP was, long before
+			return candidate{ID: f.ID}, true // no Created: f is much older than its association
 		})
 	},
 	"openstack:networking/secGroup:SecGroup": func(ctx context.Context, c *cloud, in inputs) ([]candidate, error) {
@@ -151,7 +152,7 @@ var finders = map[string]func(context.Context, *cloud, inputs) ([]candidate, err
 		pager := rules.List(c.network,
 			rules.ListOpts{SecGroupID: in.text("securityGroupId"), Direction: in.text("direction")})
 		return pages.Collect(ctx, pager, rules.ExtractRules, func(r rules.SecGroupRule) (candidate, bool) {
-			// compared here, since a query cannot ask for a field that is not set
+			// the comparison is here, because a query cannot ask for a field that is not set
 			same := r.EtherType == in.text("ethertype") && r.Protocol == in.text("protocol") &&
 				r.PortRangeMin == in.number("portRangeMin") && r.PortRangeMax == in.number("portRangeMax") &&
 				r.RemoteIPPrefix == in.text("remoteIpPrefix") && r.RemoteGroupID == in.text("remoteGroupId")
@@ -216,7 +217,8 @@ var finders = map[string]func(context.Context, *cloud, inputs) ([]candidate, err
 	},
 }
 
-// find what each create left in OpenStack, by URN, oldest first; and what of it is still being built.
+// find returns the resources that each create left in OpenStack, by URN, oldest first. busy lists those that
+// are still being built.
 func find(ctx context.Context, c *cloud, creates []create,
 	state *state) (found map[string][]candidate, busy []string, err error) {
 	found = map[string][]candidate{}
@@ -234,7 +236,7 @@ func find(ctx context.Context, c *cloud, creates []create,
 		}
 		var ours []candidate
 		for _, f := range all {
-			// what is older than the stack is somebody else's
+			// a resource that is older than the stack belongs to somebody else
 			if state.has(create.Type, f.ID) || !f.Created.IsZero() && f.Created.Before(state.born().Add(-skew)) {
 				continue
 			}

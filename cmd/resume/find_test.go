@@ -17,7 +17,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// fake is an OpenStack that holds these objects, by the path of their list, and filters as the real one does.
+// fake starts an OpenStack with these objects, by the path of their list. It filters lists as the real one
+// does.
 func fake(t *testing.T, held map[string][]object) *cloud {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
@@ -78,7 +79,7 @@ func matches(t *testing.T, o object, r *http.Request) bool {
 	return true
 }
 
-// each type's inputs, and the one object among those of its list that is as they say.
+// samples has the inputs of each type, and a list in which exactly one object matches them.
 var samples = map[string]struct {
 	inputs string
 	list   string
@@ -201,7 +202,7 @@ var samples = map[string]struct {
 	},
 }
 
-// createOf gives the state with a pending create of the type, and the create.
+// createOf returns a state with a pending create of the type, and the create.
 func createOf(t *testing.T, resources, typ string) (*state, []create) {
 	t.Helper()
 	s := export(t, resources, creating(`{"urn": "urn:pulumi:dev::p::`+typ+`::x", "custom": true, "type": "`+typ+
@@ -262,7 +263,7 @@ func TestFindTooMany(t *testing.T) {
 	assert.ErrorContains(t, err, "older of 2026-11-22T12:01:00Z")
 	assert.ErrorContains(t, err, "younger of 2026-11-22T12:02:00Z")
 
-	creates[0].Times = 2 // interrupted twice: both are of it
+	creates[0].Times = 2 // interrupted twice: both belong to it
 	found, _, err := find(context.Background(), c, creates, s)
 	require.NoError(t, err)
 	both := found[creates[0].URN]
@@ -298,7 +299,7 @@ func TestFindUnknownType(t *testing.T) {
 	assert.ErrorContains(t, err, "openstack:dns/zone:Zone z: resume does not know this type")
 }
 
-// TestFindersKnowAll fails when the program declares a type that resume does not know.
+// TestFindersKnowAll fails if the program declares a type that resume does not support.
 func TestFindersKnowAll(t *testing.T) {
 	golden, err := os.ReadFile("../../tests/testdata/dev.golden")
 	require.NoError(t, err)

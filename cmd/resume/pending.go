@@ -10,47 +10,49 @@ import (
 	"github.com/pulumi/pulumi/sdk/v3/go/common/resource/urn"
 )
 
-// object is a piece of the state. All of it is kept as it came, also what this Pulumi SDK does not know.
+// object is a part of the state. All fields are kept unchanged, including those that this Pulumi SDK does not
+// support.
 type object = map[string]any
 
-// state is what `pulumi stack export` gives.
+// state is the output of `pulumi stack export`.
 type state struct {
 	document   object
 	deployment object
 }
 
-// create is a resource whose create was begun and not seen to end.
+// create is a resource whose create began, and whose end the engine did not record.
 type create struct {
 	URN, Type string
 	Inputs    inputs
-	// Times that it was interrupted: each may have left one in OpenStack.
+	// Times is the number of interrupted creates. Each may have left a resource in OpenStack.
 	Times    int
 	resource object
 }
 
-// Outside tells whether the resource is anything in OpenStack: components, providers and TLS resources are in the state
-// alone, and an object of Kubernetes that is there already is what its next create makes of it.
+// Outside returns true if the resource exists in OpenStack. Components, providers and TLS resources exist
+// only in the state. For a Kubernetes object that already exists, the next create updates it.
 func (c create) Outside() bool { return strings.HasPrefix(c.Type, "openstack:") }
 
 func (c create) String() string { return c.Type + " " + urn.URN(c.URN).Name() }
 
-// inputs of a resource, as the provider had them. Secrets among them are encrypted, and nothing here asks for one.
+// inputs are the inputs of a resource as the provider received them. Secrets are encrypted, and no code in
+// this package needs one.
 type inputs object
 
-// text of an input; "" if it is not set, or no text.
+// text returns a text input, or "" if it is not set or not a text.
 func (in inputs) text(key string) string {
 	s, _ := in[key].(string)
 	return s
 }
 
-// number of an input; 0 if it is not set.
+// number returns a number input, or 0 if it is not set.
 func (in inputs) number(key string) int {
 	n, _ := in[key].(json.Number)
 	i, _ := n.Int64()
 	return int(i)
 }
 
-// first of an input that is a list of objects.
+// first returns the first element of an input that is a list of objects.
 func (in inputs) first(key string) inputs {
 	list, _ := in[key].([]any)
 	if len(list) == 0 {
@@ -68,7 +70,7 @@ func parse(export []byte) (*state, error) {
 		return nil, err
 	}
 	s.deployment, _ = s.document["deployment"].(object)
-	if s.deployment == nil { // a stack that never got as far as a first resource
+	if s.deployment == nil { // an empty stack, which has no resource yet
 		s.deployment = object{}
 	}
 	return s, nil
@@ -85,8 +87,8 @@ func (s *state) list(key string) []object {
 	return out
 }
 
-// interrupted tells whether there is anything to resume: a pending operation, or what an interrupted resume adopted and
-// did not read.
+// interrupted returns true if there is something to resume. That is a pending operation, or a resource that
+// an interrupted resume adopted and did not read.
 func (s *state) interrupted() bool {
 	for _, r := range s.list("resources") {
 		typ, _ := r["type"].(string)
@@ -97,13 +99,13 @@ func (s *state) interrupted() bool {
 	return len(s.list("pending_operations")) > 0
 }
 
-// creates are the pending ones, each URN once.
+// creates returns the pending creates, with each URN once.
 func (s *state) creates() ([]create, error) {
 	var out []create
 	index := map[string]int{}
 	for _, op := range s.list("pending_operations") {
 		if op["type"] != "creating" {
-			continue // of what has an ID: the refresh sees how it ended
+			continue // the resource has an ID, so the refresh reads how the operation ended
 		}
 		r, _ := op["resource"].(object)
 		c := create{Times: 1, resource: r}
@@ -124,7 +126,8 @@ func (s *state) creates() ([]create, error) {
 	return out, nil
 }
 
-// taintFailed has the next up replace each instance whose create or update failed, and tells which.
+// taintFailed marks each instance whose create or update failed, so that the next `up` replaces it. It
+// returns their names.
 func (s *state) taintFailed() []string {
 	var out []string
 	for _, r := range s.list("resources") {
@@ -139,7 +142,7 @@ func (s *state) taintFailed() []string {
 	return out
 }
 
-// has tells whether a resource of this type and ID is in the state.
+// has returns true if a resource of this type and ID is in the state.
 func (s *state) has(typ, id string) bool {
 	for _, r := range s.list("resources") {
 		if r["type"] == typ && r["id"] == id && r["pendingReplacement"] != true {
@@ -149,7 +152,7 @@ func (s *state) has(typ, id string) bool {
 	return false
 }
 
-// born is when the stack's first update began; zero if the state does not tell.
+// born returns the time when the stack's first update began, or zero if the state does not contain it.
 func (s *state) born() time.Time {
 	for _, r := range s.list("resources") {
 		if r["type"] == "pulumi:pulumi:Stack" {
@@ -161,7 +164,8 @@ func (s *state) born() time.Time {
 	return time.Time{}
 }
 
-// adopt puts what was found into the state: as the resource, or as one to delete if a live one has the URN.
+// adopt adds a found resource to the state. If a live resource already has the URN, adopt adds it as a
+// resource to delete, and returns true.
 func (s *state) adopt(c create, f candidate) (live bool) {
 	r := object{}
 	for k, v := range c.resource {
@@ -184,10 +188,10 @@ func (s *state) adopt(c create, f candidate) (live bool) {
 			return false
 		}
 	}
-	// last: a create begins after all that it depends on
+	// append it at the end, because a create begins after the creates of all its dependencies
 	s.deployment["resources"] = append(resources, r)
 	return true
 }
 
-// settle drops the pending operations: what they left is in the state by now.
+// settle removes the pending operations, because the state now contains the resources that they left.
 func (s *state) settle() { delete(s.deployment, "pending_operations") }

@@ -14,7 +14,8 @@ const (
 	networkTyp = "openstack:networking/network:Network"
 )
 
-// export is a state with these resources and pending operations beside its stack's.
+// export returns a state with these resources and pending operations, in addition to the stack's own
+// resource.
 func export(t *testing.T, resources, operations string) *state {
 	t.Helper()
 	if resources != "" {
@@ -113,7 +114,7 @@ func TestAdopt(t *testing.T) {
 	}
 }
 
-// A volume whose update failed keeps its data; an instance is made again.
+// TestTaintFailed checks that a volume whose update failed keeps its data, and that an instance is replaced.
 func TestTaintFailed(t *testing.T) {
 	resource := func(typ, name, fields string) string {
 		return `{"urn": "urn:pulumi:dev::p::` + typ + `::` + name + `", "type": "` + typ + `", "outputs": {"a": 1}` + fields +

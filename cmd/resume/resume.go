@@ -1,27 +1,30 @@
-// Command resume lets `pulumi up` go on after its process was killed, and loses nothing that it had begun.
+// Command resume repairs a stack after the process of `pulumi up` was killed, so that `pulumi up` can
+// continue. It keeps every resource whose creation had begun.
 //
 //	go run ./cmd/resume [-s STACK]   # the current stack if none is named
 //	pulumi up
 //
-// A killed engine leaves a locked stack and, in its state, a pending operation for each resource whose create it did
-// not see the end of. OpenStack may have made them all the same. The next `up` would make each a second time, or fail
-// because its address is in use, and nobody would ever delete the first. So resume looks for each in OpenStack, by what
-// its inputs say, and adopts what it finds: the resource goes into the state with its ID, and a refresh reads the rest.
+// A killed engine leaves a locked stack. For each resource whose create had begun and not ended, its state
+// has a pending operation. OpenStack may have created these resources. The next `up` would create each a
+// second time, or fail because its address is in use. Nobody would ever delete the first one. So resume
+// searches OpenStack for each resource by its inputs, and adopts the resources that it finds: it adds the
+// resource with its ID to the state, and a refresh reads the other fields.
 //
-// It adopts rather than deletes because the create mostly succeeded: the next `up` finds a resource as it declares it
-// and goes on, and nothing is ever deleted that no plan has shown. Two kinds do get replaced by the next `up`, which
-// says so:
-//   - an instance, because Nova does not tell the user-data that it was made with;
-//   - whatever OpenStack shows as failed.
+// resume adopts resources instead of deleting them, because most of the creates succeeded. The next `up`
+// finds the resources as they are declared and continues. So nothing is deleted without a preview that shows
+// it. The next `up` replaces two kinds of resources, and its output shows this:
+//   - an instance, because Nova does not return the user-data that it was created with;
+//   - a resource whose status in OpenStack is an error.
 //
-// If the state has a resource of that URN already (somebody ran `up` without resume, or the create was half of a
-// replacement), what is found becomes a resource to delete, and the next `up` deletes it.
+// The state may already contain a resource of the same URN. Somebody ran `up` without resume, or the create
+// was a part of a replacement. In this case resume adds the found resource as a resource to delete, and the
+// next `up` deletes it.
 //
-// An `up` that failed by itself leaves instances in ERROR that the provider then takes for done. Those, too, the next
-// `up` replaces: an instance holds nothing that its replacement does not get.
+// An `up` that failed by itself can leave instances in ERROR, which the provider treats as created. The next
+// `up` replaces these, too. An instance has no data that its replacement does not get.
 //
-// The state is edited by `pulumi stack export` and `import`. `pulumi refresh --import-pending-creates` sounds like the
-// same but (3.253) takes the IDs, drops the pending operations and adopts nothing.
+// resume edits the state with `pulumi stack export` and `import`. `pulumi refresh --import-pending-creates`
+// seems to do the same. But it (3.253) reads the IDs, removes the pending operations and adopts nothing.
 package main
 
 import (
@@ -41,8 +44,8 @@ import (
 	"kubernetes-openstack/internal/progress"
 )
 
-// A provider plugin outlives its engine and may send one more request: what is found counts when it was found twice,
-// settle apart. What is being built has at most patience.
+// A provider plugin outlives its engine and may send one more request. So a search counts only if a second
+// one, after settle, finds the same. patience is the time limit for resources that are still being built.
 const (
 	settle   = 10 * time.Second
 	patience = 10 * time.Minute
@@ -112,7 +115,7 @@ func run(ctx context.Context, stack string, log *progress.Log) error {
 	if err := save(ctx, stack, state); err != nil {
 		return err
 	}
-	// the cluster, which may not work yet, is not asked for what is in it
+	// the refresh excludes objects in the cluster, because the cluster may not be ready yet
 	refresh := command(ctx, "refresh", "--yes", "--skip-preview", "--suppress-outputs", "--exclude", "**$kubernetes:**",
 		"--stack", stack)
 	refresh.Stdout, refresh.Stderr = os.Stdout, os.Stderr
@@ -123,7 +126,7 @@ func run(ctx context.Context, stack string, log *progress.Log) error {
 	return nil
 }
 
-// findSettled is what find finds once two searches in a row found the same and nothing of it is being built.
+// findSettled repeats find until two searches in a row return the same and nothing is still being built.
 func findSettled(ctx context.Context, creates []create, state *state,
 	log *progress.Log) (map[string][]candidate, error) {
 	creates = slices.DeleteFunc(slices.Clone(creates), func(c create) bool { return !c.Outside() })
@@ -158,7 +161,7 @@ func findSettled(ctx context.Context, creates []create, state *state,
 	}
 }
 
-// resolve writes what was found for each create into the state, and prints it.
+// resolve adds the resources that were found for each create to the state, and prints them.
 func resolve(state *state, creates []create, found map[string][]candidate, log *progress.Log) {
 	for _, c := range creates {
 		for _, f := range found[c.URN] {
@@ -178,7 +181,8 @@ func resolve(state *state, creates []create, found map[string][]candidate, log *
 	state.settle()
 }
 
-// save imports the state, from a file because Pulumi may ask for the passphrase. Its secrets stay encrypted.
+// save imports the state. It uses a file, because Pulumi may read the passphrase from stdin. Secrets stay
+// encrypted.
 func save(ctx context.Context, stack string, state *state) error {
 	text, err := json.Marshal(state.document)
 	if err != nil {
@@ -199,7 +203,7 @@ func save(ctx context.Context, stack string, state *state) error {
 	return err
 }
 
-// pulumi is the output of a pulumi command; its error has what the command said.
+// pulumi runs a pulumi command and returns its output. Its error contains the command's stderr.
 func pulumi(ctx context.Context, args ...string) ([]byte, error) {
 	var out, said bytes.Buffer
 	cmd := command(ctx, args...)
@@ -210,10 +214,10 @@ func pulumi(ctx context.Context, args ...string) ([]byte, error) {
 	return out.Bytes(), nil
 }
 
-// command is a pulumi command that ^C interrupts, and does not kill.
+// command returns a pulumi command. ^C interrupts it and does not kill it.
 func command(ctx context.Context, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, "pulumi", args...)
-	cmd.Stdin = os.Stdin // where Pulumi asks for the passphrase
+	cmd.Stdin = os.Stdin // Pulumi may read the passphrase from it
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	return cmd
 }
