@@ -18,14 +18,14 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// file is one that cloud-init writes.
+// file is a file that cloud-init writes.
 type file struct {
 	Path        string `json:"path"`
 	Permissions string `json:"permissions"`
 	Content     string `json:"content"`
 }
 
-// files of user-data, by path.
+// files decodes the files of user-data, and returns them by path.
 func files(userData []byte) (map[string]file, error) {
 	zipped, err := gzip.NewReader(bytes.NewReader(userData))
 	if err != nil {
@@ -48,17 +48,19 @@ func files(userData []byte) (map[string]file, error) {
 	return all, nil
 }
 
-// changes lists what to do on a machine, in this order. Files and units are sorted by name.
+// changes lists the changes to a machine, in the order in which push makes them. Files and units are sorted
+// by name.
 type changes struct {
-	// disable are the units to disable, and remove the files to delete: the templates no longer have them.
+	// disable are the units to disable, and remove are the files to delete, because the templates no longer
+	// contain them.
 	disable, remove []string
 	write           []file
-	// enable are units that are to start at boot.
+	// enable are units that must start at boot.
 	enable []string
-	// restart are units that are enabled, and tryRestart units that other units start.
+	// restart are enabled units. tryRestart are units that other units start.
 	restart, tryRestart []string
-	// later are units whose ExecStop drains or withdraws something. They are not
-	// restarted, and use the new files when they stop.
+	// later are units whose ExecStop drains or withdraws something. push does not restart them. They use the
+	// new files when they stop.
 	later []string
 }
 
@@ -66,15 +68,15 @@ func (c changes) nothing() bool { return len(c.write)+len(c.remove) == 0 }
 
 const units = "/etc/systemd/system"
 
-// readers maps files, whose path no other file contains, to the unit that reads them.
+// readers maps files whose path is in no other file to the unit that reads them.
 var readers = map[string]string{
 	"/etc/containerd/config.toml":         "containerd.service",
 	"/etc/modules-load.d/kubernetes.conf": "systemd-modules-load.service",
 	"/etc/sysctl.d/90-kubernetes.conf":    "systemd-sysctl.service",
 }
 
-// compare returns the changes from one user-data's files to another's. A unit uses a
-// file if the unit, or a file that it uses, names it.
+// compare returns the changes from one user-data's files to another's. A unit uses a file if the unit names
+// it, or if another file that the unit uses names it.
 func compare(before, after map[string]file) changes {
 	var c changes
 	for _, p := range slices.Sorted(maps.Keys(before)) {
@@ -131,7 +133,8 @@ func use(all map[string]file, p string, used map[string]bool) {
 	}
 }
 
-// named matches a text that names the file p: by path, by name for a program, or by folder for other files.
+// named returns a pattern for texts that name the file p: by its path, by its name if p is a program, or by
+// its folder.
 func named(p string) *regexp.Regexp {
 	const end = `/?(?:[^\w./-]|$)`
 	folder, name := path.Split(p)
@@ -145,7 +148,7 @@ func named(p string) *regexp.Regexp {
 	return regexp.MustCompile(`(?m)` + expression)
 }
 
-// String is a line for each change.
+// String returns one line for each change.
 func (c changes) String() string {
 	var out strings.Builder
 	for _, f := range c.write {
@@ -164,7 +167,8 @@ func (c changes) String() string {
 	return out.String()
 }
 
-// script is shell that makes the changes on a machine. Its input is what pack made.
+// script returns a shell script that makes the changes on a machine. Its standard input is the output of
+// pack.
 func (c changes) script() string {
 	var steps []string
 	each := func(command string, of []string) {
@@ -181,7 +185,7 @@ func (c changes) script() string {
 	return strings.Join(steps, " && ")
 }
 
-// pack makes a tar of files.
+// pack returns a tar archive of files.
 func pack(files []file) ([]byte, error) {
 	var out bytes.Buffer
 	archive := tar.NewWriter(&out)

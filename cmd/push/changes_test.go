@@ -13,7 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// golden are the files of a role's machine.
+// golden returns the files of a role's machine.
 func golden(t *testing.T, role string) map[string]file {
 	t.Helper()
 	text, err := os.ReadFile("../../templates/testdata/" + role + ".yaml")
@@ -40,7 +40,7 @@ func changed(all map[string]file, p string) map[string]file {
 	return before
 }
 
-// A changed file has those units restarted that use it, and no others.
+// TestCompare checks that a changed file restarts the units that use it, and no others.
 func TestCompare(t *testing.T) {
 	for _, row := range []struct {
 		role, path string
@@ -55,11 +55,11 @@ func TestCompare(t *testing.T) {
 		{"worker", "/etc/systemd/system/systemd-sysctl.service.d/kubernetes.conf",
 			changes{tryRestart: []string{"systemd-sysctl.service"}}},
 		{"worker", "/usr/local/sbin/check-node", changes{}},
-		// by way of scheduler.yaml, which names it
+		// scheduler.yaml names it
 		{"control-plane", "/etc/kubernetes/scheduler.conf", changes{restart: []string{"kube-scheduler.service"}}},
-		// by its folder
+		// the unit names its folder
 		{"control-plane", "/etc/kubernetes/cluster/rbac.yaml", changes{restart: []string{"cluster-resources.service"}}},
-		// which a timer starts
+		// a timer starts the unit
 		{"control-plane", "/etc/kubernetes/tenant-sync.conf", changes{tryRestart: []string{"tenant-sync.service"}}},
 	} {
 		all := golden(t, row.role)
@@ -70,8 +70,8 @@ func TestCompare(t *testing.T) {
 	assert.True(t, compare(golden(t, "worker"), golden(t, "worker")).nothing())
 }
 
-// These files need no restart: programs read them each time, or are themselves started each time.
-// Any other that no unit uses belongs to readers.
+// TestFilesOfNoUnit lists the files that need no restart: programs read them at each use, or the files
+// themselves are started each time. Any other file that no unit uses must be in readers.
 func TestFilesOfNoUnit(t *testing.T) {
 	var of []string
 	for _, role := range []string{"etcd", "control-plane", "worker"} {

@@ -1,10 +1,11 @@
-// Command push brings changed templates onto a running machine of devcloud. It is for developers:
+// Command push updates changed templates on a running machine of devcloud. It is for developers:
 //
 //	go run ./cmd/push --stack dev dev-worker-0
 //
-// It renders the machine's user-data by the program itself, from the stack's configuration and state. It compares that
-// with the user-data that the machine was made of, or got from the last push. It writes the files that differ, and
-// restarts the units that use them. The state stays as it is, so the next `pulumi up` replaces the machine.
+// push uses the program itself to render the machine's user-data from the stack's configuration and state. It
+// compares the result with the user-data from which the machine was created, or with that of the last push.
+// It writes the files that differ, and restarts the units that use them. It does not change the state, so the
+// next `pulumi up` replaces the machine.
 package main
 
 import (
@@ -20,7 +21,7 @@ import (
 	"os/signal"
 )
 
-// pushed is the last push's user-data on the machine, as Nova has the first.
+// pushed is the path of the last push's user-data on the machine. Nova has the first user-data.
 const pushed = "/var/lib/pushed"
 
 func main() {
@@ -77,7 +78,8 @@ func push(ctx context.Context, stack, machine string) error {
 	return err
 }
 
-// on runs a line of shell on a machine, and gives its output. Secrets go through stdin, never through the line.
+// on runs a line of shell on a machine, and returns its output. Secrets are passed in stdin and never in the
+// line.
 func on(ctx context.Context, machine, line string, stdin []byte) ([]byte, error) {
 	return output(exec.CommandContext(ctx, "go", "run", "./hack/devcloud", "exec", machine, "--", line), stdin)
 }

@@ -21,13 +21,13 @@ type stack struct {
 	resources map[key]stateResource
 }
 
-// key is a resource's type and name. The program has no two of the same.
+// key is the type and name of a resource, which are unique in the program.
 type key struct {
 	typ  tokens.Type
 	name string
 }
 
-// stateResource is a resource as `pulumi stack export` shows it.
+// stateResource is a resource in the format of `pulumi stack export`.
 type stateResource struct {
 	URN     resource.URN
 	ID      string
@@ -67,7 +67,8 @@ func readStack(ctx context.Context, name string) (stack, error) {
 	return s, nil
 }
 
-// userData runs the program with the resources of the state, and returns the user-data that it declares for a machine.
+// userData runs the program with the resources of the state, and returns the user-data that it declares for a
+// machine.
 func (s stack) userData(machine string) (string, error) {
 	m := &monitor{stack: s, machine: machine}
 	mocks := pulumi.WithMocks("kubernetes-openstack", s.name, m)
@@ -81,7 +82,7 @@ func (s stack) userData(machine string) (string, error) {
 	return m.userData, err
 }
 
-// monitor answers the program in place of the engine.
+// monitor is a mock of the engine, which answers the program's requests from the state.
 type monitor struct {
 	stack
 	machine string
@@ -105,7 +106,8 @@ func (m *monitor) NewResource(args pulumi.MockResourceArgs) (string, resource.Pr
 	return r.ID, resource.NewPropertyMapFromMapRepl(r.Outputs, nil, secret), nil
 }
 
-// secret decodes a secret of the state: an object whose plaintext is JSON.
+// secret decodes a secret of the state: an object whose plaintext is JSON. It returns false for any other
+// value.
 func secret(v any) (resource.PropertyValue, bool) {
 	object, _ := v.(map[string]any)
 	text, isText := object["plaintext"].(string)

@@ -16,7 +16,8 @@ import (
 	"kubernetes-openstack/internal/program"
 )
 
-// cloud makes what the program declares, and writes it into a state as `pulumi stack export` shows it.
+// cloud is a mock that creates the declared resources, and records them in a state in the format of `pulumi
+// stack export`.
 type cloud struct {
 	mu       sync.Mutex
 	state    map[key]stateResource
@@ -43,7 +44,7 @@ func (c *cloud) Call(pulumi.MockCallArgs) (resource.PropertyMap, error) {
 	panic("the program looks nothing up")
 }
 
-// User-data is what the program gave the machine when the stack was made.
+// TestUserData checks that push renders the same user-data as the program did when it created the stack.
 func TestUserData(t *testing.T) {
 	text, err := os.ReadFile("../../cluster/testdata/small.yaml")
 	require.NoError(t, err)
