@@ -10,13 +10,15 @@ import (
 const hint = "client-keystone-auth is one of https://github.com/kubernetes/cloud-provider-openstack/releases, and " +
 	"must be in PATH"
 
-// kubeconfig is for the people of a project, whose namespace this is: of the administrators', it has the cluster alone.
+// kubeconfig returns the kubeconfig for the users of a project. namespace is the project's namespace. Only
+// the cluster comes from the administrators' kubeconfig.
 //
-// The plugin knows two ways to its settings. By its flags and at a terminal it wants a domain's name and a
-// user's even with an application credential, and has one domain for user and project; without, it reads all
-// OS_* variables as OpenStack's command line does, or clouds.yaml. So it gets no terminal, and an empty
-// flag, for it to take the second. The project is the namespace's, whichever the variables name: an
-// application credential has one already, and ignores this.
+// The plugin client-keystone-auth can get its settings in two ways. With flags and at a terminal, it requires
+// the name of a domain and of a user, even for an application credential, and uses one domain for user and
+// project. Otherwise it reads all OS_* variables as OpenStack's command line does, or clouds.yaml. The
+// kubeconfig gives it no terminal and one empty flag, so that it uses the second way. The project is that of
+// the namespace, whatever the variables name. An application credential already has a project, and ignores
+// this setting.
 func kubeconfig(administrators api.Config, namespace corev1.Namespace) api.Config {
 	cluster := administrators.Contexts[administrators.CurrentContext].Cluster
 	name := cluster + "-" + namespace.Name

@@ -18,8 +18,8 @@ import (
 	"k8s.io/client-go/tools/clientcmd/api"
 )
 
-// namespaces is what the API has of two projects web, one of them deleted, and of
-// two whose names look like one with their domains.
+// namespaces is the API's list for two projects called web, one of them deleted, and for two projects whose
+// names look like a name with a domain.
 const namespaces = `{"kind": "NamespaceList", "apiVersion": "v1", "items": [
 	{"metadata": {
 		"name": "web-default-5d1f0a3c", "labels": {"kubernetes-openstack/project": "5d1f0a3c2b7e4f6089abcdef01234567"},
@@ -42,7 +42,8 @@ const namespaces = `{"kind": "NamespaceList", "apiVersion": "v1", "items": [
 	}}
 ]}`
 
-// written is what the command writes for a project, with the API's address and authority as they are in the golden.
+// written returns the output of the command for a project. It replaces the API's address and authority by
+// those of the golden file.
 func written(t *testing.T, project string) (string, error) {
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(response http.ResponseWriter, request *http.Request) {
 		if request.URL.String() != "/api/v1/namespaces?labelSelector=kubernetes-openstack%2Fproject" ||
@@ -79,7 +80,7 @@ func TestKubeconfig(t *testing.T) {
 	}
 }
 
-// The way to the API is the administrators'.
+// TestKubeconfigHasTheProxy checks that the kubeconfig reaches the API through the administrators' proxy.
 func TestKubeconfigHasTheProxy(t *testing.T) {
 	administrators, err := clientcmd.Load([]byte(`{
 		clusters: [{name: dev, cluster: {server: "https://192.0.2.1:6443", proxy-url: "http://192.0.2.2:3128"}}],

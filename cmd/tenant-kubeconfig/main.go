@@ -1,10 +1,10 @@
-// Command tenant-kubeconfig writes the kubeconfig that the people of an OpenStack project use. It reads the
-// administrators', to ask which namespace the project has:
+// Command tenant-kubeconfig writes the kubeconfig for the users of an OpenStack project. It uses the
+// administrators' kubeconfig to find the project's namespace:
 //
 //	pulumi stack output --show-secrets kubeconfig | go run ./cmd/tenant-kubeconfig --project web@Default > web.kubeconfig
 //
-// There is no secret in what it writes, and nothing of a person: kubectl runs client-keystone-auth, which takes the
-// password or the application credential from the OS_* variables, as OpenStack's own command line does.
+// The output contains no secret and no data of a user. kubectl runs client-keystone-auth, which reads the
+// password or the application credential from the OS_* variables, as OpenStack's command line does.
 package main
 
 import (

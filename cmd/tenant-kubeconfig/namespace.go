@@ -13,7 +13,8 @@ import (
 	"kubernetes-openstack/internal/tenancy"
 )
 
-// namespaceOf is the namespace of a project, which is NAME@DOMAIN or an ID.
+// namespaceOf returns the namespace of a project. project is NAME@DOMAIN or an ID. It returns an error if no
+// project or more than one matches.
 func namespaceOf(ctx context.Context, client *rest.Config, project string) (corev1.Namespace, error) {
 	var none corev1.Namespace
 	kube, err := kubernetes.NewForConfig(client)
@@ -27,12 +28,12 @@ func namespaceOf(ctx context.Context, client *rest.Config, project string) (core
 	var found []corev1.Namespace
 	var ids []string
 	for _, n := range all.Items {
-		// nobody gets in, and another project may have its name
+		// nobody has access, and another project may have the same name
 		if _, closed := n.Annotations[tenancy.ClosedAnnotation]; closed {
 			continue
 		}
 		id := n.Labels[tenancy.ProjectLabel]
-		// put together, not taken apart: a name may have an @ in it
+		// the code joins name and domain instead of splitting project, because a name may contain an @
 		if project == id || project == n.Annotations[tenancy.ProjectAnnotation]+"@"+n.Annotations[tenancy.DomainAnnotation] {
 			found, ids = append(found, n), append(ids, id)
 		}
