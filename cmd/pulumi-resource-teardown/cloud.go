@@ -18,16 +18,16 @@ import (
 	"kubernetes-openstack/internal/pages"
 )
 
-// cloud is the OpenStack project that the credentials are for. Nova and Cinder give what is in it; Neutron and Octavia
-// have to be asked for it, or show administrators everybody's.
+// cloud is a client of the OpenStack project of the credentials. Nova and Cinder list only resources of the
+// project. Neutron and Octavia need a filter, because they show administrators the resources of all projects.
 type cloud struct {
 	project                  string
 	compute, network, volume *gophercloud.ServiceClient
-	// balancer is Octavia, or nil where the cloud has none.
+	// balancer is the client of Octavia, or nil if the cloud has no Octavia.
 	balancer *gophercloud.ServiceClient
 }
 
-// connect logs in with clouds.yaml or OS_*, by the same package as the OpenStack provider.
+// connect logs in with clouds.yaml or the OS_* variables. It uses the same package as the OpenStack provider.
 func connect(ctx context.Context) (*cloud, error) {
 	c := &cloud{}
 	for service, client := range map[string]**gophercloud.ServiceClient{
@@ -54,7 +54,7 @@ func connect(ctx context.Context) (*cloud, error) {
 	return c, nil
 }
 
-// instances are those in the project, by ID.
+// instances returns the instances in the project, by ID.
 func (c *cloud) instances(ctx context.Context) (map[string]servers.Server, error) {
 	all := map[string]servers.Server{}
 	pager := servers.List(c.compute, servers.ListOpts{})
@@ -67,10 +67,11 @@ func (c *cloud) instances(ctx context.Context) (map[string]servers.Server, error
 	return all, err
 }
 
-// clusterProperty is what cinder-csi-plugin names its --cluster in, on volumes and on snapshots.
+// clusterProperty is the metadata key in which cinder-csi-plugin stores its --cluster, on volumes and on
+// snapshots.
 const clusterProperty = "cinder.csi.openstack.org/cluster"
 
-// leftovers are all that a cluster's controllers made: snapshots first.
+// leftovers returns all resources that a cluster's controllers created, with snapshots first.
 func (c *cloud) leftovers(ctx context.Context, cluster string) ([]leftover, error) {
 	var all []leftover
 	for _, kind := range []struct {
@@ -116,11 +117,12 @@ func (c *cloud) volumes(ctx context.Context, cluster string) ([]leftover, error)
 	})
 }
 
-// idle tells whether Cinder deletes what has this status. It does not where a
-// deletion has failed, and says so when asked.
+// idle returns true if teardown may request a delete in this status. After a failed deletion Cinder refuses
+// the request, and its response has the reason.
 func idle(status string) bool { return status == "available" || strings.HasPrefix(status, "error") }
 
-// named is the object of the cluster that csi-provisioner and csi-snapshotter name; "" where they are not told to.
+// named returns the cluster's object that csi-provisioner or csi-snapshotter stored in metadata. It returns
+// "" if they are not configured to store it.
 func named(metadata map[string]string, noun, key string) string {
 	name := metadata["csi.storage.k8s.io/"+key+"/name"]
 	if name == "" {
@@ -129,7 +131,8 @@ func named(metadata map[string]string, noun, key string) string {
 	return fmt.Sprintf(", %s %s/%s", noun, metadata["csi.storage.k8s.io/"+key+"/namespace"], name)
 }
 
-// loadBalancers are Services', with all that Octavia makes for each: listeners, pools, ports.
+// loadBalancers returns the load balancers of Services. Octavia deletes the listeners, pools and ports of a
+// load balancer with it.
 func (c *cloud) loadBalancers(ctx context.Context, cluster string) ([]leftover, error) {
 	if c.balancer == nil {
 		return nil, nil
@@ -147,15 +150,17 @@ func (c *cloud) loadBalancers(ctx context.Context, cluster string) ([]leftover, 
 	})
 }
 
-// ofService tells whether a load balancer's name is one that cloud-controller-manager gives it:
-// kube_service_CLUSTER_NAMESPACE_NAME. Neither a namespace nor a Service has _ in its name: cluster a is not a_b.
+// ofService returns true for a name that cloud-controller-manager gives to a load balancer of the cluster:
+// kube_service_CLUSTER_NAMESPACE_NAME. Names of namespaces and Services cannot contain _, so cluster a does
+// not match the names of cluster a_b.
 func ofService(name, cluster string) bool {
 	service, ours := strings.CutPrefix(name, "kube_service_"+cluster+"_")
 	return ours && strings.Count(service, "_") == 1
 }
 
-// floatingIPs are those that cloud-controller-manager made before load balancers, as their descriptions say. One that
-// somebody else made for a Service is not the cluster's: it stays, as it does when its Service is deleted.
+// floatingIPs returns the floating IPs that cloud-controller-manager created for load balancers, by their
+// descriptions. A floating IP that somebody else created for a Service does not belong to the cluster. It is
+// kept, as it is when its Service is deleted.
 func (c *cloud) floatingIPs(ctx context.Context, cluster string) ([]leftover, error) {
 	pager := floatingips.List(c.network, floatingips.ListOpts{ProjectID: c.project})
 	return pages.Collect(ctx, pager, floatingips.ExtractFloatingIPs, func(f floatingips.FloatingIP) (leftover, bool) {

@@ -9,11 +9,11 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// parallel is the number of deletes at a time.
+// parallel is the number of parallel deletes.
 const parallel = 16
 
-// deleteInstances deletes instances in parallel, without a shutdown, and waits until they are gone. It reports no
-// failure: the OpenStack provider comes next, deletes the rest, and reports what it cannot delete.
+// deleteInstances deletes instances in parallel, without a shutdown, and waits until they no longer exist. It
+// reports no failure, because the OpenStack provider runs next, deletes the rest, and reports errors.
 func (c *cloud) deleteInstances(ctx context.Context, ids []string, interval time.Duration) {
 	var group errgroup.Group
 	group.SetLimit(parallel)

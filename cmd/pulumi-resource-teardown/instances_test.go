@@ -18,8 +18,8 @@ func instancesOf(onDestroy string, ids ...any) resource.PropertyMap {
 	return all
 }
 
-// A destroy with onDestroy: delete deletes the stack's instances and no others. An up deletes
-// none, also if it deletes or replaces this resource.
+// TestInstances checks that a destroy with onDestroy: delete deletes only the stack's instances. An `up`
+// deletes none, even if it deletes or replaces this resource.
 func TestInstances(t *testing.T) {
 	for name, row := range map[string]struct {
 		onDestroy string
@@ -53,7 +53,8 @@ func TestInstances(t *testing.T) {
 	}
 }
 
-// What cannot be deleted in time is left to the OpenStack provider.
+// TestInstancesThatStay checks that instances that cannot be deleted in time are left to the OpenStack
+// provider.
 func TestInstancesThatStay(t *testing.T) {
 	c := start(t)
 	refused, slow := server("i1", "prod"), server("i2", "prod")
@@ -69,7 +70,8 @@ func TestInstancesThatStay(t *testing.T) {
 	assert.Equal(t, []string{"i1", "i2"}, c.IDs())
 }
 
-// A replaced machine is another instance: that is an update, which says nothing.
+// TestInstancesChange checks that a replaced machine, which is another instance, is an update without a
+// message.
 func TestInstancesChange(t *testing.T) {
 	e := &engine{}
 	p := newProvider(e)

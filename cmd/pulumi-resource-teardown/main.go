@@ -1,11 +1,12 @@
-// Command pulumi-resource-teardown is a Pulumi provider of our own, "teardown". Its resources do something in a destroy
-// alone. Leftovers are what a cluster's controllers made in OpenStack, which Pulumi itself knows nothing
-// of: a destroy deletes or keeps them when the machines are gone. Instances are those of the machines: a
-// destroy that keeps nothing deletes them at once.
+// Command pulumi-resource-teardown is our own Pulumi provider, "teardown". Its resources act only in a
+// destroy. Leftovers stands for the resources that a cluster's controllers created in OpenStack, which Pulumi
+// does not manage. A destroy deletes or keeps them after the machines are deleted. Instances stands for the
+// machines' instances. A destroy that keeps nothing deletes them in parallel.
 //
-// It is built from this folder whenever pulumi needs it: Pulumi.yaml says where it is, and pulumi starts
-// pulumi-resource-teardown. Of the two ways to run a provider from source this is the one that every version of the Go
-// language host leaves alone: with PulumiPlugin.yaml, 3.66 builds the program in its place.
+// Pulumi builds the provider from this folder when it needs it: Pulumi.yaml has the path, and Pulumi starts
+// pulumi-resource-teardown. There are two ways to run a provider from source. This one works the same with
+// every version of the Go language host. With the other one, PulumiPlugin.yaml, version 3.66 builds the
+// program in its place.
 package main
 
 import (

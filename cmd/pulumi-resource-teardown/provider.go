@@ -16,33 +16,35 @@ import (
 	"kubernetes-openstack/cluster"
 )
 
-// instancesType is the type of a cluster's instances. The other one, teardown:index:Leftovers, is of its leftovers.
+// instancesType is the type of the resource Instances. The other type is teardown:index:Leftovers.
 const instancesType tokens.Type = "teardown:index:Instances"
 
-// inputs of a resource, which are all of its state.
+// Keys of a resource's inputs, which are its whole state.
 const (
 	// clusterKey is the cluster's name.
 	clusterKey resource.PropertyKey = "cluster"
-	// onDestroyKey says what becomes of volumes and snapshots: cluster.Keep or cluster.Delete.
+	// onDestroyKey is the setting for volumes and snapshots: cluster.Keep or cluster.Delete.
 	onDestroyKey resource.PropertyKey = "onDestroy"
 	// instancesKey lists the IDs of the cluster's instances.
 	instancesKey resource.PropertyKey = "instances"
 )
 
-// provider is Pulumi's side. Nothing but a delete asks OpenStack for anything, so a preview and a refresh need none.
+// provider implements Pulumi's provider interface. Only a delete sends requests to OpenStack, so a preview
+// and a refresh need no cloud.
 type provider struct {
 	plugin.UnimplementedProvider
 	host host
-	// interval between two looks at what is on its way out.
+	// interval is the time between two reads of resources that are being deleted.
 	interval time.Duration
 	// declared is true once the engine has called Check. The engine calls it in an up and never in a destroy.
 	declared atomic.Bool
-	// cancelled ends when the engine wants all to end.
+	// cancelled is done when the engine cancels the operation.
 	cancelled context.Context
 	cancel    context.CancelFunc
 }
 
-// host is the engine, which shows what a resource says: Log for good, LogStatus until the next one.
+// host is the engine, which shows messages of a resource. Log messages are permanent, and the next message
+// replaces a LogStatus message.
 type host interface {
 	Log(ctx context.Context, severity diag.Severity, urn resource.URN, message string) error
 	LogStatus(ctx context.Context, severity diag.Severity, urn resource.URN, message string) error
@@ -59,7 +61,8 @@ func (p *provider) Handshake(context.Context,
 	return &plugin.ProviderHandshakeResponse{}, nil
 }
 
-// GetPluginInfo gives a version because one has to be: the provider is as old as the program.
+// GetPluginInfo returns an empty version, because the interface requires one. The provider always has the
+// version of the program.
 func (p *provider) GetPluginInfo(context.Context) (plugin.PluginInfo, error) {
 	return plugin.PluginInfo{Version: &semver.Version{}}, nil
 }
@@ -96,7 +99,7 @@ func (p *provider) Check(_ context.Context, r plugin.CheckRequest) (plugin.Check
 	return plugin.CheckResponse{Properties: r.News, Failures: failures}, nil
 }
 
-// text of an input; "" where it is none.
+// text returns a text input, or "" if it is not a text.
 func text(inputs resource.PropertyMap, key resource.PropertyKey) string {
 	if v := inputs[key]; v.IsString() {
 		return v.StringValue()
@@ -173,7 +176,8 @@ func (p *provider) Delete(ctx context.Context, r plugin.DeleteRequest) (plugin.D
 	return plugin.DeleteResponse{}, t.run(ctx)
 }
 
-// limit bounds a delete by the resource's timeout in seconds, ten minutes by default, and by the engine's patience.
+// limit returns a context that ends after the resource's timeout in seconds, by default ten minutes, or when
+// the engine cancels.
 func (p *provider) limit(ctx context.Context, timeout float64) (context.Context, context.CancelFunc) {
 	limit := time.Duration(timeout * float64(time.Second))
 	if limit == 0 {

@@ -24,7 +24,8 @@ func TestCheck(t *testing.T) {
 	assert.Len(t, checked.Failures, 2)
 }
 
-// Another setting is an update in place. Another cluster has leftovers of its own.
+// TestDiff checks that another setting is an update in place. Another cluster has other leftovers, so it is a
+// replacement.
 func TestDiff(t *testing.T) {
 	p := newProvider(&engine{})
 	other := properties("keep")
@@ -47,7 +48,8 @@ func TestDiff(t *testing.T) {
 	}
 }
 
-// Nothing but a delete needs a cloud, and an update that is no preview warns of what a destroy will do.
+// TestNoCloudIsNeeded checks that only a delete needs a cloud, and that an update outside of a preview warns
+// about the effects of a destroy.
 func TestNoCloudIsNeeded(t *testing.T) {
 	c := start(t)
 	e := &engine{}

@@ -12,35 +12,36 @@ import (
 	"github.com/gophercloud/gophercloud/v2"
 )
 
-// leftover is one thing in OpenStack that a cluster's controllers made.
+// leftover is one resource in OpenStack that a cluster's controllers created.
 type leftover struct {
 	kind, name, id, about string
-	// data is lost with it.
+	// data is true if the deletion loses data.
 	data bool
-	// of is the volume that a snapshot is of: it cannot go before.
+	// of is the ID of a snapshot's volume, which cannot be deleted before the snapshot.
 	of string
-	// attached are the instances that have it.
+	// attached are the instances that the volume is attached to.
 	attached []string
 	status   string
-	// idle: OpenStack takes a delete now.
+	// idle is true if OpenStack accepts a delete now.
 	idle   bool
 	delete func(context.Context) error
 }
 
 func (l leftover) String() string { return fmt.Sprintf("%s %s (%s)", l.kind, l.name, l.id) }
 
-// teardown is the end of a cluster's leftovers.
+// teardown deletes or keeps a cluster's leftovers.
 type teardown struct {
 	cloud   *cloud
 	cluster string
-	// keep volumes and snapshots.
+	// keep is true if volumes and snapshots are kept.
 	keep     bool
 	interval time.Duration
-	// log is what stays to be read, status what the next one outdates.
+	// log shows permanent messages. status shows messages that the next one replaces.
 	log, status func(message string)
 }
 
-// run lists what would be lost, or is kept, and deletes the rest: as long as the cluster has an instance, nothing.
+// run lists the data that the destroy deletes or keeps, and then deletes the other resources. It returns an
+// error and deletes nothing while the cluster has an instance.
 func (t *teardown) run(ctx context.Context) error {
 	instances, err := t.cloud.instances(ctx)
 	if err != nil {
@@ -68,7 +69,7 @@ func (t *teardown) run(ctx context.Context) error {
 	return t.clear(ctx, t.condemned(all), foreign)
 }
 
-// announce says what becomes of what, before anything does.
+// announce logs the resources that are deleted and kept, before the first deletion.
 func (t *teardown) announce(all []leftover) {
 	var data, rest string
 	for _, l := range all {
@@ -92,13 +93,13 @@ func (t *teardown) announce(all []leftover) {
 	}
 }
 
-// condemned are those that are to go.
+// condemned returns the resources to delete.
 func (t *teardown) condemned(all []leftover) []leftover {
 	return slices.DeleteFunc(all, func(l leftover) bool { return t.keep && l.data })
 }
 
-// clear deletes all of left, each as soon as OpenStack lets it, and waits until nothing moves any more.
-// One that cannot be deleted does not stop another.
+// clear deletes each resource of left as soon as OpenStack accepts it, and waits until no status changes any
+// more. A resource that cannot be deleted does not delay others.
 func (t *teardown) clear(ctx context.Context, left []leftover, foreign map[string]string) error {
 	asked, stuck := map[string]bool{}, map[string]string{}
 	for {
@@ -123,8 +124,9 @@ func (t *teardown) clear(ctx context.Context, left []leftover, foreign map[strin
 	}
 }
 
-// ask has OpenStack delete what it can, each once. What is worth waiting for is the result, by ID, with what it
-// waits for; what is not is stuck, with the reason.
+// ask requests the deletion of each resource once, as soon as OpenStack accepts it. It returns the resources
+// that are worth waiting for, by ID, with the reason of the wait. The others are in stuck, with the reason
+// why they cannot be deleted.
 func (t *teardown) ask(
 	ctx context.Context, left []leftover, foreign map[string]string, asked map[string]bool, stuck map[string]string,
 ) (waiting map[string]string) {
@@ -156,7 +158,8 @@ func (t *teardown) ask(
 	return waiting
 }
 
-// look at what is left, a while later; that OpenStack does not answer may pass.
+// look lists the remaining resources after interval. It repeats a failed request, because OpenStack may be
+// unavailable for a moment.
 func (t *teardown) look(ctx context.Context) ([]leftover, error) {
 	for {
 		select {
@@ -172,7 +175,7 @@ func (t *teardown) look(ctx context.Context) ([]leftover, error) {
 	}
 }
 
-// remainder is the error that names all of left; nil where it is nothing.
+// remainder returns an error that names all resources of left, or nil if there are none.
 func (t *teardown) remainder(left []leftover, stuck map[string]string) error {
 	if len(left) == 0 {
 		return nil
@@ -181,7 +184,7 @@ func (t *teardown) remainder(left []leftover, stuck map[string]string) error {
 		t.cluster, strings.Join(each(left, stuck), "\n  "))
 }
 
-// each of left that there is something to say of.
+// each returns a line for each resource of left that has a text in say.
 func each(left []leftover, say map[string]string) []string {
 	var lines []string
 	for _, l := range left {

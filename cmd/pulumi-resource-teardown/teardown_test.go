@@ -16,12 +16,12 @@ import (
 	"kubernetes-openstack/tests/openstack"
 )
 
-// engine records what it is told to show.
+// engine records the messages that it gets.
 type engine struct {
 	mu     sync.Mutex
 	logs   []string
-	heard  func(message string) // is called with each log
-	status func(message string) // and with each status
+	heard  func(message string) // called with each log message
+	status func(message string) // called with each status message
 }
 
 func (e *engine) Log(_ context.Context, severity diag.Severity, _ resource.URN, message string) error {
@@ -43,7 +43,7 @@ func (e *engine) LogStatus(_ context.Context, _ diag.Severity, _ resource.URN, m
 
 func (e *engine) log() string { return strings.Join(e.logs, "\n") }
 
-// start starts an OpenStack, with Octavia, that the environment names.
+// start starts an OpenStack with Octavia, and sets the environment variables that point to it.
 func start(t *testing.T) *openstack.Cloud {
 	t.Helper()
 	return startWith(t, "compute", "block-storage", "network", "load-balancer")
@@ -62,7 +62,7 @@ func properties(onDestroy string) resource.PropertyMap {
 	return resource.NewPropertyMapFromMap(map[string]any{"cluster": "prod", "onDestroy": onDestroy})
 }
 
-// destroy is the end of cluster prod.
+// destroy runs a destroy of cluster prod.
 func destroy(t *testing.T, e *engine, onDestroy string, timeout time.Duration) error {
 	t.Helper()
 	p := newProvider(e)
@@ -107,16 +107,17 @@ func server(id, cluster string) openstack.Thing {
 	return openstack.Thing{Object: object{"id": id, "name": cluster + "-" + id, "metadata": object{"cluster": cluster}}}
 }
 
-// of another project, which administrators see too.
+// elsewhere moves a thing to another project, which administrators see, too.
 func elsewhere(thing openstack.Thing) openstack.Thing {
 	thing.Object["project_id"] = "theirs"
 	return thing
 }
 
-// populate adds what clusters and people have, and gives the IDs of what is not prod's.
+// populate adds resources of clusters and users, and returns the IDs of those that do not belong to cluster
+// prod.
 func populate(c *openstack.Cloud) (others []string) {
 	v := volume("v1", "prod")
-	v.Next = []string{"in-use", "detaching", "detaching", "available"} // since an instance ended
+	v.Next = []string{"in-use", "detaching", "detaching", "available"} // after an instance was deleted
 	c.Add("volumes", v)
 	c.Add("volumes", volume("v2", "prod"))
 	c.Add("snapshots", snapshot("s1", "prod", "v1"))
@@ -144,7 +145,8 @@ func populate(c *openstack.Cloud) (others []string) {
 	return []string{"i", "w1", "w2", "w3", "w4", "w5", "w6", "w7", "w8", "w9", "x1", "x2", "x3"}
 }
 
-// All that is lost is listed before anything is; a snapshot goes before its volume; nothing of anybody else does.
+// TestDelete checks that the destroy lists all data before the first deletion, and deletes a snapshot before
+// its volume. It deletes nothing of others.
 func TestDelete(t *testing.T) {
 	c := start(t)
 	others := populate(c)
@@ -175,7 +177,8 @@ func TestDelete(t *testing.T) {
 	assert.Empty(t, e.logs)
 }
 
-// Whatever holds data stays, and is named. What is not known as "delete" is "keep".
+// TestKeep checks that all resources with data are kept and named. Any setting other than "delete" means
+// "keep".
 func TestKeep(t *testing.T) {
 	for _, setting := range []string{"keep", ""} {
 		c := start(t)
@@ -200,7 +203,8 @@ find them again by their property cinder.csi.openstack.org/cluster='prod'; `+
 	}
 }
 
-// An instance of the cluster may still write, and make more.
+// TestInstancesComeFirst checks that nothing is deleted while the cluster has an instance, because it may
+// still write data and create resources.
 func TestInstancesComeFirst(t *testing.T) {
 	c := start(t)
 	populate(c)
@@ -215,7 +219,8 @@ func TestInstancesComeFirst(t *testing.T) {
 	assert.Empty(t, c.Requests("DELETE"))
 }
 
-// What cannot be deleted stops nothing else, and is named with its reason. The next time goes on.
+// TestWhatCannotBeDeleted checks that a resource that cannot be deleted does not block others, and that the
+// error names it with the reason. The next destroy continues.
 func TestWhatCannotBeDeleted(t *testing.T) {
 	c := start(t)
 	populate(c)
@@ -277,7 +282,8 @@ func TestWhatCannotBeDeleted(t *testing.T) {
 	}
 }
 
-// No wait is for ever, and what is waited for keeps nothing else from going.
+// TestTimeIsUp checks that each wait has a limit, and that a wait does not block the deletion of other
+// resources.
 func TestTimeIsUp(t *testing.T) {
 	c := start(t)
 	populate(c)
@@ -293,7 +299,7 @@ func TestTimeIsUp(t *testing.T) {
 	}
 }
 
-// The engine's end is the end of the wait.
+// TestCancel checks that the wait ends when the engine cancels.
 func TestCancel(t *testing.T) {
 	c := start(t)
 	v := volume("v1", "prod")
@@ -309,8 +315,8 @@ func TestCancel(t *testing.T) {
 	assert.Less(t, time.Since(begin), 10*time.Second)
 }
 
-// A cloud without Octavia has no load balancers to look for; one that fails is an error,
-// and nothing goes before it is known what there is.
+// TestServices checks that a cloud without Octavia has no load balancers to delete. A failure of Octavia is
+// an error, and nothing is deleted before all resources are listed.
 func TestServices(t *testing.T) {
 	c := startWith(t, "compute", "block-storage", "network")
 	c.Add("volumes", volume("v1", "prod"))
@@ -329,7 +335,7 @@ func TestServices(t *testing.T) {
 	assert.Empty(t, c.Requests("DELETE"))
 }
 
-// An OpenStack that is away for a moment while it is waited for is asked again.
+// TestOpenStackIsAwayForAMoment checks that a wait continues after OpenStack was unavailable for a moment.
 func TestOpenStackIsAwayForAMoment(t *testing.T) {
 	c := start(t)
 	populate(c)
@@ -347,7 +353,7 @@ func TestOpenStackIsAwayForAMoment(t *testing.T) {
 	assert.NotContains(t, c.IDs(), "v1")
 }
 
-// What goes by itself after it was listed is as good as deleted.
+// TestGoneMeanwhile checks that a resource that disappears after it was listed counts as deleted.
 func TestGoneMeanwhile(t *testing.T) {
 	c := start(t)
 	v := volume("v1", "prod")
