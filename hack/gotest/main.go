@@ -1,6 +1,6 @@
-// Command gotest is `go test` for .ci/run. It runs that with its own arguments and prints the same: all
-// with -v, else what failed and a line for each package. The file that the environment variable STEPS names
-// gets a line for each test: seconds, package, name.
+// Command gotest runs `go test` for .ci/run, with its own arguments. It prints the same output: everything
+// with -v, otherwise the output of failures and one line for each package. For each test, it appends a line
+// to the file in the environment variable STEPS. The line has the seconds, the package and the name.
 package main
 
 import (
@@ -25,7 +25,7 @@ func main() {
 	os.Exit(code)
 }
 
-// run returns go test's exit code.
+// run runs go test and returns its exit code.
 func run(args []string, file string) (code int, err error) {
 	steps, err := os.OpenFile(file, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
 	if err != nil {
@@ -57,8 +57,9 @@ var (
 	packageEnded = regexp.MustCompile(`^(ok  |FAIL|\?   )\t(\S+)`)
 )
 
-// follow reads what `go test -v` prints and prints it to out, unless verbose without what belongs to packages that
-// passed. Each test's seconds, less those of its subtests, are a line of steps.
+// follow copies the output of `go test -v` to out. Unless verbose is set, it leaves out the output of
+// packages that passed. It writes a line for each test to steps, with the test's seconds without those of its
+// subtests.
 func follow(output io.Reader, out, steps io.Writer, verbose bool) error {
 	var held strings.Builder
 	seconds := map[string]float64{}
@@ -98,8 +99,9 @@ func follow(output io.Reader, out, steps io.Writer, verbose bool) error {
 	}
 }
 
-// withoutParts subtracts from each test's seconds those of its subtests. A test whose subtests run in parallel takes as
-// long as the longest: testing does not count the time in which it waits for them.
+// withoutParts subtracts the seconds of subtests from the seconds of each test. A test with parallel subtests
+// takes as long as its longest subtest, because package testing does not count the time in which the test
+// waits for them.
 func withoutParts(seconds map[string]float64) map[string]float64 {
 	own, whole, parts := map[string]float64{}, maps.Clone(seconds), map[string]float64{}
 	longer := func(a, b string) int { return len(b) - len(a) }
@@ -107,7 +109,7 @@ func withoutParts(seconds map[string]float64) map[string]float64 {
 		own[test] = max(0, whole[test]-parts[test])
 		for i := strings.LastIndex(test, "/"); i > 0; i = strings.LastIndex(test[:i], "/") {
 			of := test[:i]
-			if _, ok := seconds[of]; ok { // else the name itself has a slash
+			if _, ok := seconds[of]; ok { // otherwise the name itself contains a slash
 				whole[of], parts[of] = max(whole[of], whole[test]), parts[of]+whole[test]
 				break
 			}

@@ -55,7 +55,8 @@ func TestParallel(t *testing.T) {
 }
 `
 
-// Whatever go test does, gotest prints as much of failures, ends with its exit code, and counts the seconds of tests.
+// TestPrintsWhatGoTestPrints checks that gotest prints the same failures as go test, ends with its exit code,
+// and records the seconds of tests.
 func TestPrintsWhatGoTestPrints(t *testing.T) {
 	dir := t.TempDir()
 	program := filepath.Join(dir, "gotest")

@@ -1,10 +1,10 @@
-// Command timeline runs a command and draws what it did: one bar for each step that the command's output
-// tells of, and the machine's processors above them.
+// Command timeline runs a command and draws a timeline of its steps. Each step in the command's output is a
+// bar. The usage of the machine's processors is above the bars.
 //
 //	go run ./hack/timeline FILE.svg COMMAND...
 //
-// A step is a resource of Pulumi, a step of a machine's boot, a test, or a step
-// of toolchain and devcloud. Output passes through.
+// A step is a Pulumi resource, a step of a machine's boot, a test, or a step of toolchain and devcloud.
+// timeline also prints the command's output.
 package main
 
 import (
@@ -33,7 +33,7 @@ func main() {
 	}
 }
 
-// run is a command that has ended.
+// run is the record of a finished command.
 type run struct {
 	title string
 	steps steps
@@ -41,10 +41,11 @@ type run struct {
 	end   float64
 }
 
-// busy is what share of all processors' time was used until then.
+// busy is the share of all processors' time that was used, from 0 to 1, and the time in seconds at which it
+// was measured.
 type busy struct{ at, share float64 }
 
-// record runs a command, with all its output to out.
+// record runs a command, copies all its output to out, and returns its record.
 func record(command []string, out io.Writer) (run, error) {
 	begin := time.Now()
 	since := func() float64 { return time.Since(begin).Seconds() }
@@ -93,7 +94,7 @@ func record(command []string, out io.Writer) (run, error) {
 	return r, err
 }
 
-// ticks of all processors since the kernel started, in hundredths of a second.
+// ticks are the times of all processors since the kernel started, in hundredths of a second.
 type ticks struct{ used, all uint64 }
 
 // processors reads the first line of /proc/stat: user, nice, system, idle, iowait, irq, softirq, steal.

@@ -5,17 +5,17 @@ import (
 	"strconv"
 )
 
-// step is a bar. It has not ended as long as end is zero.
+// step is a bar. begin and end are seconds since the start of the command. end is zero until the step ends.
 type step struct {
 	kind, name string
 	begin, end float64
 }
 
-// steps in the order in which they began.
+// steps are all steps in the order of their begins.
 type steps []step
 
-// patterns of lines by which a step begins or ends; of a machine's step the end
-// tells the begin. Each has a group for its name.
+// patterns match the lines at which a step begins or ends. For a step of a machine, the last line contains
+// the duration, so it has no pattern for its begin. Each pattern has a group for the step's name.
 var patterns = []struct {
 	kind         string
 	begins, ends *regexp.Regexp
@@ -31,7 +31,7 @@ var patterns = []struct {
 		regexp.MustCompile(`^((?:devcloud|toolchain)) +[\d.]+  (.*?)(?: FAILED after)? [\d.]+ s$`)},
 }
 
-// hear takes in a line of output that came so many seconds after the begin.
+// hear processes a line of output. now is the number of seconds since the start of the command.
 func (s *steps) hear(line string, now float64) {
 	for _, p := range patterns {
 		if found := p.begins; found != nil {

@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// Sizes in pixels. Bars shorter than shortest seconds are counted, not drawn.
+// Sizes in pixels. Bars shorter than shortest seconds are counted and not drawn.
 const (
 	width    = 1000
 	row      = 15
@@ -24,7 +24,7 @@ text { font: 11px sans-serif; fill: #222 }
 </style>
 `
 
-// svg is the picture, readable on a light and on a dark page.
+// svg returns the picture as SVG. It is readable on a light and on a dark page.
 func (r run) svg() string {
 	x := func(at float64) float64 { return at / max(1, r.end) * width }
 	drawn, short := []step{}, 0
@@ -70,7 +70,7 @@ func (r run) svg() string {
 	return b.String()
 }
 
-// grid is how many seconds are between two lines.
+// grid returns the number of seconds between two vertical lines.
 func grid(end float64) float64 {
 	for _, every := range []float64{5, 10, 30, 60, 300} {
 		if end/every <= 20 {

@@ -9,7 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Output that all kinds of commands have printed, each line with the second in which it came.
+// TestPicture draws the output of all kinds of commands. Each line has the second at which it was printed.
 func TestPicture(t *testing.T) {
 	r := run{title: "make e2e: <60 s>", end: 60, busy: []busy{{1, .5}, {30, 1}, {59, 0}}}
 	for _, line := range []struct {
