@@ -8,7 +8,7 @@ import (
 	"kubernetes-openstack/tests/guest"
 )
 
-// fakeCtr has images with what calico-image looks for.
+// fakeCtr is a fake ctr, with images that contain the files that calico-image needs.
 const fakeCtr = `#!/bin/sh
 [ "$1 $2" != "images pull" ] || echo "pulled $5" >>/pulled
 [ "$1 $2" = "images mount" ] || exit 0
@@ -17,8 +17,8 @@ touch "$4/opt/cni/bin/calico" "$4/opt/cni/bin/calico-ipam"
 echo '  if ( net ~ {{$cidr}} ) then { accept; }' >"$4/etc/calico/confd/templates/bird_ipam.cfg.template"
 `
 
-// TestCalicoImage: Calico need not wait until its programs are on the disk. A machine that loses power before that
-// installs them again at its next boot. Later boots need no registry.
+// TestCalicoImage checks that Calico starts before its programs are written to the disk. A machine that loses
+// power before that installs them again at its next boot. Later boots need no registry.
 func TestCalicoImage(t *testing.T) {
 	t.Parallel()
 	files := landed(t, workerMachine())

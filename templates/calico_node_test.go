@@ -10,7 +10,7 @@ import (
 	"kubernetes-openstack/tests/guest"
 )
 
-// startCalico goes on from startControlPlane, on dev-control-plane-0.
+// startCalico continues after startControlPlane, on dev-control-plane-0.
 const startCalico = `
 hostname dev-control-plane-0
 trap '[ $? = 0 ] || tail /log/calico /log/kube-controllers' EXIT
@@ -52,9 +52,10 @@ kept() {
 (. /etc/profile.d/etcdctl.sh; exec etcdctl watch --prefix /calico/resources/v3/projectcalico.org/nodes/) >/log/deleted &
 `
 
-// TestCalicoNodeStays: kube-controllers deletes Calico Nodes that refer to no Node. That it does so
-// where the reference comes first, as upstream has it, is seen; and that here it does not, in
-// whatever order things start, stop, come and go.
+// TestCalicoNodeStays checks that kube-controllers keeps the Calico Nodes of this cluster. kube-controllers
+// deletes Calico Nodes that refer to no Node. The test first shows this with upstream's order, in which the
+// reference is written before the Node exists. Then it shows that our Calico Nodes stay, in whatever order
+// programs start and stop and Nodes are created and deleted.
 func TestCalicoNodeStays(t *testing.T) {
 	t.Parallel()
 	heavy(t, 1)

@@ -13,9 +13,10 @@ import (
 	"kubernetes-openstack/tests/guest"
 )
 
-// These tests hand Calico's resources to the real calicoctl, and what it stores to the real confd and BIRD.
+// These tests pass Calico's resources to the real calicoctl, and its result to the real confd and BIRD.
 
-// birdConfig is the beginning of a script that renders node $1's, as calico-confd would, and shows it to BIRD.
+// birdConfig is the beginning of a script that renders the configuration of node $1, as calico-confd does,
+// and passes it to BIRD.
 const birdConfig = `
 export DATASTORE_TYPE=etcdv3 ETCD_ENDPOINTS=https://127.0.0.1:2379 ETCD_CA_CERT_FILE=/etc/calico/pki/ca.crt \
 	ETCD_CERT_FILE=/etc/calico/pki/etcd.crt ETCD_KEY_FILE=/etc/calico/pki/etcd.key \
@@ -29,7 +30,7 @@ bird_config() {
 }
 `
 
-// calicoMember is a control plane's files beside those of an etcd member that is alone.
+// calicoMember returns path → content of a control plane's files, with the files of a single etcd member.
 func calicoMember(t *testing.T) map[string]string {
 	files := etcdMember(t)
 	const env, profile, script = "/etc/etcd/etcd.env", "/etc/profile.d/etcdctl.sh",
@@ -40,7 +41,7 @@ func calicoMember(t *testing.T) map[string]string {
 	const pki = "/etc/calico/pki/"
 	files[pki+"ca.crt"], files[pki+"etcd.crt"], files[pki+"etcd.key"] = files["/etc/etcd/pki/ca.crt"],
 		files["/calico.crt"], files["/calico.key"]
-	// kills apply-calico-resources after as many writes as /kill-after says
+	// kills apply-calico-resources after the number of writes in /kill-after
 	files["/usr/local/sbin/calicoctl"] = `#!/bin/sh
 /usr/local/bin/calicoctl "$@" || exit
 case $1 in apply | create | delete) [ -e /kill-after ] || exit 0 ;; *) exit 0 ;; esac
@@ -55,7 +56,7 @@ kill -KILL $(cat /script)
 	maps.Copy(files, resources(t, "/etc/calico", m.ControlPlane.Calico))
 	maps.Copy(files, resources(t, "/mesh", m.ControlPlane.Calico))
 
-	// what another version of the cluster has: one router, and reflectors instead of a mesh
+	// the resources of another version of the cluster: one router, and route reflectors instead of a mesh
 	other := m.ControlPlane.Calico
 	other.BGPConfiguration.NodeToNodeMeshEnabled, other.BGPConfiguration.ServiceLoadBalancerIPs = false, nil
 	other.BGPPeers = []BGPPeer{
@@ -70,7 +71,8 @@ kill -KILL $(cat /script)
 	return files
 }
 
-// resources is path → content of what apply-calico-resources reads, in another folder than /etc/calico.
+// resources returns path → content of the files that apply-calico-resources reads, in another folder than
+// /etc/calico.
 func resources(t *testing.T, dir string, r CalicoResources) map[string]string {
 	m := controlPlaneMachine()
 	m.ControlPlane.Calico = r
@@ -84,7 +86,7 @@ func resources(t *testing.T, dir string, r CalicoResources) map[string]string {
 	return files
 }
 
-// startResources comes after startEtcd.
+// startResources continues after startEtcd.
 const startResources = `
 member 0
 eventually check-etcd
@@ -110,8 +112,9 @@ apply() {
 }
 `
 
-// TestCalicoResources runs apply-calico-resources before there is any node, after users and a next version of the
-// cluster came by, and from mesh to route reflectors and back, also when it is killed after each of its writes.
+// TestCalicoResources runs apply-calico-resources before any node exists, and after changes by users and by a
+// next version of the cluster. It also changes from mesh to route reflectors and back, and kills the script
+// after each of its writes.
 func TestCalicoResources(t *testing.T) {
 	t.Parallel()
 	heavy(t, 1)
@@ -257,8 +260,9 @@ exit: 124
 `, out)
 }
 
-// TestRoutersPasswords has confd render BIRD's configuration, without an API and then with a node's certificate for it:
-// by the roles that nodes have it finds the passwords, and BIRD takes what it makes of our peers and filters.
+// TestRoutersPasswords checks that confd renders BIRD's configuration, without an API and then with a node's
+// certificate. With the roles of nodes, confd reads the passwords. BIRD accepts the configuration of our
+// peers and filters.
 func TestRoutersPasswords(t *testing.T) {
 	t.Parallel()
 	heavy(t, 1)

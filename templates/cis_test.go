@@ -10,12 +10,13 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// The CIS Kubernetes Benchmark's checks (numbers of version 1.11) that files and flags decide. A check that is not met
-// says why, and the test fails when it is met after all: the table tells what is.
+// benchmark lists the checks of the CIS Kubernetes Benchmark (numbers of version 1.11) that files and flags
+// decide. A check that is not met has a reason in because. The test also fails if such a check is met after
+// all, so the table is always correct.
 var benchmark = []struct {
 	id, title string
 	met       func(*machineUnderTest) bool
-	because   string // not met
+	because   string // the reason why it is not met
 }{
 	{"1.1.11", "etcd's data folder has mode 700",
 		text("etcd", "/usr/local/sbin/etcd-volume", `install -d -m 0700 "$mount_point/data"`), ""},
@@ -141,7 +142,7 @@ func (m *machineUnderTest) file(role, path string) File {
 	return File{}
 }
 
-// flags of a component's unit, by name without dashes.
+// flags returns the flags of a component's unit, by name without dashes.
 func (m *machineUnderTest) flags(component string) map[string]string {
 	role := map[string]string{"etcd": "etcd", "kubelet": "worker"}[component]
 	if role == "" {
@@ -229,7 +230,8 @@ func keysHaveMode600(m *machineUnderTest) bool {
 	return true
 }
 
-// secretsAtMetadata: the policy's first rule that takes Secrets logs who and what, not the content.
+// secretsAtMetadata returns true if the policy's first rule for Secrets logs the user and the object, but not
+// the content.
 func secretsAtMetadata(m *machineUnderTest) bool {
 	var policy struct {
 		Rules []struct {

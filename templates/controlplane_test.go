@@ -25,9 +25,9 @@ import (
 	"kubernetes-openstack/tests/guest"
 )
 
-// These tests run a control plane with the flags and files that we render, on etcd, in a network of its own.
+// These tests run a control plane with our rendered flags and files, on etcd, in its own network namespace.
 
-// authority signs the certificates of a test.
+// authority is a certificate authority that signs the certificates of a test.
 type authority struct {
 	certificate *x509.Certificate
 	key         *ecdsa.PrivateKey
@@ -54,7 +54,7 @@ func newAuthority(t *testing.T, name string) authority {
 
 func (a authority) text() string { return encode("CERTIFICATE", a.certificate.Raw) }
 
-// issue is a leaf and its key, good for servers and clients.
+// issue returns a leaf certificate and its key in PEM, valid for servers and clients.
 func (a authority) issue(t *testing.T, name, organization string, addresses ...string) (certificate, key string) {
 	leaf := &x509.Certificate{
 		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: name},
@@ -83,7 +83,8 @@ func encodeKey(t *testing.T, key crypto.PrivateKey) string {
 	return encode("PRIVATE KEY", der)
 }
 
-// pki is path → content of a control plane's certificates and keys, etcd's, and Calico's for etcd.
+// pki returns path → content of the certificates and keys of a control plane, of etcd, and of Calico for
+// etcd.
 func pki(t *testing.T) map[string]string {
 	ca, node := newAuthority(t, "kubernetes"), newAuthority(t, "kubernetes-node-ca")
 	etcd, proxy := newAuthority(t, "etcd"), newAuthority(t, "front-proxy")
@@ -129,7 +130,7 @@ func pki(t *testing.T) map[string]string {
 	return files
 }
 
-// execStart is what a unit starts, as a shell reads it.
+// execStart returns the command of a unit's ExecStart, as shell code.
 func execStart(t *testing.T, unit string) string {
 	_, command, found := strings.Cut(strings.ReplaceAll(unit, "\\\n", ""), "\nExecStart=")
 	require.True(t, found)
@@ -137,8 +138,9 @@ func execStart(t *testing.T, unit string) string {
 	return command
 }
 
-// heavy limits the tests that run in parallel with a control plane, which has 0.5 GiB of memory, or with hundreds of
-// commands: to five at a time of weight 1. One of weight 5 runs without the others.
+// heavy limits the tests that run in parallel. It is for tests with a control plane, which has 0.5 GiB of
+// memory, or with hundreds of commands. At most five tests of weight 1 run at a time. A test of weight 5 runs
+// without the others.
 func heavy(t *testing.T, weight int64) {
 	require.NoError(t, running.Acquire(t.Context(), weight))
 	t.Cleanup(func() { running.Release(weight) })
@@ -146,7 +148,8 @@ func heavy(t *testing.T, weight int64) {
 
 var running = semaphore.NewWeighted(5)
 
-// controlPlane is path → content of a control plane with keys that work, its programs, and run-<unit> for its units.
+// controlPlane returns path → content of a control plane with valid keys, its programs, and a script
+// run-<unit> for each unit.
 func controlPlane(t *testing.T) map[string]string {
 	m := controlPlaneMachine()
 	m.Secrets = nil
@@ -179,7 +182,7 @@ func controlPlane(t *testing.T) map[string]string {
 	return files
 }
 
-// prepareControlPlane is the beginning of a script that runs in controlPlane's files.
+// prepareControlPlane is the beginning of a script that runs with the files of controlPlane.
 const prepareControlPlane = `
 set -eu
 ip link set lo up
@@ -204,7 +207,7 @@ eventually() {
 eventually etcd-auth
 `
 
-// startControlPlane is prepareControlPlane, and then all else.
+// startControlPlane is prepareControlPlane, and then starts all programs.
 const startControlPlane = prepareControlPlane + `
 start kube-apiserver
 start kube-controller-manager
@@ -213,7 +216,8 @@ eventually check-kube-apiserver
 run-cluster-resources
 `
 
-// TestControlPlaneRuns proves that the real programs take every flag and file, and what the files promise.
+// TestControlPlaneRuns checks that the real programs accept all flags and files, and behave as the files
+// specify.
 func TestControlPlaneRuns(t *testing.T) {
 	t.Parallel()
 	heavy(t, 1)
@@ -354,9 +358,9 @@ the same again
 	require.NotContains(t, again, "audited: 0\n")
 }
 
-// signingRequest is a CertificateSigningRequest, and who makes it.
+// signingRequest is a CertificateSigningRequest and its requester.
 type signingRequest struct {
-	as           string // a node, else token
+	as           string // a node; empty: token
 	outsider     bool   // not in system:nodes
 	token        string
 	name         string   // the subject's common name
@@ -365,7 +369,7 @@ type signingRequest struct {
 	addresses    []string
 	emails       []string
 	usages       []string
-	refused      string // part of the reason that is logged; approved if empty
+	refused      string // part of the logged reason; approved if empty
 }
 
 func (r signingRequest) manifest(t *testing.T, name, signer string) string {
@@ -388,9 +392,9 @@ func (r signingRequest) manifest(t *testing.T, name, signer string) string {
 	return string(manifest)
 }
 
-// TestNodeApprover sends requests to a real API server, as kubelets and as others do, and checks what
-// node-approver and the signer make of them. TestDecide in node-approver has many more hostile requests.
-// It also checks who may write a Node's addresses.
+// TestNodeApprover sends requests of kubelets and of others to a real API server. It checks the decisions of
+// node-approver and the signer. TestDecide in node-approver has many more forged requests. The test also
+// checks which users may write a Node's addresses.
 func TestNodeApprover(t *testing.T) {
 	t.Parallel()
 	heavy(t, 1)
@@ -399,7 +403,7 @@ func TestNodeApprover(t *testing.T) {
 	nodes := []string{"system:nodes"}
 	server, client := []string{"digital signature", "server auth"}, []string{"digital signature", "client auth"}
 	type request = *signingRequest
-	// serve is what the kubelet of a node asks for, with what is changed in it
+	// serve returns the request of a node's kubelet for a serving certificate, after the changes
 	serve := func(node, addresses, refused string, changes ...func(request)) signingRequest {
 		r := signingRequest{as: "system:node:" + node, name: "system:node:" + node, organization: nodes, dns: []string{node},
 			addresses: strings.Fields(addresses), usages: server, refused: refused}
@@ -446,7 +450,7 @@ func TestNodeApprover(t *testing.T) {
 		"not-a-node":      own("is not a node", func(r request) { r.as = `x|"system:node:dev-worker-0"\n` }),
 		"no-node-group":   own("is not in the group system:nodes", func(r request) { r.outsider = true }),
 	}
-	// join is what a kubelet asks for that has a token only
+	// join returns the request of a kubelet that has only a token
 	join := func(token, node, refused string, changes ...func(request)) signingRequest {
 		r := signingRequest{token: token, name: "system:node:" + node, organization: nodes, usages: client, refused: refused}
 		for _, change := range changes {
@@ -472,7 +476,7 @@ func TestNodeApprover(t *testing.T) {
 
 	files := controlPlane(t)
 	files["/usr/local/bin/node-approver"] = binary(t, dirs.Mirror("kubernetes-openstack/0.1.0/node-approver"))
-	// without it most of the forged ones do not get this far
+	// without NodeRestriction, because it refuses most of the forged requests before they reach node-approver
 	const start = "/usr/local/sbin/run-kube-apiserver"
 	require.Contains(t, files[start], ",NodeRestriction ")
 	files[start] = strings.ReplaceAll(files[start], ",NodeRestriction ", " ")
@@ -617,8 +621,8 @@ func TestNodeApprover(t *testing.T) {
 	require.NotContains(t, out, "node/dev-worker-4\nnode/")
 }
 
-// TestTheAddressMoves has two control planes with an address to share, each in a network namespace of its own, and
-// stand-ins for their API servers: ready while a file is there.
+// TestTheAddressMoves runs two control planes that share an address, each in its own network namespace. Fakes
+// of their API servers are ready while a file exists.
 func TestTheAddressMoves(t *testing.T) {
 	t.Parallel()
 	files := landed(t, controlPlaneMachine())
@@ -670,7 +674,7 @@ func TestTheAddressMoves(t *testing.T) {
 	require.NoError(t, err)
 }
 
-// TestKeepalivedAcceptsItsConfiguration also for a control plane that is alone.
+// TestKeepalivedAcceptsItsConfiguration also checks the configuration of a single control plane.
 func TestKeepalivedAcceptsItsConfiguration(t *testing.T) {
 	t.Parallel()
 	for name, peers := range map[string][]string{"alone": nil, "three": {"10.0.0.21", "10.0.0.22"}} {

@@ -9,13 +9,13 @@ import (
 	"kubernetes-openstack/tests/guest"
 )
 
-// TestNodeDrain drains a Node at a real API server, with its kubelet's certificate:
-// PodDisruptionBudgets are kept to, and who has to stay stays.
+// TestNodeDrain drains a Node at a real API server with its kubelet's certificate. The drain respects
+// PodDisruptionBudgets, and keeps the pods that must stay.
 func TestNodeDrain(t *testing.T) {
 	t.Parallel()
 	heavy(t, 1)
 	files := controlPlane(t)
-	// kubelets' certificates are of the cluster's other CA
+	// the cluster's other CA signs the kubelets' certificates
 	kubelets := newAuthority(t, "kubernetes-node-ca")
 	certificate, key := kubelets.issue(t, "system:node:dev-worker-0", "system:nodes")
 	files["/var/lib/kubelet/pki/kubelet-client-current.pem"] = certificate + key

@@ -12,7 +12,7 @@ import (
 	"kubernetes-openstack/tests/guest"
 )
 
-// etcdUsers comes after startEtcd.
+// etcdUsers continues after startEtcd.
 const etcdUsers = `
 . /etc/profile.d/etcdctl.sh
 # may USER COMMAND...: prints whether it may. stranger has a certificate, and is no user.
@@ -43,7 +43,7 @@ users() {
 }
 `
 
-// usersOfEtcd is what users prints.
+// usersOfEtcd is the output of the function users.
 const usersOfEtcd = `User: calico Roles: calico
 User: kube-apiserver Roles: kube-apiserver
 User: root Roles: root
@@ -60,15 +60,16 @@ KV Write:
 Authentication Status: true
 `
 
-// TestEtcdUsers runs etcd-auth on three members at once, and asks as each of its users, and as one who is none, for
-// what is theirs and for what is not; then asks a member that was killed, and started again with the data that it had.
+// TestEtcdUsers runs etcd-auth on three members in parallel. As each of its users, and as a stranger, it then
+// requests keys with and without permission. It repeats the requests at a member that was killed and started
+// again with its old data.
 func TestEtcdUsers(t *testing.T) {
 	t.Parallel()
 	heavy(t, 1)
 	const secret, pool = "/registry/secrets/default/gold", "/calico/v1/pool"
 	const all = "kube-apiserver calico stranger"
 	var script, want strings.Builder
-	// ask what each of some users may, and each of others may not
+	// ask runs a command as some users, which must be allowed, and as others, which must be refused
 	ask := func(command, users, others string) {
 		for answer, who := range map[string]string{"yes": users, "no": others} {
 			for user := range strings.FieldsSeq(who) {
@@ -156,8 +157,8 @@ func TestEtcdUsers(t *testing.T) {
 		"calico etcdctl get "+pool+": yes\n"+usersOfEtcd, out)
 }
 
-// TestEtcdAuthConverges kills etcd-auth after each change that it makes, undoes what it made and adds what it
-// did not, and kills it with the lock that it holds.
+// TestEtcdAuthConverges kills etcd-auth after each of its changes, removes its results and adds other users.
+// It also kills etcd-auth while it holds the lock.
 func TestEtcdAuthConverges(t *testing.T) {
 	t.Parallel()
 	heavy(t, 1)
@@ -165,7 +166,7 @@ func TestEtcdAuthConverges(t *testing.T) {
 	const env, profile = "/etc/etcd/etcd.env", "/etc/profile.d/etcdctl.sh"
 	files[env] = regexp.MustCompile(`,dev-etcd-[12]=[^,\n]*`).ReplaceAllString(files[env], "")
 	files[profile] = regexp.MustCompile(`,[^,\n]*`).ReplaceAllString(files[profile], "")
-	// kills who calls it, or also who holds the lock, after as many changes as /kill-after says
+	// kills the caller, or also the holder of the lock, after the number of changes in /kill-after
 	files["/usr/local/sbin/etcdctl"] = `#!/bin/sh
 case "$1 $2" in
 lock*) echo $$ >/holder; exec /usr/local/bin/etcdctl "$@" ;;

@@ -8,7 +8,8 @@ import (
 	"kubernetes-openstack/tests/guest"
 )
 
-// first-boot enables and starts the units at the first boot, and does nothing at the next.
+// TestFirstBoot checks that first-boot enables and starts the units at the first boot, and does nothing at
+// the next one.
 func TestFirstBoot(t *testing.T) {
 	files := landed(t, workerMachine())
 	files["/usr/local/sbin/systemctl"] = "#!/bin/sh\necho \"systemctl $*\"\n"

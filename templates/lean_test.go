@@ -28,8 +28,8 @@ func TestLean(t *testing.T) {
 	}
 }
 
-// A YAML file of the trees has the same values without its comments, and a
-// script the same commands, as bash writes them.
+// TestLeanMeansTheSame checks that lean does not change the meaning of the files in the trees. A YAML file
+// has the same values without its comments. A script has the same commands, as bash prints them.
 func TestLeanMeansTheSame(t *testing.T) {
 	t.Parallel()
 	commands := func(text string) string {

@@ -8,7 +8,7 @@ import (
 	"kubernetes-openstack/tests/guest"
 )
 
-// TestMetadataFilter asks for the metadata service as a machine, and as a pod on it.
+// TestMetadataFilter sends requests to the metadata service as a machine, and as a pod on it.
 func TestMetadataFilter(t *testing.T) {
 	t.Parallel()
 	out, err := guest.Run(t, landed(t, workerMachine()), "unshare", "--net", "timeout", "300", "sh", "-c", `

@@ -17,13 +17,14 @@ import (
 	"kubernetes-openstack/tests/guest"
 )
 
-// These tests run what every node has: the machines' own tools, and the programs that they download, with our files.
+// These tests run the programs of every node: the machines' own tools, and the downloaded programs, with our
+// files.
 
 func TestInstallOSPackages(t *testing.T) {
 	t.Parallel()
 	const list = "# command debian centos\nsh dash bash\nno-such-command of-debian of-centos\n" +
 		"nor-this also-debian also-centos\n"
-	// prints how it is called, and puts the commands there
+	// prints its arguments, and creates the commands
 	const manager = `#!/bin/sh
 echo "$@" >>/calls
 case "$*" in *install*) ln -s /bin/true /usr/bin/no-such-command; ln -s /bin/true /usr/bin/nor-this ;; esac
@@ -80,7 +81,8 @@ case "$*" in *install*) ln -s /bin/true /usr/bin/no-such-command; ln -s /bin/tru
 	}
 }
 
-// TestImageLacksNoPackage: devcloud's machines have no package mirror.
+// TestImageLacksNoPackage checks that the image has all packages, because devcloud's machines have no package
+// mirror.
 func TestImageLacksNoPackage(t *testing.T) {
 	t.Parallel()
 	for role, m := range machines() {
@@ -132,7 +134,8 @@ func TestContainerdReadsItsConfiguration(t *testing.T) {
 	})
 }
 
-// TestContainerdAsksTheMirror: a registry's hosts.toml sends containerd there, and nowhere else.
+// TestContainerdAsksTheMirror checks that with a registry's hosts.toml, containerd pulls only from the
+// mirror.
 func TestContainerdAsksTheMirror(t *testing.T) {
 	t.Parallel()
 	var asked []string
@@ -158,7 +161,7 @@ func TestContainerdAsksTheMirror(t *testing.T) {
 func TestPrepareKubelet(t *testing.T) {
 	t.Parallel()
 	const uuid = "4f1c0d9e-2b7a-4c55-9e2e-0123456789ab"
-	// a controller-manager that has begun the third time
+	// simulates a controller-manager that has started at the third call
 	const curl = `#!/bin/sh
 grep -qx 'Authorization: Bearer [a-z0-9]*[.][a-z0-9]*' || { echo "curl: (22) 401" >&2; exit 22; }
 echo call >>/calls; [ $(wc -l </calls) -ge 3 ] || { echo 'curl: (22) 404' >&2; exit 22; }
@@ -338,7 +341,8 @@ func TestCheckKubeProxy(t *testing.T) {
 	}
 }
 
-// TestYAMLHasNoKeyTwice: of those that have one kubelet and kube-proxy take the last, and only warn.
+// TestYAMLHasNoKeyTwice checks for duplicate keys, because kubelet and kube-proxy use the last one and only
+// print a warning.
 func TestYAMLHasNoKeyTwice(t *testing.T) {
 	for role, m := range machines() {
 		for name, content := range landed(t, m) {
@@ -353,8 +357,8 @@ func TestYAMLHasNoKeyTwice(t *testing.T) {
 	}
 }
 
-// etcdMember is path → content of the first of three members, with keys that work, and the two others' too; and of the
-// users that etcd-auth makes.
+// etcdMember returns path → content of the first of three members. It includes valid keys of this member, of
+// the two others, and of the users that etcd-auth creates.
 func etcdMember(t *testing.T) map[string]string {
 	ca := newAuthority(t, "etcd")
 	m := etcdMachine()
@@ -376,7 +380,7 @@ func etcdMember(t *testing.T) map[string]string {
 	return files
 }
 
-// startEtcd runs member 0, or another with all of its addresses, in a network of its own.
+// startEtcd runs member 0, or another one with all of its addresses, in its own network namespace.
 const startEtcd = `
 set -eu
 ip link set lo up
@@ -438,7 +442,8 @@ func TestHAProxyAcceptsItsConfiguration(t *testing.T) {
 	require.Error(t, err, out)
 }
 
-// twoServers are two apiservers, as far as haproxy sees: /readyz, /name, and /watch, which sends a line each 100 ms.
+// twoServers are two fake API servers for haproxy. They serve /readyz, /name, and /watch, which sends a line
+// each 100 ms.
 const twoServers = `
 import http.server, ssl, sys, threading, time
 address = sys.argv[1]
@@ -459,8 +464,8 @@ server.socket = context.wrap_socket(server.socket, server_side=True, do_handshak
 server.serve_forever()
 `
 
-// TestAPIProxy loses an apiserver in both ways: its process ends, and its machine answers
-// nothing any more. It prints how long clients notice.
+// TestAPIProxy stops an API server in two ways: its process ends, or its machine stops answering. It prints
+// how long clients notice the failure.
 func TestAPIProxy(t *testing.T) {
 	t.Parallel()
 	ca := newAuthority(t, "ca")
@@ -515,13 +520,13 @@ cat /log >&2`)
 	require.NoError(t, err, out)
 	t.Log(out)
 	require.Contains(t, out, "both: 10.0.0.20 10.0.0.21\n")
-	// whoever is just connecting to a machine when it is found dead is closed with those who were connected
+	// haproxy also closes a connection that is just being opened when it finds the machine dead
 	require.Regexp(t, `machine lost: .* failed: [01]\n`, out)
 	require.Regexp(t, `process lost: .* failed: 0\n`, out)
 	require.Contains(t, out, "without it: 10.0.0.21\nback: 10.0.0.20 10.0.0.21\n")
 	require.Contains(t, out, "without it: 10.0.0.20\n")
 	for what, limit := range map[string]int{
-		// a connection attempt of 1 s that fails, and the second server
+		// a connection attempt that times out after 1 s, and the second server
 		"slowest request": 2500,
 		// up to two checks, 1 s apart, each of which waits for an answer
 		"watch ended": 5500,
@@ -536,8 +541,8 @@ cat /log >&2`)
 	}
 }
 
-// TestEtcdProxy loses a member's machine: etcd's gateway dials it without a time
-// limit, so the kernel's is what clients wait.
+// TestEtcdProxy stops a member's machine. etcd's gateway connects to it without a timeout, so clients wait
+// for the kernel's timeout.
 func TestEtcdProxy(t *testing.T) {
 	t.Parallel()
 	files := etcdMember(t)

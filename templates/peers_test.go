@@ -12,7 +12,7 @@ import (
 	"kubernetes-openstack/tests/guest"
 )
 
-// What BIRD 1.6.8 prints of sessions that there are, and of some that there are not.
+// TestCalicoPeers checks calico-peers with the output of BIRD 1.6.8 for established and for other sessions.
 func TestCalicoPeers(t *testing.T) {
 	t.Parallel()
 	const established = `BIRD 1.6.8 ready.
@@ -57,13 +57,14 @@ Global_10_0_0_4 BGP      master   start  22:13:43    Active        Received: Adm
 	}
 }
 
-// TestInstallCNIConfig: a Node that is Ready gets pods, which get requests by way of the others.
+// TestInstallCNIConfig checks that install-cni-config waits for the BGP sessions, because a Node becomes Ready
+// with the CNI configuration. A Ready Node gets pods, and these get requests through the other nodes.
 func TestInstallCNIConfig(t *testing.T) {
 	t.Parallel()
 	files := landed(t, workerMachine())
 	files["/usr/local/bin/systemctl"] = "#!/bin/sh\n"
 	files["/usr/local/sbin/check-calico-felix"] = "#!/bin/sh\n"
-	// It has all its sessions at the fourth look.
+	// The machine has all its sessions at the fourth call.
 	files["/usr/local/sbin/calico-peers"] = `#!/bin/sh
 echo "$@" >>/looks
 [ -e /never ] && echo "no BGP session with 10.0.0.65: No route to host" && exit 1

@@ -18,19 +18,19 @@ import (
 	"kubernetes-openstack/internal/dirs"
 )
 
-// The programs that machines download are read from the mirror once for all tests.
+// All tests together read the programs that machines download from the mirror only once.
 
-// kubernetes is a binary that devcloud's machines download.
+// kubernetes returns the content of a Kubernetes binary that devcloud's machines download.
 func kubernetes(t *testing.T, name string) string {
 	return binary(t, dirs.Mirror("dl.k8s.io/release/v1.36.3/bin/linux/amd64", name))
 }
 
-// etcdBinaries are path → content of the machines' etcd and etcdctl.
+// etcdBinaries returns path → content of the machines' etcd and etcdctl.
 func etcdBinaries(t *testing.T) map[string]string {
 	return release(t, dirs.Mirror("github.com/etcd-io/etcd/releases/download/v3.6.14/etcd-v3.6.14-linux-amd64.tar.gz"))
 }
 
-// containerd is path → content of a machine with containerd's programs.
+// containerd returns path → content of a machine with containerd's programs.
 func containerd(t *testing.T, m Machine) map[string]string {
 	files := landed(t, m)
 	maps.Copy(files, release(t,
@@ -38,7 +38,7 @@ func containerd(t *testing.T, m Machine) map[string]string {
 	return files
 }
 
-// calicoctl is path → content of calicoctl and its configuration.
+// calicoctl returns path → content of calicoctl and its configuration.
 func calicoctl(t *testing.T) map[string]string {
 	const config = "/etc/calico/calicoctl.cfg"
 	return map[string]string{
@@ -48,20 +48,20 @@ func calicoctl(t *testing.T) map[string]string {
 	}
 }
 
-// program is a program of an image, in /usr/local/bin.
+// program returns path → content of a program of an image, in /usr/local/bin.
 func program(t *testing.T, image, name string) map[string]string {
 	content, found := imageFiles(t, dirs.Mirror("oci", image))["/usr/bin/"+name]
 	require.True(t, found, name)
 	return map[string]string{"/usr/local/bin/" + name: content}
 }
 
-// binary is the content of a file.
+// binary returns the content of a file.
 var binary = once(func(file string) (string, error) {
 	content, err := os.ReadFile(file)
 	return string(content), err
 })
 
-// release is path in /usr/local/bin → content of the files in a .tar.gz.
+// release returns path in /usr/local/bin → content of the files in a .tar.gz.
 var release = once(func(file string) (map[string]string, error) {
 	zipped, err := os.Open(file)
 	if err != nil {
@@ -75,7 +75,8 @@ var release = once(func(file string) (map[string]string, error) {
 	return unpack(archive, func(name string) string { return path.Join("/usr/local/bin", path.Base(name)) })
 })
 
-// imageFiles are path → content of Calico's programs and confd's templates in an image that devcloud's machines pull.
+// imageFiles returns path → content of Calico's programs and confd's templates in an image that devcloud's
+// machines pull.
 var imageFiles = once(func(dir string) (map[string]string, error) {
 	index, err := layout.ImageIndexFromPath(dir)
 	if err != nil {
@@ -101,7 +102,8 @@ var imageFiles = once(func(dir string) (map[string]string, error) {
 	})
 })
 
-// unpack reads the files of an archive, where target puts them. Those without a target are left out.
+// unpack returns path → content of the files of an archive. target returns a file's path, or "" for files to
+// leave out.
 func unpack(archive io.Reader, target func(name string) string) (map[string]string, error) {
 	files := map[string]string{}
 	for entries := tar.NewReader(archive); ; {
@@ -123,7 +125,7 @@ func unpack(archive io.Reader, target func(name string) string) (map[string]stri
 	}
 }
 
-// once caches the results of read.
+// once returns a function that caches the results of read.
 func once[T any](read func(string) (T, error)) func(*testing.T, string) T {
 	var results sync.Map
 	return func(t *testing.T, file string) T {

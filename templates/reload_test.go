@@ -9,7 +9,8 @@ import (
 	"kubernetes-openstack/tests/guest"
 )
 
-// systemd, as far as it is asked here: of a unit that is running, ExecStart and ExecStartPost.
+// fakeSystemctl is a systemctl with the functions that this test needs: for a running unit, ExecStart and
+// ExecStartPost.
 const fakeSystemctl = `#!/bin/sh
 # systemctl start|stop|restart UNIT: it has started when ExecStartPost has ended, and failed if it ends before
 set -eu
@@ -34,9 +35,9 @@ case $1 in start | restart)
 esac
 `
 
-// load asks for namespaces for as long as it runs, as one who may by RBAC: by a new connection each time,
-// and on one that is kept. What a client does by itself, it does, too: on a kept connection that the
-// server has ended, or where it says when to try again.
+// load lists namespaces until it ends, as a user with access by RBAC. One client opens a new connection for
+// each request, and one keeps its connection. Like a real client, it retries on a kept connection that the
+// server closed, and when the server asks for a retry.
 const load = `
 import http.client, signal, ssl, sys, threading, time
 pki = "/etc/kubernetes/pki/"
@@ -89,7 +90,7 @@ for thread in threads: thread.start()
 for thread in threads: thread.join()
 `
 
-// keystoneWebhook knows one token.
+// keystoneWebhook is a fake webhook that accepts one token.
 const keystoneWebhook = `
 import http.server, json, ssl
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -111,9 +112,9 @@ server.socket = context.wrap_socket(server.socket, server_side=True)
 server.serve_forever()
 `
 
-// TestReloadKubeAPIServer: who has access by ABAC has it when kube-apiserver was reloaded, and nobody
-// who asks it meanwhile is refused: neither another machine at the virtual address, nor keepalived, nor
-// a pod of this machine at the Service's address.
+// TestReloadKubeAPIServer checks that users get access by ABAC after a reload of kube-apiserver. During the
+// reload, no request is refused: of another machine at the virtual address, of keepalived, or of a pod on
+// this machine at the Service's address.
 func TestReloadKubeAPIServer(t *testing.T) {
 	t.Parallel()
 	heavy(t, 5) // other load may lose a request

@@ -10,8 +10,8 @@ import (
 	"kubernetes-openstack/tests/guest"
 )
 
-// The machine as bootstrap-report sees it: what systemctl and journalctl print comes from /run/fake. Each time that it
-// sleeps, the next of its stages comes; after the last one it ends.
+// fakeSystem is the machine as bootstrap-report sees it. systemctl and journalctl print files in /run/fake.
+// Each sleep of bootstrap-report starts the next stage, and after the last stage bootstrap-report ends.
 var fakeSystem = map[string]string{
 	"/usr/local/sbin/systemctl": `#!/bin/sh
 case $* in *UserspaceTimestamp*) echo 0; exit ;; esac

@@ -17,7 +17,7 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// machines is one machine of each role, complete but with placeholders for keys; and a worker as devcloud has them.
+// machines returns one complete machine of each role, with placeholders for keys, and a worker of devcloud.
 func machines() map[string]Machine {
 	devcloud := workerMachine()
 	devcloud.Node.Devcloud = true
@@ -28,7 +28,7 @@ func machines() map[string]Machine {
 	}
 }
 
-// placeholder is a secret as it lands on a machine, without the secret.
+// placeholder returns the file of a secret, with a placeholder for its content.
 func placeholder(path string) File {
 	content := "-----BEGIN placeholder-----\n" + filepath.Base(path) + "\n-----END placeholder-----\n"
 	f := File{Path: path, Content: content, Mode: 0o644}
@@ -106,7 +106,7 @@ func controlPlaneMachine() Machine {
 	return m
 }
 
-// calicoResources are of a cluster with a mesh and two routers, of which one has a password.
+// calicoResources returns the resources of a cluster with a mesh and two routers. One router has a password.
 func calicoResources() CalicoResources {
 	return CalicoResources{
 		IPPool: IPPool{CIDR: "10.244.0.0/16", BlockSize: 26, IPIPMode: "Never", VXLANMode: "Never", NATOutgoing: true},
@@ -145,7 +145,7 @@ func workerMachine() Machine {
 	return m
 }
 
-// node is what control planes and workers have in common.
+// node returns the values that control planes and workers share.
 func node(address, token string) *Node {
 	return &Node{
 		Address: address,
@@ -164,7 +164,7 @@ func node(address, token string) *Node {
 	}
 }
 
-// artifacts are these, with upstream's checksums where they matter to no test.
+// artifacts returns the named artifacts. The checksum of each is the SHA-256 of its name, not upstream's.
 func artifacts(names ...string) []Artifact {
 	const github, kubernetes = "http://192.0.2.1/github.com/",
 		"http://192.0.2.1/dl.k8s.io/release/v1.36.3/bin/linux/amd64/"
@@ -198,7 +198,8 @@ func artifacts(names ...string) []Artifact {
 	return list
 }
 
-// TestGolden compares what each role's machine gets with testdata/<role>.yaml; UPDATE_GOLDEN=1 rewrites them.
+// TestGolden compares the user-data of each role's machine with testdata/<role>.yaml. UPDATE_GOLDEN=1
+// rewrites the files.
 func TestGolden(t *testing.T) {
 	for role, m := range machines() {
 		t.Run(role, func(t *testing.T) {
@@ -216,8 +217,8 @@ func TestGolden(t *testing.T) {
 	}
 }
 
-// What machines of a pool share is rendered once; each gets what it would get
-// alone, whatever its name's and address' length.
+// TestMachinesOfAPoolShareFiles checks that the shared files of a pool are rendered once. Each machine gets
+// the same user-data as it would get alone, for names and addresses of all lengths.
 func TestMachinesOfAPoolShareFiles(t *testing.T) {
 	for _, name := range []string{"dev-worker-0", strings.Repeat("w", 60) + "-99"} {
 		for _, address := range []string{"10.0.0.64", "192.168.100.200"} {
@@ -235,8 +236,8 @@ func TestMachinesOfAPoolShareFiles(t *testing.T) {
 	}
 }
 
-// knownKeys are the top-level keys that we use, each looked up in cloud-init's
-// documentation: its own schema check lets a misspelt one pass.
+// knownKeys are the top-level keys that we use. Each is in cloud-init's documentation. The list is necessary
+// because cloud-init's own schema check accepts a misspelt key.
 var knownKeys = []string{"bootcmd", "fqdn", "hostname", "manage_etc_hosts", "preserve_hostname", "write_files"}
 
 func TestCloudConfigKeysAndFiles(t *testing.T) {
@@ -275,7 +276,8 @@ func TestCloudConfigKeysAndFiles(t *testing.T) {
 	}
 }
 
-// Services' externalIPs are refused (cis_test.go has 1.2.3), unless there are addresses for them.
+// TestExternalIPs checks that externalIPs of Services are refused (cis_test.go has 1.2.3), unless the
+// configuration has addresses for them.
 func TestExternalIPs(t *testing.T) {
 	m := controlPlaneMachine()
 	m.ControlPlane.Calico.BGPConfiguration.ServiceExternalIPs = []string{"198.51.100.0/26"}
@@ -371,8 +373,9 @@ func TestUserDataFitsNova(t *testing.T) {
 	}
 }
 
-// TestCompressionIsPinned fails when the compressor changes, as it may with a new Go: user-data would differ though its
-// content is the same, and every machine of every cluster would be replaced. Do not just put in the new sum.
+// TestCompressionIsPinned fails if the compressor changes, for example with a new version of Go. User-data
+// would then differ although its content is the same, and `pulumi up` would replace every machine of every
+// cluster. Do not simply update the checksum.
 func TestCompressionIsPinned(t *testing.T) {
 	packed, err := compress([]byte(strings.Repeat("hostname: dev-etcd-0\nmanage_etc_hosts: localhost\n", 1000)))
 	require.NoError(t, err)

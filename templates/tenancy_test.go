@@ -11,7 +11,8 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// Where OpenStack's tenants are none of Kubernetes', a control plane has nothing of it.
+// TestTenancyIsOptional checks that a control plane has no files for tenants if Kubernetes does not use
+// OpenStack's tenants.
 func TestTenancyIsOptional(t *testing.T) {
 	with := landed(t, controlPlaneMachine())
 	m := controlPlaneMachine()
@@ -41,7 +42,7 @@ func TestTenancyIsOptional(t *testing.T) {
 	}, more)
 }
 
-// tenant-sync runs by its timer, and never because a machine boots.
+// TestUnitsToStart checks that only its timer starts tenant-sync, and that the boot does not.
 func TestUnitsToStart(t *testing.T) {
 	text, err := CloudConfig(controlPlaneMachine())
 	require.NoError(t, err)

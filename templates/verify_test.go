@@ -19,7 +19,7 @@ import (
 	"kubernetes-openstack/tests/guest"
 )
 
-// These tests hand what we render to the machines' own tools, in the machines' own root filesystem.
+// These tests pass the rendered files to the machines' own tools, in the machines' root filesystem.
 
 func TestCloudInitAcceptsTheSchema(t *testing.T) {
 	t.Parallel()
@@ -66,7 +66,7 @@ func TestSystemdAcceptsTheUnits(t *testing.T) {
 	}
 }
 
-// landed is path → content of all that m gets.
+// landed returns path → content of all files of m.
 func landed(t *testing.T, m Machine) map[string]string {
 	files, err := m.files()
 	require.NoError(t, err)
@@ -79,7 +79,7 @@ func landed(t *testing.T, m Machine) map[string]string {
 
 const member = "tool-v1-linux-amd64/tool"
 
-// archive is a tool's release as upstreams pack theirs, and its sha256.
+// archive returns a release of a tool, packed as upstreams do, and its SHA-256.
 func archive(t *testing.T) (tarball []byte, sum string) {
 	var out bytes.Buffer
 	zipped := gzip.NewWriter(&out)
@@ -102,14 +102,14 @@ func TestInstallArtifacts(t *testing.T) {
 	binary := []byte("#!/bin/sh\necho tool runs\n" + strings.Repeat("# long\n", 20_000))
 	binarySum := fmt.Sprintf("%x", sha256.Sum256(binary))
 	const again = "; echo again; install-artifacts && tool"
-	// a network on which nobody answers
+	// a network on which no host answers
 	const offline = "unshare --net sh -c 'ip link add nowhere type veth peer name nobody; ip link set nobody up; ip " +
 		"link set nowhere up arp off; ip route add default dev nowhere; install-artifacts'"
 	for name, test := range map[string]struct {
-		statuses []int // of the mirror's first answers; then it serves
-		binary   bool  // what is downloaded is the binary itself
+		statuses []int // of the mirror's first answers; then it serves the file
+		binary   bool  // the download is the binary itself
 		url      string
-		sha256   string // expected by the list; the right one if empty
+		sha256   string // in the list; the right one if empty
 		member   string // the right one if empty
 		script   string
 		fails    bool
@@ -243,7 +243,8 @@ func TestInstallArtifacts(t *testing.T) {
 	}
 }
 
-// TestInstallArtifactsNamesAllThatFail: one that fails keeps no other from being installed.
+// TestInstallArtifactsNamesAllThatFail checks that a failed artifact does not prevent the installation of
+// others.
 func TestInstallArtifactsNamesAllThatFail(t *testing.T) {
 	t.Parallel()
 	tarball, sum := archive(t)
@@ -275,8 +276,8 @@ func or(s, fallback string) string {
 	return s
 }
 
-// TestEtcdVolume runs etcd-volume with a plain file as the disk. mount is a stand-in that binds a folder, so that no
-// loop device is needed; blkid, mkfs and fsck are real.
+// TestEtcdVolume runs etcd-volume with a plain file as the disk. mount is a fake that binds a folder, so that
+// the test needs no loop device. blkid, mkfs and fsck are real.
 func TestEtcdVolume(t *testing.T) {
 	t.Parallel()
 	const prelude = `
@@ -315,7 +316,7 @@ mkdir /mounted
 			want: []string{"again\n", "4242 /var/lib/etcd/data/kept\n"},
 		},
 		"formatting that was cut off": {
-			// all that mkfs writes but for the superblock, which comes last
+			// all that mkfs writes except for the superblock, which it writes last
 			script: `attach virtio; mkfs.ext4 -q -L etcd $disk; dd if=/dev/zero of=$disk bs=1k seek=1 count=1 conv=notrunc ` +
 				`status=none; etcd-volume; fsck.ext4 -fn $disk`,
 			want: []string{"is blank: formatting /disk\n"},
