@@ -1,6 +1,6 @@
-# The two commands are `make up` and `make test`; `make` alone lists all.
-# FROM=upstream downloads what upstream publishes instead of building it. Machines then verify upstream's checksums, and
-# Pulumi's own plugins keep the state: so it is another stack.
+# The two main commands are `make up` and `make test`. `make` alone lists all targets.
+# FROM=upstream downloads published binaries of upstream projects instead of building them. Machines then verify
+# upstream's checksums, and Pulumi's own plugins manage the state. So FROM=upstream uses a separate stack.
 FROM ?=
 $(if $(filter-out upstream,$(FROM)),$(error FROM: must be upstream or absent, got $(FROM)))
 $(if $(and $(FROM),$(filter test e2e bench bench-scale,$(MAKECMDGOALS))),$(error FROM: tests are of what is built from modules))
@@ -9,41 +9,43 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 
-# what a shell needs to run `pulumi` against devcloud
+# sets the environment variables with which `pulumi` uses devcloud
 ENV = eval "$$($(MAKE) --no-print-directory env)";
 
-# as toolchain builds: a package that several programs and tests import is compiled once
+# toolchain builds with the same settings, so a package that several programs and tests import is compiled only once
 export GOFLAGS := -trimpath -gcflags=all=-dwarf=false
 export CGO_ENABLED := 0
 export GOAMD64 := v1
 
-# the Go with which toolchain builds a module
+# selects the version of Go with which toolchain builds a module
 AS_BUILT = GOTOOLCHAIN=$$(sed -n 's/^toolchain //p' go.mod)
 
-# who gets huge pages. Debian's kernels say [always], some clouds' [madvise]: there, page faults take a third of all processor time
+# the file selects the processes that get huge pages. Debian's kernels have [always], and kernels of some clouds have
+# [madvise]. With [madvise], page faults take a third of all processor time.
 HUGE_PAGES = /sys/kernel/mm/transparent_hugepage/enabled
 
 # the phases of `make test`
 TESTS = lint test-root test-plugins test-kubernetes test-storage
 
-# the linters, in the versions of their module. Go keeps the programs in its build cache
+# runs a linter in the version of the linters' module. Go keeps the programs in its build cache.
 LINTER = go tool -modfile=hack/toolchain/lint/go.mod
 
-# prints the files that are shell scripts, by their first line or their name
+# prints the names of all shell scripts, which it finds by their first line or their name
 SCRIPTS = { git grep -lE '^\#!/bin/(ba)?sh' -- ':!*.go' ':!*.md'; git ls-files '*.sh'; } | sort -u
 
-# .ci/run replaces it by hack/gotest, which also records the seconds of each test
+# .ci/run replaces this command by hack/gotest, which also records the seconds of each test
 GOTEST = go test
 
-# fetches the sample as a client outside of the cluster does: the data centre's resolver knows its name from the cluster's
-# own DNS, and the router the way to its ClusterIP over BGP
+# sends a request to the sample as a client outside of the cluster does. The data centre's resolver gets its name from
+# the cluster's DNS, and the router gets the route to its ClusterIP over BGP.
 REACH_SAMPLE = go run ./hack/devcloud exec router -- curl -sS http://hello.default.svc.cluster.local
 
-# CPU seconds of the whole machine since it booted, and those that the hypervisor gave to other machines
+# print the CPU seconds of the whole machine since its boot, and the CPU seconds that the hypervisor gave to other machines
 CPU = awk '/^cpu /{printf "%d", ($$2+$$3+$$4+$$7+$$8)/100}' /proc/stat
 STOLEN = awk '/^cpu /{printf "%d", $$9/100}' /proc/stat
 
-# $(call summary,PHASES,REMARK) prints the seconds of timed-PHASE each, from $$times, and of all since $$used was $(CPU) and $$stolen $(STOLEN)
+# $(call summary,PHASES,REMARK) prints the seconds of each timed-PHASE, from files in the folder $$times. It also prints
+# the total seconds since $$used was set to $(CPU) and $$stolen to $(STOLEN).
 define summary
 for phase in $(1); do \
 	  read -r wall user system <$$times/$$phase; printf '  %-15s %5d s, CPU %5d s\n' $$phase $$wall $$((user + system)); \
@@ -87,7 +89,7 @@ test: host toolchain-all image ## run all tests that need no running OpenStack
 e2e: host toolchain-all cloud ## test devcloud, and the Pulumi engine on its OpenStack; skips unchanged suites that passed, ALL=1 runs all suites
 	@$(MAKE) --no-print-directory --jobs --keep-going e2e-tests e2e-devcloud
 
-e2e-%: # the suites of a package, which take turns with all others. One `go test` for both packages would print nothing before its end
+e2e-%: # runs the suites of a package, which take turns with all others. One `go test` for both packages would print nothing before its end
 	$(GOTEST) -vet=off -tags e2e -run '^TestE2E' -count 1 -parallel 8 -timeout 80m -v $(wildcard ./$* ./hack/$*)
 
 bench: host toolchain-all cloud ## compare with a kubeadm cluster, and measure the network and previews; writes docs/contributing/benchmarks.md
@@ -123,14 +125,14 @@ destroy: ## delete all resources of the stack from OpenStack
 down: ## stop devcloud: removes all its processes, mounts, interfaces and loop devices; keeps its state for the next up
 	@go run ./hack/devcloud down
 
-# --- the steps of the above
+# --- steps of the targets above
 
 timed-%: # records wall, user and system seconds in a file of the folder TIMES
 	@TIMEFORMAT='%0R %0U %0S'; { time $(MAKE) --no-print-directory $* 2>&3; } 3>&2 2>$(TIMES)/$*
 
 lint: ## check the format, the code, the scripts and the length of lines
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo "gofmt -w the files above"; exit 1; }
-	go vet -tags e2e ./... # no file is without this tag
+	go vet -tags e2e ./... # no file is excluded by this tag
 	$(LINTER) staticcheck -tags e2e ./...
 	$(LINTER) revive -config revive.toml -set_exit_status ./...
 	shellcheck $$($(SCRIPTS))
@@ -138,19 +140,19 @@ lint: ## check the format, the code, the scripts and the length of lines
 	! LC_ALL=C.UTF-8 git grep -nE '^.{121}' -- '*.go' $$($(SCRIPTS))
 	! LC_ALL=C.UTF-8 git grep -nE '^[^|#! ].{120}' -- '*.md'
 
-test-root: # lint vets. The longest first; their tests mostly wait, so more packages and tests run in parallel than there are processors
-	$(GOTEST) -vet=off -p 3 -parallel 32 -timeout 20m ./templates ./tests ./...
+test-root: # lint runs vet. The longest packages start first. Tests mostly wait, so more of them run in parallel than there are processors
+	$(GOTEST) -vet=off -p 3 -parallel 32 ./templates ./tests ./...
 
 test-plugins:
 	cd hack/toolchain/plugins && $(GOTEST) ./...
 
-test-kubernetes: # has another module's test write what it judges
+test-kubernetes: # -count=1, because a test of another module writes its input
 	cd hack/toolchain/kubernetes && $(AS_BUILT) $(GOTEST) -count=1 ./...
 
 test-storage:
 	cd hack/toolchain/storage && $(AS_BUILT) $(GOTEST) ./...
 
-host: # huge pages, what devcloud and the tests need from Debian, and apt's lists, from which devcloud takes the mirror
+host: # enables huge pages, and installs Debian packages for devcloud and the tests. devcloud reads the mirror from apt's lists
 	@! grep -qs '\[madvise\]' $(HUGE_PAGES) || echo always >$(HUGE_PAGES)
 	@install() { DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-upgrade --no-install-recommends $$(cat hack/devcloud/host-packages) >/dev/null; }; \
 	[ -n "$$(apt-get indextargets)" ] && install 2>/dev/null || { apt-get update -qq; install; }
@@ -158,7 +160,7 @@ host: # huge pages, what devcloud and the tests need from Debian, and apt's list
 toolchain:
 	@go run ./hack/toolchain $(FROM)
 
-toolchain-all: # and what only tests and benchmarks need
+toolchain-all: # also builds the programs that only tests and benchmarks need
 	@go run ./hack/toolchain all
 	@for linter in staticcheck revive; do $(LINTER) -n $$linter >/dev/null; done
 
@@ -171,15 +173,15 @@ cloud:
 pulumi-up:
 	@$(ENV) pulumi stack select --create $(STACK) && go run ./cmd/resume -s $(STACK) && pulumi up --yes --skip-preview --stack $(STACK)
 
-nodes: # `up` has waited for them
+nodes: # `up` has waited until they are Ready
 	@$(ENV) kubectl --kubeconfig <(pulumi stack output --stack $(STACK) --show-secrets kubeconfig) get nodes --output wide
 
 pulumi-up preview: $(addprefix Pulumi.,$(addsuffix .yaml,$(FROM)))
 
-Pulumi.upstream.yaml: Pulumi.dev.yaml # with no checksums but those of our own programs
+Pulumi.upstream.yaml: Pulumi.dev.yaml # without checksums, except for those of our own programs
 	@sed -E '/^ +[a-z-]+: [0-9a-f]{64}$$/{/ (keystone-webhook|node-approver|tenant-sync):/!d}' $< >$@
 
-sample: # ends when it can be reached
+sample: # ends when the sample is reachable
 	@$(ENV) kubeconfig=$$(pulumi stack output --stack $(STACK) --show-secrets kubeconfig); \
 	kubectl --kubeconfig <(echo "$$kubeconfig") apply --filename tests/testdata/hello.yaml; \
 	kubectl --kubeconfig <(echo "$$kubeconfig") rollout status deployment/hello --timeout 120s
