@@ -1,8 +1,10 @@
-// Package cluster is the model of one Kubernetes cluster on OpenStack: the Config that a user writes and the Plan that
-// follows from it. It is pure: it knows neither Pulumi nor any cloud.
+// Package cluster is the model of one Kubernetes cluster on OpenStack: the Config that a user writes, and the Plan that
+// follows from it. It is pure: it uses neither Pulumi nor a cloud.
 //
-// A stack's life through it: Decode (defaults, strict keys, all errors at once) → NewPlan → package infra.
+// The steps: Decode (defaults, strict keys, all errors at once) → NewPlan → package infra.
 package cluster
+
+//go:generate go run ../hack/configdoc
 
 import (
 	"net/netip"
@@ -11,56 +13,84 @@ import (
 	"kubernetes-openstack/internal/tenancy"
 )
 
-// Config is the stack's `kubernetes-openstack:cluster`, after Decode: complete and valid.
+// Config is the stack's `kubernetes-openstack:cluster` after Decode: complete and valid.
+//
+// The comments of the fields are the text of docs/configuration.md. The line `Default:` states a default that the
+// function Defaults does not set: `required`, `none` or a value that the code derives. The line `Example:` is a value
+// in YAML. Without this line, the example is the default. The tests of hack/configdoc check both lines.
 type Config struct {
-	// Name begins the name of everything created; the stack's name by default.
+	// Prefix of the names of all created resources: lower-case letters, digits and `-`. It is part of the hostnames.
+	// Default: name of the stack
+	// Example: prod
 	Name string `mapstructure:"name"`
-	// Region of OpenStack, where it has several, and a label of every Node; none where empty.
+	// OpenStack region. It is also the label `topology.kubernetes.io/region` of the nodes.
+	// Default: none
+	// Example: RegionOne
 	Region string `mapstructure:"region"`
-	// Image that every machine boots.
+	// The Glance image of all machines. Set exactly one of the two keys.
 	Image Image `mapstructure:"image"`
-	SSH   SSH   `mapstructure:"ssh"`
-	// Network that the machines, pods and Services live in.
+	// Access of the operators to the machines.
+	SSH SSH `mapstructure:"ssh"`
+	// The network of the machines, and the addresses of pods and Services.
 	Network Network `mapstructure:"network"`
-	Calico  Calico  `mapstructure:"calico"`
-	BGP     BGP     `mapstructure:"bgp"`
-	DNS     DNS     `mapstructure:"dns"`
-	// OpenStack is the cloud as the cluster's own controllers use it.
+	// Calico, the pod network.
+	Calico Calico `mapstructure:"calico"`
+	// BGP announces routes to pods and Services between nodes, and to the routers of the data centre.
+	BGP BGP `mapstructure:"bgp"`
+	// The cluster DNS.
+	DNS DNS `mapstructure:"dns"`
+	// The controllers of the cluster use these settings to connect to OpenStack.
 	OpenStack OpenStack `mapstructure:"openstack"`
-	Storage   Storage   `mapstructure:"storage"`
-	Tenancy   Tenancy   `mapstructure:"tenancy"`
-	// API is how clients reach the Kubernetes API.
-	API        API        `mapstructure:"api"`
+	// Cinder volumes for claims: [Storage](storage.md).
+	Storage Storage `mapstructure:"storage"`
+	// OpenStack projects as namespaces, and users with Keystone tokens: [Tenancy](tenancy.md).
+	Tenancy Tenancy `mapstructure:"tenancy"`
+	// The address of the Kubernetes API.
+	API API `mapstructure:"api"`
+	// The programs of Kubernetes on control planes and workers.
 	Kubernetes Kubernetes `mapstructure:"kubernetes"`
-	Etcd       Etcd       `mapstructure:"etcd"`
-	// ControlPlane machines run apiserver, controller-manager and scheduler.
+	// The etcd machines. They store the data of Kubernetes and Calico.
+	Etcd Etcd `mapstructure:"etcd"`
+	// The control planes run the API server, the controller-manager and the scheduler. Each has the taint
+	// `node-role.kubernetes.io/control-plane:NoSchedule`.
 	ControlPlane NodeGroup `mapstructure:"controlPlane"`
-	// Pools are the workers.
-	Pools     []Pool    `mapstructure:"pools"`
+	// The workers. At least one pool is required. A change of one pool does not affect the machines of another pool.
+	Pools []Pool `mapstructure:"pools"`
+	// Downloads of the machines.
 	Artifacts Artifacts `mapstructure:"artifacts"`
-	// ServerGroupPolicy spreads the machines of one group over hypervisors: soft-anti-affinity or anti-affinity.
+	// How Nova distributes the machines of a group over hypervisors: `soft-anti-affinity`, or `anti-affinity` if there
+	// are at least as many hypervisors as machines in a group.
 	ServerGroupPolicy string `mapstructure:"serverGroupPolicy"`
-	// Protect keeps `pulumi destroy` and replacements from deleting the etcd volumes.
+	// If true, Pulumi does not delete the etcd volumes.
 	Protect bool `mapstructure:"protect"`
-	// BootstrapTimeout bounds each machine's way from its creation to a working part of the cluster, and then the
-	// cluster's.
+	// How long `pulumi up` waits for a machine, then for the cluster, and for each Deployment in it.
 	BootstrapTimeout time.Duration `mapstructure:"bootstrapTimeout"`
-	// Devcloud is true on devcloud alone: its machines are containers, which may not do all that a machine may.
+	// Settings for devcloud's machines only: they are containers on cgroup v1.
 	Devcloud bool `mapstructure:"devcloud"`
 }
 
-// Image is a Glance image, by exactly one of its ID and its name. A name is looked up when a machine is created, and
-// may by then be another image's; an ID never changes by itself.
+// Image is a Glance image, by exactly one of its ID and its name.
 type Image struct {
-	ID   string `mapstructure:"id"`
+	// ID of the image. It never changes by itself.
+	// Default: required, or `image.name`
+	// Example: 6d1f4d10-5f0c-4a7b-9f5e-0a1b2c3d4e5f
+	ID string `mapstructure:"id"`
+	// Name of the image. It is resolved when a machine is created, so later machines can get another image.
+	// Default: required, or `image.id`
+	// Example: centos-stream-9
 	Name string `mapstructure:"name"`
 }
 
-// SSH is the operators' access to the machines.
+// SSH is the access of the operators to the machines.
 type SSH struct {
-	// PublicKey in authorized_keys form; without one a key pair is generated, and its private key is a secret output.
+	// Public key of the operators, as in `authorized_keys`. Without it, Pulumi generates a key pair. Its private key is
+	// the secret output `sshPrivateKey`.
+	// Default: none: generated
+	// Example: ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBZ6bR2m3n0Q0mUcYt1PqW0T0b7aF3o1m2Wq5c8Xk9vE operators
 	PublicKey string `mapstructure:"publicKey"`
-	// Allow lists the networks that may connect.
+	// Networks that may connect to port 22.
+	// Default: none
+	// Example: [192.0.2.0/24]
 	Allow []netip.Prefix `mapstructure:"allow"`
 }
 
@@ -68,88 +98,145 @@ type SSH struct {
 const (
 	// TenantNetwork creates a network, its subnet and its router.
 	TenantNetwork = "tenant"
-	// ProviderNetwork puts the machines into a network that exists, as in a data centre that routes to each machine.
+	// ProviderNetwork connects the machines to an existing network, for example of a data centre that routes to each
+	// machine.
 	ProviderNetwork = "provider"
 )
 
-// Network is the address plan, and where the machines' network comes from.
+// Network is the address plan, and the source of the machines' network.
 type Network struct {
+	// `tenant`: a separate network and router; `provider`: an existing network.
 	Mode string `mapstructure:"mode"`
-	// CIDR of the machines' subnet.
+	// Subnet of the machines, between /8 and /27. In a tenant network the first 16 addresses are reserved for the network
+	// itself.
+	// Default: required
+	// Example: 10.0.0.0/24
 	CIDR netip.Prefix `mapstructure:"cidr"`
-	// PodCIDR and ServiceCIDR are routed inside the cluster and, over BGP, in the data centre.
-	PodCIDR     netip.Prefix `mapstructure:"podCIDR"`
+	// Addresses of pods.
+	PodCIDR netip.Prefix `mapstructure:"podCIDR"`
+	// Addresses of Services, between /12 and /28.
 	ServiceCIDR netip.Prefix `mapstructure:"serviceCIDR"`
-	// ServiceExternalIPs and ServiceLoadBalancerIPs are where Services' other addresses may come from: announced as
-	// ServiceCIDR is.
-	ServiceExternalIPs     []netip.Prefix `mapstructure:"serviceExternalIPs"`
+	// Ranges for external IPs of Services (`spec.externalIPs`). Nodes announce them like `serviceCIDR`. Without a range
+	// the API server rejects `spec.externalIPs`. Together with `serviceLoadBalancerIPs` at most 7 ranges, because of
+	// Neutron's limit.
+	// Default: none
+	// Example: [198.51.100.0/26]
+	ServiceExternalIPs []netip.Prefix `mapstructure:"serviceExternalIPs"`
+	// Ranges for LoadBalancer IPs of Services. Nodes announce them like `serviceCIDR`. Together with `serviceExternalIPs`
+	// at most 7 ranges.
+	// Default: none
+	// Example: [198.51.100.64/26]
 	ServiceLoadBalancerIPs []netip.Prefix `mapstructure:"serviceLoadBalancerIPs"`
-	// Allow lists the networks outside of the cluster that may reach pods and Services.
-	Allow      []netip.Prefix `mapstructure:"allow"`
-	DNSServers []netip.Addr   `mapstructure:"dnsServers"`
-	// External network that the tenant network's router leads to (mode tenant).
+	// Networks that may reach pods and Services, and therefore workers: security groups cannot distinguish a pod from its
+	// node.
+	// Default: none
+	// Example: [10.128.0.0/9]
+	Allow []netip.Prefix `mapstructure:"allow"`
+	// DNS resolvers of the machines. Only for a tenant network.
+	// Default: none
+	// Example: [192.0.2.53]
+	DNSServers []netip.Addr `mapstructure:"dnsServers"`
+	// External network of the router and of floating IPs.
 	External External `mapstructure:"external"`
-	// NetworkID and SubnetID of the existing network (mode provider).
+	// ID of the existing network. It must belong to the project, because only the owner may choose the addresses of its
+	// ports. Only for a provider network.
+	// Default: required in a provider network
+	// Example: 0e0b4a3c-7d3f-4c2b-8f43-5f1d5a0c2b11
 	NetworkID string `mapstructure:"networkID"`
-	SubnetID  string `mapstructure:"subnetID"`
+	// ID of the existing subnet. Only for a provider network.
+	// Default: required in a provider network
+	// Example: 9a6ea2a7-93ad-4ef0-b0ef-3f4c2d9d7c55
+	SubnetID string `mapstructure:"subnetID"`
 }
 
-// External is a network that floating IPs come from. A router takes it by ID, a floating IP by name.
+// External is an external network. A router refers to its ID, a floating IP to its name.
 type External struct {
-	ID   string `mapstructure:"id"`
+	// ID of the external network of the router. Only for a tenant network.
+	// Default: required in a tenant network
+	// Example: 4a7c7a52-0a0d-4d0c-8a45-2f5a3f0b9c11
+	ID string `mapstructure:"id"`
+	// Name of the external network of floating IPs. Only for a tenant network.
+	// Default: required with `api.floatingIP`
+	// Example: public
 	Name string `mapstructure:"name"`
 }
 
-// Encapsulations of what pods send each other.
+// Encapsulations of packets between pods.
 const (
 	NoEncapsulation = "none"
 	IPIP            = "ipip"
 	VXLAN           = "vxlan"
 )
 
-// Calico connects the pods.
+// Calico is the pod network.
 type Calico struct {
+	// Version of Calico, without `v`. Validation lists the supported minor versions.
 	Version string `mapstructure:"version"`
-	// Encapsulation is none, ipip or vxlan, and only of packets between nodes of different subnets (CrossSubnet).
+	// Encapsulation of packets between nodes of different subnets: `none`, `ipip` or `vxlan`. Packets between nodes of one
+	// subnet are never encapsulated.
 	Encapsulation string `mapstructure:"encapsulation"`
-	// NATOutgoing gives what pods send beyond PodCIDR the address of their node. By default where mode is tenant:
-	// Neutron's router knows no way back to a pod.
+	// Packets from pods to addresses outside `network.podCIDR` get the address of the node. A tenant network needs this,
+	// because Neutron's router has no routes to pods.
+	// Default: `true` in a tenant network, `false` in a provider network
+	// Example: false
 	NATOutgoing *bool `mapstructure:"natOutgoing"`
-	// BlockSize is the prefix length of the blocks that nodes take out of PodCIDR, as many as their pods need.
+	// Prefix length of the address blocks that Calico assigns to nodes, 20 to 32. A node gets as many blocks as its pods
+	// need.
 	BlockSize int `mapstructure:"blockSize"`
 }
 
-// BGP is how nodes and routers tell each other the ways to pods and Services.
+// BGP distributes the routes to pods and Services between nodes and routers.
 type BGP struct {
-	// ASNumber is the autonomous system of all nodes.
+	// AS number of all nodes, for private use: 64512 to 65534, or 4200000000 to 4294967294.
 	ASNumber int `mapstructure:"asNumber"`
-	// RouteReflectors names the group of nodes (a pool, or control-plane) that every node peers with. Without one every
-	// node peers with every other: a mesh.
+	// Pool (or `control-plane`) that all nodes peer with: [how many sessions](network.md#how-many-bgp-sessions). Without
+	// it, each node peers with all other nodes: a mesh.
+	// Default: none: a mesh
+	// Example: control-plane
 	RouteReflectors string `mapstructure:"routeReflectors"`
-	// Peers are the data centre's routers.
+	// Routers of the data centre that the nodes peer with.
+	// Default: none
+	// Example: [{address: 10.0.0.250, asNumber: 65001}]
 	Peers []Peer `mapstructure:"peers"`
 }
 
-// What a peer is told.
+// Kinds of routes that nodes announce to a peer.
 const (
 	ExportPods     = "pods"
 	ExportServices = "services"
 )
 
-// Peer is a router of the data centre, in an autonomous system of its own.
+// Peer is a router of the data centre in a separate autonomous system.
 type Peer struct {
-	Address  netip.Addr `mapstructure:"address"`
-	ASNumber int        `mapstructure:"asNumber"`
-	// Password of TCP MD5 (RFC 2385); none where empty.
+	// Address of the router.
+	// Default: required
+	// Example: 10.0.0.250
+	Address netip.Addr `mapstructure:"address"`
+	// AS number of the router. It differs from `bgp.asNumber`.
+	// Default: required
+	// Example: 65001
+	ASNumber int `mapstructure:"asNumber"`
+	// Password of the TCP MD5 option (RFC 2385): at most 80 characters of printable ASCII without `"`. Set it with
+	// `pulumi config set --secret --path`.
+	// Default: none
+	// Example: {secure: v1:…}
 	Password Secret `mapstructure:"password"`
-	// Zones whose nodes peer with it, as of one rack; all nodes where there are none.
+	// Only nodes in these zones peer with this router, for example the nodes of its rack.
+	// Default: none: all nodes
+	// Example: [az1]
 	Zones []string `mapstructure:"zones"`
-	// KeepOriginalNextHop has a node pass on other nodes' routes, which it does where one of them has no router, with
-	// their own addresses as next hops: true by default, else a packet to a pod takes any node as its way.
+	// Nodes announce routes of other nodes with the next hop unchanged, so packets reach a pod's node directly. With
+	// `false`, a packet to a pod can take a detour over any node.
+	// Default: `true`
+	// Example: false
 	KeepOriginalNextHop *bool `mapstructure:"keepOriginalNextHop"`
-	// Export is what the router is told: pods, services; both by default.
+	// [Routes that nodes announce to the router](network.md#calico-resources): `pods`, `services` or both.
+	// Default: `[pods, services]`
+	// Example: [services]
 	Export []string `mapstructure:"export"`
-	// Import lists the networks that nodes learn the way to from the router; none by default.
+	// Networks that nodes accept from the router.
+	// Default: none
+	// Example: [0.0.0.0/0]
 	Import []netip.Prefix `mapstructure:"import"`
 }
 
@@ -171,109 +258,167 @@ const (
 
 // DNS resolves the names of Services, in the cluster and from outside, at Plan.DNSService.
 type DNS struct {
-	// Provider is skydns or coredns.
+	// `skydns`: kube-dns 1.26.7, whose DNS server is SkyDNS; or `coredns`.
 	Provider string `mapstructure:"provider"`
-	// Replicas are the least there are; more come with the cluster's size.
+	// Minimum number of replicas, at least 2. Larger clusters get more.
 	Replicas int `mapstructure:"replicas"`
 }
 
-// OpenStack is how the cluster's own controllers reach the cloud: as an
-// application credential that the program creates.
+// OpenStack is the connection of the cluster's controllers to the cloud. They use an application credential that the
+// program creates.
 type OpenStack struct {
-	// AuthURL is Keystone's, as the machines reach it.
+	// URL of Keystone as the machines reach it.
+	// Default: required
+	// Example: https://keystone.example.com:5000/v3
 	AuthURL string `mapstructure:"authURL"`
-	// Interface of the cloud's other services that the machines reach: public, internal or admin.
+	// Endpoints of the other OpenStack APIs as the machines reach them: `public`, `internal` or `admin`.
 	Interface string `mapstructure:"interface"`
-	// CACertificate, in PEM form, is whom to trust instead of the public authorities.
+	// CA certificates of the OpenStack APIs in PEM form. They replace the public certificate authorities.
+	// Default: none: public authorities
+	// Example: "-----BEGIN CERTIFICATE-----…"
 	CACertificate string `mapstructure:"caCertificate"`
-	// Credential is the last part of the application credential's name: another one makes another credential, and ends the
-	// one before.
+	// Last part of the name of the application credential: lower-case letters, digits and `-`.
+	// [A new name rotates it](storage.md#the-credential).
+	// Example: 2027-01
 	Credential string `mapstructure:"credential"`
-	// Roles that the application credential has in the project: few of those that the user who runs the program has.
+	// Roles of the application credential in the project. The user who runs Pulumi must have them.
+	// Default: `[member, reader]`, with Octavia `[member, reader, load-balancer_member]`
+	// Example: [member, reader]
 	Roles []string `mapstructure:"roles"`
-	// LoadBalancer of Services of type LoadBalancer: none or octavia.
+	// Load balancer for Services of type LoadBalancer: `octavia`, or `none` for addresses over BGP only.
 	LoadBalancer string `mapstructure:"loadBalancer"`
 }
 
-// NoLoadBalancer leaves Services of type LoadBalancer to addresses that BGP announces.
+// NoLoadBalancer gives Services of type LoadBalancer only addresses that BGP announces.
 const NoLoadBalancer = "none"
 
-// What becomes of claims' volumes and snapshots when the cluster is destroyed.
+// Policies for the volumes and snapshots of claims when the cluster is destroyed.
 const (
 	Keep   = "keep"
 	Delete = "delete"
 )
 
-// Storage is what pods' claims get from Cinder.
+// Storage configures Cinder volumes for claims of pods.
 type Storage struct {
-	// OnDestroy is what becomes of it with the cluster: keep or delete.
+	// Volumes and snapshots of claims when the cluster is destroyed: `keep` or `delete`.
+	// [The output lists them first](storage.md#teardown).
 	OnDestroy string `mapstructure:"onDestroy"`
-	// Classes that claims name; by default one, the default class.
+	// StorageClasses of the cluster.
+	// Default: `[{name: cinder, default: true}]`
+	// Example: [{name: ssd, default: true, type: ssd}, {name: archive, type: hdd}]
 	Classes []StorageClass `mapstructure:"classes"`
-	// Topology is true where Cinder's zones are Nova's: a volume is then in the zone of its pod's node, and its pod stays
-	// there. Where it is false every node attaches every volume.
+	// Cinder and Nova have the same zones. Then a volume is in the zone of its pod's node, and the pod stays in this zone.
+	// With `false`, every node attaches every volume.
 	Topology bool `mapstructure:"topology"`
 }
 
-// StorageClass is one of Kubernetes', for volumes of Cinder.
+// StorageClass is a StorageClass of Kubernetes for Cinder volumes.
 type StorageClass struct {
+	// Name of the StorageClass.
+	// Default: required
+	// Example: ssd
 	Name string `mapstructure:"name"`
-	// Aliases are names of classes that are the same in all else.
+	// Names of identical StorageClasses.
+	// Default: none
+	// Example: [general]
 	Aliases []string `mapstructure:"aliases"`
-	// Default says that it is the class of claims that name none.
+	// Used for claims without a class. At most one class is the default.
 	Default bool `mapstructure:"default"`
-	// Type of its volumes by name; Cinder's default type where empty.
+	// Name of the Cinder volume type.
+	// Default: none: Cinder's default
+	// Example: ssd
 	Type string `mapstructure:"type"`
-	// Zone of Cinder that its volumes are in; the pod's node's, or Cinder's default one, where empty.
+	// Cinder zone of the volumes.
+	// Default: none: zone of the pod's node, or Cinder's default
+	// Example: az3
 	Zone string `mapstructure:"zone"`
-	// FileSystem of its volumes: ext4 or xfs.
+	// File system of the volumes: `ext4` or `xfs`.
+	// Default: `ext4`
+	// Example: xfs
 	FileSystem string `mapstructure:"fileSystem"`
-	// VolumeBindingMode is WaitForFirstConsumer or Immediate.
+	// `WaitForFirstConsumer`: a volume is created in the zone of the scheduled pod; or `Immediate`.
+	// Default: `WaitForFirstConsumer`
+	// Example: Immediate
 	VolumeBindingMode string `mapstructure:"volumeBindingMode"`
-	// AllowVolumeExpansion lets claims grow; true by default.
+	// Claims can grow while pods use them.
+	// Default: `true`
+	// Example: false
 	AllowVolumeExpansion *bool `mapstructure:"allowVolumeExpansion"`
-	// ReclaimPolicy is what happens to the volume of a deleted claim: Delete or Retain.
+	// The volume of a deleted claim: `Delete` or `Retain`.
+	// Default: `Delete`
+	// Example: Retain
 	ReclaimPolicy string `mapstructure:"reclaimPolicy"`
 }
 
-// Tenancy has OpenStack's tenants be Kubernetes' tenants: people log in with their tokens of
-// Keystone, and have namespaces for their projects.
+// Tenancy maps OpenStack projects to namespaces. Users log in with their Keystone tokens.
 type Tenancy struct {
+	// OpenStack projects become namespaces, and users log in with Keystone tokens: [tenancy.md](tenancy.md).
 	Enabled bool `mapstructure:"enabled"`
-	// Settings are complete in a Plan: the network has PodCIDR.
+	// Settings are complete in a Plan, which sets PodCIDR.
+	//
+	// Key: roles
+	// Access that each Keystone role gives in the namespace of its project: `view`, `edit` or `admin`. Other roles give no
+	// access.
+	// Default: `{reader: view, member: edit, admin: admin}`
+	// Example: {auditor: view, member: edit}
+	//
+	// Key: exclude
+	// Projects without a namespace, as NAME@DOMAIN or ID. An ID stays valid when the project is renamed.
+	// Default: none
+	// Example: [service@Default]
+	//
+	// Key: authorizer
+	// How access is granted: RoleBindings (`rbac`), or the policy file of `abac`.
+	//
+	// Key: onProjectDelete
+	// The namespace of a deleted project: `close` keeps it, but nobody has access; `delete` deletes it with its contents.
 	tenancy.Settings `mapstructure:",squash"`
-	// Interval is how often each control plane looks whether OpenStack has others.
+	// Interval between two runs of tenant-sync on each control plane, at least 10s.
 	Interval time.Duration `mapstructure:"interval"`
-	Reader   Reader        `mapstructure:"reader"`
+	// Reader is the OpenStack user of tenant-sync.
+	Reader Reader `mapstructure:"reader"`
 }
 
-// Reader is the user of OpenStack that reads its tenants: role reader on the system, and on each domain, inherited.
+// Reader is the OpenStack user that reads projects, users and roles.
 type Reader struct {
+	// Name of the user that [reads all of Keystone](tenancy.md#tenant-sync). It has the role `reader` on the system and,
+	// inherited, on each domain.
+	// Default: required with `tenancy.enabled`
+	// Example: kubernetes-prod
 	Username string `mapstructure:"username"`
-	// Domain of the user, by name.
-	Domain   string `mapstructure:"domain"`
+	// Name of the user's domain.
+	Domain string `mapstructure:"domain"`
+	// Password of the user. Set it with `pulumi config set --secret --path`.
+	// Default: required with `tenancy.enabled`
+	// Example: {secure: v1:…}
 	Password Secret `mapstructure:"password"`
 }
 
 // Load balancers of the API.
 const (
-	// Keepalived has the control planes hold the address in turn.
+	// Keepalived assigns the address to one control plane at a time.
 	Keepalived = "keepalived"
-	// Octavia is OpenStack's own load balancer.
+	// Octavia is the load balancer of OpenStack.
 	Octavia = "octavia"
 )
 
 // API is the address of the Kubernetes API.
 type API struct {
-	// Address is the virtual address, one of Network.CIDR.
+	// Address of the Kubernetes API: a free address of `network.cidr` outside all groups of machines.
+	// Default: tenth address of `network.cidr`; required in a provider network
+	// Example: 10.0.0.10
 	Address netip.Addr `mapstructure:"address"`
-	// FloatingIP adds a floating IP in front of Address (mode tenant).
+	// The API also has a floating IP. Only for a tenant network.
 	FloatingIP bool `mapstructure:"floatingIP"`
-	// Allow lists the networks outside of the cluster that may connect.
+	// Networks outside `network.cidr` that may connect to the API.
+	// Default: none
+	// Example: [10.128.0.0/9]
 	Allow []netip.Prefix `mapstructure:"allow"`
-	// LoadBalancer that has Address: keepalived or octavia.
+	// `keepalived`: one of the control planes holds the address; or `octavia`.
 	LoadBalancer string `mapstructure:"loadBalancer"`
-	// Proxy that the kubeconfig names, for clients that reach the API through one only: http, https or socks5.
+	// URL of a proxy in the kubeconfig, for clients that reach the API only through it: `http`, `https` or `socks5`.
+	// Default: none
+	// Example: http://proxy.example.com:3128
 	Proxy string `mapstructure:"proxy"`
 }
 
@@ -283,76 +428,118 @@ const (
 	ProxyIPTables = "iptables"
 )
 
-// Kubernetes is what the control plane and the workers run.
+// Kubernetes configures the programs of Kubernetes on control planes and workers.
 type Kubernetes struct {
+	// Version of Kubernetes, without `v`. Validation checks that it is compatible with `etcd.version`.
 	Version string `mapstructure:"version"`
-	// ProxyMode of kube-proxy: nftables or iptables.
+	// Mode of kube-proxy: `nftables`, or `iptables` for kernels older than 5.13.
 	ProxyMode string `mapstructure:"proxyMode"`
 }
 
 // Group is a number of equal machines.
 type Group struct {
+	// Number of machines, at least 1. etcd needs an odd number: 1, 3, 5 or 7.
+	// Default: required
+	// Example: 3
 	Count int `mapstructure:"count"`
-	// Flavor by name.
+	// Name of the Nova flavor.
+	// Default: required
+	// Example: c8.xlarge
 	Flavor string `mapstructure:"flavor"`
-	// Addresses is the group's own block of Network.CIDR: machine i has its i-th address, whatever other groups do.
+	// Separate block of `network.cidr` for this group. Machine i always has the i-th address, independent of other groups.
+	// Default: required
+	// Example: 10.0.0.128/27
 	Addresses netip.Prefix `mapstructure:"addresses"`
-	// Zones are Nova availability zones, taken in turn; Nova chooses where there are none.
+	// Nova availability zones. The machines are distributed over them in turn. On nodes, the zone is also the label
+	// `topology.kubernetes.io/zone`.
+	// Default: none: Nova's choice
+	// Example: [az1, az2, az3]
 	Zones []string `mapstructure:"zones"`
 }
 
 // NodeGroup is a number of equal machines that are Kubernetes nodes.
 type NodeGroup struct {
 	Group `mapstructure:",squash"`
-	// Labels and Taints that kubelet registers its Node with: later changes replace the machine.
+	// Labels of the nodes, in addition to zone, region and `kubernetes-openstack/pool`. A change replaces the machines.
+	// [Example for OpenStack-Helm](storage.md#openstack-helm-on-the-cluster).
+	// Default: none
+	// Example: {example.com/disk: nvme}
 	Labels map[string]string `mapstructure:"labels"`
-	Taints []Taint           `mapstructure:"taints"`
+	// Taints of the nodes. A change replaces the machines.
+	// Default: none
+	// Example: [{key: example.com/storage, value: "true", effect: NoSchedule}]
+	Taints []Taint `mapstructure:"taints"`
 }
 
-// Taint keeps Pods away that do not tolerate it.
+// Taint keeps Pods off a node unless they tolerate it.
 type Taint struct {
-	Key   string `mapstructure:"key"`
+	// Key of the taint.
+	// Default: required
+	// Example: example.com/storage
+	Key string `mapstructure:"key"`
+	// Value of the taint.
+	// Default: none
+	// Example: "true"
 	Value string `mapstructure:"value"`
-	// Effect is NoSchedule, PreferNoSchedule or NoExecute.
+	// `NoSchedule`, `PreferNoSchedule` or `NoExecute`.
+	// Default: required
+	// Example: NoSchedule
 	Effect string `mapstructure:"effect"`
 }
 
-// Etcd machines hold the state of Kubernetes and of Calico.
+// Etcd machines store the data of Kubernetes and of Calico.
 type Etcd struct {
-	Group   `mapstructure:",squash"`
+	Group `mapstructure:",squash"`
+	// Version of etcd, without `v`. Validation checks that it is compatible with `kubernetes.version`.
 	Version string `mapstructure:"version"`
-	Volume  Volume `mapstructure:"volume"`
+	// Volume is the data volume of each member.
+	Volume Volume `mapstructure:"volume"`
 }
 
 // Volume is a Cinder volume.
 type Volume struct {
-	// Size in GiB. etcd's quota is 8, and a defragmentation or a restore needs a second copy.
+	// Size of the data volume of each member in GiB. The quota of etcd is 8 GiB, and a defragmentation or a restore needs
+	// space for a second copy.
 	Size int `mapstructure:"size"`
-	// Type by name; Cinder's default type where empty.
+	// Name of the Cinder volume type.
+	// Default: none: Cinder's default
+	// Example: ssd
 	Type string `mapstructure:"type"`
 }
 
 // Pool is a named group of workers.
 type Pool struct {
+	// Name of the pool: lower-case letters, digits and `-`. It is part of the hostnames, and the label
+	// `kubernetes-openstack/pool` of the nodes.
+	// Default: required
+	// Example: general
 	Name      string `mapstructure:"name"`
 	NodeGroup `mapstructure:",squash"`
-	// MaxUnavailable is how many that work are changed at a time; 1 by default.
+	// Maximum number of healthy machines replaced at once: [order of changes](bootstrap.md#order-of-changes).
+	// Default: `1`
+	// Example: 2
 	MaxUnavailable *int `mapstructure:"maxUnavailable"`
 }
 
-// Artifacts is where the machines download what they run.
+// Artifacts configures the downloads of the machines.
 type Artifacts struct {
-	// Mirror is put before the upstream location: MIRROR/github.com/etcd-io/… . It
-	// has the programs of this repository, too.
+	// URL of the download server of the machines, with [our own programs](bootstrap.md#programs-of-this-repository).
+	// Machines add the host and path of the upstream location: MIRROR/github.com/etcd-io/….
+	// Default: required
+	// Example: https://mirror.example.com/releases
 	Mirror string `mapstructure:"mirror"`
-	// Checksums are the sha256 of artifacts by name, where they are not the pinned upstream ones.
+	// SHA-256 of files by name: of our own programs, and of files that differ from upstream's.
+	// Default: required for our own programs; pinned for upstream's files
+	// Example: {etcd: ffe840ff9295808e88cce2794a18a5ac87f12a5203c8314d0bf6aa119b41bac5}
 	Checksums map[string]string `mapstructure:"checksums"`
-	// RegistryMirrors are where images are pulled from instead, by registry.
+	// URL of the mirror of each registry for image pulls.
+	// Default: none
+	// Example: {registry.k8s.io: "https://mirror.example.com/registry.k8s.io"}
 	RegistryMirrors map[string]string `mapstructure:"registryMirrors"`
 }
 
-// Defaults is the configuration before the user's is read over it. Addresses, flavors and the image have none: they
-// are the cloud's.
+// Defaults returns the values of keys that the user does not set. Addresses, flavors and the image have no default,
+// because they depend on the cloud.
 func Defaults(stack string) Config {
 	return Config{
 		Name: stack,
