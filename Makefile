@@ -40,7 +40,7 @@ GOTEST = go test
 # the cluster's DNS, and the router gets the route to its ClusterIP over BGP.
 REACH_SAMPLE = go run ./hack/devcloud exec router -- curl -sS http://hello.default.svc.cluster.local
 
-# print the CPU seconds of the whole machine since its boot, and the CPU seconds that the hypervisor gave to other machines
+# print the CPU seconds of the whole machine since its boot, and those that the hypervisor gave to other machines
 CPU = awk '/^cpu /{printf "%d", ($$2+$$3+$$4+$$7+$$8)/100}' /proc/stat
 STOLEN = awk '/^cpu /{printf "%d", $$9/100}' /proc/stat
 

@@ -65,7 +65,7 @@ func withoutPublicKey(text string) string {
 	if block == nil || block.Type != "EC PRIVATE KEY" {
 		return text
 	}
-	var key struct { // RFC 5915
+	var key struct { // ECPrivateKey of RFC 5915
 		Version    int
 		PrivateKey []byte
 		Curve      asn1.ObjectIdentifier `asn1:"explicit,tag:0"`

@@ -149,7 +149,7 @@ func TestCheckUserDataOfOneOfAGroup(t *testing.T) {
 func TestPEMSize(t *testing.T) {
 	plan := cluster.NewPlan(cluster.Config{
 		Tenancy: cluster.Tenancy{Enabled: true},
-		Name:    strings.Repeat("x", 47), // and -control-plane-0
+		Name:    strings.Repeat("x", 47), // the longest hostname adds -control-plane-0
 		Network: cluster.Network{CIDR: netip.MustParsePrefix("10.0.0.0/24"),
 			ServiceCIDR: netip.MustParsePrefix("10.96.0.0/16")},
 		API:          cluster.API{Address: netip.MustParseAddr("10.0.0.10"), FloatingIP: true},

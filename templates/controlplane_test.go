@@ -399,7 +399,7 @@ func TestNodeApprover(t *testing.T) {
 	t.Parallel()
 	heavy(t, 1)
 	const worker, controlPlaneToken = "worker.0123456789abcdef", "cptokn.0123456789abcdef"
-	const notOurs = "-" // nor approved by kube-controller-manager
+	const notOurs = "-" // kube-controller-manager does not approve it either
 	nodes := []string{"system:nodes"}
 	server, client := []string{"digital signature", "server auth"}, []string{"digital signature", "client auth"}
 	type request = *signingRequest
@@ -487,7 +487,7 @@ func TestNodeApprover(t *testing.T) {
 	} {
 		for name, r := range requests {
 			all[name] = r
-			if !strings.HasSuffix(name, "renewal") { // kube-controller-manager's
+			if !strings.HasSuffix(name, "renewal") { // kube-controller-manager approves renewals
 				judged = append(judged, name)
 			}
 			who := fmt.Sprintf("kubectl create --as='%s' --as-group=outsiders --as-group=system:nodes", r.as)

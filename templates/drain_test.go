@@ -107,7 +107,7 @@ node-drain away && echo "never joined"
 `)
 	require.NoError(t, err, out)
 	const rest = "pod/daemon pod/done pod/guarded-1 pod/mirror\n"
-	_, out, _ = strings.Cut(out, "before: ") // what kubectl says of the cluster's resources
+	_, out, _ = strings.Cut(out, "before: ") // kubectl's output about the cluster's resources
 	require.Equal(t, "Ready True, cordoned: ; pods: pod/daemon pod/done pod/guarded-0 pod/guarded-1 pod/mirror "+
 		"pod/plain\n"+
 		"held up: Ready True, cordoned: true; pods: pod/daemon pod/done pod/guarded-0 pod/guarded-1 pod/mirror\n"+

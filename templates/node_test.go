@@ -273,7 +273,7 @@ func TestCheckNode(t *testing.T) {
 			want: "the request for a serving certificate is not approved: csr-1: 203.0.113.7 is not an address of Node " +
 				"dev-worker-0\n",
 		},
-		"next serving certificate pending": { // a notice
+		"next serving certificate pending": { // reported as a notice
 			answer: pending,
 			want: "the request for a serving certificate is not approved: csr-1: 203.0.113.7 is not an address of Node " +
 				"dev-worker-0\n",
@@ -436,7 +436,7 @@ func TestHAProxyAcceptsItsConfiguration(t *testing.T) {
 	const file = "/etc/haproxy/haproxy.cfg"
 	out, err := guest.Run(t, files, "haproxy", "-c", "-f", file)
 	require.NoError(t, err, out)
-	require.Equal(t, "Configuration file is valid\n", out) // no warning
+	require.Equal(t, "Configuration file is valid\n", out) // the output has no warning
 	files[file] = strings.Replace(files[file], "timeout check", "timeout checks", 1)
 	out, err = guest.Run(t, files, "haproxy", "-c", "-f", file)
 	require.Error(t, err, out)

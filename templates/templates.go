@@ -52,7 +52,7 @@ type File struct {
 
 // Artifact is a download: one binary, or an archive with binaries in any format that tar unpacks.
 type Artifact struct {
-	Name      string `json:",omitempty"` // etcd
+	Name      string `json:",omitempty"` // such as etcd
 	URL       string `json:",omitempty"` // http or https
 	SHA256    string `json:",omitempty"` // of the download, 64 hexadecimal digits
 	Directory string `json:",omitempty"` // destination folder: /usr/local/bin

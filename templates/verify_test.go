@@ -47,7 +47,7 @@ func TestSystemdAcceptsTheUnits(t *testing.T) {
 				switch {
 				case path.Dir(name) == "/etc/systemd/system":
 					units = append(units, name)
-				case strings.HasPrefix(name, "/etc/systemd/system/"): // a drop-in: its unit is verified with it
+				case strings.HasPrefix(name, "/etc/systemd/system/"): // a drop-in is verified with its unit
 					units = append(units, strings.TrimSuffix(path.Base(path.Dir(name)), ".d"))
 				}
 			}
@@ -56,7 +56,7 @@ func TestSystemdAcceptsTheUnits(t *testing.T) {
 					files[path.Join(a.Directory, path.Base(binary))] = "#!/bin/sh\n"
 				}
 			}
-			for _, name := range []string{"bird", "calico-node"} { // in their own root filesystem
+			for _, name := range []string{"bird", "calico-node"} { // these programs are in their own root filesystem
 				files["/usr/bin/"+name] = "#!/bin/sh\n"
 			}
 			out, err := guest.Run(t, files, append([]string{"systemd-analyze", "verify", "--man=no"}, units...)...)

@@ -59,7 +59,7 @@ func timeCluster(b *testing.B, project string) timed {
 	const name = "bench"
 	e := newProjectEngine(b, project, name, cloudEnv, patched(b, "tenant.yaml"))
 	openstack := connect(b, e.getenv("OS_CLIENT_CONFIG_FILE"))
-	openstack.sweep(b, name) // deletes what a killed run left
+	openstack.sweep(b, name) // deletes resources of a killed run
 	b.Cleanup(func() { openstack.sweep(b, name) })
 	// both start with warm caches: Go's build cache, and the page cache with the files of the engine and the
 	// machines

@@ -26,7 +26,7 @@ func BenchmarkNetwork(b *testing.B) {
 	edit := func(text string) string { return patched(b, "reflectors.yaml")(patched(b, "e2e.yaml")(text)) }
 	e := newEngine(b, name, cloudEnv, edit)
 	openstack := connect(b, e.getenv("OS_CLIENT_CONFIG_FILE"))
-	openstack.sweep(b, name) // deletes what a killed run left
+	openstack.sweep(b, name) // deletes resources of a killed run
 	b.Cleanup(func() { openstack.sweep(b, name) })
 	box, router := openNamespace(b, ""), openNamespace(b, "router")
 

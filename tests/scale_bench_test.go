@@ -43,7 +43,7 @@ func BenchmarkScale(b *testing.B) {
 	const name = "bench"
 	e := newProjectEngine(b, "tests/scale", name, cloudEnv, workers(b, 1))
 	openstack := connect(b, e.getenv("OS_CLIENT_CONFIG_FILE"))
-	openstack.sweep(b, name) // deletes what a killed run left
+	openstack.sweep(b, name) // deletes resources of a killed run
 	b.Cleanup(func() { openstack.sweep(b, name) })
 	e.must("preview") // links the program
 	atOnce, err := strconv.Atoi(e.getenv("PULUMI_PARALLEL"))

@@ -16,13 +16,13 @@ import (
 type object = map[string]any
 
 // sweep deletes all resources of the cluster called name, and all whose names start with name and "-". So it
-// also deletes what a killed run left.
+// also deletes resources of a killed run.
 func (c cloud) sweep(t testing.TB, name string) {
 	t.Helper()
 	ctx := context.Background() // the test's context has ended when cleanups run
 	remove := func(kind, id string) {
 		client := c.clients[kinds[kind]]
-		_, _ = client.Delete(ctx, client.ServiceURL(kind, id), nil) // a later round deletes what others still use
+		_, _ = client.Delete(ctx, client.ServiceURL(kind, id), nil) // a later round deletes resources that are still in use
 	}
 	network := c.clients["network"]
 	ids := func(kind, query string) (found []string) {

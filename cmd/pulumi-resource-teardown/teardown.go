@@ -184,7 +184,7 @@ func (t *teardown) remainder(left []leftover, stuck map[string]string) error {
 		t.cluster, strings.Join(each(left, stuck), "\n  "))
 }
 
-// each returns a line for each resource of left that has a text in say.
+// each returns a line for each resource of left that has a text in the map say.
 func each(left []leftover, say map[string]string) []string {
 	var lines []string
 	for _, l := range left {

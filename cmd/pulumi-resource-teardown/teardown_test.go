@@ -235,7 +235,7 @@ func TestWhatCannotBeDeleted(t *testing.T) {
 		c.Add("volumes", thing)
 	}
 	busy := snapshot("s6", "prod", "v6")
-	busy.Delete = []string{"deleting", "available"} // Ceph's, of which there is a clone
+	busy.Delete = []string{"deleting", "available"} // as Ceph's snapshot with a clone
 	c.Add("snapshots", busy)
 	theirs := volume("v7", "prod")
 	c.Add("volumes", theirs)
@@ -368,7 +368,7 @@ func TestGoneMeanwhile(t *testing.T) {
 func TestOfService(t *testing.T) {
 	for name, want := range map[string]bool{
 		"kube_service_prod_shop_web":   true,
-		"kube_service_prod_x_shop_web": false, // of cluster prod_x
+		"kube_service_prod_x_shop_web": false, // belongs to cluster prod_x
 		"kube_service_prod-2_shop_web": false,
 		"kube_service_prod_web":        false,
 		"kube_service_pro":             false,

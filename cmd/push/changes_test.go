@@ -90,9 +90,9 @@ func TestFilesOfNoUnit(t *testing.T) {
 		"/usr/local/sbin/check-calico-bird", "/usr/local/sbin/check-calico-peers", "/usr/local/sbin/check-etcd",
 		"/usr/local/sbin/check-keystone-webhook", "/usr/local/sbin/check-kube-controller-manager",
 		"/usr/local/sbin/check-kube-scheduler",
-		"/usr/local/sbin/check-node", // bootstrap-report starts them, by the names of its steps
+		"/usr/local/sbin/check-node", // bootstrap-report builds these names from its steps' names
 		"/usr/local/sbin/first-boot",
-		"/usr/local/sbin/wait-for-artifact", // no unit of an etcd machine does
+		"/usr/local/sbin/wait-for-artifact", // no unit of an etcd machine uses it
 	}, slices.Compact(of))
 }
 

@@ -179,7 +179,7 @@ func (s *state) adopt(c create, f candidate) (live bool) {
 	for i, old := range s.list("resources") {
 		switch {
 		case old["urn"] != c.URN || old["delete"] == true:
-		case old["pendingReplacement"] == true: // deleted to make room for this one
+		case old["pendingReplacement"] == true: // deleted before its replacement was created
 			resources[i] = r
 			return true
 		default:

@@ -188,7 +188,7 @@ func save(ctx context.Context, stack string, state *state) error {
 	if err != nil {
 		return err
 	}
-	file, err := os.CreateTemp("", "resume-*.json") // readable by its owner alone
+	file, err := os.CreateTemp("", "resume-*.json") // only its owner can read it
 	if err != nil {
 		return err
 	}

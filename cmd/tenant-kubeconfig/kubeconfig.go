@@ -14,10 +14,11 @@ const hint = "client-keystone-auth is one of https://github.com/kubernetes/cloud
 // the cluster comes from the administrators' kubeconfig.
 //
 // The plugin client-keystone-auth can get its settings in two ways. With flags and at a terminal, it requires
-// the name of a domain and of a user, even for an application credential, and uses one domain for user and
-// project. Otherwise it reads all OS_* variables as OpenStack's command line does, or clouds.yaml. The
-// kubeconfig gives it no terminal and one empty flag, so that it uses the second way. The project is that of
-// the namespace, whatever the variables name. An application credential already has a project, and ignores
+// the name of a domain and of a user, even for an application credential. It also uses the same domain for
+// user and project. Otherwise it reads all OS_* variables as OpenStack's command line does, or clouds.yaml.
+// The kubeconfig gives it no terminal and one empty flag, so that it uses the second way. The project is that
+// of the namespace, whatever the variables name. An application credential already has a project, and ignores
+// this setting.
 // this setting.
 func kubeconfig(administrators api.Config, namespace corev1.Namespace) api.Config {
 	cluster := administrators.Contexts[administrators.CurrentContext].Cluster

@@ -18,8 +18,8 @@ import (
 	"k8s.io/client-go/tools/clientcmd/api"
 )
 
-// namespaces is the API's list for two projects called web, one of them deleted, and for two projects whose
-// names look like a name with a domain.
+// namespaces is the API's list of namespaces. Two projects are called web, and one of them is deleted. The
+// names of two other projects look like a name with a domain.
 const namespaces = `{"kind": "NamespaceList", "apiVersion": "v1", "items": [
 	{"metadata": {
 		"name": "web-default-5d1f0a3c", "labels": {"kubernetes-openstack/project": "5d1f0a3c2b7e4f6089abcdef01234567"},

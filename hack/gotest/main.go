@@ -100,8 +100,8 @@ func follow(output io.Reader, out, steps io.Writer, verbose bool) error {
 }
 
 // withoutParts subtracts the seconds of subtests from the seconds of each test. A test with parallel subtests
-// takes as long as its longest subtest, because package testing does not count the time in which the test
-// waits for them.
+// takes as long as its longest subtest. The reason is that package testing does not count the time in which a
+// test waits for them.
 func withoutParts(seconds map[string]float64) map[string]float64 {
 	own, whole, parts := map[string]float64{}, maps.Clone(seconds), map[string]float64{}
 	longer := func(a, b string) int { return len(b) - len(a) }

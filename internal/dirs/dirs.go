@@ -27,7 +27,7 @@ func under(env, fallback string, elem []string) string {
 	if root == "" {
 		home, err := os.UserHomeDir()
 		if err != nil {
-			home = "/root" // no HOME: an init system or a cron job of root's
+			home = "/root" // root's processes of an init system or cron may have no HOME
 		}
 		root = filepath.Join(home, fallback)
 	}

@@ -1,5 +1,5 @@
 // Package turns shares one machine among test suites that run in parallel, in one process or in several. A step that
-// measures runs alone; all other steps run beside each other.
+// measures runs alone. All other steps run beside each other.
 package turns
 
 import (

@@ -62,7 +62,7 @@ type mounted struct {
 	input   io.Closer // held open; the end of this process closes it
 
 	mu    sync.Mutex
-	large map[file]string // paths of files that runs share: a program of 100 MB is written once
+	large map[file]string // paths of shared files, because a program has up to 100 MB
 }
 
 type file struct {
