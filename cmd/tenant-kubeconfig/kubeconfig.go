@@ -19,7 +19,6 @@ const hint = "client-keystone-auth is one of https://github.com/kubernetes/cloud
 // The kubeconfig gives it no terminal and one empty flag, so that it uses the second way. The project is that
 // of the namespace, whatever the variables name. An application credential already has a project, and ignores
 // this setting.
-// this setting.
 func kubeconfig(administrators api.Config, namespace corev1.Namespace) api.Config {
 	cluster := administrators.Contexts[administrators.CurrentContext].Cluster
 	name := cluster + "-" + namespace.Name
