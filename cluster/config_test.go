@@ -486,3 +486,10 @@ func TestNotAnObject(t *testing.T) {
 	_, err := Decode("test", `"text"`)
 	assert.EqualError(t, err, "kubernetes-openstack:cluster has 1 error:\n  cluster: must be an object of keys and values")
 }
+
+// An error at a key hides none inside it, because both keys were decoded.
+func TestErrorsInsideOthers(t *testing.T) {
+	_, err := Decode("test", `{"pools": [{"flavor": "large"}]}`)
+	assert.ErrorContains(t, err, "\n  pools: must leave a pool that announces Services")
+	assert.ErrorContains(t, err, "\n  pools[0].name: must be a DNS label")
+}

@@ -34,8 +34,9 @@ func Decode(stack, config string) (Config, error) {
 	for _, err := range flatten(decoder.Decode(raw)) {
 		errs = append(errs, decodeErrors(err)...)
 	}
+	undecodable := errs
 	for _, err := range c.Validate() {
-		if !errs.covers(err.Path) {
+		if !undecodable.covers(err.Path) {
 			errs = append(errs, err)
 		}
 	}
