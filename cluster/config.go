@@ -18,6 +18,7 @@ import (
 // The comments of the fields are the text of docs/configuration.md. The line `Default:` states a default that the
 // function Defaults does not set: `required`, `none` or a value that the code derives. The line `Example:` is a value
 // in YAML. Without this line, the example is the default. The tests of hack/configdoc check both lines.
+// Below a line `Key:`, the comment of an embedded struct describes one key of that struct.
 type Config struct {
 	// Prefix of the names of all created resources: lower-case letters, digits and `-`. It is part of the hostnames.
 	// Default: name of the stack
@@ -438,7 +439,7 @@ type Kubernetes struct {
 
 // Group is a number of equal machines.
 type Group struct {
-	// Number of machines, at least 1. etcd needs an odd number: 1, 3, 5 or 7.
+	// Number of machines, at least 1.
 	// Default: required
 	// Example: 3
 	Count int `mapstructure:"count"`
@@ -489,6 +490,11 @@ type Taint struct {
 
 // Etcd machines store the data of Kubernetes and of Calico.
 type Etcd struct {
+	// Group has the members of etcd.
+	//
+	// Key: count
+	// Number of members: 1, 3, 5 or 7.
+	// Example: 5
 	Group `mapstructure:",squash"`
 	// Version of etcd, without `v`. Validation checks that it is compatible with `kubernetes.version`.
 	Version string `mapstructure:"version"`

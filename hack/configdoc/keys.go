@@ -45,7 +45,8 @@ type Section struct {
 }
 
 // readComments returns the comments of all fields of a Go file. The index is Struct.Field. The comment of an embedded
-// struct of another package can have the keys of this struct. Their index is Struct.key:KEY.
+// struct can describe keys of that struct: its own text is better there, or it is in another package. Their index is
+// Struct.key:KEY.
 func readComments(path string) (map[string]Comment, error) {
 	file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.ParseComments)
 	if err != nil {
@@ -141,28 +142,26 @@ func collect(comments map[string]Comment, defaults cluster.Config) ([]Section, e
 	return sections, errors.Join(c.errs...)
 }
 
-// walk adds the keys of an object. owner is the struct whose comments have the keys of an embedded struct of another
-// package.
+// walk adds the keys of an object. The comments of owner, a struct around embedded structs, come before those of the
+// embedded fields.
 func (c *collector) walk(prefix string, object reflect.Value, owner string) {
 	for i := range object.NumField() {
 		field := object.Type().Field(i)
 		name := field.Tag.Get("mapstructure")
 		switch {
 		case name == "-":
-		case name == ",squash" && field.Type.PkgPath() != reflect.TypeFor[cluster.Config]().PkgPath():
-			c.walk(prefix, object.Field(i), cmp.Or(owner, object.Type().Name()))
 		case name == ",squash":
-			c.walk(prefix, object.Field(i), owner)
+			c.walk(prefix, object.Field(i), cmp.Or(owner, object.Type().Name()))
 		case isObject(field.Type):
-			c.walk(prefix+name+".", object.Field(i), owner)
+			c.walk(prefix+name+".", object.Field(i), "")
 		default:
-			index := object.Type().Name() + "." + field.Name
-			if object.Type().PkgPath() != reflect.TypeFor[cluster.Config]().PkgPath() {
-				index = owner + ".key:" + name
+			index := owner + ".key:" + name
+			if _, ok := c.comments[index]; !ok {
+				index = object.Type().Name() + "." + field.Name
 			}
 			c.add(prefix+name, index, object.Field(i))
 			if field.Type.Kind() == reflect.Slice && isObject(field.Type.Elem()) {
-				c.walk(prefix+name+"[].", reflect.Zero(field.Type.Elem()), owner)
+				c.walk(prefix+name+"[].", reflect.Zero(field.Type.Elem()), "")
 			}
 		}
 	}

@@ -119,7 +119,8 @@ func errorAt(err error, path string) error {
 	path = strings.ReplaceAll(path, "[]", "[0]")
 	if errs, ok := err.(cluster.Errors); ok {
 		for _, e := range errs {
-			if e.Path == path || strings.HasPrefix(path, e.Path+".") || strings.HasPrefix(e.Path, path+".") {
+			if e.Path == path || strings.HasPrefix(e.Path, path+".") ||
+				strings.HasPrefix(path, e.Path+".") || strings.HasPrefix(path, e.Path+"[") {
 				return e
 			}
 		}
