@@ -104,8 +104,8 @@ bench-scale: host ## measure clusters with 30, 100 and 300 fake workers; run `ma
 	go run ./hack/toolchain pulumi plugins; go run ./hack/devcloud up --compute fake; \
 	go test -tags e2e -run '^$$' -bench Scale -benchtime 1x -timeout 120m -v ./tests
 
-preview: ## what `up` would change; needs no network
-	@$(ENV) pulumi stack select --create $(STACK) && pulumi preview --stack $(STACK) --diff
+preview: ## show the changes of the next `up`; needs no network
+	@$(ENV) pulumi preview --stack $(STACK) --diff
 
 push: ## MACHINE=dev-worker-0: update changed templates on a running machine of devcloud, without a replacement
 	@$(ENV) go run ./cmd/push --stack $(STACK) $(MACHINE)
@@ -141,7 +141,7 @@ lint: ## check the format, the code, the scripts and the length of lines
 	! LC_ALL=C.UTF-8 git grep -nE '^[^|#! ].{120}' -- '*.md'
 
 test-root: # lint runs vet. The longest packages start first. Tests mostly wait, so more of them run in parallel than there are processors
-	$(GOTEST) -vet=off -p 3 -parallel 32 ./templates ./tests ./...
+	$(GOTEST) -vet=off -p 3 -parallel 32 -timeout 20m ./templates ./tests ./...
 
 test-plugins:
 	cd hack/toolchain/plugins && $(GOTEST) ./...

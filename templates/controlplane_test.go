@@ -169,8 +169,7 @@ func controlPlane(t *testing.T) map[string]string {
 		files["/usr/local/bin/"+name] = kubernetes(t, name)
 	}
 	for _, name := range []string{
-		"kube-apiserver", "kube-controller-manager", "kube-scheduler", "cluster-resources", "kubelet-csr-approver",
-		"node-role",
+		"kube-apiserver", "kube-controller-manager", "kube-scheduler", "cluster-resources", "node-approver", "node-role",
 	} {
 		unit := files["/etc/systemd/system/"+name+".service"]
 		command := execStart(t, unit)
@@ -416,39 +415,21 @@ func TestNodeApprover(t *testing.T) {
 		return serve("dev-worker-0", "10.0.0.64", refused, change)
 	}
 	serving := map[string]signingRequest{
-		"own":               serve("dev-worker-0", "10.0.0.64", ""),
-		"own-rsa":           own("", func(r request) { r.usages = append(server, "key encipherment") }),
-		"own-address-alone": own("", func(r request) { r.dns = nil }),
-		"control-plane":     serve("dev-control-plane-0", "10.0.0.20", ""),
-		"node-comes-later":  serve("dev-worker-7", "10.0.0.71", ""),
-		"others-name": own("it is for subject=CN=system:node:dev-worker-1,O=",
-			func(r request) { r.name = "system:node:dev-worker-1" }),
-		"others-dns": own(names+"DNS:dev-worker-1, IP Address:10.0.0.64\n",
-			func(r request) { r.dns = []string{"dev-worker-1"} }),
-		"others-address": serve("dev-worker-0", "10.0.0.65",
-			`the Nodes with this address are: dev-worker-1 "10.0.0.65" thief "10.0.0.65"`),
-		"shared-address": serve("thief", "10.0.0.65",
-			`the Nodes with this address are: dev-worker-1 "10.0.0.65" thief "10.0.0.65"`),
-		"reserved":       serve("grabber", "10.0.0.5", "10.0.0.5 is reserved"),
-		"out-of-network": serve("far", "10.0.1.1", "10.0.1.1 is not in 10.0.0.0/24"),
-		"no-address":     own(names+"DNS:dev-worker-0\n", func(r request) { r.addresses = nil }),
-		"two-addresses":  own(names, func(r request) { r.addresses = []string{"10.0.0.65", "10.0.0.64"} }),
-		"two-names":      own(names, func(r request) { r.dns = []string{"kubernetes", "dev-worker-0"} }),
-		"hidden-address": own(names, func(r request) { r.dns = []string{"dev-worker-0, IP Address:10.0.0.65"} }),
-		"email":          own(names, func(r request) { r.emails = []string{"root@example.org"} }),
-		"uri":            own(names, func(r request) { r.uris = []*url.URL{{Scheme: "spiffe", Host: "x"}} }),
-		"client-usage":   own("its usages are", func(r request) { r.usages = append(server, "client auth") }),
-		"only-client":    own("its usages are", func(r request) { r.usages = client }),
-		"masters":        own("it is for", func(r request) { r.organization = []string{"system:masters"} }),
-		"also-masters":   own("it is for", func(r request) { r.organization = []string{"system:nodes", "system:masters"} }),
-		"comma-in-name": own("it is for",
-			func(r request) { r.name, r.organization = "system:node:dev-worker-0,O=system:nodes", nil }),
-		"line-in-name":    own("it is for", func(r request) { r.name = "system:node:dev-worker-0\nsubject=x" }),
-		"two-requests":    own(different, func(r request) { r.mangle = prepend(serve("dev-worker-0", "10.0.0.64", "")) }),
-		"text-before":     own(different, func(r request) { r.mangle = func(text string) string { return "x: y\n" + text } }),
-		"bootstrap-token": own("is not a node", func(r request) { r.as, r.token = "", worker }),
-		"not-a-node":      own("is not a node", func(r request) { r.as = `x|"system:node:dev-worker-0"\n` }),
-		"no-node-group":   own("is not in the group system:nodes", func(r request) { r.outsider = true }),
+		"own":              serve("dev-worker-0", "10.0.0.64", ""),
+		"own-rsa":          own("", func(r request) { r.usages = append(server, "key encipherment") }),
+		"floating":         serve("dev-worker-0", "10.0.0.64 203.0.113.7", ""),
+		"control-plane":    serve("dev-control-plane-0", "10.0.0.20", ""),
+		"node-comes-later": serve("dev-worker-7", "10.0.0.71", ""),
+		"others-address":   serve("thief", "10.0.0.65", "10.0.0.65 is an address of Node dev-worker-1 too"),
+		"services-address": serve("dev-worker-0", "10.0.0.64 10.96.0.1", "10.96.0.1 is not an address of Node dev-worker-0"),
+		"reserved":         serve("grabber", "10.0.0.5", "10.0.0.5 is the address of api"),
+		"others-name":      own("the subject is", func(r request) { r.name = "system:node:dev-worker-1" }),
+		"masters":          own("the subject is", func(r request) { r.organization = []string{"system:masters"} }),
+		"hidden-address":   own("DNS name", func(r request) { r.dns = []string{"dev-worker-0, IP Address:10.0.0.65"} }),
+		"email":            own("it has more", func(r request) { r.emails = []string{"root@example.org"} }),
+		"client-usage":     own("the usages are", func(r request) { r.usages = append(server, "client auth") }),
+		"bootstrap-token":  own("is not a node", func(r request) { r.as, r.token = "", worker }),
+		"no-node-group":    own("is not in the group system:nodes", func(r request) { r.outsider = true }),
 	}
 	// join returns the request of a kubelet that has only a token
 	join := func(token, node, refused string, changes ...func(request)) signingRequest {
@@ -460,14 +441,12 @@ func TestNodeApprover(t *testing.T) {
 	}
 	byItself := func(r request) { r.token, r.as = "", "system:node:dev-worker-0" }
 	clients := map[string]signingRequest{
-		"worker":    join(worker, "dev-worker-9", ""),
-		"made-anew": join(worker, "dev-worker-4", ""),
-		"name-of-the-living": join(worker, "dev-worker-5",
-			"the Node dev-worker-5 is Ready: another machine has its name"),
-		"joining-control-plane": join(controlPlaneToken, "dev-control-plane-2", ""),
-		"worker-as-control-plane": join(worker, "dev-control-plane-0",
-			"dev-control-plane-0 is a control-plane, the token is not"),
-		"control-plane-as-worker": join(controlPlaneToken, "dev-worker-9", "dev-worker-9 is a worker, the token is not"),
+		"worker":                  join(worker, "dev-worker-9", ""),
+		"made-anew":               join(worker, "dev-worker-4", ""),
+		"name-of-the-living":      join(worker, "dev-worker-5", "Node dev-worker-5 is Ready: another machine has this name"),
+		"joining-control-plane":   join(controlPlaneToken, "dev-control-plane-2", ""),
+		"worker-as-control-plane": join(worker, "dev-control-plane-0", "needs the bootstrap token of a control-plane"),
+		"control-plane-as-worker": join(controlPlaneToken, "dev-worker-9", "needs the bootstrap token of a worker"),
 		"renewal":                 join("", "dev-worker-0", "", byItself),
 		"others-renewal":          join("", "dev-worker-1", notOurs, byItself),
 		"token-for-masters": join(worker, "dev-worker-9", "the subject is",
@@ -511,10 +490,10 @@ func TestNodeApprover(t *testing.T) {
 		"clusters: [{name: a, cluster: {server: 'https://10.0.0.20:6443', certificate-authority: " +
 		"/etc/kubernetes/pki/ca.crt}}]\n"
 	out, err := guest.Run(t, files, "unshare", "--net", "sh", "-c", startControlPlane+`
-		add() { # a Node, as its kubelet registers it
-			echo '{"apiVersion": "v1", "kind": "Node", "metadata": {"name": "'"$1"'"}}' | kubectl create -f -
-			kubectl patch node "$1" --subresource=status \
-				--patch '{"status": {"addresses": [{"type": "InternalIP", "address": "'"$2"'"}]}}'
+		addresses() { # TYPE ADDRESS...: as a field of a Node's status
+			list=
+			while [ $# -gt 1 ]; do list="$list,{\"type\": \"$1\", \"address\": \"$2\"}"; shift 2; done
+			echo '"status": {"addresses": ['"${list#,}"']}'
 		}
 		node() { # NAME TYPE ADDRESS...
 			name=$1; shift
