@@ -12,12 +12,15 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	utilnet "k8s.io/apimachinery/pkg/util/net"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/discovery/cached/memory"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/restmapper"
 	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/client-go/util/retry"
 )
 
 // fieldManager owns the fields that are applied.
@@ -96,8 +99,17 @@ func (c *cluster) apply(ctx context.Context, o *unstructured.Unstructured,
 	if dryRun {
 		options.DryRun = []string{metav1.DryRunAll}
 	}
-	return at.Apply(ctx, o.GetName(), o, options)
+	var live *unstructured.Unstructured
+	err = retry.OnError(reconnect, utilnet.IsProbableEOF, func() (err error) {
+		live, err = at.Apply(ctx, o.GetName(), o, options)
+		return err
+	})
+	return live, err
 }
+
+// reconnect repeats a request whose connection broke, for 15 s: the address of the API may be moving to another control
+// plane. The same apply twice has the result of one.
+var reconnect = wait.Backoff{Duration: time.Second, Factor: 2, Steps: 5}
 
 // get is the live o, or nil where there is none.
 func (c *cluster) get(ctx context.Context, o *unstructured.Unstructured) (*unstructured.Unstructured, error) {
