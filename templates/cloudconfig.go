@@ -41,7 +41,7 @@ type writeFile struct {
 // rest. CloudConfig returns an error if a template fails or m is invalid.
 func CloudConfig(m Machine) ([]byte, error) {
 	shared, own := m.marked()
-	files, err := shared.written()
+	files, err := shared.cachedFiles()
 	if err != nil {
 		return nil, fmt.Errorf("user-data of %s: %w", m.Hostname, err)
 	}
@@ -79,29 +79,29 @@ func (m Machine) marked() (Machine, *strings.Replacer) {
 	return m, strings.NewReplacer(own...)
 }
 
-// written holds the files of a machine in cloud-init's format, and the names of the units to enable.
-type written struct {
+// renderedFiles holds the files of a machine in cloud-init's format, and the names of the units to enable.
+type renderedFiles struct {
 	text  string
 	units []string
 }
 
-// pools caches the results of write. The key contains all inputs. The machines of a pool have the same inputs
+// pools caches the results of renderFiles. The key contains all inputs. The machines of a pool have the same inputs
 // apart from the marks.
 var pools sync.Map
 
-func (m Machine) written() (written, error) {
+func (m Machine) cachedFiles() (renderedFiles, error) {
 	key, err := json.Marshal([]any{m, m.Secrets})
 	if err != nil {
-		return written{}, err
+		return renderedFiles{}, err
 	}
-	once, _ := pools.LoadOrStore(string(key), sync.OnceValues(m.write))
-	return once.(func() (written, error))()
+	once, _ := pools.LoadOrStore(string(key), sync.OnceValues(m.renderFiles))
+	return once.(func() (renderedFiles, error))()
 }
 
-func (m Machine) write() (written, error) {
+func (m Machine) renderFiles() (renderedFiles, error) {
 	files, err := m.files()
 	if err != nil {
-		return written{}, err
+		return renderedFiles{}, err
 	}
 	var config writeFiles
 	var units []string
@@ -116,7 +116,7 @@ func (m Machine) write() (written, error) {
 		}
 	}
 	text, err := yaml.Marshal(config)
-	return written{string(text), units}, err
+	return renderedFiles{string(text), units}, err
 }
 
 // kind sorts files into scripts, units and other files. gzip finds only repetitions within 32 KiB, and files

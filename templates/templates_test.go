@@ -224,7 +224,7 @@ func TestMachinesOfAPoolShareFiles(t *testing.T) {
 		for _, address := range []string{"10.0.0.64", "192.168.100.200"} {
 			m := workerMachine()
 			m.Hostname, m.Node.Address, m.Node.Calico.Address = name, address, address+"/24"
-			alone, err := m.write()
+			alone, err := m.renderFiles()
 			require.NoError(t, err)
 			got, err := CloudConfig(m)
 			require.NoError(t, err)

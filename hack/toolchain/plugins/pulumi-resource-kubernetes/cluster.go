@@ -86,8 +86,8 @@ func (c *cluster) resource(o *unstructured.Unstructured) (dynamic.ResourceInterf
 	return c.client.Resource(mapping.Resource).Namespace(namespace), nil
 }
 
-// apply makes o what it says, or tries whether the server would take it, and returns what the server has then. It takes
-// no field that another manager has set to something else, unless o's annotation says so.
+// apply creates or updates o by server-side apply, or only validates it if dryRun is true. It returns the object as the
+// server answers it. A field that another manager owns is a conflict, unless o's annotation is pulumi.com/patchForce.
 func (c *cluster) apply(ctx context.Context, o *unstructured.Unstructured,
 	dryRun bool) (*unstructured.Unstructured, error) {
 	at, err := c.resource(o)
