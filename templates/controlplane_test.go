@@ -139,14 +139,14 @@ func execStart(t *testing.T, unit string) string {
 }
 
 // heavy limits the tests that run in parallel. It is for tests with a control plane, which has 0.5 GiB of
-// memory, or with hundreds of commands. At most five tests of weight 1 run at a time. A test of weight 5 runs
+// memory, or with hundreds of commands. At most three tests of weight 1 run at a time. A test of weight 3 runs
 // without the others.
 func heavy(t *testing.T, weight int64) {
 	require.NoError(t, running.Acquire(t.Context(), weight))
 	t.Cleanup(func() { running.Release(weight) })
 }
 
-var running = semaphore.NewWeighted(5)
+var running = semaphore.NewWeighted(3)
 
 // controlPlane returns path → content of a control plane with valid keys, its programs, and a script
 // run-<unit> for each unit.

@@ -465,9 +465,8 @@ server.serve_forever()
 `
 
 // TestAPIProxy stops an API server in two ways: its process ends, or its machine stops answering. It prints
-// how long clients notice the failure.
+// how long clients notice the failure. It measures time, so it runs before this package's parallel tests.
 func TestAPIProxy(t *testing.T) {
-	t.Parallel()
 	ca := newAuthority(t, "ca")
 	files := landed(t, workerMachine())
 	files["/etc/kubernetes/pki/ca.crt"] = ca.text()
@@ -526,8 +525,8 @@ cat /log >&2`)
 	require.Contains(t, out, "without it: 10.0.0.21\nback: 10.0.0.20 10.0.0.21\n")
 	require.Contains(t, out, "without it: 10.0.0.20\n")
 	for what, limit := range map[string]int{
-		// a connection attempt that times out after 1 s, and the second server
-		"slowest request": 2500,
+		// a connection attempt that times out after 1 s, and the second server; four attempts without redispatch
+		"slowest request": 4000,
 		// up to two checks, 1 s apart, each of which waits for an answer
 		"watch ended": 5500,
 	} {
@@ -542,9 +541,8 @@ cat /log >&2`)
 }
 
 // TestEtcdProxy stops a member's machine. etcd's gateway connects to it without a timeout, so clients wait
-// for the kernel's timeout.
+// for the kernel's timeout. It measures time, so it runs before this package's parallel tests.
 func TestEtcdProxy(t *testing.T) {
-	t.Parallel()
 	files := etcdMember(t)
 	worker := landed(t, workerMachine())
 	files["/usr/local/sbin/run-etcd-proxy"] = "#!/bin/sh\nexec " +
@@ -576,6 +574,6 @@ done`)
 	for _, stall := range stalls {
 		took, err := strconv.Atoi(stall[1])
 		require.NoError(t, err)
-		require.Less(t, took, 8000, out)
+		require.Less(t, took, 15_000, out) // 1+2+4 s; with one more tcp_syn_retries it is 15 s
 	}
 }

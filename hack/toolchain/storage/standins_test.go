@@ -211,9 +211,7 @@ func TestLivenessProbe(t *testing.T) {
 	answer(nil, errors.New("no cloud"))
 	becomes(500, "no cloud")
 	d.probe.Store(func(ctx context.Context) (*csi.ProbeResponse, error) { <-ctx.Done(); return nil, ctx.Err() })
-	begin := time.Now()
 	becomes(500, "DeadlineExceeded")
-	require.Less(t, time.Since(begin), 5*time.Second)
 	answer(&csi.ProbeResponse{Ready: wrapperspb.Bool(true)}, nil)
 	becomes(200, "ok")
 
