@@ -212,6 +212,10 @@ func TestE2ELife(t *testing.T) {
 			return err
 		})
 		api.kubectl(t, "rollout", "status", "deployment/hello", "--timeout=120s")
+		// encrypted before the reboots
+		assert.Equal(t, "Z2xpdHRlcmluZw==", api.field(t, ".data.gold", "secret", "treasure"))
+		api.kubectl(t, "create", "secret", "generic", "treasure-2", "--from-literal=gold=glittering")
+		assert.Contains(t, e.on(t, "e2e-etcd-0", "etcdctl get /registry/secrets/default/treasure-2"), "k8s:enc:secretbox:v1:")
 		t.Logf("all Ready and serving %.0f s after the reboots", time.Since(begin).Seconds())
 	})
 	step(t, "destroy leaves nothing, though the cluster is dead, and says first what is lost", func(t *testing.T) {

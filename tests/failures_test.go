@@ -49,7 +49,7 @@ func TestE2EFailures(t *testing.T) {
 	step(t, "a mirror that cannot be reached", func(t *testing.T) {
 		out, err := e.try("up", "--yes", "--skip-preview")
 		require.Error(t, err)
-		assert.Regexp(t, `failures-etcd-0.*artifacts`, out)
+		assert.Regexp(t, `failures-etcd-0 is not ready after 1m30s: .*artifacts`, out)
 		assert.Contains(t, out, "etcd: cannot download http://"+nowhere+"/github.com/etcd-io/")
 	})
 	step(t, "now that it can: a missing file, one with another sha256, and a full disk", func(t *testing.T) {
@@ -57,11 +57,11 @@ func TestE2EFailures(t *testing.T) {
 		openNamespace(t, "").forward(t, nowhere+":80", "172.31.250.1:80")
 		out, err := e.try("up", "--yes", "--skip-preview")
 		require.Error(t, err)
-		assert.Regexp(t, `failures-etcd-0.*artifacts`, out)
+		assert.Regexp(t, `failures-etcd-0 is not ready after 1m30s: .*artifacts`, out)
 		assert.Regexp(t, `etcd: cannot download http://`+nowhere+`/\S*etcd-v3.6.99-linux-amd64.tar.gz to \S*: .*404`, out)
-		assert.Regexp(t, `failures-worker-0.*artifacts`, out)
+		assert.Regexp(t, `failures-worker-0 is not ready after 1m30s: .*artifacts`, out)
 		assert.Regexp(t, `kubelet: http://`+nowhere+`/\S*/kubelet has sha256 [0-9a-f]{64}, expected `+wrong, out)
-		assert.Regexp(t, `failures-control-plane-0.*artifacts`, out)
+		assert.Regexp(t, `failures-control-plane-0 is not ready after 1m30s: .*artifacts`, out)
 		assert.Contains(t, out, "no space left on device: /var/cache/artifacts")
 	})
 	e.configure(t, config("    bootstrapTimeout: 90s\n", ""))

@@ -3,11 +3,11 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 
 	"kubernetes-openstack/internal/debian"
 )
@@ -40,19 +40,21 @@ func (p programs) rootfs(source, recipe, work string, log *os.File) ([]byte, err
 	return os.ReadFile(tarball)
 }
 
-// moduleDir is the folder of versionOf's source in Go's module cache.
+// moduleDir returns the folder of versionOf's source in Go's module cache. It downloads the source if the cache does
+// not have it: a build beside this one may not have needed it yet.
 func (p programs) moduleDir(source string) (string, error) {
 	env, err := p.goEnv(source)
 	if err != nil {
 		return "", err
 	}
-	cmd := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", p.versionOf)
+	cmd := exec.Command("go", "mod", "download", "-json", p.versionOf)
 	cmd.Dir, cmd.Env = filepath.Join(source, p.module), env
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
 	if err != nil {
-		return "", fmt.Errorf("find the source of %s: %w: %s", p.versionOf, err, &stderr)
+		return "", fmt.Errorf("download the source of %s: %w: %s%s", p.versionOf, err, &stderr, out)
 	}
-	return strings.TrimSpace(string(out)), nil
+	var module struct{ Dir string }
+	return module.Dir, json.Unmarshal(out, &module)
 }

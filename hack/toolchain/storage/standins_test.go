@@ -210,8 +210,18 @@ func TestLivenessProbe(t *testing.T) {
 	becomes(500, "not ready")
 	answer(nil, errors.New("no cloud"))
 	becomes(500, "no cloud")
-	d.probe.Store(func(ctx context.Context) (*csi.ProbeResponse, error) { <-ctx.Done(); return nil, ctx.Err() })
+	left := make(chan time.Duration, 1)
+	d.probe.Store(func(ctx context.Context) (*csi.ProbeResponse, error) {
+		deadline, _ := ctx.Deadline() // without a deadline, this never returns
+		select {
+		case left <- time.Until(deadline):
+		default:
+		}
+		<-ctx.Done()
+		return nil, ctx.Err()
+	})
 	becomes(500, "DeadlineExceeded")
+	require.LessOrEqual(t, <-left, 300*time.Millisecond)
 	answer(&csi.ProbeResponse{Ready: wrapperspb.Bool(true)}, nil)
 	becomes(200, "ok")
 
