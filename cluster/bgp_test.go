@@ -24,10 +24,10 @@ func large(t testing.TB, reflectors, general int) Config {
 	c.ControlPlane.Count = 3
 	c.Pools = nil
 	if reflectors > 0 {
-		c.Pools = append(c.Pools, Pool{Name: "rr", NodeGroup: NodeGroup{Group: Group{Count: reflectors, Flavor: "small",
-			Addresses: block("10.0.2.0/24"), Zones: zones}}})
+		c.Pools = append(c.Pools, Pool{Name: "rr", MaxUnavailable: 1, NodeGroup: NodeGroup{Group: Group{Count: reflectors,
+			Flavor: "small", Addresses: block("10.0.2.0/24"), Zones: zones}}})
 	}
-	c.Pools = append(c.Pools, Pool{Name: "general",
+	c.Pools = append(c.Pools, Pool{Name: "general", MaxUnavailable: 1,
 		NodeGroup: NodeGroup{Group: Group{Count: general, Flavor: "large", Addresses: block("10.0.32.0/19"), Zones: zones}}})
 	return c
 }

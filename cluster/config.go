@@ -524,7 +524,7 @@ type Pool struct {
 	// Maximum number of healthy machines replaced at once: [order of changes](bootstrap.md#order-of-changes).
 	// Default: `1`
 	// Example: 2
-	MaxUnavailable *int `mapstructure:"maxUnavailable"`
+	MaxUnavailable int `mapstructure:"maxUnavailable"`
 }
 
 // Artifacts configures the downloads of the machines.
@@ -573,3 +573,6 @@ func Defaults(stack string) Config {
 		BootstrapTimeout:  15 * time.Minute,
 	}
 }
+
+// poolDefaults returns the values of the keys that the user does not set in a pool.
+func poolDefaults() Pool { return Pool{MaxUnavailable: 1} }

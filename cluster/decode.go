@@ -25,7 +25,7 @@ func Decode(stack, config string) (Config, error) {
 		Result:      &c,
 		ErrorUnused: true,
 		MatchName:   func(key, field string) bool { return key == field },
-		DecodeHook:  mapstructure.DecodeHookFuncType(decodeValue),
+		DecodeHook:  mapstructure.DecodeHookFuncValue(decodeOverDefaults),
 	})
 	if err != nil {
 		return Config{}, err
@@ -59,9 +59,17 @@ func decodeJSON(text string) (map[string]any, error) {
 	return object, err
 }
 
-// decodeValue is the decode hook for every value. It parses CIDRs, addresses, durations and whole numbers, and reports
-// values of a wrong type.
-func decodeValue(_, to reflect.Type, data any) (any, error) {
+// decodeOverDefaults is the decode hook for every value. The decoder writes only the keys that the user sets, so a pool
+// keeps its defaults for all other keys.
+func decodeOverDefaults(from, to reflect.Value) (any, error) {
+	if to.Type() == reflect.TypeFor[Pool]() {
+		to.Set(reflect.ValueOf(poolDefaults()))
+	}
+	return decodeValue(to.Type(), from.Interface())
+}
+
+// decodeValue parses CIDRs, addresses, durations and whole numbers, and reports values of a wrong type.
+func decodeValue(to reflect.Type, data any) (any, error) {
 	text, isText := data.(string)
 	switch to {
 	case reflect.TypeFor[netip.Prefix]():

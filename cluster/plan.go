@@ -54,6 +54,8 @@ type Machine struct {
 	Role    Role
 	Index   int
 	Address netip.Addr
+	// MaxUnavailable is the maximum number of machines of its group that may be unavailable at the same time.
+	MaxUnavailable int
 	// Zone is empty if Nova selects the availability zone.
 	Zone   string
 	Flavor string
@@ -114,7 +116,8 @@ func NewPlan(c Config) Plan {
 				Address: address(g.Addresses, i),
 				Flavor:  g.Flavor,
 
-				Artifacts: artifacts,
+				MaxUnavailable: g.maxUnavailable,
+				Artifacts:      artifacts,
 			}
 			if len(g.Zones) > 0 {
 				m.Zone = g.Zones[i%len(g.Zones)]
@@ -237,40 +240,33 @@ func (p Plan) Groups() []string {
 	return out
 }
 
-// MaxUnavailable returns the maximum number of machines of a group that may be unavailable at the same time.
-func (p Plan) MaxUnavailable(group string) int {
-	for _, pool := range p.Pools {
-		if pool.Name == group && pool.MaxUnavailable != nil {
-			return *pool.MaxUnavailable
-		}
-	}
-	return 1
-}
-
 // namedGroup is a group of machines with its name, role and path in the Config.
 type namedGroup struct {
 	Group
 	labels map[string]string
 	taints []Taint
 	// name in machine IDs, and path in the user's YAML.
-	name, path string
-	role       Role
+	name, path     string
+	role           Role
+	maxUnavailable int
 }
 
-// groups returns all groups of machines in the order of a Plan.
+// groups returns all groups of machines in the order of a Plan. Members of etcd and control planes change one at a time,
+// because etcd would lose its quorum otherwise.
 func (c Config) groups() []namedGroup {
 	groups := []namedGroup{
-		{Group: c.Etcd.Group, name: string(RoleEtcd), path: "etcd", role: RoleEtcd},
+		{Group: c.Etcd.Group, name: string(RoleEtcd), path: "etcd", role: RoleEtcd, maxUnavailable: 1},
 		{
 			Group: c.ControlPlane.Group, labels: c.ControlPlane.Labels,
 			taints: append([]Taint{controlPlaneTaint}, c.ControlPlane.Taints...),
-			name:   string(RoleControlPlane), path: "controlPlane", role: RoleControlPlane,
+			name:   string(RoleControlPlane), path: "controlPlane", role: RoleControlPlane, maxUnavailable: 1,
 		},
 	}
 	for i, pool := range c.Pools {
 		groups = append(groups, namedGroup{
 			Group: pool.Group, labels: pool.Labels, taints: pool.Taints,
 			name: pool.Name, path: fmt.Sprintf("pools[%d]", i), role: RoleWorker,
+			maxUnavailable: pool.MaxUnavailable,
 		})
 	}
 	return groups

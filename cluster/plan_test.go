@@ -38,6 +38,21 @@ func TestMachines(t *testing.T) {
 	}, got)
 }
 
+// maxUnavailable is 1 in all groups, unless a pool sets it.
+func TestMaxUnavailable(t *testing.T) {
+	object := valid(t)
+	maxUnavailable := func() map[string]int {
+		out := map[string]int{}
+		for _, m := range NewPlan(decoded(t, object)).Machines {
+			out[m.Group] = m.MaxUnavailable
+		}
+		return out
+	}
+	assert.Equal(t, map[string]int{"etcd": 1, "control-plane": 1, "a": 1}, maxUnavailable())
+	set(object, "pools.0.maxUnavailable", 2)
+	assert.Equal(t, map[string]int{"etcd": 1, "control-plane": 1, "a": 2}, maxUnavailable())
+}
+
 // Changes of other groups do not change a machine that remains.
 func TestMachinesAreStable(t *testing.T) {
 	c := small(t)
@@ -46,7 +61,7 @@ func TestMachinesAreStable(t *testing.T) {
 		before[m.ID] = m
 	}
 	c.Etcd.Count, c.ControlPlane.Count = 5, 1
-	b := Pool{Name: "b",
+	b := Pool{Name: "b", MaxUnavailable: 1,
 		NodeGroup: NodeGroup{Group: Group{Count: 1, Flavor: "large", Addresses: netip.MustParsePrefix("10.0.0.128/26")}}}
 	c.Pools = []Pool{b, c.Pools[0]}
 	require.Empty(t, c.Validate())

@@ -311,8 +311,8 @@ func (c Config) validatePools(e *Errors) {
 			seen[p.Name] = i
 		}
 		p.validate(e, path)
-		if p.MaxUnavailable != nil && *p.MaxUnavailable < 1 {
-			e.add(path+".maxUnavailable", "must be at least 1, not %d", *p.MaxUnavailable)
+		if p.MaxUnavailable < 1 {
+			e.add(path+".maxUnavailable", "must be at least 1, not %d", p.MaxUnavailable)
 		}
 	}
 }

@@ -65,8 +65,7 @@ func NewMachines(
 	// Missing and unhealthy machines are declared first and change in parallel. No capacity is lost with
 	// them, and the first etcd member becomes ready only together with the others. A healthy machine waits
 	// for the machines before it in its group. So at most MaxUnavailable machines of a group are unavailable
-	// at a time. The limit is one for etcd and for the control plane, because etcd would lose its quorum
-	// otherwise.
+	// at a time.
 	ready := map[string][]pulumi.StringOutput{} // by group; each resolves after its machine and all before it are ready
 	for _, works := range []bool{false, true} {
 		for _, m := range plan.Machines {
@@ -75,7 +74,7 @@ func NewMachines(
 			}
 			before := ready[m.Group]
 			var others []pulumi.StringOutput
-			if n := len(before) - (plan.MaxUnavailable(m.Group) - 1); works && n > 0 {
+			if n := len(before) - (m.MaxUnavailable - 1); works && n > 0 {
 				others = before[n-1 : n]
 			}
 			machine, err := s.newMachine(ctx, plan, m, groups[m.Group], others, child)

@@ -228,7 +228,7 @@ func TestDerivedDefaults(t *testing.T) {
 		"storage.classes[].volumeBindingMode":    "`" + class.VolumeBindingMode + "`",
 		"storage.classes[].allowVolumeExpansion": fmt.Sprintf("`%v`", *class.AllowVolumeExpansion),
 		"storage.classes[].reclaimPolicy":        "`" + class.ReclaimPolicy + "`",
-		"pools[].maxUnavailable":                 fmt.Sprintf("`%d`", tenant.MaxUnavailable("a")),
+		"pools[].maxUnavailable":                 fmt.Sprintf("`%d`", tenant.WithRole(cluster.RoleWorker)[0].MaxUnavailable),
 		"tenancy.roles":                          rolesIn(t, string(mapping)),
 	}
 	for path, want := range derived {
