@@ -64,6 +64,8 @@ type Machine struct {
 	Taints []Taint
 	// Calico is its Calico Node, or nil on etcd machines.
 	Calico *CalicoNode
+	// VirtualIP is nil except on control planes, and nil on all machines if a load balancer has the API's address.
+	VirtualIP *VirtualIP
 	// Artifacts to install, and files of the PKI.
 	Artifacts []Artifact
 	PKI       []PKIFile
@@ -129,6 +131,7 @@ func NewPlan(c Config) Plan {
 			p.Machines = append(p.Machines, m)
 		}
 	}
+	p.planVirtualIP()
 	p.planPKI()
 	p.IPPool = c.ipPool()
 	p.BGPConfiguration = c.bgpConfiguration()
@@ -195,18 +198,21 @@ type VirtualIP struct {
 	Peers []netip.Addr
 }
 
-// VirtualIP returns the VRRP settings of m, or nil if a load balancer has the address.
-func (p Plan) VirtualIP(m Machine) *VirtualIP {
+// planVirtualIP plans how the control planes share the API's address.
+func (p *Plan) planVirtualIP() {
 	if p.API.LoadBalancer != Keepalived {
-		return nil
+		return
 	}
-	v := &VirtualIP{RouterID: max(1, int(p.API.Address.As4()[3])), Priority: maxControlPlanes - m.Index}
-	for _, other := range p.WithRole(RoleControlPlane) {
-		if other.ID != m.ID {
-			v.Peers = append(v.Peers, other.Address)
+	controlPlanes := p.WithRole(RoleControlPlane)
+	for i := range controlPlanes {
+		m := &controlPlanes[i]
+		m.VirtualIP = &VirtualIP{RouterID: max(1, int(p.API.Address.As4()[3])), Priority: maxControlPlanes - m.Index}
+		for _, other := range controlPlanes {
+			if other.ID != m.ID {
+				m.VirtualIP.Peers = append(m.VirtualIP.Peers, other.Address)
+			}
 		}
 	}
-	return v
 }
 
 // maxControlPlanes is the number of VRRP priorities.

@@ -157,14 +157,16 @@ func TestVirtualIP(t *testing.T) {
 	p := NewPlan(c)
 	var got []string
 	for _, m := range p.WithRole(RoleControlPlane) {
-		got = append(got, fmt.Sprint(*p.VirtualIP(m)))
+		got = append(got, fmt.Sprint(*m.VirtualIP))
 	}
 	assert.Equal(t, []string{"{10 254 [10.0.0.33 10.0.0.34]}", "{10 253 [10.0.0.32 10.0.0.34]}",
 		"{10 252 [10.0.0.32 10.0.0.33]}"}, got)
+	assert.Nil(t, p.WithRole(RoleEtcd)[0].VirtualIP)
+	assert.Nil(t, p.WithRole(RoleWorker)[0].VirtualIP)
 
 	c.API.LoadBalancer = Octavia
 	p = NewPlan(c)
-	assert.Nil(t, p.VirtualIP(p.WithRole(RoleControlPlane)[0]))
+	assert.Nil(t, p.WithRole(RoleControlPlane)[0].VirtualIP)
 	for _, r := range p.Rules {
 		assert.NotEqual(t, "vrrp", r.Protocol)
 	}

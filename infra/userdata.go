@@ -161,7 +161,7 @@ func controlPlane(plan cluster.Plan, m cluster.Machine, in inputs) (*templates.C
 		ControlPlaneToken: bootstrapToken(in.controlPlaneToken),
 		Calico:            calicoResources(plan),
 	}
-	if v := plan.VirtualIP(m); v != nil {
+	if v := m.VirtualIP; v != nil {
 		c.VirtualIP = &templates.VirtualIP{
 			Address: plan.API.Address.String(), RouterID: v.RouterID, Priority: v.Priority,
 		}

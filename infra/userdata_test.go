@@ -83,7 +83,7 @@ func TestNode(t *testing.T) {
 			Peers: []string{"10.0.0.33"}},
 		Calico: calicoResources(plan),
 	}, got)
-	plan.API.LoadBalancer = cluster.Octavia
+	m.VirtualIP = nil // as with Octavia
 	got, err = controlPlane(plan, m, inputs{workerToken: digits, controlPlaneToken: digits, encryptionKey: digits})
 	assert.NoError(t, err)
 	assert.Nil(t, got.VirtualIP)
