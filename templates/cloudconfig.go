@@ -90,7 +90,7 @@ type renderedFiles struct {
 var pools sync.Map
 
 func (m Machine) cachedFiles() (renderedFiles, error) {
-	key, err := json.Marshal([]any{m, m.Secrets})
+	key, err := json.Marshal(m)
 	if err != nil {
 		return renderedFiles{}, err
 	}

@@ -49,8 +49,6 @@ func TestLeanMeansTheSame(t *testing.T) {
 	}
 	seen := map[string]bool{}
 	for _, m := range machines() {
-		values, err := m.values()
-		require.NoError(t, err)
 		for _, system := range m.systems() {
 			require.NoError(t, fs.WalkDir(systems, system, func(name string, entry fs.DirEntry, err error) error {
 				if err != nil || entry.IsDir() || strings.Contains(name, "{registry}") {
@@ -60,7 +58,7 @@ func TestLeanMeansTheSame(t *testing.T) {
 				require.NoError(t, err)
 				target, isTemplate := strings.CutSuffix(name, ".tmpl")
 				if isTemplate {
-					text, err = execute(name, text, values)
+					text, err = execute(name, text, m)
 					require.NoError(t, err)
 				}
 				if seen[string(text)] {

@@ -13,7 +13,6 @@ package templates
 import (
 	"bytes"
 	"embed"
-	"encoding/json"
 	"fmt"
 	"io/fs"
 	"path"
@@ -30,17 +29,16 @@ import (
 //go:embed keystone-auth keystone-ca keystone-webhook kube-apiserver-spare tenant-sync
 var systems embed.FS
 
-// Machine holds the values for one machine's user-data. The JSON tags omit empty values, so that a template
-// that uses one fails.
+// Machine holds the values for one machine's user-data. A template that prints a value that is not set fails.
 type Machine struct {
-	Hostname string `json:",omitempty"` // also the name of the Node in Kubernetes: dev-etcd-0
-	Role     string `json:",omitempty"` // etcd, control-plane or worker
-	Secrets  []File `json:"-"`          // certificates and keys
+	Hostname string // also the name of the Node in Kubernetes: dev-etcd-0
+	Role     string // etcd, control-plane or worker
+	Secrets  []File // certificates and keys
 	// the machine downloads, verifies and installs them before its services start
-	Artifacts    []Artifact    `json:",omitempty"`
-	Etcd         *Etcd         `json:",omitempty"` // set on etcd machines only
-	Node         *Node         `json:",omitempty"` // set on control planes and workers
-	ControlPlane *ControlPlane `json:",omitempty"` // set on control planes only
+	Artifacts    []Artifact
+	Etcd         *Etcd         // set on etcd machines only
+	Node         *Node         // set on control planes and workers
+	ControlPlane *ControlPlane // set on control planes only
 }
 
 // File is a file on the machine. root owns it.
@@ -52,111 +50,111 @@ type File struct {
 
 // Artifact is a download: one binary, or an archive with binaries in any format that tar unpacks.
 type Artifact struct {
-	Name      string `json:",omitempty"` // such as etcd
-	URL       string `json:",omitempty"` // http or https
-	SHA256    string `json:",omitempty"` // of the download, 64 hexadecimal digits
-	Directory string `json:",omitempty"` // destination folder: /usr/local/bin
+	Name      string // such as etcd
+	URL       string // http or https
+	SHA256    string // of the download, 64 hexadecimal digits
+	Directory string // destination folder: /usr/local/bin
 	// paths in the archive, installed under their base names; if empty, the download itself is the binary
 	// Name
-	Members []string `json:""`
+	Members []string
 }
 
 // Etcd is one member of the etcd cluster.
 type Etcd struct {
-	Name           string `json:",omitempty"` // the member's name in InitialCluster
-	Address        string `json:",omitempty"` // the machine's own IPv4 address
-	VolumeID       string `json:",omitempty"` // the Cinder volume that keeps the data
-	InitialCluster string `json:",omitempty"` // name=https://ip:2380,…
-	Token          string `json:",omitempty"` // unique to the cluster: members reject those of other clusters
-	Endpoints      string `json:",omitempty"` // https://ip:2379,…
+	Name           string // the member's name in InitialCluster
+	Address        string // the machine's own IPv4 address
+	VolumeID       string // the Cinder volume that keeps the data
+	InitialCluster string // name=https://ip:2380,…
+	Token          string // unique to the cluster: members reject those of other clusters
+	Endpoints      string // https://ip:2379,…
 }
 
 // Node holds the values of a Kubernetes node: kubelet, containerd, kube-proxy, Calico, and the two proxies to
 // etcd and to the API on 127.0.0.1.
 type Node struct {
-	Address         string           `json:",omitempty"` // the machine's own IPv4 address
-	Etcd            string           `json:",omitempty"` // ip:2379,…
-	APIServers      []Server         `json:",omitempty"` // all control planes
-	PodCIDR         string           `json:",omitempty"`
-	DNSService      string           `json:",omitempty"` // cluster DNS's Service address
-	Labels          string           `json:",omitempty"` // key=value,… that kubelet may set on its own Node
-	Taints          []Taint          `json:""`           // kubelet registers the Node with them
-	ProxyMode       string           `json:",omitempty"` // of kube-proxy: nftables or iptables
-	Calico          Calico           `json:""`
-	PauseImage      string           `json:",omitempty"` // registry.k8s.io/pause:3.10.2
-	RegistryMirrors []RegistryMirror `json:""`
-	BootstrapToken  string           `json:",omitempty"` // id.secret: kubelet requests its first certificate with it
+	Address         string   // the machine's own IPv4 address
+	Etcd            string   // ip:2379,…
+	APIServers      []Server // all control planes
+	PodCIDR         string
+	DNSService      string  // cluster DNS's Service address
+	Labels          string  // key=value,… that kubelet may set on its own Node
+	Taints          []Taint // kubelet registers the Node with them
+	ProxyMode       string  // of kube-proxy: nftables or iptables
+	Calico          Calico
+	PauseImage      string // registry.k8s.io/pause:3.10.2
+	RegistryMirrors []RegistryMirror
+	BootstrapToken  string // id.secret: kubelet requests its first certificate with it
 	// devcloud's machines are containers on cgroup v1, which may not raise OOM scores
-	Devcloud bool `json:""`
+	Devcloud bool
 }
 
 // Server is the address of a control plane.
 type Server struct {
-	Name    string `json:",omitempty"` // dev-control-plane-0
-	Address string `json:",omitempty"` // IPv4
+	Name    string // dev-control-plane-0
+	Address string // IPv4
 }
 
 // Taint is a taint of a Node.
 type Taint struct {
-	Key    string `json:",omitempty"`
-	Value  string `json:""`
-	Effect string `json:",omitempty"` // NoSchedule, PreferNoSchedule or NoExecute
+	Key    string
+	Value  string
+	Effect string // NoSchedule, PreferNoSchedule or NoExecute
 }
 
 // Calico holds the values of the node's pod network and of its Calico Node.
 type Calico struct {
-	Version string            `json:",omitempty"` // of calico-node, the CNI plugins and calicoctl: 3.28.5
-	Address string            `json:",omitempty"` // the machine's address with its subnet's prefix length: 10.0.0.64/24
-	Labels  map[string]string `json:""`           // labels for Calico's selectors
+	Version string            // of calico-node, the CNI plugins and calicoctl: 3.28.5
+	Address string            // the machine's address with its subnet's prefix length: 10.0.0.64/24
+	Labels  map[string]string // labels for Calico's selectors
 	// an IPv4 address; empty if the node is not a route reflector
-	RouteReflectorClusterID string `json:""`
+	RouteReflectorClusterID string
 	// encapsulate packets between nodes of different subnets
-	Tunnels bool `json:""`
+	Tunnels bool
 }
 
 // RegistryMirror is a server from which nodes pull a registry's images, instead of from the registry itself.
 type RegistryMirror struct {
-	Registry string `json:",omitempty"` // registry.k8s.io
-	URL      string `json:",omitempty"` // http or https, without /v2
+	Registry string // registry.k8s.io
+	URL      string // http or https, without /v2
 }
 
 // ControlPlane holds the values of kube-apiserver, kube-controller-manager, kube-scheduler, and the API's
 // virtual address.
 type ControlPlane struct {
-	Etcd              string          `json:",omitempty"` // https://ip:2379,…
-	ServiceCIDR       string          `json:",omitempty"`
-	APIService        string          `json:",omitempty"` // address of the Service `kubernetes`
-	EncryptionKey     string          `json:",omitempty"` // 32 bytes in base64; encrypts Secrets in etcd
-	NodePrefix        string          `json:",omitempty"` // prefix of the control planes' hostnames: dev-control-plane-
-	NodeCIDR          string          `json:",omitempty"` // the machines' network, which contains the kubelets' addresses
-	Reserved          string          `json:",omitempty"` // owner=IPv4 address,…: planned addresses except workers'
-	WorkerToken       BootstrapToken  `json:",omitempty"`
-	ControlPlaneToken BootstrapToken  `json:",omitempty"`
-	VirtualIP         *VirtualIP      `json:",omitempty"` // nil if a load balancer has the API's address
-	Calico            CalicoResources `json:",omitempty"`
-	Tenancy           *Tenancy        `json:",omitempty"` // nil if Kubernetes does not use OpenStack's tenants
+	Etcd              string // https://ip:2379,…
+	ServiceCIDR       string
+	APIService        string // address of the Service `kubernetes`
+	EncryptionKey     string // 32 bytes in base64; encrypts Secrets in etcd
+	NodePrefix        string // prefix of the control planes' hostnames: dev-control-plane-
+	NodeCIDR          string // the machines' network, which contains the kubelets' addresses
+	Reserved          string // owner=IPv4 address,…: planned addresses except workers'
+	WorkerToken       BootstrapToken
+	ControlPlaneToken BootstrapToken
+	VirtualIP         *VirtualIP // nil if a load balancer has the API's address
+	Calico            CalicoResources
+	Tenancy           *Tenancy // nil if Kubernetes does not use OpenStack's tenants
 }
 
 // Tenancy maps OpenStack's tenants to Kubernetes. Keystone authenticates their users.
 type Tenancy struct {
-	AuthURL       string `json:",omitempty"` // URL of Keystone
-	CACertificate string `json:",omitempty"` // PEM: the authority of Keystone's certificate; empty for a public authority
-	Interval      string `json:",omitempty"` // between two reads of OpenStack's tenants, in systemd's format: 1m0s
+	AuthURL       string // URL of Keystone
+	CACertificate string // PEM: the authority of Keystone's certificate; empty for a public authority
+	Interval      string // between two reads of OpenStack's tenants, in systemd's format: 1m0s
 }
 
 // BootstrapToken is the token with which kubelets of a role join the cluster:
 // https://kubernetes.io/docs/reference/access-authn-authz/bootstrap-tokens/
 type BootstrapToken struct {
-	ID     string `json:",omitempty"` // 6 characters of a-z0-9
-	Secret string `json:",omitempty"` // 16 characters of a-z0-9
+	ID     string // 6 characters of a-z0-9
+	Secret string // 16 characters of a-z0-9
 }
 
 // VirtualIP is the API's virtual address, which the control planes hold in turn by VRRP.
 type VirtualIP struct {
-	Address  string   `json:",omitempty"` // IPv4
-	RouterID int      `json:",omitempty"` // VRRP's virtual router ID, 1–255
-	Priority int      `json:",omitempty"` // 1–254, different on each
-	Peers    []string `json:""`           // addresses of the other control planes
+	Address  string   // IPv4
+	RouterID int      // VRRP's virtual router ID, 1–255
+	Priority int      // 1–254, different on each
+	Peers    []string // addresses of the other control planes
 }
 
 // files returns all files of the machine: the trees of its systems, in order, and its secrets. An error names
@@ -249,12 +247,8 @@ func (m Machine) check() error {
 
 // render renders the files of one system's tree in from. It returns an error if a template fails.
 func render(from fs.FS, system string, m Machine) ([]File, error) {
-	values, err := m.values()
-	if err != nil {
-		return nil, err
-	}
 	var files []File
-	err = fs.WalkDir(from, system, func(name string, entry fs.DirEntry, err error) error {
+	err := fs.WalkDir(from, system, func(name string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() {
 			return err
 		}
@@ -274,7 +268,7 @@ func render(from fs.FS, system string, m Machine) ([]File, error) {
 			return nil
 		}
 		if !strings.Contains(target, "{registry}") {
-			return land(target, values)
+			return land(target, m)
 		}
 		for _, mirror := range m.Node.RegistryMirrors {
 			if err := land(strings.ReplaceAll(target, "{registry}", mirror.Registry), mirror); err != nil {
@@ -293,7 +287,7 @@ func execute(name string, content []byte, values any) ([]byte, error) {
 	key := [2]string{name, string(content)}
 	t, ok := parsed.Load(key)
 	if !ok {
-		made, err := template.New(name).Option("missingkey=error").Parse(string(content))
+		made, err := parseStrict(name, string(content))
 		if err != nil {
 			return nil, err
 		}
@@ -302,19 +296,6 @@ func execute(name string, content []byte, values any) ([]byte, error) {
 	var out bytes.Buffer
 	err := t.(*template.Template).Execute(&out, values)
 	return out.Bytes(), err
-}
-
-// values returns m as nested maps without empty values, so that missingkey=error finds a value that is not
-// set.
-func (m Machine) values() (map[string]any, error) {
-	text, err := json.Marshal(m)
-	if err != nil {
-		return nil, err
-	}
-	var values map[string]any
-	numbers := json.NewDecoder(bytes.NewReader(text))
-	numbers.UseNumber() // keeps integers as written; a float would print as 4.2e+09
-	return values, numbers.Decode(&values)
 }
 
 func mode(target string) fs.FileMode {

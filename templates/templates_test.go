@@ -292,8 +292,8 @@ func TestWrongMachineIsAnError(t *testing.T) {
 	}{
 		"no hostname": {func(m *Machine) { m.Hostname = "" }, "without a hostname"},
 		"value missing": {func(m *Machine) { m.Etcd.Token = "" },
-			`etcd/etc/etcd/etcd.env.tmpl:6:34: executing "etcd/etc/etcd/etcd.env.tmpl" at <.Etcd.Token>: map has no entry for ` +
-				`key "Token"`},
+			`etcd/etc/etcd/etcd.env.tmpl:6:29: executing "etcd/etc/etcd/etcd.env.tmpl" at <required ".Etcd.Token">: ` +
+				`error calling required: .Etcd.Token is not set`},
 		"file twice": {func(m *Machine) { m.Secrets = append(m.Secrets, m.Secrets[0]) },
 			"/etc/etcd/pki/ca.crt is written twice"},
 		"secret over unit": {func(m *Machine) { m.Secrets[0].Path = "/etc/systemd/system/etcd.service" },
