@@ -1,7 +1,7 @@
 // Package cluster is the model of one Kubernetes cluster on OpenStack: the Config that a user writes, and the Plan that
 // follows from it. It is pure: it uses neither Pulumi nor a cloud.
 //
-// The steps: Decode (defaults, strict keys, all errors at once) → NewPlan → package infra.
+// The steps: Decode (defaults, strict keys, all errors at once) → NewPlan → packages templates and infra.
 package cluster
 
 //go:generate go run ../hack/configdoc

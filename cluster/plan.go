@@ -257,8 +257,8 @@ type namedGroup struct {
 	maxUnavailable int
 }
 
-// groups returns all groups of machines in the order of a Plan. Members of etcd and control planes change one at a time,
-// because etcd would lose its quorum otherwise.
+// groups returns all groups of machines in the order of a Plan. At most one member of etcd and one control plane may be
+// unavailable, because etcd would lose its quorum otherwise.
 func (c Config) groups() []namedGroup {
 	groups := []namedGroup{
 		{Group: c.Etcd.Group, name: string(RoleEtcd), path: "etcd", role: RoleEtcd, maxUnavailable: 1},

@@ -9,6 +9,7 @@ import (
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 
 	"kubernetes-openstack/cluster"
+	"kubernetes-openstack/templates"
 )
 
 // Machine is a component with the port, the instance and, for etcd, the volume of one machine.
@@ -30,6 +31,7 @@ type Machines struct {
 	leftovers *Leftovers
 	pki       *PKI
 	key       *SSHKey
+	renderer  *templates.Renderer
 	watcher   Watcher
 }
 
@@ -41,7 +43,7 @@ func NewMachines(
 ) (*Machines, error) {
 	s := &Machines{
 		ByID: map[string]*Machine{}, network: network, security: security, leftovers: leftovers, pki: pki, key: key,
-		watcher: watcher,
+		renderer: templates.NewRenderer(plan), watcher: watcher,
 	}
 	child, err := component(ctx, "Machines", plan.Name, s)
 	if err != nil {
@@ -151,7 +153,7 @@ func (s *Machines) newMachine(
 		// the machine reads user-data from a disk, without the network and the metadata service
 		ConfigDrive: pulumi.Bool(true),
 		Metadata:    metadata(plan, m.Role),
-		UserData:    behind(ctx, others, s.userData(plan, m, volumeID)),
+		UserData:    behind(ctx, others, s.userData(m, volumeID)),
 		// the state is explicit. Otherwise a refresh would store the current power state as the wanted state
 		PowerState: pulumi.String("active"),
 		// Nova shuts the machine down before the deletion, instead of switching it off. So a node drains
@@ -183,7 +185,7 @@ func addressPairs(plan cluster.Plan, role cluster.Role) networking.PortAllowedAd
 }
 
 // userData returns the machine's user-data, gzipped and in base64. It is a Pulumi secret for every role.
-func (s *Machines) userData(plan cluster.Plan, m cluster.Machine, volumeID pulumi.StringOutput) pulumi.StringOutput {
+func (s *Machines) userData(m cluster.Machine, volumeID pulumi.StringOutput) pulumi.StringOutput {
 	var files pulumi.StringArray
 	for _, f := range m.PKI {
 		var parts []any
@@ -195,10 +197,12 @@ func (s *Machines) userData(plan cluster.Plan, m cluster.Machine, volumeID pulum
 	return pulumi.ToSecret(pulumi.All(volumeID, files,
 		s.pki.Derived(cluster.WorkerToken), s.pki.Derived(cluster.ControlPlaneToken), s.pki.Derived(cluster.EncryptionKey),
 	).ApplyT(func(values []any) (string, error) {
-		return render(plan, m, inputs{
-			volumeID:    values[0].(string),
-			files:       values[1].([]string),
-			workerToken: values[2].(string), controlPlaneToken: values[3].(string), encryptionKey: values[4].(string),
+		return s.renderer.UserData(m, templates.Inputs{
+			VolumeID:          values[0].(string),
+			PKI:               values[1].([]string),
+			WorkerToken:       templates.Token(values[2].(string)),
+			ControlPlaneToken: templates.Token(values[3].(string)),
+			EncryptionKey:     values[4].(string),
 		})
 	})).(pulumi.StringOutput)
 }

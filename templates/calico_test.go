@@ -2,6 +2,7 @@ package templates
 
 import (
 	"maps"
+	"net/netip"
 	"path"
 	"regexp"
 	"strings"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"kubernetes-openstack/cluster"
 	"kubernetes-openstack/internal/dirs"
 	"kubernetes-openstack/tests/guest"
 )
@@ -53,29 +55,29 @@ kill -KILL $(cat /script)
 `
 	m := controlPlaneMachine()
 	files[script] = landed(t, m)[script]
-	maps.Copy(files, resources(t, "/etc/calico", m.ControlPlane.Calico))
-	maps.Copy(files, resources(t, "/mesh", m.ControlPlane.Calico))
+	maps.Copy(files, resources(t, "/etc/calico", m.Plan))
+	maps.Copy(files, resources(t, "/mesh", m.Plan))
 
 	// the resources of another version of the cluster: one router, and route reflectors instead of a mesh
-	other := m.ControlPlane.Calico
+	other := m.Plan
 	other.BGPConfiguration.NodeToNodeMeshEnabled, other.BGPConfiguration.ServiceLoadBalancerIPs = false, nil
-	other.BGPPeers = []BGPPeer{
+	other.BGPPeers = []cluster.BGPPeer{
 		{Name: "route-reflectors", NodeSelector: "all()", PeerSelector: "kubernetes-openstack/pool == 'rr'"},
 		other.BGPPeers[1],
 	}
 	maps.Copy(files, resources(t, "/reflectors", other))
 	other.BGPConfiguration.NodeToNodeMeshEnabled, other.BGPPeers = true, nil
 	maps.Copy(files, resources(t, "/alone", other))
-	other.IPPool.CIDR = "10.245.0.0/16"
+	other.IPPool.CIDR = netip.MustParsePrefix("10.245.0.0/16")
 	maps.Copy(files, resources(t, "/moved", other))
 	return files
 }
 
 // resources returns path → content of the files that apply-calico-resources reads, in another folder than
 // /etc/calico.
-func resources(t *testing.T, dir string, r CalicoResources) map[string]string {
+func resources(t *testing.T, dir string, plan cluster.Plan) map[string]string {
 	m := controlPlaneMachine()
-	m.ControlPlane.Calico = r
+	m.Plan = plan
 	files := map[string]string{}
 	for name, content := range landed(t, m) {
 		if rest, found := strings.CutPrefix(name, "/etc/calico/"); found &&

@@ -3,12 +3,15 @@ package templates
 import (
 	"encoding/json"
 	"fmt"
+	"net/netip"
 	"path"
 	"slices"
 	"strings"
 	"sync"
 
 	"sigs.k8s.io/yaml"
+
+	"kubernetes-openstack/cluster"
 )
 
 // cloudConfig is the subset of cloud-init's format that we use. The package marshals it and never
@@ -36,16 +39,27 @@ type writeFile struct {
 	Content     string `json:"content"`
 }
 
+// Renderer renders the user-data of the machines of one Plan.
+type Renderer struct {
+	plan cluster.Plan
+	// pools caches the results of renderFiles. The key contains all values except the Plan. The machines of a
+	// pool have the same values apart from the marks.
+	pools sync.Map
+}
+
+// NewRenderer returns a Renderer for the machines of plan.
+func NewRenderer(plan cluster.Plan) *Renderer { return &Renderer{plan: plan} }
+
 // CloudConfig returns the machine's whole user-data in cloud-init's format: "#cloud-config" and YAML, with
 // the settings before the files. Its only command starts first-boot under systemd, and first-boot does the
-// rest. CloudConfig returns an error if a template fails or m is invalid.
-func CloudConfig(m Machine) ([]byte, error) {
-	shared, own := m.marked()
-	files, err := shared.cachedFiles()
+// rest. CloudConfig returns an error if a template fails or a value is invalid.
+func (r *Renderer) CloudConfig(m cluster.Machine, in Inputs) ([]byte, error) {
+	shared, own := values{r.plan, m, in}.marked()
+	files, err := r.cachedFiles(shared)
 	if err != nil {
-		return nil, fmt.Errorf("user-data of %s: %w", m.Hostname, err)
+		return nil, fmt.Errorf("user-data of %s: %w", m.ID, err)
 	}
-	config := settings{Hostname: m.Hostname, FQDN: m.Hostname, ManageEtcHosts: "localhost"}
+	config := settings{Hostname: m.ID, FQDN: m.ID, ManageEtcHosts: "localhost"}
 	// cloud-init runs bootcmd at every boot and before write_files. systemd reaches cloud-config.target after
 	// both. runcmd would run two of cloud-init's stages later, after all other services of the image.
 	config.BootCmd = [][]string{append([]string{
@@ -54,29 +68,37 @@ func CloudConfig(m Machine) ([]byte, error) {
 	}, files.units...)}
 	text, err := yaml.Marshal(config)
 	if err != nil {
-		return nil, fmt.Errorf("user-data of %s: %w", m.Hostname, err)
+		return nil, fmt.Errorf("user-data of %s: %w", m.ID, err)
 	}
 	return slices.Concat([]byte("#cloud-config\n"), text, []byte(own.Replace(files.text))), nil
 }
 
-// marked returns m with marks instead of the values that differ within a pool, and a replacer from marks to
+// nameMark and addressMark stand for a machine's name and address in the files that its pool shares. No Plan
+// contains them: all its addresses are IPv4, and the range of addressMark is only for documentation.
+const nameMark = "@hostname@"
+
+var addressMark = netip.MustParseAddr("2001:db8::1")
+
+// marked returns v with marks instead of the values that differ within a pool, and a replacer from marks to
 // values. No template has conditions on these values.
-func (m Machine) marked() (Machine, *strings.Replacer) {
+func (v values) marked() (values, *strings.Replacer) {
 	var own []string
-	mark := func(value *string, mark string) {
-		if *value != "" { // an empty value must stay empty, so that a template that uses it fails
-			own = append(own, mark, *value)
-			*value = mark
-		}
+	address := v.Address
+	if v.ID != "" { // a value that is not set must stay so, because a template that prints it must fail
+		own = append(own, nameMark, v.ID)
+		v.ID = nameMark
 	}
-	mark(&m.Hostname, "@hostname@")
-	if m.Node != nil {
-		node := *m.Node
-		mark(&node.Address, "@address@")
-		mark(&node.Calico.Address, "@calico-address@")
-		m.Node = &node
+	if address.IsValid() {
+		own = append(own, addressMark.String(), address.String())
+		v.Address = addressMark
 	}
-	return m, strings.NewReplacer(own...)
+	if v.Calico != nil && v.Calico.Address.Addr() == address {
+		calico := *v.Calico
+		calico.Address = netip.PrefixFrom(v.Address, calico.Address.Bits())
+		v.Calico = &calico
+	}
+	v.Index = 0 // no template uses it
+	return v, strings.NewReplacer(own...)
 }
 
 // renderedFiles holds the files of a machine in cloud-init's format, and the names of the units to enable.
@@ -85,21 +107,17 @@ type renderedFiles struct {
 	units []string
 }
 
-// pools caches the results of renderFiles. The key contains all inputs. The machines of a pool have the same inputs
-// apart from the marks.
-var pools sync.Map
-
-func (m Machine) cachedFiles() (renderedFiles, error) {
-	key, err := json.Marshal(m)
+func (r *Renderer) cachedFiles(v values) (renderedFiles, error) {
+	key, err := json.Marshal([]any{v.Machine, v.Inputs})
 	if err != nil {
 		return renderedFiles{}, err
 	}
-	once, _ := pools.LoadOrStore(string(key), sync.OnceValues(m.renderFiles))
+	once, _ := r.pools.LoadOrStore(string(key), sync.OnceValues(v.renderFiles))
 	return once.(func() (renderedFiles, error))()
 }
 
-func (m Machine) renderFiles() (renderedFiles, error) {
-	files, err := m.files()
+func (v values) renderFiles() (renderedFiles, error) {
+	files, err := v.files()
 	if err != nil {
 		return renderedFiles{}, err
 	}

@@ -13,6 +13,8 @@ import (
 	"maps"
 	"math/big"
 	"net"
+	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -152,15 +154,15 @@ var running = semaphore.NewWeighted(3)
 // run-<unit> for each unit.
 func controlPlane(t *testing.T) map[string]string {
 	m := controlPlaneMachine()
-	m.Secrets = nil
+	m.PKI, m.Inputs.PKI = nil, nil
 	for name, content := range pki(t) {
-		m.Secrets = append(m.Secrets, File{Path: name, Content: content})
+		addPKI(&m, name, content)
 	}
-	m.ControlPlane.Etcd = "https://10.0.0.10:2379"
+	m.Plan.Machines = slices.Delete(m.Plan.Machines, 1, 3) // a single member of etcd
 	files := landed(t, m)
 	files["/etc/calico/pki/ca.crt"] = files["/etc/etcd/pki/ca.crt"]
 	member := etcdMachine()
-	member.Etcd.Endpoints = m.ControlPlane.Etcd
+	member.Plan = m.Plan
 	for _, name := range []string{"/etc/profile.d/etcdctl.sh", "/usr/local/sbin/etcd-auth"} {
 		files[name] = landed(t, member)[name]
 	}
@@ -656,11 +658,13 @@ func TestTheAddressMoves(t *testing.T) {
 // TestKeepalivedAcceptsItsConfiguration also checks the configuration of a single control plane.
 func TestKeepalivedAcceptsItsConfiguration(t *testing.T) {
 	t.Parallel()
-	for name, peers := range map[string][]string{"alone": nil, "three": {"10.0.0.21", "10.0.0.22"}} {
+	for name, peers := range map[string][]netip.Addr{
+		"alone": nil, "three": {netip.MustParseAddr("10.0.0.21"), netip.MustParseAddr("10.0.0.22")},
+	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			m := controlPlaneMachine()
-			m.ControlPlane.VirtualIP.Peers = peers
+			m.VirtualIP.Peers = peers
 			out, err := guest.Run(t, landed(t, m), "unshare", "--net", "sh", "-c", `
 				ip link add eth0 type veth peer eth1; ip address add 10.0.0.20/24 dev eth0; ip link set eth0 up
 				mkdir /run/api-vip; api-vip-interface 10.0.0.20; cat /run/api-vip/interface.conf

@@ -148,7 +148,7 @@ func TestContainerdAsksTheMirror(t *testing.T) {
 	}))
 	defer mirror.Close()
 	m := workerMachine()
-	m.Node.RegistryMirrors = []RegistryMirror{{Registry: "registry.k8s.io", URL: mirror.URL + "/registry.k8s.io"}}
+	m.Plan.Artifacts.RegistryMirrors["registry.k8s.io"] = mirror.URL + "/registry.k8s.io"
 	out, err := guest.Run(t, containerd(t, m), "sh", "-c", `
 		containerd --root /run/c/root --state /run/c/state --address /run/c/socket >/log 2>&1 &
 		until ctr --address /run/c/socket version >/dev/null 2>&1; do sleep 0.2; done
@@ -362,7 +362,7 @@ func TestYAMLHasNoKeyTwice(t *testing.T) {
 func etcdMember(t *testing.T) map[string]string {
 	ca := newAuthority(t, "etcd")
 	m := etcdMachine()
-	m.Secrets = nil
+	m.PKI, m.Inputs.PKI = nil, nil
 	files := landed(t, m)
 	maps.Copy(files, etcdBinaries(t))
 	const pki = "/etc/etcd/pki/"

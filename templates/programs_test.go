@@ -31,7 +31,7 @@ func etcdBinaries(t *testing.T) map[string]string {
 }
 
 // containerd returns path → content of a machine with containerd's programs.
-func containerd(t *testing.T, m Machine) map[string]string {
+func containerd(t *testing.T, m values) map[string]string {
 	files := landed(t, m)
 	maps.Copy(files, release(t,
 		dirs.Mirror("github.com/containerd/containerd/releases/download/v2.3.4/containerd-2.3.4-linux-amd64.tar.gz")))

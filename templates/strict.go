@@ -1,18 +1,27 @@
 package templates
 
 import (
+	"encoding/base64"
 	"fmt"
 	"reflect"
 	"strconv"
 	"text/template"
 	"text/template/parse"
+
+	"kubernetes-openstack/cluster"
 )
+
+// functions are the functions that templates can call.
+var functions = template.FuncMap{
+	"base64":   func(s cluster.Secret) string { return base64.StdEncoding.EncodeToString([]byte(s)) },
+	"required": required,
+}
 
 // parseStrict returns a template that fails if it prints a value that is not set, such as an empty text or
 // address. text/template would print it, and a service would start with a wrong setting. parseStrict changes
 // each {{VALUE}} to {{VALUE | required "VALUE"}}.
 func parseStrict(name, text string) (*template.Template, error) {
-	t, err := template.New(name).Funcs(template.FuncMap{"required": required}).Parse(text)
+	t, err := template.New(name).Funcs(functions).Parse(text)
 	if err != nil {
 		return nil, err
 	}

@@ -6,93 +6,158 @@ import (
 	"encoding/base64"
 	"fmt"
 	"math/rand/v2"
+	"net/netip"
 	"os"
 	"path"
 	"path/filepath"
 	"strings"
 	"testing"
 	"testing/fstest"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"sigs.k8s.io/yaml"
+
+	"kubernetes-openstack/cluster"
 )
 
 // machines returns one complete machine of each role, with placeholders for keys, and a worker of devcloud.
-func machines() map[string]Machine {
+func machines() map[string]values {
 	devcloud := workerMachine()
-	devcloud.Node.Devcloud = true
-	devcloud.Node.Calico.Tunnels = true
-	devcloud.Node.Calico.RouteReflectorClusterID = "244.0.0.1"
-	return map[string]Machine{
+	devcloud.Plan.Devcloud = true
+	devcloud.Plan.Calico.Encapsulation = cluster.VXLAN
+	devcloud.Calico.RouteReflectorClusterID = "244.0.0.1"
+	return map[string]values{
 		"etcd": etcdMachine(), "control-plane": controlPlaneMachine(), "worker": workerMachine(), "devcloud": devcloud,
 	}
 }
 
-// placeholder returns the file of a secret, with a placeholder for its content.
-func placeholder(path string) File {
-	content := "-----BEGIN placeholder-----\n" + filepath.Base(path) + "\n-----END placeholder-----\n"
-	f := File{Path: path, Content: content, Mode: 0o644}
+// userData returns the user-data of m.
+func userData(m values) (string, error) { return NewRenderer(m.Plan).UserData(m.Machine, m.Inputs) }
+
+// configOf returns the cloud-config of m.
+func configOf(m values) ([]byte, error) { return NewRenderer(m.Plan).CloudConfig(m.Machine, m.Inputs) }
+
+// addPKI adds a PKI file to m.
+func addPKI(m *values, path, content string) {
+	f := cluster.PKIFile{Path: path, Part: cluster.PartCertificate}
 	if filepath.Ext(path) == ".key" {
-		f.Mode = 0o600
+		f.Part = cluster.PartPrivateKey
 	}
-	return f
+	m.PKI, m.Inputs.PKI = append(m.PKI, f), append(m.Inputs.PKI, content)
 }
 
-func etcdMachine() Machine {
-	m := Machine{
-		Hostname:  "dev-etcd-0",
-		Role:      "etcd",
-		Artifacts: artifacts("etcd"),
-		Etcd: &Etcd{
-			Name:     "dev-etcd-0",
-			Address:  "10.0.0.10",
-			VolumeID: "4f1c0d9e-2b7a-4c55-9e2e-0123456789ab",
-			InitialCluster: "dev-etcd-0=https://10.0.0.10:2380,dev-etcd-1=https://10.0.0.11:2380," +
-				"dev-etcd-2=https://10.0.0.12:2380",
-			Token:     "dev",
-			Endpoints: "https://10.0.0.10:2379,https://10.0.0.11:2379,https://10.0.0.12:2379",
+// addPlaceholders adds PKI files to m, with placeholders for their contents.
+func addPlaceholders(m *values, dir string, names ...string) {
+	for _, name := range names {
+		addPKI(m, dir+name, "-----BEGIN placeholder-----\n"+filepath.Base(name)+"\n-----END placeholder-----\n")
+	}
+}
+
+// testPlan returns the Plan of a cluster with three members of etcd, two control planes and a worker. It has a
+// mesh and two routers. One router has a password.
+func testPlan() cluster.Plan {
+	address, prefix := netip.MustParseAddr, netip.MustParsePrefix
+	machine := func(id string, role cluster.Role, ip string) cluster.Machine {
+		return cluster.Machine{ID: id, Role: role, Address: address(ip)}
+	}
+	return cluster.Plan{
+		Config: cluster.Config{
+			Name: "dev",
+			Network: cluster.Network{
+				Mode: cluster.TenantNetwork, CIDR: prefix("10.0.0.0/24"), PodCIDR: prefix("10.244.0.0/16"),
+				ServiceCIDR: prefix("10.96.0.0/16"),
+			},
+			Calico: cluster.Calico{Version: "3.28.5", Encapsulation: cluster.NoEncapsulation},
+			OpenStack: cluster.OpenStack{
+				AuthURL:       "https://keystone.example.com:5000/v3",
+				CACertificate: "-----BEGIN placeholder-----\nkeystone-ca\n-----END placeholder-----",
+			},
+			Tenancy:    cluster.Tenancy{Enabled: true, Interval: time.Minute},
+			API:        cluster.API{Address: address("10.0.0.5")},
+			Kubernetes: cluster.Kubernetes{ProxyMode: cluster.ProxyNFTables},
+			Artifacts: cluster.Artifacts{
+				RegistryMirrors: map[string]string{"registry.k8s.io": "http://192.0.2.1/registry.k8s.io"},
+			},
+		},
+		Gateway:    address("10.0.0.1"),
+		APIService: address("10.96.0.1"),
+		DNSService: address("10.96.0.10"),
+		IPPool: cluster.IPPool{
+			CIDR: prefix("10.244.0.0/16"), BlockSize: 26, IPIPMode: "Never", VXLANMode: "Never", NATOutgoing: true,
+		},
+		BGPConfiguration: cluster.BGPConfiguration{
+			ASNumber: 4200000000, NodeToNodeMeshEnabled: true,
+			ServiceClusterIPs:      []netip.Prefix{prefix("10.96.0.0/16")},
+			ServiceLoadBalancerIPs: []netip.Prefix{prefix("198.51.100.0/25"), prefix("198.51.100.128/25")},
+		},
+		BGPPeers: []cluster.BGPPeer{
+			{
+				Name: "peer-10-0-0-1", NodeSelector: "all()", PeerIP: address("10.0.0.1"), ASNumber: 65001,
+				Password: "secret of the router", KeepOriginalNextHop: true,
+				ExportV4: []cluster.FilterRule{{Action: "Reject", Remote: true}},
+				ImportV4: []cluster.FilterRule{{Action: "Reject"}},
+			},
+			{
+				Name: "peer-10-0-0-2", NodeSelector: "topology.kubernetes.io/zone in {'nova', 'az2'}",
+				PeerIP: address("10.0.0.2"), ASNumber: 65002,
+				ExportV4: []cluster.FilterRule{{Action: "Reject", Remote: true},
+					{Action: "Reject", CIDR: prefix("10.96.0.0/16")}},
+				ImportV4: []cluster.FilterRule{{Action: "Reject", CIDR: prefix("10.244.0.0/16")},
+					{Action: "Accept", CIDR: prefix("10.1.0.0/16")}, {Action: "Reject"}},
+			},
+		},
+		Machines: []cluster.Machine{
+			machine("dev-etcd-0", cluster.RoleEtcd, "10.0.0.10"),
+			machine("dev-etcd-1", cluster.RoleEtcd, "10.0.0.11"),
+			machine("dev-etcd-2", cluster.RoleEtcd, "10.0.0.12"),
+			machine("dev-control-plane-0", cluster.RoleControlPlane, "10.0.0.20"),
+			machine("dev-control-plane-1", cluster.RoleControlPlane, "10.0.0.21"),
+			machine("dev-worker-0", cluster.RoleWorker, "10.0.0.64"),
 		},
 	}
-	for _, name := range []string{"ca.crt", "server.crt", "server.key", "peer.crt", "peer.key", "client.crt",
-		"client.key"} {
-		m.Secrets = append(m.Secrets, placeholder("/etc/etcd/pki/"+name))
-	}
+}
+
+// testMachine returns the first machine of a role, with the named artifacts.
+func testMachine(role cluster.Role, names ...string) values {
+	plan := testPlan()
+	m := values{Plan: plan, Machine: plan.WithRole(role)[0]}
+	m.Artifacts = artifacts(names...)
 	return m
 }
 
-func controlPlaneMachine() Machine {
-	m := Machine{
-		Hostname: "dev-control-plane-0",
-		Role:     "control-plane",
-		Artifacts: artifacts("containerd", "runc", "cni-plugins", "calicoctl", "etcd", "kubelet", "kube-proxy", "kubectl",
-			"node-approver", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "keystone-webhook", "tenant-sync"),
-		Node: node("10.0.0.20", "cptokn.0123456789abcdef"),
-		ControlPlane: &ControlPlane{
-			Etcd:          "https://10.0.0.10:2379,https://10.0.0.11:2379,https://10.0.0.12:2379",
-			ServiceCIDR:   "10.96.0.0/16",
-			APIService:    "10.96.0.1",
-			EncryptionKey: "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=",
-			NodePrefix:    "dev-control-plane-",
-			NodeCIDR:      "10.0.0.0/24",
-			Reserved: "api=10.0.0.5,router=10.0.0.1,dev-etcd-0=10.0.0.10,dev-etcd-1=10.0.0.11,dev-etcd-2=10.0.0.12," +
-				"dev-control-plane-0=10.0.0.20,dev-control-plane-1=10.0.0.21",
-			WorkerToken:       BootstrapToken{ID: "worker", Secret: "0123456789abcdef"},
-			ControlPlaneToken: BootstrapToken{ID: "cptokn", Secret: "0123456789abcdef"},
-			VirtualIP:         &VirtualIP{Address: "10.0.0.5", RouterID: 51, Priority: 100, Peers: []string{"10.0.0.21"}},
-			Calico:            calicoResources(),
-			Tenancy: &Tenancy{
-				AuthURL:       "https://keystone.example.com:5000/v3",
-				CACertificate: "-----BEGIN placeholder-----\nkeystone-ca\n-----END placeholder-----",
-				Interval:      "1m0s",
-			},
-		},
+func etcdMachine() values {
+	m := testMachine(cluster.RoleEtcd, "etcd")
+	m.Inputs.VolumeID = "4f1c0d9e-2b7a-4c55-9e2e-0123456789ab"
+	addPlaceholders(&m, "/etc/etcd/pki/", "ca.crt", "server.crt", "server.key", "peer.crt", "peer.key", "client.crt",
+		"client.key")
+	return m
+}
+
+// testNode returns the first machine of a role whose machines are nodes.
+func testNode(role cluster.Role, names ...string) values {
+	m := testMachine(role, append([]string{"containerd", "runc", "cni-plugins", "calicoctl", "etcd", "kubelet",
+		"kube-proxy"}, names...)...)
+	m.Labels = map[string]string{"topology.kubernetes.io/region": "RegionOne", "topology.kubernetes.io/zone": "nova"}
+	m.Calico = &cluster.CalicoNode{
+		Address: netip.PrefixFrom(m.Address, 24), Labels: map[string]string{"topology.kubernetes.io/zone": "nova"},
 	}
-	m.Node.Labels = "topology.kubernetes.io/region=RegionOne,topology.kubernetes.io/zone=nova"
-	m.Node.Taints = []Taint{{Key: "node-role.kubernetes.io/control-plane", Effect: "NoSchedule"}}
-	m.Node.Calico.Labels["node.kubernetes.io/exclude-from-external-load-balancers"] = "true"
-	m.Secrets = append(m.Secrets, placeholder("/etc/calico/pki/ca.crt"), placeholder("/etc/calico/pki/etcd.crt"),
-		placeholder("/etc/calico/pki/etcd.key"))
-	for _, name := range []string{
+	m.Inputs.WorkerToken = "worker0123456789abcdef"
+	return m
+}
+
+func controlPlaneMachine() values {
+	m := testNode(cluster.RoleControlPlane, "kubectl", "node-approver", "kube-apiserver", "kube-controller-manager",
+		"kube-scheduler", "keystone-webhook", "tenant-sync")
+	m.Taints = []cluster.Taint{{Key: "node-role.kubernetes.io/control-plane", Effect: "NoSchedule"}}
+	m.Calico.Labels["node.kubernetes.io/exclude-from-external-load-balancers"] = "true"
+	m.VirtualIP = &cluster.VirtualIP{
+		RouterID: 51, Priority: 100, Peers: []netip.Addr{netip.MustParseAddr("10.0.0.21")},
+	}
+	m.Inputs.ControlPlaneToken = "cptokn0123456789abcdef"
+	m.Inputs.EncryptionKey = fmt.Sprintf("%x", "01234567890123456789012345678901")
+	addPlaceholders(&m, "/etc/calico/pki/", "ca.crt", "etcd.crt", "etcd.key")
+	addPlaceholders(&m, "/etc/kubernetes/pki/",
 		"ca.crt", "client-ca.crt", "node-ca.crt", "node-ca.key", "admin.crt", "admin.key", "apiserver.crt", "apiserver.key",
 		"apiserver-etcd-client.crt", "apiserver-etcd-client.key", "apiserver-kubelet-client.crt",
 		"apiserver-kubelet-client.key",
@@ -100,75 +165,23 @@ func controlPlaneMachine() Machine {
 		"front-proxy-client.key", "keystone-auth.crt", "keystone-auth.key", "node-approver.crt", "node-approver.key",
 		"sa.key", "sa.pub",
 		"scheduler.crt", "scheduler.key", "tenant-sync.crt", "tenant-sync.key",
-	} {
-		m.Secrets = append(m.Secrets, placeholder("/etc/kubernetes/pki/"+name))
-	}
+	)
 	return m
 }
 
-// calicoResources returns the resources of a cluster with a mesh and two routers. One router has a password.
-func calicoResources() CalicoResources {
-	return CalicoResources{
-		IPPool: IPPool{CIDR: "10.244.0.0/16", BlockSize: 26, IPIPMode: "Never", VXLANMode: "Never", NATOutgoing: true},
-		BGPConfiguration: BGPConfiguration{
-			ASNumber: 4200000000, NodeToNodeMeshEnabled: true,
-			ServiceClusterIPs:      []string{"10.96.0.0/16"},
-			ServiceLoadBalancerIPs: []string{"198.51.100.0/25", "198.51.100.128/25"},
-		},
-		BGPPeers: []BGPPeer{
-			{
-				Name: "peer-10-0-0-1", NodeSelector: "all()", PeerIP: "10.0.0.1", ASNumber: 65001,
-				Password: "c2VjcmV0IG9mIHRoZSByb3V0ZXI=", KeepOriginalNextHop: true,
-				ExportV4: []FilterRule{{Action: "Reject", Remote: true}}, ImportV4: []FilterRule{{Action: "Reject"}},
-			},
-			{
-				Name: "peer-10-0-0-2", NodeSelector: "topology.kubernetes.io/zone in {'nova', 'az2'}", PeerIP: "10.0.0.2",
-				ASNumber: 65002,
-				ExportV4: []FilterRule{{Action: "Reject", Remote: true}, {Action: "Reject", CIDR: "10.96.0.0/16"}},
-				ImportV4: []FilterRule{{Action: "Reject", CIDR: "10.244.0.0/16"}, {Action: "Accept", CIDR: "10.1.0.0/16"},
-					{Action: "Reject"}},
-			},
-		},
-	}
-}
-
-func workerMachine() Machine {
-	m := Machine{
-		Hostname:  "dev-worker-0",
-		Role:      "worker",
-		Artifacts: artifacts("containerd", "runc", "cni-plugins", "calicoctl", "etcd", "kubelet", "kube-proxy"),
-		Node:      node("10.0.0.64", "worker.0123456789abcdef"),
-		Secrets:   []File{placeholder("/etc/kubernetes/pki/ca.crt"), placeholder("/etc/calico/pki/ca.crt")},
-	}
-	m.Node.Labels = "kubernetes-openstack/pool=worker," +
-		"topology.kubernetes.io/region=RegionOne,topology.kubernetes.io/zone=nova"
+func workerMachine() values {
+	m := testNode(cluster.RoleWorker)
+	m.Labels["kubernetes-openstack/pool"] = "worker"
+	addPlaceholders(&m, "/etc/kubernetes/pki/", "ca.crt")
+	addPlaceholders(&m, "/etc/calico/pki/", "ca.crt")
 	return m
-}
-
-// node returns the values that control planes and workers share.
-func node(address, token string) *Node {
-	return &Node{
-		Address: address,
-		Etcd:    "10.0.0.10:2379,10.0.0.11:2379,10.0.0.12:2379",
-		APIServers: []Server{{Name: "dev-control-plane-0", Address: "10.0.0.20"},
-			{Name: "dev-control-plane-1", Address: "10.0.0.21"}},
-		PodCIDR:    "10.244.0.0/16",
-		DNSService: "10.96.0.10",
-		ProxyMode:  "nftables",
-		Calico: Calico{
-			Version: "3.28.5", Address: address + "/24", Labels: map[string]string{"topology.kubernetes.io/zone": "nova"},
-		},
-		PauseImage:      "registry.k8s.io/pause:3.10.2",
-		RegistryMirrors: []RegistryMirror{{Registry: "registry.k8s.io", URL: "http://192.0.2.1/registry.k8s.io"}},
-		BootstrapToken:  token,
-	}
 }
 
 // artifacts returns the named artifacts. The checksum of each is the SHA-256 of its name, not upstream's.
-func artifacts(names ...string) []Artifact {
+func artifacts(names ...string) []cluster.Artifact {
 	const github, kubernetes = "http://192.0.2.1/github.com/",
 		"http://192.0.2.1/dl.k8s.io/release/v1.36.3/bin/linux/amd64/"
-	all := map[string]Artifact{
+	all := map[string]cluster.Artifact{
 		"containerd": {URL: github + "containerd/containerd/releases/download/v2.3.4/containerd-2.3.4-linux-amd64.tar.gz",
 			Members: []string{"bin/containerd", "bin/containerd-shim-runc-v2", "bin/ctr"}},
 		"runc": {URL: github + "opencontainers/runc/releases/download/v1.4.3/runc.amd64"},
@@ -179,7 +192,7 @@ func artifacts(names ...string) []Artifact {
 		"etcd": {URL: github + "etcd-io/etcd/releases/download/v3.6.14/etcd-v3.6.14-linux-amd64.tar.gz",
 			Members: []string{"etcd-v3.6.14-linux-amd64/etcd", "etcd-v3.6.14-linux-amd64/etcdctl"}},
 	}
-	var list []Artifact
+	var list []cluster.Artifact
 	for _, name := range names {
 		a, packed := all[name]
 		if !packed {
@@ -203,7 +216,7 @@ func artifacts(names ...string) []Artifact {
 func TestGolden(t *testing.T) {
 	for role, m := range machines() {
 		t.Run(role, func(t *testing.T) {
-			got, err := CloudConfig(m)
+			got, err := configOf(m)
 			require.NoError(t, err)
 			golden := filepath.Join("testdata", role+".yaml")
 			if os.Getenv("UPDATE_GOLDEN") != "" {
@@ -220,13 +233,16 @@ func TestGolden(t *testing.T) {
 // TestMachinesOfAPoolShareFiles checks that the shared files of a pool are rendered once. Each machine gets
 // the same user-data as it would get alone, for names and addresses of all lengths.
 func TestMachinesOfAPoolShareFiles(t *testing.T) {
+	renderer := NewRenderer(testPlan())
 	for _, name := range []string{"dev-worker-0", strings.Repeat("w", 60) + "-99"} {
 		for _, address := range []string{"10.0.0.64", "192.168.100.200"} {
 			m := workerMachine()
-			m.Hostname, m.Node.Address, m.Node.Calico.Address = name, address, address+"/24"
+			m.ID, m.Address = name, netip.MustParseAddr(address)
+			m.Calico.Address = netip.PrefixFrom(m.Address, 24)
+			m.Index++
 			alone, err := m.renderFiles()
 			require.NoError(t, err)
-			got, err := CloudConfig(m)
+			got, err := renderer.CloudConfig(m.Machine, m.Inputs)
 			require.NoError(t, err)
 			require.True(t, strings.HasSuffix(string(got), "\n"+alone.text), name)
 			shared, _ := m.marked()
@@ -234,6 +250,12 @@ func TestMachinesOfAPoolShareFiles(t *testing.T) {
 			require.Equal(t, other, shared)
 		}
 	}
+	rendered := 0
+	renderer.pools.Range(func(any, any) bool {
+		rendered++
+		return true
+	})
+	require.Equal(t, 1, rendered)
 }
 
 // knownKeys are the top-level keys that we use. Each is in cloud-init's documentation. The list is necessary
@@ -243,7 +265,7 @@ var knownKeys = []string{"bootcmd", "fqdn", "hostname", "manage_etc_hosts", "pre
 func TestCloudConfigKeysAndFiles(t *testing.T) {
 	for role, m := range machines() {
 		t.Run(role, func(t *testing.T) {
-			text, err := CloudConfig(m)
+			text, err := configOf(m)
 			require.NoError(t, err)
 			require.True(t, strings.HasPrefix(string(text), "#cloud-config\n"))
 			var keys map[string]any
@@ -269,8 +291,12 @@ func TestCloudConfigKeysAndFiles(t *testing.T) {
 					require.Equal(t, "0600", mode, name)
 				}
 			}
-			for _, secret := range m.Secrets {
-				require.Equal(t, fmt.Sprintf("%04o", secret.Mode), modes[secret.Path])
+			for _, secret := range m.PKI {
+				want := "0644"
+				if path.Ext(secret.Path) == ".key" {
+					want = "0600"
+				}
+				require.Equal(t, want, modes[secret.Path])
 			}
 		})
 	}
@@ -280,41 +306,42 @@ func TestCloudConfigKeysAndFiles(t *testing.T) {
 // configuration has addresses for them.
 func TestExternalIPs(t *testing.T) {
 	m := controlPlaneMachine()
-	m.ControlPlane.Calico.BGPConfiguration.ServiceExternalIPs = []string{"198.51.100.0/26"}
+	m.Plan.BGPConfiguration.ServiceExternalIPs = []netip.Prefix{netip.MustParsePrefix("198.51.100.0/26")}
 	require.Contains(t, landed(t, m)["/etc/systemd/system/kube-apiserver.service"],
 		"--enable-admission-plugins=NodeRestriction ")
 }
 
 func TestWrongMachineIsAnError(t *testing.T) {
 	for name, test := range map[string]struct {
-		breakIt func(*Machine)
+		breakIt func(*values)
 		want    string
 	}{
-		"no hostname": {func(m *Machine) { m.Hostname = "" }, "without a hostname"},
-		"value missing": {func(m *Machine) { m.Etcd.Token = "" },
-			`etcd/etc/etcd/etcd.env.tmpl:6:29: executing "etcd/etc/etcd/etcd.env.tmpl" at <required ".Etcd.Token">: ` +
-				`error calling required: .Etcd.Token is not set`},
-		"file twice": {func(m *Machine) { m.Secrets = append(m.Secrets, m.Secrets[0]) },
-			"/etc/etcd/pki/ca.crt is written twice"},
-		"secret over unit": {func(m *Machine) { m.Secrets[0].Path = "/etc/systemd/system/etcd.service" },
+		"no hostname": {func(m *values) { m.ID = "" }, "without a hostname"},
+		"value missing": {func(m *values) { m.Plan.Name = "" },
+			`etcd/etc/etcd/etcd.env.tmpl:6:29: executing "etcd/etc/etcd/etcd.env.tmpl" at <required ".Plan.Name">: ` +
+				`error calling required: .Plan.Name is not set`},
+		"address missing": {func(m *values) { m.Address = netip.Addr{} }, ".Address is not set"},
+		"file missing":    {func(m *values) { m.Inputs.PKI = nil }, "7 PKI files, but the contents of 0"},
+		"file twice":      {func(m *values) { addPKI(m, m.PKI[0].Path, "") }, "/etc/etcd/pki/ca.crt is written twice"},
+		"secret over unit": {func(m *values) { m.PKI[0].Path = "/etc/systemd/system/etcd.service" },
 			"/etc/systemd/system/etcd.service is written twice"},
-		"relative path": {func(m *Machine) { m.Secrets[0].Path = "etc/ca.crt" },
+		"relative path": {func(m *values) { m.PKI[0].Path = "etc/ca.crt" },
 			`"etc/ca.crt" is not an absolute, clean path`},
-		"checksum": {func(m *Machine) { m.Artifacts[0].SHA256 = "ffe8" }, `artifact etcd: "ffe8" is not a sha256`},
-		"blank in URL": {func(m *Machine) { m.Artifacts[0].URL = "http://mirror/a b" },
+		"checksum": {func(m *values) { m.Artifacts[0].SHA256 = "ffe8" }, `artifact etcd: "ffe8" is not a sha256`},
+		"blank in URL": {func(m *values) { m.Artifacts[0].URL = "http://mirror/a b" },
 			`artifact etcd: "http://mirror/a b" is not one word`},
-		"quote in URL": {func(m *Machine) { m.Artifacts[0].URL = "http://mirror/a'b" },
+		"quote in URL": {func(m *values) { m.Artifacts[0].URL = "http://mirror/a'b" },
 			`artifact etcd: "http://mirror/a'b" is not one word`},
-		"no directory": {func(m *Machine) { m.Artifacts[0].Directory = "" }, `artifact etcd: "" is not one word`},
-		"relative directory": {func(m *Machine) { m.Artifacts[0].Directory = "bin" },
+		"no directory": {func(m *values) { m.Artifacts[0].Directory = "" }, `artifact etcd: "" is not one word`},
+		"relative directory": {func(m *values) { m.Artifacts[0].Directory = "bin" },
 			`artifact etcd: "bin" is not an absolute path`},
-		"newline in member": {func(m *Machine) { m.Artifacts[0].Members[0] = "etcd\nevil" },
+		"newline in member": {func(m *values) { m.Artifacts[0].Members[0] = "etcd\nevil" },
 			`artifact etcd: "etcd\nevil" is not one word`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			m := machines()["etcd"]
 			test.breakIt(&m)
-			_, err := UserData(m)
+			_, err := userData(m)
 			require.ErrorContains(t, err, test.want)
 		})
 	}
@@ -322,28 +349,25 @@ func TestWrongMachineIsAnError(t *testing.T) {
 
 func TestRegistryIsAPath(t *testing.T) {
 	m := workerMachine()
-	m.Node.RegistryMirrors = []RegistryMirror{
-		{Registry: "registry.k8s.io", URL: "http://192.0.2.1/registry.k8s.io"},
-		{Registry: "registry.example:5000", URL: "https://mirror.example"},
-	}
+	m.Plan.Artifacts.RegistryMirrors["registry.example:5000"] = "https://mirror.example"
 	files := landed(t, m)
 	require.Contains(t, files["/etc/containerd/certs.d/registry.k8s.io/hosts.toml"],
 		`server = "http://192.0.2.1/registry.k8s.io"`)
 	require.Contains(t, files["/etc/containerd/certs.d/registry.example:5000/hosts.toml"],
 		`server = "https://mirror.example"`)
 
-	m.Node.RegistryMirrors = nil
+	m.Plan.Artifacts.RegistryMirrors = nil
 	for name := range landed(t, m) {
 		require.NotContains(t, name, "hosts.toml")
 	}
-	m.Node.RegistryMirrors = []RegistryMirror{{Registry: "../../../etc", URL: "https://mirror.example"}}
-	_, err := UserData(m)
+	m.Plan.Artifacts.RegistryMirrors = map[string]string{"../../../etc": "https://mirror.example"}
+	_, err := userData(m)
 	require.ErrorContains(t, err, `"/etc/containerd/certs.d/../../../etc/hosts.toml" is not an absolute, clean path`)
 }
 
 func TestRenderNamesTheBrokenTemplate(t *testing.T) {
 	tree := fstest.MapFS{"system/etc/broken.tmpl": {Data: []byte("{{.Hostname")}}
-	_, err := render(tree, "system", machines()["worker"])
+	_, err := machines()["worker"].render(tree, "system")
 	require.ErrorContains(t, err, "system/etc/broken.tmpl")
 }
 
@@ -353,21 +377,20 @@ func TestUserDataBudget(t *testing.T) {
 	_, err := source.Read(noise)
 	require.NoError(t, err)
 	m := machines()["worker"]
-	m.Secrets = append(m.Secrets,
-		File{Path: "/etc/small", Content: "small\n", Mode: 0o644},
-		File{Path: "/etc/big", Content: base64.StdEncoding.EncodeToString(noise), Mode: 0o644})
-	_, err = UserData(m)
+	addPKI(&m, "/etc/small", "small\n")
+	addPKI(&m, "/etc/big", base64.StdEncoding.EncodeToString(noise))
+	_, err = userData(m)
 	require.ErrorContains(t, err, "user-data of dev-worker-0: ")
 	require.ErrorContains(t, err, " bytes gzipped, 49151 are allowed; biggest files: /etc/big (80000 bytes), /")
 }
 
 func TestUserDataFitsNova(t *testing.T) {
 	for role, m := range machines() {
-		data, err := UserData(m)
+		data, err := userData(m)
 		require.NoError(t, err)
 		require.LessOrEqual(t, len(data), 65_535)
 		t.Logf("%s: %d of 65535 characters", role, len(data))
-		again, err := UserData(m)
+		again, err := userData(m)
 		require.NoError(t, err)
 		require.Equal(t, data, again)
 	}

@@ -9,6 +9,8 @@ import (
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/yaml"
+
+	"kubernetes-openstack/cluster"
 )
 
 // TestTenancyIsOptional checks that a control plane has no files for tenants if Kubernetes does not use
@@ -16,7 +18,7 @@ import (
 func TestTenancyIsOptional(t *testing.T) {
 	with := landed(t, controlPlaneMachine())
 	m := controlPlaneMachine()
-	m.ControlPlane.Tenancy = nil
+	m.Plan.Tenancy.Enabled = false
 	without := landed(t, m)
 	text := func(files map[string]string) string {
 		return files["/etc/systemd/system/kube-apiserver.service"] + files["/etc/kubernetes/authorization.yaml"] +
@@ -44,7 +46,7 @@ func TestTenancyIsOptional(t *testing.T) {
 
 // TestUnitsToStart checks that only its timer starts tenant-sync, and that the boot does not.
 func TestUnitsToStart(t *testing.T) {
-	text, err := CloudConfig(controlPlaneMachine())
+	text, err := configOf(controlPlaneMachine())
 	require.NoError(t, err)
 	var config cloudConfig
 	require.NoError(t, yaml.Unmarshal(text, &config))
@@ -55,16 +57,16 @@ func TestUnitsToStart(t *testing.T) {
 
 func TestKeystoneAuth(t *testing.T) {
 	const manifest = "/etc/kubernetes/manifests/k8s-keystone-auth.yaml"
-	pod := func(change func(*Tenancy)) (pod corev1.Pod) {
+	pod := func(change func(*cluster.OpenStack)) (pod corev1.Pod) {
 		m := controlPlaneMachine()
-		change(m.ControlPlane.Tenancy)
+		change(&m.Plan.OpenStack)
 		files := landed(t, m)
 		require.NoError(t, yaml.UnmarshalStrict([]byte(files[manifest]), &pod))
 		_, there := files["/etc/kubernetes/keystone-ca.crt"]
-		require.Equal(t, m.ControlPlane.Tenancy.CACertificate != "", there)
+		require.Equal(t, m.Plan.OpenStack.CACertificate != "", there)
 		return pod
 	}
-	got := pod(func(*Tenancy) {})
+	got := pod(func(*cluster.OpenStack) {})
 	container := got.Spec.Containers[0]
 	require.Equal(t, []string{
 		"/bin/k8s-keystone-auth", "--keystone-ca-file=/etc/kubernetes/keystone-ca.crt",
@@ -89,7 +91,7 @@ func TestKeystoneAuth(t *testing.T) {
 	own := []string{"/etc/kubernetes/pki/keystone-auth.crt", "/etc/kubernetes/pki/keystone-auth.key"}
 	require.Equal(t, append(own, "/etc/kubernetes/keystone-ca.crt"), paths(got))
 
-	public := pod(func(t *Tenancy) { t.CACertificate = "" })
+	public := pod(func(o *cluster.OpenStack) { o.CACertificate = "" })
 	require.Equal(t, own, paths(public))
 	require.NotContains(t, strings.Join(public.Spec.Containers[0].Args, " "), "ca-file")
 

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"sync"
+
+	"kubernetes-openstack/cluster"
 )
 
 // budget is Nova's limit in bytes: 65,535 characters of base64 encode this many bytes.
@@ -16,8 +18,8 @@ const budget = 49_151
 // UserData returns the machine's cloud-config, compressed by gzip and encoded in base64. Nova requires
 // base64, cloud-init unpacks gzip, and the OpenStack provider does not encode a text that already is base64.
 // UserData returns an error above 49,151 bytes of gzip. The error names the biggest files.
-func UserData(m Machine) (string, error) {
-	config, err := CloudConfig(m)
+func (r *Renderer) UserData(m cluster.Machine, in Inputs) (string, error) {
+	config, err := r.CloudConfig(m, in)
 	if err != nil {
 		return "", err
 	}
@@ -27,7 +29,7 @@ func UserData(m Machine) (string, error) {
 	}
 	if len(packed) > budget {
 		return "", fmt.Errorf("user-data of %s: %d bytes gzipped, %d are allowed; biggest files: %s",
-			m.Hostname, len(packed), budget, biggest(m, 5))
+			m.ID, len(packed), budget, values{r.plan, m, in}.biggest(5))
 	}
 	return base64.StdEncoding.EncodeToString(packed), nil
 }
@@ -50,9 +52,9 @@ func compress(text []byte) ([]byte, error) {
 // compression level makes user-data half a percent smaller, but takes three times as long.
 var compressors = sync.Pool{New: func() any { return gzip.NewWriter(nil) }}
 
-// biggest returns the names of the n largest files of m, with their sizes in bytes before compression.
-func biggest(m Machine, n int) string {
-	files, _ := m.files() // cannot fail, because the caller has rendered the files
+// biggest returns the names of the machine's n largest files, with their sizes in bytes before compression.
+func (v values) biggest(n int) string {
+	files, _ := v.files() // cannot fail, because the caller has rendered the files
 	slices.SortStableFunc(files, func(a, b File) int { return len(b.Content) - len(a.Content) })
 	var names []string
 	for _, f := range files[:min(n, len(files))] {

@@ -16,6 +16,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"kubernetes-openstack/cluster"
 	"kubernetes-openstack/tests/guest"
 )
 
@@ -26,7 +27,7 @@ func TestCloudInitAcceptsTheSchema(t *testing.T) {
 	for role, m := range machines() {
 		t.Run(role, func(t *testing.T) {
 			t.Parallel()
-			config, err := CloudConfig(m)
+			config, err := configOf(m)
 			require.NoError(t, err)
 			out, err := guest.Run(t, map[string]string{"/user-data": string(config)},
 				"cloud-init", "schema", "--config-file", "/user-data")
@@ -67,7 +68,7 @@ func TestSystemdAcceptsTheUnits(t *testing.T) {
 }
 
 // landed returns path → content of all files of m.
-func landed(t *testing.T, m Machine) map[string]string {
+func landed(t *testing.T, m values) map[string]string {
 	files, err := m.files()
 	require.NoError(t, err)
 	byPath := map[string]string{}
@@ -224,13 +225,13 @@ func TestInstallArtifacts(t *testing.T) {
 			}))
 			defer mirror.Close()
 
-			a := Artifact{Name: "tool", URL: or(test.url, mirror.URL+"/tool.tar.gz"), SHA256: or(test.sha256, sum),
+			a := cluster.Artifact{Name: "tool", URL: or(test.url, mirror.URL+"/tool.tar.gz"), SHA256: or(test.sha256, sum),
 				Directory: "/usr/local/bin", Members: []string{or(test.member, member)}}
 			if test.binary {
 				a.URL, a.SHA256, a.Members = mirror.URL+"/tool", or(test.sha256, binarySum), nil
 			}
-			out, err := guest.Run(t, landed(t, Machine{Hostname: "test", Role: "test", Artifacts: []Artifact{a}}), "sh", "-c",
-				test.script)
+			m := values{Machine: cluster.Machine{ID: "test", Role: "test", Artifacts: []cluster.Artifact{a}}}
+			out, err := guest.Run(t, landed(t, m), "sh", "-c", test.script)
 			require.Equal(t, test.fails, err != nil, out)
 			for _, want := range test.want {
 				require.Contains(t, out, want)
@@ -255,10 +256,10 @@ func TestInstallArtifactsNamesAllThatFail(t *testing.T) {
 		_, _ = w.Write(tarball)
 	}))
 	defer mirror.Close()
-	m := Machine{Hostname: "test", Role: "test"}
+	m := values{Machine: cluster.Machine{ID: "test", Role: "test"}}
 	for _, name := range []string{"first", "tool", "last"} {
-		m.Artifacts = append(m.Artifacts,
-			Artifact{Name: name, URL: mirror.URL + "/" + name, SHA256: sum, Directory: "/opt/bin", Members: []string{member}})
+		m.Artifacts = append(m.Artifacts, cluster.Artifact{Name: name, URL: mirror.URL + "/" + name, SHA256: sum,
+			Directory: "/opt/bin", Members: []string{member}})
 	}
 	out, err := guest.Run(t, landed(t, m), "sh", "-c",
 		`install-artifacts; echo "exit: $?"; echo there: $(ls /run/artifacts); wait-for-artifact tool`)

@@ -13,6 +13,7 @@ import (
 	"kubernetes-openstack/cluster"
 	"kubernetes-openstack/infra"
 	"kubernetes-openstack/k8s"
+	"kubernetes-openstack/templates"
 )
 
 const configKey = "kubernetes-openstack:cluster"
@@ -37,7 +38,7 @@ func run(ctx *pulumi.Context, watcher infra.Watcher) error {
 		return err
 	}
 	plan := cluster.NewPlan(config)
-	if err := infra.CheckUserData(plan); err != nil {
+	if err := templates.CheckUserData(plan); err != nil {
 		return err
 	}
 	in, err := infra.New(ctx, plan, watcher)

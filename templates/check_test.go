@@ -1,4 +1,4 @@
-package infra
+package templates
 
 import (
 	"crypto/ecdsa"
@@ -21,81 +21,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"kubernetes-openstack/cluster"
-	"kubernetes-openstack/templates"
 )
-
-// TestNode checks the conversion of the Plan to the values of the templates.
-func TestNode(t *testing.T) {
-	plan := cluster.NewPlan(cluster.Config{
-		Name:   "test",
-		Calico: cluster.Calico{Version: "3.28.5", Encapsulation: cluster.VXLAN},
-		Network: cluster.Network{CIDR: netip.MustParsePrefix("10.0.0.0/24"),
-			PodCIDR: netip.MustParsePrefix("10.244.0.0/16"), ServiceCIDR: netip.MustParsePrefix("10.96.0.0/16")},
-		API:  cluster.API{LoadBalancer: cluster.Keepalived},
-		Etcd: cluster.Etcd{Group: cluster.Group{Count: 1, Addresses: netip.MustParsePrefix("10.0.0.16/28")}},
-		ControlPlane: cluster.NodeGroup{Group: cluster.Group{Count: 2, Addresses: netip.MustParsePrefix("10.0.0.32/28")},
-			Labels: map[string]string{"z": "1", "a": ""}},
-		Kubernetes: cluster.Kubernetes{ProxyMode: cluster.ProxyIPTables},
-		Artifacts: cluster.Artifacts{RegistryMirrors: map[string]string{"registry.k8s.io": "http://192.0.2.1/k8s/",
-			"docker.io": "http://192.0.2.1"}},
-	})
-	m := plan.WithRole(cluster.RoleControlPlane)[0]
-	token := bootstrapToken(strings.Repeat("abcdef01", 8))
-	assert.Equal(t, &templates.Node{
-		Address: "10.0.0.32",
-		Etcd:    "10.0.0.16:2379",
-		APIServers: []templates.Server{{Name: "test-control-plane-0", Address: "10.0.0.32"},
-			{Name: "test-control-plane-1", Address: "10.0.0.33"}},
-		PodCIDR: "10.244.0.0/16", DNSService: "10.96.0.10",
-		Labels:    "a=,kubernetes-openstack/pool=control-plane,z=1",
-		Taints:    []templates.Taint{{Key: "node-role.kubernetes.io/control-plane", Effect: "NoSchedule"}},
-		ProxyMode: "iptables",
-		Calico: templates.Calico{
-			Version: "3.28.5", Address: "10.0.0.32/24", Tunnels: true,
-			Labels: map[string]string{
-				"a": "", "kubernetes-openstack/pool": "control-plane",
-				"node.kubernetes.io/exclude-from-external-load-balancers": "true", "z": "1",
-			},
-		},
-		PauseImage: "registry.k8s.io/pause:3.10.2",
-		RegistryMirrors: []templates.RegistryMirror{
-			{Registry: "docker.io", URL: "http://192.0.2.1"}, {Registry: "registry.k8s.io", URL: "http://192.0.2.1/k8s"},
-		},
-		BootstrapToken: "abcdef.01abcdef01abcdef",
-	}, node(plan, m, token))
-
-	digits := strings.Repeat("00", 31) + "ff"
-	got, err := controlPlane(plan, m,
-		inputs{workerToken: digits, controlPlaneToken: strings.Repeat("1", 64), encryptionKey: digits})
-	assert.NoError(t, err)
-	assert.Equal(t, &templates.ControlPlane{
-		Etcd:          "https://10.0.0.16:2379",
-		ServiceCIDR:   "10.96.0.0/16",
-		APIService:    "10.96.0.1",
-		EncryptionKey: "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAP8=",
-		NodePrefix:    "test-control-plane-",
-		NodeCIDR:      "10.0.0.0/24",
-		Reserved: "api=10.0.0.10,test-etcd-0=10.0.0.16," +
-			"test-control-plane-0=10.0.0.32,test-control-plane-1=10.0.0.33",
-		WorkerToken:       templates.BootstrapToken{ID: "000000", Secret: strings.Repeat("0", 16)},
-		ControlPlaneToken: templates.BootstrapToken{ID: "111111", Secret: strings.Repeat("1", 16)},
-		VirtualIP: &templates.VirtualIP{Address: "10.0.0.10", RouterID: 10, Priority: 254,
-			Peers: []string{"10.0.0.33"}},
-		Calico: calicoResources(plan),
-	}, got)
-	m.VirtualIP = nil // as with Octavia
-	got, err = controlPlane(plan, m, inputs{workerToken: digits, controlPlaneToken: digits, encryptionKey: digits})
-	assert.NoError(t, err)
-	assert.Nil(t, got.VirtualIP)
-
-	plan.OpenStack = cluster.OpenStack{AuthURL: "https://keystone.example.com:5000/v3", CACertificate: "PEM\n"}
-	plan.Tenancy = cluster.Tenancy{Enabled: true, Interval: 90 * time.Second}
-	got, err = controlPlane(plan, m, inputs{workerToken: digits, controlPlaneToken: digits, encryptionKey: digits})
-	assert.NoError(t, err)
-	assert.Equal(t, &templates.Tenancy{
-		AuthURL: "https://keystone.example.com:5000/v3", CACertificate: "PEM", Interval: "1m30s",
-	}, got.Tenancy, "and nothing that changes more often: it would replace machines")
-}
 
 // TestCheckUserData checks that user-data that is too large for Nova fails at preview, when no certificate
 // exists yet, with an error for each machine.

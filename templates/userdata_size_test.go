@@ -1,4 +1,4 @@
-package infra
+package templates
 
 import (
 	"crypto/ecdsa"
@@ -34,21 +34,20 @@ var sizes = map[cluster.Role]int{cluster.RoleEtcd: 8_576, cluster.RoleControlPla
 func TestUserDataIsSmall(t *testing.T) {
 	for stack, file := range map[string]string{"dev": "../Pulumi.dev.yaml", "prod": "../examples/Pulumi.prod.yaml"} {
 		plan := stackPlan(t, stack, file)
-		parts := issue(t, plan)
+		parts, renderer := issue(t, plan), NewRenderer(plan)
 		largest := map[cluster.Role]int{}
 		for _, m := range plan.Machines {
-			in := inputs{volumeID: "4f1c0d9e-2b7a-4c55-9e2e-0123456789ab"}
-			for _, secret := range []*string{&in.workerToken, &in.controlPlaneToken, &in.encryptionKey} {
-				*secret = strings.Repeat("0123456789abcdef", 4)
-			}
+			secret := strings.Repeat("0123456789abcdef", 4)
+			in := Inputs{VolumeID: "4f1c0d9e-2b7a-4c55-9e2e-0123456789ab", WorkerToken: Token(secret),
+				ControlPlaneToken: Token(secret), EncryptionKey: secret}
 			for _, f := range m.PKI {
 				var content string
 				for _, of := range f.Of {
 					content += parts[of][f.Part]
 				}
-				in.files = append(in.files, content)
+				in.PKI = append(in.PKI, content)
 			}
-			data, err := render(plan, m, in)
+			data, err := renderer.UserData(m, in)
 			require.NoError(t, err)
 			packed, err := base64.StdEncoding.DecodeString(data)
 			require.NoError(t, err)
@@ -127,7 +126,7 @@ func issue(t *testing.T, plan cluster.Plan) map[string]map[cluster.Part]string {
 		id := sha1.Sum(spki)
 		der, err := x509.CreateCertificate(rand.Reader, &x509.Certificate{
 			SerialNumber: serial(), Subject: pkix.Name{CommonName: a.CommonName}, NotBefore: begin,
-			NotAfter: begin.Add(authorityHours * time.Hour),
+			NotAfter: begin.AddDate(10, 0, 0),
 			IsCA:     true, BasicConstraintsValid: true,
 			KeyUsage:     x509.KeyUsageCertSign | x509.KeyUsageCRLSign | x509.KeyUsageDigitalSignature,
 			SubjectKeyId: id[:],
@@ -145,7 +144,7 @@ func issue(t *testing.T, plan cluster.Plan) map[string]map[cluster.Part]string {
 		key := newKey(c.Name)
 		leaf := &x509.Certificate{
 			SerialNumber: serial(), Subject: pkix.Name{CommonName: c.CommonName}, NotBefore: begin,
-			NotAfter: begin.Add(certificateHours * time.Hour),
+			NotAfter: begin.AddDate(3, 0, 0),
 			DNSNames: c.DNSNames, BasicConstraintsValid: true,
 			KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageKeyEncipherment,
 		}

@@ -1,0 +1,222 @@
+package templates
+
+import (
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"kubernetes-openstack/cluster"
+	"kubernetes-openstack/internal/tenancy"
+)
+
+// planned returns path → content of the files of the first control plane of c.
+func planned(t *testing.T, c cluster.Config) map[string]string {
+	t.Helper()
+	plan := cluster.NewPlan(c)
+	m := values{Plan: plan, Machine: plan.WithRole(cluster.RoleControlPlane)[0], Inputs: Inputs{
+		WorkerToken:       Token(strings.Repeat("00", 31) + "ff"),
+		ControlPlaneToken: Token(strings.Repeat("abcdef01", 8)),
+		EncryptionKey:     strings.Repeat("00", 31) + "ff",
+	}}
+	m.Artifacts, m.Inputs.PKI = nil, make([]string, len(m.PKI))
+	return landed(t, m)
+}
+
+// TestPlanInFiles checks the values of a Plan in the files of a control plane.
+func TestPlanInFiles(t *testing.T) {
+	prefix := netip.MustParsePrefix
+	c := cluster.Defaults("test")
+	c.Network.Mode, c.Network.CIDR = cluster.ProviderNetwork, prefix("10.0.0.0/24")
+	c.Calico.Encapsulation = cluster.VXLAN
+	c.Etcd.Count, c.Etcd.Addresses = 1, prefix("10.0.0.16/28")
+	c.ControlPlane.Count, c.ControlPlane.Addresses = 2, prefix("10.0.0.32/28")
+	c.ControlPlane.Labels = map[string]string{"z": "1", "a": ""}
+	c.Kubernetes.ProxyMode = cluster.ProxyIPTables
+	c.Artifacts.RegistryMirrors = map[string]string{"registry.k8s.io": "http://192.0.2.1/k8s/",
+		"docker.io": "http://192.0.2.1"}
+	files := planned(t, c)
+	const units, keepalived = "/etc/systemd/system/", "/etc/keepalived/keepalived.conf"
+	for path, parts := range map[string][]string{
+		units + "kubelet.service": {"--hostname-override=test-control-plane-0 \\\n", "--node-ip=10.0.0.32 \\\n",
+			"--node-labels=a=,kubernetes-openstack/pool=control-plane,z=1\n"},
+		units + "etcd-proxy.service": {"--endpoints=10.0.0.16:2379 \\\n"},
+		units + "kube-apiserver.service": {"--advertise-address=10.0.0.32 \\\n",
+			"--etcd-servers=https://10.0.0.16:2379 \\\n", "--service-cluster-ip-range=10.96.0.0/16 \\\n"},
+		units + "node-approver.service": {
+			"--cluster-cidrs=10.244.0.0/16,10.96.0.0/16 \\\n", "--control-plane-prefix=test-control-plane- \\\n",
+			"--machine-cidr=10.0.0.0/24 \\\n", "--reserved=api=10.0.0.10,test-etcd-0=10.0.0.16," +
+				"test-control-plane-0=10.0.0.32,test-control-plane-1=10.0.0.33\n",
+		},
+		units + "calico-image.service":   {"/calico-image 3.28.5\n"},
+		units + "calico-tunnels.service": nil,
+		"/etc/haproxy/haproxy.cfg": {
+			"\n    server test-control-plane-0 10.0.0.32:6443\n    server test-control-plane-1 10.0.0.33:6443\n"},
+		"/etc/kubernetes/kube-proxy.yaml": {"clusterCIDR: 10.244.0.0/16\n", "mode: iptables\n"},
+		"/etc/kubernetes/kubelet.yaml": {"clusterDNS:\n  - 10.96.0.10\n", "registerWithTaints:\n" +
+			"  - key: node-role.kubernetes.io/control-plane\n    value: \"\"\n    effect: NoSchedule\n"},
+		"/etc/kubernetes/bootstrap-kubelet.conf": {"token: abcdef.01abcdef01abcdef\n"},
+		"/etc/kubernetes/cluster/bootstrap-tokens.yaml": {
+			"name: bootstrap-token-000000\n", "token-id: \"000000\"\n", "token-secret: \"0000000000000000\"\n",
+			"name: bootstrap-token-abcdef\n", "token-id: \"abcdef\"\n", "token-secret: \"01abcdef01abcdef\"\n",
+		},
+		"/etc/kubernetes/encryption.yaml": {"secret: AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAP8=\n"},
+		"/etc/calico/calico.env":          {"IP=10.0.0.32/24\n"},
+		"/etc/calico/node.json": {`"labels": {
+      "a": "",
+      "kubernetes-openstack/pool": "control-plane",
+      "node.kubernetes.io/exclude-from-external-load-balancers": "true",
+      "z": "1"
+    }
+`, `"routeReflectorClusterID": null`},
+		"/etc/containerd/config.toml":                        {"sandbox = 'registry.k8s.io/pause:3.10.2'\n"},
+		"/etc/containerd/certs.d/docker.io/hosts.toml":       {"server = \"http://192.0.2.1\"\n"},
+		"/etc/containerd/certs.d/registry.k8s.io/hosts.toml": {"server = \"http://192.0.2.1/k8s\"\n"},
+		keepalived: {"virtual_router_id 10\n", "priority 254\n", "unicast_src_ip 10.0.0.32\n",
+			"unicast_peer {\n        10.0.0.33\n    }\n", "virtual_ipaddress {\n        10.0.0.10/32\n    }\n"},
+	} {
+		require.Contains(t, files, path)
+		for _, part := range parts {
+			assert.Contains(t, files[path], part, path)
+		}
+	}
+
+	c.API.LoadBalancer = cluster.Octavia
+	assert.NotContains(t, planned(t, c), keepalived)
+}
+
+func TestTenancyInFiles(t *testing.T) {
+	prefix := netip.MustParsePrefix
+	c := cluster.Defaults("test")
+	c.Network.CIDR = prefix("10.0.0.0/24")
+	c.Etcd.Addresses, c.ControlPlane.Addresses = prefix("10.0.0.16/28"), prefix("10.0.0.32/28")
+	c.OpenStack.AuthURL, c.OpenStack.CACertificate = "https://keystone.example.com:5000/v3", "PEM\n"
+	c.Tenancy.Enabled, c.Tenancy.Interval = true, 90*time.Second
+	files := planned(t, c)
+	assert.Equal(t, "PEM\n", files["/etc/kubernetes/keystone-ca.crt"])
+	assert.Contains(t, files["/etc/kubernetes/manifests/k8s-keystone-auth.yaml"],
+		"--keystone-url=https://keystone.example.com:5000/v3\n")
+	assert.Contains(t, files["/etc/systemd/system/tenant-sync.timer"], "OnUnitActiveSec=1m30s\n")
+	assert.Contains(t, files["/etc/kubernetes/kube-apiserver-spare.nft"],
+		"ip daddr 10.96.0.1 tcp dport 443 dnat to 10.0.0.32:6444\n")
+
+	c.Tenancy.Reader = cluster.Reader{Username: "reader", Domain: "Default", Password: "open sesame"}
+	c.Tenancy.Roles = map[string]tenancy.Access{"auditor": "view"}
+	c.Tenancy.Exclude = []string{"service@Default"}
+	assert.Equal(t, files, planned(t, c), "a change of these settings would replace machines")
+}
+
+// TestCalicoFiles checks Calico's resources in the files of a control plane.
+func TestCalicoFiles(t *testing.T) {
+	prefix := netip.MustParsePrefix
+	m := controlPlaneMachine()
+	m.Plan.IPPool = cluster.IPPool{CIDR: prefix("10.244.0.0/16"), BlockSize: 26, IPIPMode: "Never",
+		VXLANMode: "CrossSubnet", NATOutgoing: true}
+	m.Plan.BGPConfiguration = cluster.BGPConfiguration{
+		ASNumber: 64512, NodeToNodeMeshEnabled: true, ServiceClusterIPs: []netip.Prefix{prefix("10.96.0.0/16")},
+		ServiceExternalIPs:     []netip.Prefix{prefix("192.0.2.0/25")},
+		ServiceLoadBalancerIPs: []netip.Prefix{prefix("192.0.2.128/26"), prefix("192.0.2.192/26")},
+	}
+	m.Plan.BGPPeers = []cluster.BGPPeer{
+		{Name: "route-reflectors", NodeSelector: "all()", PeerSelector: "x == 'y'"},
+		{
+			Name: "peer-10-0-0-1", NodeSelector: "z == 'a'", PeerIP: netip.MustParseAddr("10.0.0.1"), ASNumber: 65001,
+			Password: "open sesame", KeepOriginalNextHop: true,
+			ExportV4: []cluster.FilterRule{{Action: "Reject", Remote: true}, {Action: "Reject", CIDR: prefix("10.244.0.0/16")}},
+			ImportV4: []cluster.FilterRule{{Action: "Reject"}},
+		},
+	}
+	files := landed(t, m)
+	for path, want := range map[string]string{
+		"/etc/calico/resources/ippool.yaml": `apiVersion: projectcalico.org/v3
+kind: IPPool
+metadata:
+  name: pods
+spec:
+  allowedUses:
+  - Workload
+  - Tunnel
+  blockSize: 26
+  cidr: 10.244.0.0/16
+  ipipMode: Never
+  natOutgoing: true
+  nodeSelector: all()
+  vxlanMode: CrossSubnet
+`,
+		"/etc/calico/bgpconfiguration.yaml": `apiVersion: projectcalico.org/v3
+kind: BGPConfiguration
+metadata:
+  name: default
+spec:
+  asNumber: 64512
+  nodeToNodeMeshEnabled: true
+  serviceClusterIPs:
+  - cidr: 10.96.0.0/16
+  serviceExternalIPs:
+  - cidr: 192.0.2.0/25
+  serviceLoadBalancerIPs:
+  - cidr: 192.0.2.128/26
+  - cidr: 192.0.2.192/26
+`,
+		"/etc/calico/resources/bgppeer.yaml": `---
+apiVersion: projectcalico.org/v3
+kind: BGPPeer
+metadata:
+  labels:
+    app.kubernetes.io/managed-by: kubernetes-openstack
+  name: route-reflectors
+spec:
+  nodeSelector: all()
+  peerSelector: x == 'y'
+---
+apiVersion: projectcalico.org/v3
+kind: BGPPeer
+metadata:
+  labels:
+    app.kubernetes.io/managed-by: kubernetes-openstack
+  name: peer-10-0-0-1
+spec:
+  asNumber: 65001
+  filters:
+  - peer-10-0-0-1
+  keepOriginalNextHop: true
+  maxRestartTime: 12s
+  nodeSelector: z == 'a'
+  password:
+    secretKeyRef:
+      key: peer-10-0-0-1
+      name: bgp-peers
+  peerIP: 10.0.0.1
+`,
+		"/etc/calico/resources/bgpfilter.yaml": `---
+apiVersion: projectcalico.org/v3
+kind: BGPFilter
+metadata:
+  labels:
+    app.kubernetes.io/managed-by: kubernetes-openstack
+  name: peer-10-0-0-1
+spec:
+  exportV4:
+  - action: Reject
+    source: RemotePeers
+  - action: Reject
+    cidr: 10.244.0.0/16
+    matchOperator: In
+  importV4:
+  - action: Reject
+`,
+		"/etc/kubernetes/cluster/bgp-peers.yaml": `apiVersion: v1
+kind: Secret
+metadata:
+  name: bgp-peers
+  namespace: kube-system
+data:
+  peer-10-0-0-1: b3BlbiBzZXNhbWU=
+`,
+	} {
+		assert.Equal(t, want, files[path], path)
+	}
+}
