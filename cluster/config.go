@@ -92,7 +92,7 @@ type SSH struct {
 	// Networks that may connect to port 22.
 	// Default: none
 	// Example: [192.0.2.0/24]
-	Allow []netip.Prefix `mapstructure:"allow"`
+	AllowedCIDRs []netip.Prefix `mapstructure:"allowedCIDRs"`
 }
 
 // Network modes.
@@ -132,7 +132,7 @@ type Network struct {
 	// node.
 	// Default: none
 	// Example: [10.128.0.0/9]
-	Allow []netip.Prefix `mapstructure:"allow"`
+	AllowedCIDRs []netip.Prefix `mapstructure:"allowedCIDRs"`
 	// DNS resolvers of the machines. Only for a tenant network.
 	// Default: none
 	// Example: [192.0.2.53]
@@ -414,7 +414,7 @@ type API struct {
 	// Networks outside `network.cidr` that may connect to the API.
 	// Default: none
 	// Example: [10.128.0.0/9]
-	Allow []netip.Prefix `mapstructure:"allow"`
+	AllowedCIDRs []netip.Prefix `mapstructure:"allowedCIDRs"`
 	// `keepalived`: one of the control planes holds the address; or `octavia`.
 	LoadBalancer string `mapstructure:"loadBalancer"`
 	// URL of a proxy in the kubeconfig, for clients that reach the API only through it: `http`, `https` or `socks5`.

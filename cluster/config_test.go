@@ -105,7 +105,8 @@ func TestErrors(t *testing.T) {
 		{"list for an object", "network", []any{1}, "network: must be an object of keys and values"},
 		{"object for a list", "pools", map[string]any{"name": "a"}, "pools: must be a list of objects"},
 		{"string for a list", "pools.0.zones", "az1", "pools[0].zones: must be a list of strings"},
-		{"string for a list of CIDRs", "network.allow", "10.0.0.0/8", "network.allow: must be a list of IPv4 CIDRs"},
+		{"string for a list of CIDRs", "network.allowedCIDRs", "10.0.0.0/8",
+			"network.allowedCIDRs: must be a list of IPv4 CIDRs"},
 		{"string for a list of addresses", "network.dnsServers", "10.1.1.1",
 			"network.dnsServers: must be a list of IPv4 addresses"},
 		{"list for labels", "pools.0.labels", []any{"a"}, "pools[0].labels: must be an object of keys and values"},
@@ -129,7 +130,8 @@ func TestErrors(t *testing.T) {
 		{"two images", "image.name", "centos", "image: must have exactly one of id and name"},
 		{"key", "ssh.publicKey", "secret",
 			"ssh.publicKey: must be a public key in the format of authorized_keys, such as ssh-ed25519 AAAA…"},
-		{"SSH CIDR", "ssh.allow", []any{"all"}, `ssh.allow[0]: must be an IPv4 CIDR such as 10.0.0.0/24, not "all"`},
+		{"SSH CIDR", "ssh.allowedCIDRs", []any{"all"},
+			`ssh.allowedCIDRs[0]: must be an IPv4 CIDR such as 10.0.0.0/24, not "all"`},
 		{"CIDR", "network.podCIDR", "10.244.0.0",
 			`network.podCIDR: must be an IPv4 CIDR such as 10.0.0.0/24, not "10.244.0.0"`},
 		{"IPv6", "network.podCIDR", "fd00::/64",
@@ -251,8 +253,8 @@ func TestErrors(t *testing.T) {
 			"network.serviceLoadBalancerIPs[0]: 10.96.0.0/24 overlaps network.serviceCIDR 10.96.0.0/16"},
 		{"balancers twice", "network.serviceLoadBalancerIPs", []any{"192.0.2.0/24", "192.0.2.0/25"},
 			"network.serviceLoadBalancerIPs[1]: 192.0.2.0/25 overlaps network.serviceLoadBalancerIPs[0] 192.0.2.0/24"},
-		{"CIDR of clients", "network.allow", []any{"all"},
-			`network.allow[0]: must be an IPv4 CIDR such as 10.0.0.0/24, not "all"`},
+		{"CIDR of clients", "network.allowedCIDRs", []any{"all"},
+			`network.allowedCIDRs[0]: must be an IPv4 CIDR such as 10.0.0.0/24, not "all"`},
 		{"calico", "calico.version", "v3.28.5",
 			`calico.version: must be a version of 3.28, 3.29, 3.30, 3.31 or 3.32, such as 3.28.5, not "v3.28.5"`},
 		{"encapsulation", "calico.encapsulation", "gre", `calico.encapsulation: must be none, ipip or vxlan, not "gre"`},
@@ -384,6 +386,33 @@ func TestErrors(t *testing.T) {
 			require.ErrorAs(t, err, &errs)
 			require.Len(t, errs, 1, "%s", errs)
 			assert.Equal(t, row.want, errs[0].Error())
+		})
+	}
+}
+
+// Each old key results in exactly one error, which contains the new key. The new key accepts the same value.
+func TestRenamedKeys(t *testing.T) {
+	rows := []struct {
+		old, want, new string
+		value          any
+	}{
+		{"ssh.allow", "ssh.allow: renamed to allowedCIDRs", "ssh.allowedCIDRs", []any{"192.0.2.0/24"}},
+		{"network.allow", "network.allow: renamed to allowedCIDRs", "network.allowedCIDRs", []any{"192.0.2.0/24"}},
+		{"api.allow", "api.allow: renamed to allowedCIDRs", "api.allowedCIDRs", []any{"192.0.2.0/24"}},
+	}
+	assert.Len(t, rows, len(renamedKeys))
+	for _, row := range rows {
+		t.Run(row.old, func(t *testing.T) {
+			object := valid(t)
+			set(object, row.old, row.value)
+			text, err := json.Marshal(object)
+			require.NoError(t, err)
+			_, err = Decode("test", string(text))
+			assert.EqualError(t, err, "kubernetes-openstack:cluster has 1 error:\n  "+row.want)
+
+			object = valid(t)
+			set(object, row.new, row.value)
+			decoded(t, object)
 		})
 	}
 }

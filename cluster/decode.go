@@ -189,6 +189,13 @@ func flatten(err error) []error {
 	return []error{err}
 }
 
+// renamedKeys contains the new key for the path of each old one.
+var renamedKeys = map[string]string{
+	"ssh.allow":     "allowedCIDRs",
+	"network.allow": "allowedCIDRs",
+	"api.allow":     "allowedCIDRs",
+}
+
 // decodeErrors converts one of the decoder's errors. The decoder reports all unknown keys of an object in one error.
 func decodeErrors(err error) Errors {
 	var decodeError *mapstructure.DecodeError
@@ -206,7 +213,11 @@ func decodeErrors(err error) Errors {
 	}
 	var errs Errors
 	for _, key := range strings.Split(keys, ", ") {
-		errs.add(prefix+key, "unknown key")
+		if renamed := renamedKeys[prefix+key]; renamed != "" {
+			errs.add(prefix+key, "renamed to %s", renamed)
+		} else {
+			errs.add(prefix+key, "unknown key")
+		}
 	}
 	return errs
 }

@@ -187,9 +187,9 @@ func TestEtcdCertificatesNameTheirAddresses(t *testing.T) {
 
 func TestRules(t *testing.T) {
 	c := small(t)
-	c.SSH.Allow = []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}
-	c.API.Allow = []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0")}
-	c.Network.Allow = []netip.Prefix{netip.MustParsePrefix("198.51.100.0/24")}
+	c.SSH.AllowedCIDRs = []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}
+	c.API.AllowedCIDRs = []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0")}
+	c.Network.AllowedCIDRs = []netip.Prefix{netip.MustParsePrefix("198.51.100.0/24")}
 	c.Pools[0].Name = "pods" // also the name of a source in rules
 	names := map[string]Rule{}
 	for _, r := range NewPlan(c).Rules {

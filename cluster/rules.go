@@ -74,9 +74,9 @@ func (p Plan) rules() []Rule {
 	}
 	machines := []source{{"machines", p.Network.CIDR}}
 	pods := []source{{"pods", p.Network.PodCIDR}}
-	operators := sourcesOf("operator", p.SSH.Allow)
-	clients := sourcesOf("client", p.API.Allow)
-	serviceClients := sourcesOf("client", p.Network.Allow)
+	operators := sourcesOf("operator", p.SSH.AllowedCIDRs)
+	clients := sourcesOf("client", p.API.AllowedCIDRs)
+	serviceClients := sourcesOf("client", p.Network.AllowedCIDRs)
 
 	var out []Rule
 	allow := func(to []Role, protocol string, port int, reason string, from ...[]source) {

@@ -104,7 +104,7 @@ func newLoadBalancer(
 		ProtocolPort:   pulumi.Int(cluster.APIPort),
 		// behind a load balancer, every client has the balancer's address. So the listener filters clients,
 		// and not the machines' rules
-		AllowedCidrs:      stringArray(append([]netip.Prefix{plan.Network.CIDR}, plan.API.Allow...)),
+		AllowedCidrs:      stringArray(append([]netip.Prefix{plan.Network.CIDR}, plan.API.AllowedCIDRs...)),
 		TimeoutClientData: pulumi.Int(idle),
 		TimeoutMemberData: pulumi.Int(idle),
 		Tags:              tags(plan, "api"),

@@ -253,10 +253,10 @@ func TestCommentsWithoutTextAreErrors(t *testing.T) {
 	comments, err := readComments(filepath.Join(root, source))
 	require.NoError(t, err)
 	broken := maps.Clone(comments)
-	broken["SSH.Allow"] = Comment{Meaning: "Networks.", Default: "none"}
+	broken["SSH.AllowedCIDRs"] = Comment{Meaning: "Networks.", Default: "none"}
 	broken["Calico.Version"] = Comment{Meaning: "Version.", Default: "`3.28.5`"}
 	_, err = collect(broken, cluster.Defaults(""))
-	assert.EqualError(t, err, "ssh.allow: the comment of SSH.Allow must have a line `Example:`\n"+
+	assert.EqualError(t, err, "ssh.allowedCIDRs: the comment of SSH.AllowedCIDRs must have a line `Example:`\n"+
 		"Calico.Version: remove its line `Default:`, because Defaults sets the value")
 }
 

@@ -68,7 +68,7 @@ func hint(err error) string {
 	if !errors.As(err, &u) {
 		return ""
 	}
-	return "; do api.allow, api.floatingIP and api.proxy let this host reach it?"
+	return "; do api.allowedCIDRs, api.floatingIP and api.proxy let this host reach it?"
 }
 
 // api is a client of the Kubernetes API, with the address and credentials of a kubeconfig.

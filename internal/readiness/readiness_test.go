@@ -318,7 +318,7 @@ func TestClusterFailures(t *testing.T) {
 	err := newCloud(nil, time.Millisecond).Cluster(context.Background(), cluster, silent)
 	assert.ErrorContains(t, err, "after 100ms: the Kubernetes API is not ready: ")
 	assert.ErrorContains(t, err, "connection refused")
-	assert.ErrorContains(t, err, "do api.allow, api.floatingIP and api.proxy let this host reach it?")
+	assert.ErrorContains(t, err, "do api.allowedCIDRs, api.floatingIP and api.proxy let this host reach it?")
 
 	cluster.Kubeconfig = "no YAML"
 	assert.Error(t, newCloud(nil, time.Millisecond).Cluster(context.Background(), cluster, silent))
