@@ -256,9 +256,19 @@ func TestYAMLOfDocumentsAndExamplesIsValid(t *testing.T) {
 			kinds[kind] = append(kinds[kind], block.Place)
 		})
 	}
-	assert.Subset(t, kinds[stackFile], []string{"Pulumi.dev.yaml", "examples/Pulumi.prod.yaml"})
+	assert.ElementsMatch(t, kinds[stackFile], []string{"Pulumi.dev.yaml", "examples/Pulumi.keystone.yaml",
+		"examples/Pulumi.prod.yaml", "examples/Pulumi.route-reflectors.yaml", "examples/Pulumi.tenant-network.yaml"})
 	assert.NotEmpty(t, kinds[fragment])
 	assert.NotEmpty(t, kinds[kubernetes])
+}
+
+// The production example shows keys that it does not use in comments.
+func TestProductionExampleHasEveryKey(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join(root, "examples/Pulumi.prod.yaml"))
+	require.NoError(t, err)
+	for path := range keys(t) {
+		assert.Regexp(t, "[ {]"+path[strings.LastIndex(path, ".")+1:]+":", string(text), path)
+	}
 }
 
 func TestInvalidYAMLIsFound(t *testing.T) {
