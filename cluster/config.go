@@ -66,7 +66,7 @@ type Config struct {
 	Protect bool `mapstructure:"protect"`
 	// How long `pulumi up` waits for a machine, then for the cluster, and for each Deployment in it.
 	BootstrapTimeout time.Duration `mapstructure:"bootstrapTimeout"`
-	// Settings for devcloud's machines only: they are containers on cgroup v1.
+	// Settings for devcloud's machines only, which are containers.
 	Devcloud bool `mapstructure:"devcloud"`
 }
 
