@@ -31,7 +31,7 @@ func run(ctx *pulumi.Context, watcher infra.Watcher) error {
 	}
 	text, ok := ctx.GetConfig(configKey)
 	if !ok {
-		return fmt.Errorf("%s is not set in Pulumi.%s.yaml: examples/Pulumi.prod.yaml shows one", configKey, ctx.Stack())
+		return fmt.Errorf("%s is not set in Pulumi.%s.yaml: copy a file of examples and edit it", configKey, ctx.Stack())
 	}
 	config, err := cluster.Decode(ctx.Stack(), text)
 	if err != nil {
