@@ -60,32 +60,20 @@ func NewMachines(
 			return nil, err
 		}
 	}
-	working, err := s.working(ctx, plan)
+	healthy, err := s.healthy(ctx, plan)
 	if err != nil {
 		return nil, err
 	}
-	// Missing and unhealthy machines are declared first and change in parallel. No capacity is lost with
-	// them, and the first etcd member becomes ready only together with the others. A healthy machine waits
-	// for the machines before it in its group. So at most MaxUnavailable machines of a group are unavailable
-	// at a time.
-	ready := map[string][]pulumi.StringOutput{} // by group; each resolves after its machine and all before it are ready
-	for _, works := range []bool{false, true} {
-		for _, m := range plan.Machines {
-			if working[m.ID] != works {
-				continue
-			}
-			before := ready[m.Group]
-			var others []pulumi.StringOutput
-			if n := len(before) - (m.MaxUnavailable - 1); works && n > 0 {
-				others = before[n-1 : n]
-			}
-			machine, err := s.newMachine(ctx, plan, m, groups[m.Group], others, child)
-			if err != nil {
-				return nil, err
-			}
-			s.ByID[m.ID] = machine
-			ready[m.Group] = append(before, behind(ctx, before[max(0, len(before)-1):], machine.Ready))
+	// by group, in the order of the rollout; each resolves after its machine and all before it are ready
+	ready := map[string][]pulumi.StringOutput{}
+	for _, turn := range plan.Rollout(healthy) {
+		before := ready[turn.Group]
+		machine, err := s.newMachine(ctx, plan, turn.Machine, groups[turn.Group], last(before[:len(turn.WaitFor)]), child)
+		if err != nil {
+			return nil, err
 		}
+		s.ByID[turn.ID] = machine
+		ready[turn.Group] = append(before, waitFor(ctx, last(before), machine.Ready))
 	}
 	var ids pulumi.StringArray
 	for _, m := range plan.Machines {
@@ -97,9 +85,11 @@ func NewMachines(
 	return s, ctx.RegisterResourceOutputs(s, pulumi.Map{})
 }
 
-// working returns the IDs of the healthy machines, which may be replaced only one after the other. It returns
-// nil in a preview.
-func (s *Machines) working(ctx *pulumi.Context, plan cluster.Plan) (map[string]bool, error) {
+// last returns the last element of list, or none if list is empty.
+func last[T any](list []T) []T { return list[max(0, len(list)-1):] }
+
+// healthy returns the IDs of the healthy machines. It returns nil in a preview.
+func (s *Machines) healthy(ctx *pulumi.Context, plan cluster.Plan) (map[string]bool, error) {
 	if ctx.DryRun() {
 		return nil, nil
 	}
@@ -153,7 +143,7 @@ func (s *Machines) newMachine(
 		// the machine reads user-data from a disk, without the network and the metadata service
 		ConfigDrive: pulumi.Bool(true),
 		Metadata:    metadata(plan, m.Role),
-		UserData:    behind(ctx, others, s.userData(m, volumeID)),
+		UserData:    waitFor(ctx, others, s.userData(plan, m, volumeID)),
 		// the state is explicit. Otherwise a refresh would store the current power state as the wanted state
 		PowerState: pulumi.String("active"),
 		// Nova shuts the machine down before the deletion, instead of switching it off. So a node drains

@@ -63,9 +63,9 @@ func (s *Machines) whenReady(ctx *pulumi.Context, plan cluster.Plan, name string
 	}).(pulumi.StringOutput)
 }
 
-// behind returns text after all others are ready. It hides this order from the engine on purpose. A declared
+// waitFor returns text after all others are ready. It hides this order from the engine on purpose. A declared
 // dependency would replace this machine whenever one of the others is replaced.
-func behind[T pulumi.Output](ctx *pulumi.Context, others []T, text pulumi.StringOutput) pulumi.StringOutput {
+func waitFor[T pulumi.Output](ctx *pulumi.Context, others []T, text pulumi.StringOutput) pulumi.StringOutput {
 	if len(others) == 0 {
 		return text
 	}
@@ -112,7 +112,7 @@ func (in *Infra) newCluster(ctx *pulumi.Context, plan cluster.Plan, watcher Watc
 			return ids, report(ctx, c, plan.Name, watcher.Cluster(ctx.Context(), wanted, logger(ctx, c)))
 		})
 		all = pulumi.Unsecret(awaited).(pulumi.StringMapOutput) // the IDs contain no secret
-		c.Kubeconfig = behind(ctx, []pulumi.Output{all}, c.Kubeconfig)
+		c.Kubeconfig = waitFor(ctx, []pulumi.Output{all}, c.Kubeconfig)
 	}
 	return c, ctx.RegisterResourceOutputs(c, pulumi.Map{"nodes": all})
 }
