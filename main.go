@@ -7,6 +7,7 @@ import (
 
 	"kubernetes-openstack/internal/program"
 	"kubernetes-openstack/internal/readiness"
+	"kubernetes-openstack/k8s"
 )
 
-func main() { pulumi.Run(program.Run(readiness.NewCloud())) }
+func main() { pulumi.Run(program.Run(readiness.NewCloud(), k8s.SyncTenants)) }

@@ -10,8 +10,6 @@ import (
 
 	"kubernetes-openstack/cluster"
 	"kubernetes-openstack/internal/readiness"
-	"kubernetes-openstack/internal/tenancy"
-	"kubernetes-openstack/internal/tenantsync"
 )
 
 // Watcher waits until the machines form a ready cluster. *readiness.Cloud is the real implementation. A
@@ -24,16 +22,12 @@ type Watcher interface {
 	Machine(ctx context.Context, m readiness.Machine, log func(line string) error) error
 	// Cluster waits until the API and all nodes are ready.
 	Cluster(ctx context.Context, c readiness.Cluster, log func(line string) error) error
-	// Tenants updates the cluster's tenants to those of OpenStack. cloud has the address of OpenStack that
-	// machines use.
-	Tenants(ctx context.Context, kubeconfig string, cloud tenantsync.Cloud, settings tenancy.Settings,
-		log func(line string) error) error
 }
 
-// logger returns a function that logs lines under resource r. It logs notices as warnings. Lines that end in
+// Logger returns a function that logs lines under resource r. It logs notices as warnings. Lines that end in
 // ": started" are ephemeral, because the next line outdates them. The function returns an error if the Pulumi
 // engine has ended.
-func logger(ctx *pulumi.Context, r pulumi.Resource) func(line string) error {
+func Logger(ctx *pulumi.Context, r pulumi.Resource) func(line string) error {
 	return func(line string) error {
 		if step, notice, ok := strings.Cut(line, ": notice: "); ok {
 			return ctx.Log.Warn(step+": "+notice, &pulumi.LogArgs{Resource: r})
@@ -42,8 +36,8 @@ func logger(ctx *pulumi.Context, r pulumi.Resource) func(line string) error {
 	}
 }
 
-// report logs err under r, and returns a short error for the program. It returns nil if err is nil.
-func report(ctx *pulumi.Context, r pulumi.Resource, name string, err error) error {
+// NotReady logs err under r, and returns a short error for the program. It returns nil if err is nil.
+func NotReady(ctx *pulumi.Context, r pulumi.Resource, name string, err error) error {
 	if err == nil {
 		return nil
 	}
@@ -59,7 +53,7 @@ func (s *Machines) whenReady(ctx *pulumi.Context, plan cluster.Plan, name string
 	}
 	return id.ApplyT(func(id string) (string, error) {
 		wanted := readiness.Machine{Name: name, ID: id, Timeout: plan.BootstrapTimeout}
-		return id, report(ctx, m, name, s.watcher.Machine(ctx.Context(), wanted, logger(ctx, m)))
+		return id, NotReady(ctx, m, name, s.watcher.Machine(ctx.Context(), wanted, Logger(ctx, m)))
 	}).(pulumi.StringOutput)
 }
 
@@ -85,12 +79,11 @@ type Cluster struct {
 	// Kubeconfig is the administrators' kubeconfig, a Pulumi secret. In an `up`, it resolves when the cluster
 	// is ready.
 	Kubeconfig pulumi.StringOutput
-	watcher    Watcher
 }
 
 // newCluster declares the component.
 func (in *Infra) newCluster(ctx *pulumi.Context, plan cluster.Plan, watcher Watcher) (*Cluster, error) {
-	c := &Cluster{Kubeconfig: in.Kubeconfig(plan), watcher: watcher}
+	c := &Cluster{Kubeconfig: in.Kubeconfig(plan)}
 	if _, err := component(ctx, "Cluster", plan.Name, c); err != nil {
 		return nil, err
 	}
@@ -109,7 +102,7 @@ func (in *Infra) newCluster(ctx *pulumi.Context, plan cluster.Plan, watcher Watc
 		awaited := pulumi.All(nodes, c.Kubeconfig, etcd).ApplyT(func(values []any) (map[string]string, error) {
 			ids := values[0].(map[string]string)
 			wanted := readiness.Cluster{Kubeconfig: values[1].(string), Nodes: ids, Timeout: plan.BootstrapTimeout}
-			return ids, report(ctx, c, plan.Name, watcher.Cluster(ctx.Context(), wanted, logger(ctx, c)))
+			return ids, NotReady(ctx, c, plan.Name, watcher.Cluster(ctx.Context(), wanted, Logger(ctx, c)))
 		})
 		all = pulumi.Unsecret(awaited).(pulumi.StringMapOutput) // the IDs contain no secret
 		c.Kubeconfig = waitFor(ctx, []pulumi.Output{all}, c.Kubeconfig)

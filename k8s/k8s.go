@@ -22,9 +22,9 @@ import (
 var templates embed.FS
 
 // New declares all objects. Pulumi creates them after the cluster is ready. Controllers use credential in
-// OpenStack, and create load balancers in subnet.
+// OpenStack, and create load balancers in subnet. In an `up` of a cluster with tenancy, sync creates the tenants.
 func New(ctx *pulumi.Context, plan cluster.Plan, c *infra.Cluster, credential *infra.Credential,
-	subnet pulumi.StringInput) error {
+	subnet pulumi.StringInput, sync Syncer) error {
 	provider, err := kubernetes.NewProvider(ctx, plan.Name, &kubernetes.ProviderArgs{
 		Kubeconfig: c.Kubeconfig,
 		// A new address or new certificates do not change the identity of the cluster. So Pulumi does not
@@ -81,8 +81,7 @@ func New(ctx *pulumi.Context, plan cluster.Plan, c *infra.Cluster, credential *i
 	if err != nil {
 		return err
 	}
-	_, err = infra.NewTenants(ctx, plan, c, config)
-	return err
+	return newTenants(ctx, plan, c, sync, config)
 }
 
 // manifest is a template file of this folder and the values of the template.

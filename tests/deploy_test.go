@@ -77,7 +77,7 @@ func deployed(plan *cluster.Plan, kubeconfig string) pulumi.RunFunc {
 			ID:     pulumi.String("id").ToStringOutput(),
 			Secret: pulumi.ToSecret(pulumi.String("application-credential")).(pulumi.StringOutput),
 		}
-		return k8s.New(ctx, *plan, c, credential, pulumi.String("subnet"))
+		return k8s.New(ctx, *plan, c, credential, pulumi.String("subnet"), nil)
 	}
 }
 

@@ -89,7 +89,7 @@ func run(t *testing.T, stack string, config map[string]string) (*recorder, error
 }
 
 func runWith(r *recorder, stack string, config map[string]string, w *watcher, preview bool) error {
-	return pulumi.RunErr(program.Run(w), pulumi.WithMocks("kubernetes-openstack", stack, r),
+	return pulumi.RunErr(program.Run(w, w.Tenants), pulumi.WithMocks("kubernetes-openstack", stack, r),
 		func(info *pulumi.RunInfo) { info.Config, info.DryRun = config, preview })
 }
 

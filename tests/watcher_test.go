@@ -18,7 +18,8 @@ import (
 	"kubernetes-openstack/internal/tenantsync"
 )
 
-// watcher is a mock infra.Watcher, whose machines are ready as soon as they exist, except for broken ones.
+// watcher is a mock infra.Watcher, whose machines are ready as soon as they exist, except for broken ones. Its
+// method Tenants is a mock k8s.Syncer.
 type watcher struct {
 	// working are the machines that are healthy when the program starts. broken are the machines that never
 	// become ready.

@@ -19,13 +19,13 @@ import (
 const configKey = "kubernetes-openstack:cluster"
 
 // Run returns the Pulumi program, which declares all resources of the stack. In an `up`, the program uses
-// watcher to wait until the cluster is ready. If the configuration is invalid, the program returns an error
-// before it declares any resource.
-func Run(watcher infra.Watcher) pulumi.RunFunc {
-	return func(ctx *pulumi.Context) error { return run(ctx, watcher) }
+// watcher to wait until the cluster is ready, and then sync to create its tenants. If the configuration is
+// invalid, the program returns an error before it declares any resource.
+func Run(watcher infra.Watcher, sync k8s.Syncer) pulumi.RunFunc {
+	return func(ctx *pulumi.Context) error { return run(ctx, watcher, sync) }
 }
 
-func run(ctx *pulumi.Context, watcher infra.Watcher) error {
+func run(ctx *pulumi.Context, watcher infra.Watcher, sync k8s.Syncer) error {
 	if err := onlyOurKeys(); err != nil {
 		return err
 	}
@@ -45,7 +45,7 @@ func run(ctx *pulumi.Context, watcher infra.Watcher) error {
 	if err != nil {
 		return err
 	}
-	if err := k8s.New(ctx, plan, in.Cluster, in.Credential, in.Network.SubnetID); err != nil {
+	if err := k8s.New(ctx, plan, in.Cluster, in.Credential, in.Network.SubnetID, sync); err != nil {
 		return err
 	}
 	export(ctx, plan, in)

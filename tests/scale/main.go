@@ -10,8 +10,6 @@ import (
 	"kubernetes-openstack/cluster"
 	"kubernetes-openstack/infra"
 	"kubernetes-openstack/internal/readiness"
-	"kubernetes-openstack/internal/tenancy"
-	"kubernetes-openstack/internal/tenantsync"
 )
 
 func main() {
@@ -34,7 +32,3 @@ func (watcher) Working(context.Context, []string) (map[string]bool, error) { ret
 func (watcher) Machine(context.Context, readiness.Machine, func(string) error) error { return nil }
 
 func (watcher) Cluster(context.Context, readiness.Cluster, func(string) error) error { return nil }
-
-func (watcher) Tenants(context.Context, string, tenantsync.Cloud, tenancy.Settings, func(string) error) error {
-	return nil
-}

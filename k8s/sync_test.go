@@ -1,4 +1,4 @@
-package readiness
+package k8s
 
 import (
 	"errors"
@@ -12,9 +12,9 @@ import (
 	"kubernetes-openstack/internal/tenantsync"
 )
 
-// TestFromHere checks that the user comes from the stack, and the address of OpenStack from this host.
+// TestHostAddress checks that the user comes from the stack, and the address of OpenStack from this host.
 // Machines may use another address.
-func TestFromHere(t *testing.T) {
+func TestHostAddress(t *testing.T) {
 	dir := t.TempDir()
 	t.Chdir(dir)
 	file := filepath.Join(dir, "ca.pem")
@@ -34,27 +34,27 @@ func TestFromHere(t *testing.T) {
 	}
 	want := tenantsync.Cloud{Username: "reader", UserDomain: "Default", Password: "a password"}
 
-	_, err := fromHere(machines)
+	_, err := withHostAddress(machines)
 	assert.ErrorContains(t, err, "auth_url")
 
 	t.Setenv("OS_AUTH_URL", "https://keystone:5000/v3")
-	got, err := fromHere(machines)
+	got, err := withHostAddress(machines)
 	require.NoError(t, err)
 	want.AuthURL, want.Region, want.Interface = "https://keystone:5000/v3", "west", "public"
 	assert.Equal(t, want, got)
 
 	t.Setenv("OS_CLOUD", "here")
-	got, err = fromHere(machines)
+	got, err = withHostAddress(machines)
 	require.NoError(t, err)
 	want.AuthURL, want.CA, want.Region, want.Interface = "https://public:5000", "PEM", "east", "admin"
 	assert.Equal(t, want, got)
 
 	require.NoError(t, os.Remove(file))
-	_, err = fromHere(machines)
+	_, err = withHostAddress(machines)
 	assert.ErrorContains(t, err, file)
 }
 
-func TestAgain(t *testing.T) {
+func TestRetry(t *testing.T) {
 	pause = 0
 	var lines []string
 	log := func(line string) error { lines = append(lines, line); return nil }
@@ -69,11 +69,11 @@ func TestAgain(t *testing.T) {
 	}
 
 	do, done := fails(2)
-	assert.NoError(t, again(t.Context(), log, do))
+	assert.NoError(t, retry(t.Context(), log, do))
 	assert.Equal(t, 3, *done)
 	assert.Equal(t, []string{"once more, after unexpected EOF", "once more, after unexpected EOF"}, lines)
 
 	do, done = fails(3)
-	assert.EqualError(t, again(t.Context(), log, do), "unexpected EOF")
+	assert.EqualError(t, retry(t.Context(), log, do), "unexpected EOF")
 	assert.Equal(t, 3, *done)
 }

@@ -1,4 +1,4 @@
-package readiness
+package k8s
 
 import (
 	"cmp"
@@ -14,27 +14,32 @@ import (
 	"kubernetes-openstack/internal/tenantsync"
 )
 
-// Tenants updates the cluster's tenants to those of OpenStack. It uses the address of OpenStack that this
-// host uses, and the reader's credentials from cloud. It repeats failed attempts, and returns the last error.
-func (c *Cloud) Tenants(ctx context.Context, kubeconfig string, cloud tenantsync.Cloud, settings tenancy.Settings,
+// Syncer updates the tenants of the cluster with this kubeconfig to those of OpenStack, and passes the changes
+// to log. cloud has the address of OpenStack that machines use. SyncTenants is the real implementation.
+type Syncer func(ctx context.Context, kubeconfig string, cloud tenantsync.Cloud, settings tenancy.Settings,
+	log func(line string) error) error
+
+// SyncTenants is a Syncer. It uses the address of OpenStack that this host uses, and the reader's credentials
+// from cloud. It repeats failed attempts, and returns the last error.
+func SyncTenants(ctx context.Context, kubeconfig string, cloud tenantsync.Cloud, settings tenancy.Settings,
 	log func(line string) error) error {
 	kube, err := clientcmd.RESTConfigFromKubeConfig([]byte(kubeconfig))
 	if err != nil {
 		return err
 	}
-	if cloud, err = fromHere(cloud); err != nil {
+	if cloud, err = withHostAddress(cloud); err != nil {
 		return err
 	}
-	return again(ctx, log, func() error {
+	return retry(ctx, log, func() error {
 		// control planes create the authorizer's policy themselves, so the result is not used here
 		_, err := tenantsync.Sync(ctx, kube, cloud, settings, log)
 		return err
 	})
 }
 
-// again calls do up to three times, until it succeeds. A young cluster's API address may move to another
+// retry calls do up to three times, until it succeeds. A young cluster's API address may move to another
 // control plane during a call.
-func again(ctx context.Context, log func(line string) error, do func() error) error {
+func retry(ctx context.Context, log func(line string) error, do func() error) error {
 	var failed error
 	backoff := utilwait.Backoff{Steps: 3, Duration: pause}
 	ended := utilwait.ExponentialBackoffWithContext(ctx, backoff, func(context.Context) (bool, error) {
@@ -49,11 +54,12 @@ func again(ctx context.Context, log func(line string) error, do func() error) er
 	return cmp.Or(failed, ended)
 }
 
-// pause is the time that again waits between two calls.
+// pause is the time that retry waits between two calls.
 var pause = 10 * time.Second
 
-// fromHere returns cloud with the address, authority, region and interface of OS_CLOUD or the OS_* variables.
-func fromHere(cloud tenantsync.Cloud) (tenantsync.Cloud, error) {
+// withHostAddress returns cloud with the address, authority, region and interface of OS_CLOUD or the OS_*
+// variables.
+func withHostAddress(cloud tenantsync.Cloud) (tenantsync.Cloud, error) {
 	options, err := clientconfig.AuthOptions(nil)
 	if err != nil {
 		return cloud, err
