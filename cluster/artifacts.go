@@ -40,8 +40,8 @@ const (
 	cniVersion        = "1.9.1"
 )
 
-// programsVersion is the version of this repository's programs.
-const programsVersion = "0.1.0"
+// ProgramsVersion is the version of this repository's programs.
+const ProgramsVersion = "0.1.0"
 
 const binDir = "/usr/local/bin"
 
@@ -125,7 +125,7 @@ func ownRelease(name string, tenancyOnly bool) release {
 		name:        name,
 		url:         "https://kubernetes-openstack/{version}/" + name,
 		directory:   binDir,
-		version:     func(Config) string { return programsVersion },
+		version:     func(Config) string { return ProgramsVersion },
 		roles:       []Role{RoleControlPlane},
 		tenancyOnly: tenancyOnly,
 	}

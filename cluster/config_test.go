@@ -236,7 +236,8 @@ func TestErrors(t *testing.T) {
 			"artifacts.mirror: must be set to the URL of a mirror that has this repository's programs, because no public " +
 				"server has them"},
 		{"no checksum of a program of this repository", "artifacts.checksums.node-approver", nil,
-			"artifacts.checksums.node-approver: must be set to the sha256 of node-approver 0.1.0, because none is pinned"},
+			"artifacts.checksums.node-approver: must be set to the sha256 of node-approver " + ProgramsVersion +
+				", because none is pinned"},
 		{"mirror", "artifacts.mirror", "mirror.example.com",
 			`artifacts.mirror: must be a URL such as https://mirror.example.com/releases, not "mirror.example.com"`},
 		{"policy", "serverGroupPolicy", "affinity",

@@ -76,7 +76,8 @@ func TestTenancyErrors(t *testing.T) {
 		{"tenancy.reader.password", 12345, "tenancy.reader.password: must be a string in quotes"},
 		{"network.podCIDR", "pods", `network.podCIDR: must be an IPv4 CIDR such as 10.0.0.0/24, not "pods"`},
 		{"artifacts.checksums.tenant-sync", nil,
-			"artifacts.checksums.tenant-sync: must be set to the sha256 of tenant-sync 0.1.0, because none is pinned"},
+			"artifacts.checksums.tenant-sync: must be set to the sha256 of tenant-sync " + ProgramsVersion +
+				", because none is pinned"},
 	} {
 		t.Run(row.path, func(t *testing.T) {
 			object := tenants(t)
@@ -114,9 +115,10 @@ func TestTenancyIsOnControlPlanesAlone(t *testing.T) {
 	object := tenants(t)
 	set(object, "controlPlane.count", 1)
 	c := decoded(t, object)
+	const ours = "https://mirror.example.com/kubernetes-openstack/" + ProgramsVersion
 	assert.Equal(t, []string{
-		"test-control-plane-0 https://mirror.example.com/kubernetes-openstack/0.1.0/keystone-webhook in /usr/local/bin",
-		"test-control-plane-0 https://mirror.example.com/kubernetes-openstack/0.1.0/tenant-sync in /usr/local/bin",
+		"test-control-plane-0 " + ours + "/keystone-webhook in /usr/local/bin",
+		"test-control-plane-0 " + ours + "/tenant-sync in /usr/local/bin",
 		"test-control-plane-0 /etc/kubernetes/pki/keystone-auth.crt of control-plane-0-keystone-auth",
 		"test-control-plane-0 /etc/kubernetes/pki/keystone-auth.key of control-plane-0-keystone-auth",
 		"test-control-plane-0 /etc/kubernetes/pki/tenant-sync.crt of tenant-sync",

@@ -23,6 +23,7 @@ import (
 	"golang.org/x/sync/semaphore"
 	"sigs.k8s.io/yaml"
 
+	"kubernetes-openstack/cluster"
 	"kubernetes-openstack/internal/dirs"
 	"kubernetes-openstack/tests/guest"
 )
@@ -456,7 +457,8 @@ func TestNodeApprover(t *testing.T) {
 	}
 
 	files := controlPlane(t)
-	files["/usr/local/bin/node-approver"] = binary(t, dirs.Mirror("kubernetes-openstack/0.1.0/node-approver"))
+	files["/usr/local/bin/node-approver"] = binary(t,
+		dirs.Mirror("kubernetes-openstack", cluster.ProgramsVersion, "node-approver"))
 	// without NodeRestriction, because it refuses most of the forged requests before they reach node-approver
 	const start = "/usr/local/sbin/run-kube-apiserver"
 	require.Contains(t, files[start], ",NodeRestriction ")

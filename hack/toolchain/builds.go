@@ -1,6 +1,10 @@
 package main
 
-import "strings"
+import (
+	"strings"
+
+	"kubernetes-openstack/cluster"
+)
 
 // A build is one folder of the cache, made of programs.
 type build struct {
@@ -493,7 +497,7 @@ var own = build{
 			"tenant-sync":      "./cmd/tenant-sync",
 		},
 		folder:  ownBinaries,
-		version: "0.1.0",
+		version: cluster.ProgramsVersion,
 	}},
 	artifacts: map[string]string{
 		"keystone-webhook": ownBinaries + "/keystone-webhook",
