@@ -10,44 +10,29 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"syscall"
 	"time"
 
-	"github.com/kubernetes-csi/csi-lib-utils/connection"
 	"github.com/kubernetes-csi/csi-lib-utils/rpc"
 	"google.golang.org/grpc"
 	"k8s.io/klog/v2"
 	registration "k8s.io/kubelet/pkg/apis/pluginregistration/v1"
+
+	"kubernetes-openstack/hack/toolchain/storage/standin"
 )
 
 var version = "unknown" // the linker's
 
 var (
-	address     = flag.String("csi-address", "/run/csi/socket", "the driver's socket")
 	endpoint    = flag.String("kubelet-registration-path", "", "the driver's socket as the kubelet sees it")
 	folder      = flag.String("plugin-registration-path", "/registration", "the folder that the kubelet watches")
 	timeout     = flag.Duration("timeout", time.Second, "of a call to the driver")
 	httpAddress = flag.String("http-endpoint", "", "address that serves /healthz; none if empty")
 	healthPort  = flag.Int("health-port", 0, "port that serves /healthz, on all addresses; none if 0")
-	showVersion = flag.Bool("version", false, "show the version and end")
 )
 
-func main() {
-	klog.InitFlags(nil)
-	flag.Parse()
-	if *showVersion {
-		fmt.Println(os.Args[0], version)
-		return
-	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	if err := run(ctx); err != nil && ctx.Err() == nil {
-		klog.ErrorS(err, "The driver is not registered")
-		klog.FlushAndExit(klog.ExitFlushTimeout, 1)
-	}
-}
+func main() { standin.Main(version, "The driver is not registered", run) }
 
 // run registers the driver when it is there, as often as a kubelet asks, until ctx ends or a kubelet refuses it.
 func run(ctx context.Context) error {
@@ -85,7 +70,7 @@ func run(ctx context.Context) error {
 
 // driverName waits for the driver and asks for its name.
 func driverName(ctx context.Context) (string, error) {
-	conn, err := connection.Connect(ctx, *address, nil, connection.WithTimeout(0))
+	conn, err := standin.Connect(ctx)
 	if err != nil {
 		return "", err
 	}

@@ -9,15 +9,13 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"os"
-	"os/signal"
-	"syscall"
 	"time"
 
-	"github.com/kubernetes-csi/csi-lib-utils/connection"
 	"github.com/kubernetes-csi/csi-lib-utils/rpc"
 	"google.golang.org/grpc"
 	"k8s.io/klog/v2"
+
+	"kubernetes-openstack/hack/toolchain/storage/standin"
 )
 
 var version = "unknown" // the linker's
@@ -25,29 +23,14 @@ var version = "unknown" // the linker's
 const defaultPort = "9808"
 
 var (
-	address     = flag.String("csi-address", "/run/csi/socket", "the driver's socket")
 	timeout     = flag.Duration("probe-timeout", time.Second, "of one probe")
 	port        = flag.String("health-port", defaultPort, "port that serves /healthz, on all addresses")
 	httpAddress = flag.String("http-endpoint", "", "address that serves /healthz instead")
-	showVersion = flag.Bool("version", false, "show the version and end")
 )
 
-func main() {
-	klog.InitFlags(nil)
-	flag.Parse()
-	if *showVersion {
-		fmt.Println(os.Args[0], version)
-		return
-	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	if err := run(ctx); err != nil && ctx.Err() == nil {
-		klog.ErrorS(err, "Cannot probe the driver")
-		klog.FlushAndExit(klog.ExitFlushTimeout, 1)
-	}
-}
+func main() { standin.Main(version, "Cannot probe the driver", run) }
 
-// run waits for the driver and serves until ctx ends. The connection lives through a driver that comes and goes.
+// run waits for the driver and serves until ctx ends.
 func run(ctx context.Context) error {
 	if *httpAddress != "" && *port != defaultPort {
 		return errors.New("--http-endpoint and --health-port exclude each other")
@@ -55,7 +38,7 @@ func run(ctx context.Context) error {
 	if *httpAddress == "" {
 		*httpAddress = net.JoinHostPort("", *port)
 	}
-	conn, err := connection.Connect(ctx, *address, nil, connection.WithTimeout(0))
+	conn, err := standin.Connect(ctx)
 	if err != nil {
 		return err
 	}
