@@ -2,62 +2,32 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 
-	"github.com/gophercloud/gophercloud/v2"
 	"github.com/gophercloud/gophercloud/v2/openstack/blockstorage/v3/snapshots"
 	"github.com/gophercloud/gophercloud/v2/openstack/blockstorage/v3/volumes"
 	"github.com/gophercloud/gophercloud/v2/openstack/compute/v2/servers"
-	"github.com/gophercloud/gophercloud/v2/openstack/identity/v3/tokens"
 	"github.com/gophercloud/gophercloud/v2/openstack/loadbalancer/v2/loadbalancers"
 	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/extensions/layer3/floatingips"
-	"github.com/gophercloud/utils/v2/openstack/clientconfig"
 
+	"kubernetes-openstack/internal/openstack"
 	"kubernetes-openstack/internal/pages"
 )
 
-// cloud is a client of the OpenStack project of the credentials. Nova and Cinder list only resources of the
+// cloud is a connection to the OpenStack project of the credentials. Nova and Cinder list only resources of the
 // project. Neutron and Octavia need a filter, because they show administrators the resources of all projects.
-type cloud struct {
-	project                  string
-	compute, network, volume *gophercloud.ServiceClient
-	// balancer is the client of Octavia, or nil if the cloud has no Octavia.
-	balancer *gophercloud.ServiceClient
-}
+type cloud struct{ *openstack.Project }
 
-// connect logs in with clouds.yaml or the OS_* variables. It uses the same package as the OpenStack provider.
-func connect(ctx context.Context) (*cloud, error) {
-	c := &cloud{}
-	for service, client := range map[string]**gophercloud.ServiceClient{
-		"compute": &c.compute, "network": &c.network, "volume": &c.volume, "load-balancer": &c.balancer,
-	} {
-		connected, err := clientconfig.NewServiceClient(ctx, service, nil)
-		if service == "load-balancer" && errors.As(err, new(*gophercloud.ErrEndpointNotFound)) {
-			continue
-		}
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", service, err)
-		}
-		*client = connected
-	}
-	result, _ := c.network.GetAuthResult().(tokens.CreateResult)
-	project, err := result.ExtractProject()
-	if err != nil {
-		return nil, err
-	}
-	if project == nil {
-		return nil, errors.New("the credentials are for no project")
-	}
-	c.project = project.ID
-	return c, nil
+func connect(ctx context.Context) (cloud, error) {
+	project, err := openstack.Connect(ctx, "compute", "network", "volume", "load-balancer")
+	return cloud{project}, err
 }
 
 // instances returns the instances in the project, by ID.
-func (c *cloud) instances(ctx context.Context) (map[string]servers.Server, error) {
+func (c cloud) instances(ctx context.Context) (map[string]servers.Server, error) {
 	all := map[string]servers.Server{}
-	pager := servers.List(c.compute, servers.ListOpts{})
+	pager := servers.List(c.Compute, servers.ListOpts{})
 	found, err := pages.Collect(ctx, pager, servers.ExtractServers, func(s servers.Server) (servers.Server, bool) {
 		return s, true
 	})
@@ -72,7 +42,7 @@ func (c *cloud) instances(ctx context.Context) (map[string]servers.Server, error
 const clusterProperty = "cinder.csi.openstack.org/cluster"
 
 // leftovers returns all resources that a cluster's controllers created, with snapshots first.
-func (c *cloud) leftovers(ctx context.Context, cluster string) ([]leftover, error) {
+func (c cloud) leftovers(ctx context.Context, cluster string) ([]leftover, error) {
 	var all []leftover
 	for _, kind := range []struct {
 		name string
@@ -90,25 +60,25 @@ func (c *cloud) leftovers(ctx context.Context, cluster string) ([]leftover, erro
 	return all, nil
 }
 
-func (c *cloud) snapshots(ctx context.Context, cluster string) ([]leftover, error) {
-	pager := snapshots.List(c.volume, snapshots.ListOpts{})
+func (c cloud) snapshots(ctx context.Context, cluster string) ([]leftover, error) {
+	pager := snapshots.List(c.Volume, snapshots.ListOpts{})
 	return pages.Collect(ctx, pager, snapshots.ExtractSnapshots, func(s snapshots.Snapshot) (leftover, bool) {
 		about := fmt.Sprintf(": %d GiB of volume %s", s.Size, s.VolumeID)
 		return leftover{
 			kind: "snapshot", name: s.Name, id: s.ID, about: about + named(s.Metadata, "VolumeSnapshot", "volumesnapshot"),
 			data: true, of: s.VolumeID, status: s.Status, idle: idle(s.Status),
-			delete: func(ctx context.Context) error { return snapshots.Delete(ctx, c.volume, s.ID).ExtractErr() },
+			delete: func(ctx context.Context) error { return snapshots.Delete(ctx, c.Volume, s.ID).ExtractErr() },
 		}, s.Metadata[clusterProperty] == cluster
 	})
 }
 
-func (c *cloud) volumes(ctx context.Context, cluster string) ([]leftover, error) {
-	pager := volumes.List(c.volume, volumes.ListOpts{})
+func (c cloud) volumes(ctx context.Context, cluster string) ([]leftover, error) {
+	pager := volumes.List(c.Volume, volumes.ListOpts{})
 	return pages.Collect(ctx, pager, volumes.ExtractVolumes, func(v volumes.Volume) (leftover, bool) {
 		l := leftover{
 			kind: "volume", name: v.Name, id: v.ID, about: fmt.Sprintf(": %d GiB", v.Size) + named(v.Metadata, "claim", "pvc"),
 			data: true, status: v.Status, idle: idle(v.Status),
-			delete: func(ctx context.Context) error { return volumes.Delete(ctx, c.volume, v.ID, nil).ExtractErr() },
+			delete: func(ctx context.Context) error { return volumes.Delete(ctx, c.Volume, v.ID, nil).ExtractErr() },
 		}
 		for _, a := range v.Attachments {
 			l.attached = append(l.attached, a.ServerID)
@@ -133,18 +103,18 @@ func named(metadata map[string]string, noun, key string) string {
 
 // loadBalancers returns the load balancers of Services. Octavia deletes the listeners, pools and ports of a
 // load balancer with it.
-func (c *cloud) loadBalancers(ctx context.Context, cluster string) ([]leftover, error) {
-	if c.balancer == nil {
+func (c cloud) loadBalancers(ctx context.Context, cluster string) ([]leftover, error) {
+	if c.LoadBalancer == nil {
 		return nil, nil
 	}
-	pager := loadbalancers.List(c.balancer, loadbalancers.ListOpts{ProjectID: c.project})
+	pager := loadbalancers.List(c.LoadBalancer, loadbalancers.ListOpts{ProjectID: c.ID})
 	extract := loadbalancers.ExtractLoadBalancers
 	return pages.Collect(ctx, pager, extract, func(b loadbalancers.LoadBalancer) (leftover, bool) {
 		return leftover{
 			kind: "load balancer", name: b.Name, id: b.ID,
 			status: b.ProvisioningStatus, idle: b.ProvisioningStatus == "ACTIVE" || b.ProvisioningStatus == "ERROR",
 			delete: func(ctx context.Context) error {
-				return loadbalancers.Delete(ctx, c.balancer, b.ID, loadbalancers.DeleteOpts{Cascade: true}).ExtractErr()
+				return loadbalancers.Delete(ctx, c.LoadBalancer, b.ID, loadbalancers.DeleteOpts{Cascade: true}).ExtractErr()
 			},
 		}, ofService(b.Name, cluster)
 	})
@@ -161,12 +131,12 @@ func ofService(name, cluster string) bool {
 // floatingIPs returns the floating IPs that cloud-controller-manager created for load balancers, by their
 // descriptions. A floating IP that somebody else created for a Service does not belong to the cluster. It is
 // kept, as it is when its Service is deleted.
-func (c *cloud) floatingIPs(ctx context.Context, cluster string) ([]leftover, error) {
-	pager := floatingips.List(c.network, floatingips.ListOpts{ProjectID: c.project})
+func (c cloud) floatingIPs(ctx context.Context, cluster string) ([]leftover, error) {
+	pager := floatingips.List(c.Network, floatingips.ListOpts{ProjectID: c.ID})
 	return pages.Collect(ctx, pager, floatingips.ExtractFloatingIPs, func(f floatingips.FloatingIP) (leftover, bool) {
 		return leftover{
 				kind: "floating IP", name: f.FloatingIP, id: f.ID, status: f.Status, idle: true,
-				delete: func(ctx context.Context) error { return floatingips.Delete(ctx, c.network, f.ID).ExtractErr() },
+				delete: func(ctx context.Context) error { return floatingips.Delete(ctx, c.Network, f.ID).ExtractErr() },
 			}, strings.HasPrefix(f.Description,
 				"Floating IP for Kubernetes external service ") && strings.HasSuffix(f.Description, " from cluster "+cluster)
 	})

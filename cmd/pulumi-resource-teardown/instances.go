@@ -14,12 +14,12 @@ const parallel = 16
 
 // deleteInstances deletes instances in parallel, without a shutdown, and waits until they no longer exist. It
 // reports no failure, because the OpenStack provider runs next, deletes the rest, and reports errors.
-func (c *cloud) deleteInstances(ctx context.Context, ids []string, interval time.Duration) {
+func (c cloud) deleteInstances(ctx context.Context, ids []string, interval time.Duration) {
 	var group errgroup.Group
 	group.SetLimit(parallel)
 	for _, id := range ids {
 		group.Go(func() error {
-			_ = servers.Delete(ctx, c.compute, id).ExtractErr()
+			_ = servers.Delete(ctx, c.Compute, id).ExtractErr()
 			return nil
 		})
 	}

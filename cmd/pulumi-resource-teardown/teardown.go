@@ -31,7 +31,7 @@ func (l leftover) String() string { return fmt.Sprintf("%s %s (%s)", l.kind, l.n
 
 // teardown deletes or keeps a cluster's leftovers.
 type teardown struct {
-	cloud   *cloud
+	cloud   cloud
 	cluster string
 	// keep is true if volumes and snapshots are kept.
 	keep     bool

@@ -19,7 +19,6 @@ import (
 	"github.com/gophercloud/gophercloud/v2/openstack/compute/v2/servers"
 	"github.com/gophercloud/gophercloud/v2/openstack/compute/v2/volumeattach"
 	"github.com/gophercloud/gophercloud/v2/openstack/identity/v3/applicationcredentials"
-	"github.com/gophercloud/gophercloud/v2/openstack/identity/v3/tokens"
 	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/extensions/layer3/floatingips"
 	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/extensions/layer3/routers"
 	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/extensions/security/groups"
@@ -27,47 +26,16 @@ import (
 	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/networks"
 	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/ports"
 	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/subnets"
-	"github.com/gophercloud/utils/v2/openstack/clientconfig"
 
+	"kubernetes-openstack/internal/openstack"
 	"kubernetes-openstack/internal/pages"
 )
 
 // skew is the maximum clock difference between OpenStack and the host that created the stack.
 const skew = 5 * time.Minute
 
-// cloud is a client of the OpenStack project in which the provider creates resources, as the same user.
-type cloud struct {
-	network, compute, volume, identity *gophercloud.ServiceClient
-	project, user                      string
-}
-
-// connect logs in with clouds.yaml or the OS_* variables. It uses the same package as the provider.
-func connect(ctx context.Context) (*cloud, error) {
-	c := &cloud{}
-	for service, client := range map[string]**gophercloud.ServiceClient{
-		"network": &c.network, "compute": &c.compute, "volume": &c.volume, "identity": &c.identity,
-	} {
-		var err error
-		if *client, err = clientconfig.NewServiceClient(ctx, service, nil); err != nil {
-			return nil, err
-		}
-	}
-	if result, ok := c.network.GetAuthResult().(tokens.CreateResult); ok {
-		project, err := result.ExtractProject()
-		if err != nil {
-			return nil, err
-		}
-		if project != nil {
-			c.project = project.ID
-		}
-		user, err := result.ExtractUser()
-		if err != nil {
-			return nil, err
-		}
-		c.user = user.ID
-	}
-	return c, nil
-}
+// cloud is a connection to the project in which the provider creates resources, as the same user.
+type cloud = openstack.Project
 
 // candidate is a resource in OpenStack that an interrupted create may have made.
 type candidate struct {
@@ -86,13 +54,13 @@ type candidate struct {
 // their creation. These must have the right tags or none.
 var finders = map[string]func(context.Context, *cloud, inputs) ([]candidate, error){
 	"openstack:networking/network:Network": func(ctx context.Context, c *cloud, in inputs) ([]candidate, error) {
-		pager := networks.List(c.network, networks.ListOpts{Name: in.text("name"), ProjectID: c.project})
+		pager := networks.List(c.Network, networks.ListOpts{Name: in.text("name"), ProjectID: c.ID})
 		return pages.Collect(ctx, pager, networks.ExtractNetworks, func(n networks.Network) (candidate, bool) {
 			return candidate{ID: n.ID, Created: n.CreatedAt}, tagsFit(in, n.Tags)
 		})
 	},
 	"openstack:networking/subnet:Subnet": func(ctx context.Context, c *cloud, in inputs) ([]candidate, error) {
-		pager := subnets.List(c.network, subnets.ListOpts{
+		pager := subnets.List(c.Network, subnets.ListOpts{
 			Name: in.text("name"), NetworkID: in.text("networkId"), CIDR: in.text("cidr"),
 		})
 		return pages.Collect(ctx, pager, subnets.ExtractSubnets, func(s subnets.Subnet) (candidate, bool) {
@@ -100,7 +68,7 @@ var finders = map[string]func(context.Context, *cloud, inputs) ([]candidate, err
 		})
 	},
 	"openstack:networking/router:Router": func(ctx context.Context, c *cloud, in inputs) ([]candidate, error) {
-		pager := routers.List(c.network, routers.ListOpts{Name: in.text("name"), ProjectID: c.project})
+		pager := routers.List(c.Network, routers.ListOpts{Name: in.text("name"), ProjectID: c.ID})
 		return pages.Collect(ctx, pager, routers.ExtractRouters, func(r routers.Router) (candidate, bool) {
 			return candidate{ID: r.ID, Created: r.CreatedAt}, tagsFit(in, r.Tags)
 		})
@@ -108,7 +76,7 @@ var finders = map[string]func(context.Context, *cloud, inputs) ([]candidate, err
 	"openstack:networking/routerInterface:RouterInterface": func(
 		ctx context.Context, c *cloud, in inputs,
 	) ([]candidate, error) {
-		pager := ports.List(c.network, ports.ListOpts{
+		pager := ports.List(c.Network, ports.ListOpts{
 			DeviceID: in.text("routerId"), FixedIPs: []ports.FixedIPOpts{{SubnetID: in.text("subnetId")}},
 		})
 		return pages.Collect(ctx, pager, ports.ExtractPorts, func(p ports.Port) (candidate, bool) {
@@ -117,7 +85,7 @@ var finders = map[string]func(context.Context, *cloud, inputs) ([]candidate, err
 	},
 	"openstack:networking/port:Port": func(ctx context.Context, c *cloud, in inputs) ([]candidate, error) {
 		fixed := in.first("fixedIps")
-		pager := ports.List(c.network, ports.ListOpts{
+		pager := ports.List(c.Network, ports.ListOpts{
 			Name: in.text("name"), NetworkID: in.text("networkId"),
 			FixedIPs: []ports.FixedIPOpts{{SubnetID: fixed.text("subnetId"), IPAddress: fixed.text("ipAddress")}},
 		})
@@ -126,7 +94,7 @@ var finders = map[string]func(context.Context, *cloud, inputs) ([]candidate, err
 		})
 	},
 	"openstack:networking/floatingIp:FloatingIp": func(ctx context.Context, c *cloud, in inputs) ([]candidate, error) {
-		pager := floatingips.List(c.network, floatingips.ListOpts{Description: in.text("description"), ProjectID: c.project})
+		pager := floatingips.List(c.Network, floatingips.ListOpts{Description: in.text("description"), ProjectID: c.ID})
 		return pages.Collect(ctx, pager, floatingips.ExtractFloatingIPs, func(f floatingips.FloatingIP) (candidate, bool) {
 			return candidate{ID: f.ID, Created: f.CreatedAt}, in.text("description") != "" && tagsFit(in, f.Tags)
 		})
@@ -134,22 +102,22 @@ var finders = map[string]func(context.Context, *cloud, inputs) ([]candidate, err
 	"openstack:networking/floatingIpAssociate:FloatingIpAssociate": func(
 		ctx context.Context, c *cloud, in inputs,
 	) ([]candidate, error) {
-		pager := floatingips.List(c.network,
+		pager := floatingips.List(c.Network,
 			floatingips.ListOpts{FloatingIP: in.text("floatingIp"), PortID: in.text("portId")})
 		return pages.Collect(ctx, pager, floatingips.ExtractFloatingIPs, func(f floatingips.FloatingIP) (candidate, bool) {
 			return candidate{ID: f.ID}, true // no Created: f is much older than its association
 		})
 	},
 	"openstack:networking/secGroup:SecGroup": func(ctx context.Context, c *cloud, in inputs) ([]candidate, error) {
-		pager := groups.List(c.network, groups.ListOpts{
-			Name: in.text("name"), Description: in.text("description"), ProjectID: c.project,
+		pager := groups.List(c.Network, groups.ListOpts{
+			Name: in.text("name"), Description: in.text("description"), ProjectID: c.ID,
 		})
 		return pages.Collect(ctx, pager, groups.ExtractGroups, func(g groups.SecGroup) (candidate, bool) {
 			return candidate{ID: g.ID, Created: g.CreatedAt}, tagsFit(in, g.Tags)
 		})
 	},
 	"openstack:networking/secGroupRule:SecGroupRule": func(ctx context.Context, c *cloud, in inputs) ([]candidate, error) {
-		pager := rules.List(c.network,
+		pager := rules.List(c.Network,
 			rules.ListOpts{SecGroupID: in.text("securityGroupId"), Direction: in.text("direction")})
 		return pages.Collect(ctx, pager, rules.ExtractRules, func(r rules.SecGroupRule) (candidate, bool) {
 			// the comparison is here, because a query cannot ask for a field that is not set
@@ -160,14 +128,14 @@ var finders = map[string]func(context.Context, *cloud, inputs) ([]candidate, err
 		})
 	},
 	"openstack:compute/serverGroup:ServerGroup": func(ctx context.Context, c *cloud, in inputs) ([]candidate, error) {
-		pager := servergroups.List(c.compute, servergroups.ListOpts{})
+		pager := servergroups.List(c.Compute, servergroups.ListOpts{})
 		extract := servergroups.ExtractServerGroups
 		return pages.Collect(ctx, pager, extract, func(g servergroups.ServerGroup) (candidate, bool) {
 			return candidate{ID: g.ID}, g.Name == in.text("name")
 		})
 	},
 	"openstack:compute/keypair:Keypair": func(ctx context.Context, c *cloud, in inputs) ([]candidate, error) {
-		k, err := keypairs.Get(ctx, c.compute, in.text("name"), nil).Extract()
+		k, err := keypairs.Get(ctx, c.Compute, in.text("name"), nil).Extract()
 		if err != nil {
 			return nil, unlessMissing(err)
 		}
@@ -177,7 +145,7 @@ var finders = map[string]func(context.Context, *cloud, inputs) ([]candidate, err
 		return []candidate{{ID: k.Name}}, nil
 	},
 	"openstack:compute/instance:Instance": func(ctx context.Context, c *cloud, in inputs) ([]candidate, error) {
-		pager := servers.List(c.compute, servers.ListOpts{Name: "^" + regexp.QuoteMeta(in.text("name")) + "$"})
+		pager := servers.List(c.Compute, servers.ListOpts{Name: "^" + regexp.QuoteMeta(in.text("name")) + "$"})
 		return pages.Collect(ctx, pager, servers.ExtractServers, func(s servers.Server) (candidate, bool) {
 			return candidate{
 				ID: s.ID, Created: s.Created, Building: s.Status == "BUILD", Redo: "as Nova does not tell its user-data",
@@ -185,11 +153,11 @@ var finders = map[string]func(context.Context, *cloud, inputs) ([]candidate, err
 		})
 	},
 	"openstack:compute/volumeAttach:VolumeAttach": func(ctx context.Context, c *cloud, in inputs) ([]candidate, error) {
-		a, err := volumeattach.Get(ctx, c.compute, in.text("instanceId"), in.text("volumeId")).Extract()
+		a, err := volumeattach.Get(ctx, c.Compute, in.text("instanceId"), in.text("volumeId")).Extract()
 		if err != nil {
 			return nil, unlessMissing(err)
 		}
-		v, err := volumes.Get(ctx, c.volume, a.VolumeID).Extract()
+		v, err := volumes.Get(ctx, c.Volume, a.VolumeID).Extract()
 		if err != nil {
 			return nil, unlessMissing(err)
 		}
@@ -198,15 +166,15 @@ var finders = map[string]func(context.Context, *cloud, inputs) ([]candidate, err
 	"openstack:identity/applicationCredential:ApplicationCredential": func(
 		ctx context.Context, c *cloud, in inputs,
 	) ([]candidate, error) {
-		pager := applicationcredentials.List(c.identity, c.user, applicationcredentials.ListOpts{Name: in.text("name")})
+		pager := applicationcredentials.List(c.Identity, c.UserID, applicationcredentials.ListOpts{Name: in.text("name")})
 		extract := applicationcredentials.ExtractApplicationCredentials
 		return pages.Collect(ctx, pager, extract, func(a applicationcredentials.ApplicationCredential) (candidate, bool) {
 			return candidate{ID: a.ID, Redo: "as Keystone does not tell its secret again"},
-				a.Description == in.text("description") && a.ProjectID == c.project
+				a.Description == in.text("description") && a.ProjectID == c.ID
 		})
 	},
 	"openstack:blockstorage/volume:Volume": func(ctx context.Context, c *cloud, in inputs) ([]candidate, error) {
-		pager := volumes.List(c.volume, volumes.ListOpts{Name: in.text("name")})
+		pager := volumes.List(c.Volume, volumes.ListOpts{Name: in.text("name")})
 		return pages.Collect(ctx, pager, volumes.ExtractVolumes, func(v volumes.Volume) (candidate, bool) {
 			f := candidate{ID: v.ID, Created: v.CreatedAt, Building: building(v.Status)}
 			if strings.HasPrefix(v.Status, "error") {

@@ -53,8 +53,8 @@ func fake(t *testing.T, held map[string][]object) *cloud {
 		return &gophercloud.ServiceClient{ProviderClient: provider, Endpoint: server.URL + prefix,
 			ResourceBase: server.URL + prefix}
 	}
-	return &cloud{network: client("/v2.0/"), compute: client("/v2.1/"), volume: client("/v3/"), identity: client("/v3/"),
-		project: "ours", user: "us"}
+	return &cloud{ID: "ours", UserID: "us",
+		Network: client("/v2.0/"), Compute: client("/v2.1/"), Volume: client("/v3/"), Identity: client("/v3/")}
 }
 
 func matches(t *testing.T, o object, r *http.Request) bool {

@@ -41,6 +41,7 @@ import (
 	"strings"
 	"time"
 
+	"kubernetes-openstack/internal/openstack"
 	"kubernetes-openstack/internal/progress"
 )
 
@@ -133,7 +134,7 @@ func findSettled(ctx context.Context, creates []create, state *state,
 	if len(creates) == 0 {
 		return nil, nil
 	}
-	cloud, err := connect(ctx)
+	cloud, err := openstack.Connect(ctx, "compute", "identity", "network", "volume")
 	if err != nil {
 		return nil, fmt.Errorf("log in to OpenStack: %w", err)
 	}

@@ -13,8 +13,11 @@ import (
 	"testing"
 )
 
-// Project is the ID of the project of all credentials.
-const Project = "ours"
+// Project and User are the IDs of the project and the user of all credentials.
+const (
+	Project = "ours"
+	User    = "us"
+)
 
 // Object is an object in the API's JSON form.
 type Object = map[string]any
@@ -46,7 +49,7 @@ type Cloud struct {
 	down     bool
 }
 
-// Start starts a cloud with these types of services in its catalogue. All services share one port.
+// Start starts a cloud with Keystone and these types of services in its catalogue. All services share one port.
 func Start(t testing.TB, services ...string) *Cloud {
 	t.Helper()
 	c := &Cloud{things: map[string][]*Thing{}}
@@ -89,15 +92,15 @@ func write(t testing.TB, w http.ResponseWriter, body any) {
 
 func token(url string, services []string) Object {
 	var catalogue []Object
-	for _, service := range services {
-		prefix := map[string]string{"compute": "/v2.1", "block-storage": "/v3/" + Project, "network": "/network",
-			"load-balancer": "/load-balancer"}[service]
+	for _, service := range append([]string{"identity"}, services...) {
+		prefix := map[string]string{"identity": "/v3", "compute": "/v2.1", "block-storage": "/v3/" + Project,
+			"network": "/network", "load-balancer": "/load-balancer"}[service]
 		catalogue = append(catalogue, Object{"type": service, "name": service, "endpoints": []Object{
 			{"interface": "public", "region": "R", "region_id": "R", "url": strings.TrimSuffix(url, "/v3") + prefix},
 		}})
 	}
-	return Object{"project": Object{"id": Project, "name": Project}, "catalog": catalogue,
-		"expires_at": "2100-01-01T00:00:00.000000Z"}
+	return Object{"project": Object{"id": Project, "name": Project}, "user": Object{"id": User, "name": "user"},
+		"catalog": catalogue, "expires_at": "2100-01-01T00:00:00.000000Z"}
 }
 
 // status returns the key of the status in objects of a kind.
