@@ -5,6 +5,8 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+
+	"kubernetes-openstack/internal/field"
 )
 
 // BGPConfiguration contains the fields of Calico's BGPConfiguration `default`.
@@ -186,30 +188,30 @@ const maxMeshNodes = 200
 // maxPasswordLength is the kernel's maximum length of a TCP MD5 key.
 const maxPasswordLength = 80
 
-func (c Config) validateBGP(e *Errors) {
+func (c Config) validateBGP(e *field.Errors) {
 	const asNumberPath = "bgp.asNumber"
 	if n := c.BGP.ASNumber; validateASNumber(e, asNumberPath, n) && !isPrivateASNumber(n) {
-		e.add(asNumberPath, "must be a private AS number (64512–65534 or 4200000000–4294967294), not %d", n)
+		e.Add(asNumberPath, "must be a private AS number (64512–65534 or 4200000000–4294967294), not %d", n)
 	}
 	c.validateReflectors(e)
 	first := map[netip.Addr]int{}
 	for i, p := range c.BGP.Peers {
 		path := fmt.Sprintf("bgp.peers[%d]", i)
 		if j, duplicate := first[p.Address]; duplicate && p.Address.IsValid() {
-			e.add(path+".address", "%s is also the address of bgp.peers[%d]: list all zones in one peer", p.Address, j)
+			e.Add(path+".address", "%s is also the address of bgp.peers[%d]: list all zones in one peer", p.Address, j)
 		} else {
 			first[p.Address] = i
 			c.validatePeerAddress(e, path+".address", p.Address)
 		}
 		if validateASNumber(e, path+".asNumber", p.ASNumber) && p.ASNumber == c.BGP.ASNumber {
-			e.add(path+".asNumber",
+			e.Add(path+".asNumber",
 				"must differ from %s %d: within one AS, a node does not announce routes of other nodes to a router",
 				asNumberPath, p.ASNumber)
 		}
 		p.validatePassword(e, path+".password")
 		c.validatePeerZones(e, path+".zones", p.Zones)
 		if p.Export != nil && len(p.Export) == 0 {
-			e.add(path+".export", "must contain %s, %s or both", ExportPods, ExportServices)
+			e.Add(path+".export", "must contain %s, %s or both", ExportPods, ExportServices)
 		}
 		for j, kind := range p.Export {
 			oneOf(e, fmt.Sprintf("%s.export[%d]", path, j), kind, ExportPods, ExportServices)
@@ -217,7 +219,7 @@ func (c Config) validateBGP(e *Errors) {
 		for j, network := range p.Import {
 			for _, r := range c.ranges() {
 				if r.contains(network) {
-					e.add(fmt.Sprintf("%s.import[%d]", path, j), "%s is within %s %s, a range of the cluster itself: remove it",
+					e.Add(fmt.Sprintf("%s.import[%d]", path, j), "%s is within %s %s, a range of the cluster itself: remove it",
 						network, r.path, r.prefix)
 				}
 			}
@@ -226,7 +228,7 @@ func (c Config) validateBGP(e *Errors) {
 }
 
 // validateReflectors checks the group of route reflectors, and that at least one group announces Services.
-func (c Config) validateReflectors(e *Errors) {
+func (c Config) validateReflectors(e *field.Errors) {
 	const path = "bgp.routeReflectors"
 	var names []string
 	var count int
@@ -243,7 +245,7 @@ func (c Config) validateReflectors(e *Errors) {
 	}
 	switch name := c.BGP.RouteReflectors; {
 	case name == "" && c.nodeCount() > maxMeshNodes:
-		e.add(path,
+		e.Add(path,
 			"must be set to a pool or %s: the cluster has %d nodes, and a full mesh may have at most %d",
 			RoleControlPlane, c.nodeCount(), maxMeshNodes)
 	case name == "":
@@ -251,57 +253,57 @@ func (c Config) validateReflectors(e *Errors) {
 		oneOf(e, path, name, names...)
 		return
 	case count == 1:
-		e.add(path, "%s must have at least 2 machines, not 1: if the only reflector fails, nodes exchange no routes", name)
+		e.Add(path, "%s must have at least 2 machines, not 1: if the only reflector fails, nodes exchange no routes", name)
 	}
 	if !announced && len(c.Pools) > 0 {
 		errorPath := "pools"
 		if c.BGP.RouteReflectors != "" {
 			errorPath = path
 		}
-		e.add(errorPath,
+		e.Add(errorPath,
 			"must leave a pool that announces Services: control planes, route reflectors and nodes with the label %s do not",
 			excludeLabel)
 	}
 }
 
 // validatePeerAddress checks that nothing else uses a router's address.
-func (c Config) validatePeerAddress(e *Errors, path string, router netip.Addr) {
+func (c Config) validatePeerAddress(e *field.Errors, path string, router netip.Addr) {
 	if !router.IsValid() {
-		e.add(path, "must be set to the router's IPv4 address")
+		e.Add(path, "must be set to the router's IPv4 address")
 		return
 	}
 	if !router.IsGlobalUnicast() {
-		e.add(path, "must be a unicast address of the router, not %s", router)
+		e.Add(path, "must be a unicast address of the router, not %s", router)
 		return
 	}
 	for _, r := range c.ranges() {
 		if r.path != machineRangePath && r.prefix.IsValid() && r.prefix.Contains(router) {
-			e.add(path, "%s is within %s %s, a range of the cluster itself", router, r.path, r.prefix)
+			e.Add(path, "%s is within %s %s, a range of the cluster itself", router, r.path, r.prefix)
 		}
 	}
 	for _, g := range c.groups() {
 		if g.Addresses.IsValid() && g.Addresses.Contains(router) {
-			e.add(path, "%s is within %s.addresses %s, the addresses of machines", router, g.path, g.Addresses)
+			e.Add(path, "%s is within %s.addresses %s, the addresses of machines", router, g.path, g.Addresses)
 		}
 	}
 	if c.Network.CIDR.IsValid() && router == c.apiAddress() {
-		e.add(path, "%s is the address of the Kubernetes API (api.address)", router)
+		e.Add(path, "%s is the address of the Kubernetes API (api.address)", router)
 	}
 	c.Network.validateNotReserved(e, path, router)
 }
 
 // validatePassword does not show the password in errors.
-func (p Peer) validatePassword(e *Errors, path string) {
+func (p Peer) validatePassword(e *field.Errors, path string) {
 	if len(p.Password) > maxPasswordLength {
-		e.add(path, "must be at most %d characters, the maximum length of a TCP MD5 key", maxPasswordLength)
+		e.Add(path, "must be at most %d characters, the maximum length of a TCP MD5 key", maxPasswordLength)
 	}
 	if strings.ContainsFunc(string(p.Password), func(r rune) bool { return r < ' ' || r > '~' || r == '"' }) {
-		e.add(path, `must be printable ASCII without '"', because BIRD's configuration allows nothing else`)
+		e.Add(path, `must be printable ASCII without '"', because BIRD's configuration allows nothing else`)
 	}
 }
 
 // validatePeerZones checks that each zone has nodes.
-func (c Config) validatePeerZones(e *Errors, path string, zones []string) {
+func (c Config) validatePeerZones(e *field.Errors, path string, zones []string) {
 	var nodeZones []string
 	for _, g := range c.groups() {
 		if g.role != RoleEtcd {
@@ -316,9 +318,9 @@ func (c Config) validatePeerZones(e *Errors, path string, zones []string) {
 		}
 		path := fmt.Sprintf("%s[%d]", path, i)
 		if len(nodeZones) == 0 {
-			e.add(path, "must be removed: no group of nodes has zones")
+			e.Add(path, "must be removed: no group of nodes has zones")
 		} else {
-			e.add(path, "must be a zone with nodes (%s), not %q", orList(nodeZones), zone)
+			e.Add(path, "must be a zone with nodes (%s), not %q", orList(nodeZones), zone)
 		}
 	}
 }
@@ -338,14 +340,14 @@ var reservedASNumbers = []struct {
 const maxASNumber = 1<<32 - 1
 
 // validateASNumber reports whether n is a valid number of an AS, of 2 or 4 bytes. If not, it adds an error.
-func validateASNumber(e *Errors, path string, n int) bool {
+func validateASNumber(e *field.Errors, path string, n int) bool {
 	if n < 1 || n > maxASNumber {
-		e.add(path, "must be between 1 and %d, not %d", maxASNumber-1, n)
+		e.Add(path, "must be between 1 and %d, not %d", maxASNumber-1, n)
 		return false
 	}
 	for _, r := range reservedASNumbers {
 		if r.first <= n && n <= r.last {
-			e.add(path, "%d is reserved %s: use another AS number", n, r.reason)
+			e.Add(path, "%d is reserved %s: use another AS number", n, r.reason)
 			return false
 		}
 	}

@@ -56,7 +56,7 @@ func TestRouteReflectors(t *testing.T) {
 	c.BGP.RouteReflectors = "control-plane"
 	assert.Empty(t, c.Validate(), "control planes may reflect too")
 	c.ControlPlane.Count = 1
-	assert.EqualError(t, c.Validate(), "kubernetes-openstack:cluster has 1 error:\n"+
+	assert.EqualError(t, c.Validate(), "1 error:\n"+
 		"  bgp.routeReflectors: control-plane must have at least 2 machines, not 1: if the only reflector fails, nodes "+
 		"exchange no routes")
 }
@@ -74,7 +74,7 @@ func TestOwnASNumbers(t *testing.T) {
 
 func TestMaximumMeshSize(t *testing.T) {
 	assert.Empty(t, large(t, 0, maxMeshNodes-3).Validate())
-	assert.EqualError(t, large(t, 0, maxMeshNodes-2).Validate(), "kubernetes-openstack:cluster has 1 error:\n"+
+	assert.EqualError(t, large(t, 0, maxMeshNodes-2).Validate(), "1 error:\n"+
 		"  bgp.routeReflectors: must be set to a pool or control-plane: the cluster has 201 nodes, and a full mesh may have "+
 		"at most 200")
 }
@@ -173,7 +173,7 @@ func TestAddressPairs(t *testing.T) {
 	assert.Len(t, c.AddressPairs(RoleWorker), 9)
 	assert.Empty(t, c.AddressPairs(RoleEtcd))
 	c.Network.ServiceLoadBalancerIPs = []netip.Prefix{netip.MustParsePrefix("203.0.113.0/24")}
-	assert.EqualError(t, c.Validate(), "kubernetes-openstack:cluster has 1 error:\n"+
+	assert.EqualError(t, c.Validate(), "1 error:\n"+
 		"  network.serviceLoadBalancerIPs[0]: 11 allowed address pairs are needed on each control plane's port, but "+
 		"Neutron's limit is 10 (max_allowed_address_pair): merge ranges")
 }

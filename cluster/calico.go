@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"maps"
 	"net/netip"
+
+	"kubernetes-openstack/internal/field"
 )
 
 // IPPool contains the fields of Calico's IPPool, from which pods get their addresses.
@@ -71,24 +73,24 @@ func (c Config) announcesServices(g namedGroup) bool {
 	return g.role != RoleControlPlane && g.name != c.BGP.RouteReflectors && g.labels[excludeLabel] != "true"
 }
 
-func (c Config) validateCalico(e *Errors) {
+func (c Config) validateCalico(e *field.Errors) {
 	oneOf(e, "calico.encapsulation", c.Calico.Encapsulation, NoEncapsulation, IPIP, VXLAN)
 	if c.Calico.Encapsulation == IPIP && c.Devcloud {
-		e.add("calico.encapsulation",
+		e.Add("calico.encapsulation",
 			"cannot be ipip on devcloud: Debian's BIRD does not support Calico's tunnels; use none or vxlan")
 	}
 	size, pods := c.Calico.BlockSize, c.Network.PodCIDR
 	if size < 20 || size > 32 {
-		e.add("calico.blockSize", "must be between 20 and 32, not %d", size)
+		e.Add("calico.blockSize", "must be between 20 and 32, not %d", size)
 		return
 	}
 	nodes := c.nodeCount()
 	if pods.IsValid() && (pods.Bits() > size || 1<<(size-pods.Bits()) < nodes) {
-		e.add("network.podCIDR", "%s has too few /%d blocks for %d nodes: use a larger range", pods, size, nodes)
+		e.Add("network.podCIDR", "%s has too few /%d blocks for %d nodes: use a larger range", pods, size, nodes)
 	}
 	for _, g := range c.groups() {
 		if value, set := g.labels[excludeLabel]; set && value != "true" {
-			e.add(fmt.Sprintf("%s.labels[%s]", g.path, excludeLabel),
+			e.Add(fmt.Sprintf("%s.labels[%s]", g.path, excludeLabel),
 				`must be "true" or removed: Calico requires this value, Kubernetes ignores the value`)
 		}
 	}

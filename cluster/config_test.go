@@ -10,6 +10,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"sigs.k8s.io/yaml"
+
+	"kubernetes-openstack/internal/field"
 )
 
 // decode decodes YAML in the same way as Pulumi.
@@ -383,7 +385,7 @@ func TestErrors(t *testing.T) {
 			text, err := json.Marshal(object)
 			require.NoError(t, err)
 			_, err = Decode("test", string(text))
-			var errs Errors
+			var errs field.Errors
 			require.ErrorAs(t, err, &errs)
 			require.Len(t, errs, 1, "%s", errs)
 			assert.Equal(t, row.want, errs[0].Error())
@@ -435,11 +437,11 @@ func TestChecksumsOfAnotherVersion(t *testing.T) {
 	set(object, "kubernetes.version", "1.36.99")
 	text, _ := json.Marshal(object)
 	_, err := Decode("test", string(text))
-	var errs Errors
+	var errs field.Errors
 	require.ErrorAs(t, err, &errs)
 	assert.Len(t, errs, 6)
-	assert.Contains(t, errs, Error{"artifacts.checksums.kubelet",
-		"must be set to the sha256 of kubelet 1.36.99, because none is pinned"})
+	assert.Contains(t, errs, field.Error{Path: "artifacts.checksums.kubelet",
+		Message: "must be set to the sha256 of kubelet 1.36.99, because none is pinned"})
 	for _, e := range errs {
 		set(object, e.Path, strings.Repeat("0", 64))
 	}

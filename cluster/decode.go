@@ -11,40 +11,45 @@ import (
 	"time"
 
 	"github.com/go-viper/mapstructure/v2"
+
+	"kubernetes-openstack/internal/field"
 )
 
 // Decode reads a stack's configuration over the defaults. config is JSON, because Pulumi passes objects to programs as
-// JSON. The returned error is Errors: unknown keys, values of a wrong type and all that Validate finds, at once.
+// JSON. The error wraps field.Errors: unknown keys, values of a wrong type and all that Validate finds, at once.
 func Decode(stack, config string) (Config, error) {
 	raw, err := decodeJSON(config)
 	if err != nil {
-		return Config{}, Errors{{"cluster", "must be an object of keys and values"}}
+		return Config{}, invalid(field.Errors{{Path: "cluster", Message: "must be an object of keys and values"}})
 	}
 	c := Defaults(stack)
 	decoder, err := mapstructure.NewDecoder(&mapstructure.DecoderConfig{
 		Result:      &c,
 		ErrorUnused: true,
-		MatchName:   func(key, field string) bool { return key == field },
-		DecodeHook:  mapstructure.DecodeHookFuncValue(decodeOverDefaults),
+		MatchName:   func(key, name string) bool { return key == name },
+		DecodeHook:  mapstructure.DecodeHookFuncType(decodeValue),
 	})
 	if err != nil {
 		return Config{}, err
 	}
-	var errs Errors
+	var errs field.Errors
 	for _, err := range flatten(decoder.Decode(raw)) {
 		errs = append(errs, decodeErrors(err)...)
 	}
 	undecodable := errs
 	for _, err := range c.Validate() {
-		if !undecodable.covers(err.Path) {
+		if !undecodable.Covers(err.Path) {
 			errs = append(errs, err)
 		}
 	}
 	if len(errs) > 0 {
-		return Config{}, errs
+		return Config{}, invalid(errs)
 	}
 	return c, nil
 }
+
+// invalid returns the error of a stack's configuration.
+func invalid(errs field.Errors) error { return fmt.Errorf("kubernetes-openstack:cluster has %w", errs) }
 
 // decodeJSON decodes one JSON object. It keeps numbers as text, so decodeValue can report a number out of range at its
 // path.
@@ -197,27 +202,23 @@ var renamedKeys = map[string]string{
 }
 
 // decodeErrors converts one of the decoder's errors. The decoder reports all unknown keys of an object in one error.
-func decodeErrors(err error) Errors {
+func decodeErrors(err error) field.Errors {
 	var decodeError *mapstructure.DecodeError
 	if !errors.As(err, &decodeError) {
-		return Errors{{"cluster", err.Error()}}
+		return field.Errors{{Path: "cluster", Message: err.Error()}}
 	}
 	path, message := decodeError.Name(), decodeError.Unwrap().Error()
 	keys, unknown := strings.CutPrefix(message, "has invalid keys: ")
 	if !unknown {
-		return Errors{{path, message}}
+		return field.Errors{{Path: path, Message: message}}
 	}
 	prefix := path + "."
 	if path == reflect.TypeFor[Config]().String() { // mapstructure's name of the outermost object
 		prefix = ""
 	}
-	var errs Errors
+	var errs field.Errors
 	for _, key := range strings.Split(keys, ", ") {
-		if renamed := renamedKeys[prefix+key]; renamed != "" {
-			errs.add(prefix+key, "renamed to %s", renamed)
-		} else {
-			errs.add(prefix+key, "unknown key")
-		}
+		errs.Add(prefix+key, "unknown key")
 	}
 	return errs
 }

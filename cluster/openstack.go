@@ -5,6 +5,8 @@ import (
 	"encoding/pem"
 	"fmt"
 	"slices"
+
+	"kubernetes-openstack/internal/field"
 )
 
 // CredentialName returns the name of the application credential.
@@ -25,25 +27,25 @@ func (o OpenStack) CredentialRoles() []string {
 	return []string{"member", "reader"}
 }
 
-func (c Config) validateOpenStack(e *Errors) {
+func (c Config) validateOpenStack(e *field.Errors) {
 	o := c.OpenStack
 	if !isURL(o.AuthURL, "http", "https") {
-		e.add("openstack.authURL",
+		e.Add("openstack.authURL",
 			"must be the URL at which machines reach Keystone, such as https://keystone.example.com:5000/v3, not %q", o.AuthURL)
 	}
 	oneOf(e, "openstack.interface", o.Interface, "public", "internal", "admin")
 	if o.CACertificate != "" && !isCertificates(o.CACertificate) {
-		e.add("openstack.caCertificate", "must contain only certificates in PEM format: -----BEGIN CERTIFICATE-----")
+		e.Add("openstack.caCertificate", "must contain only certificates in PEM format: -----BEGIN CERTIFICATE-----")
 	}
 	if !isDNSLabel(o.Credential) {
-		e.add("openstack.credential", invalidDNSLabel, "2027-01", o.Credential)
+		e.Add("openstack.credential", invalidDNSLabel, "2027-01", o.Credential)
 	}
 	for i, role := range o.Roles {
 		required(e, fmt.Sprintf("openstack.roles[%d]", i), role, "the name of a role")
 	}
 	oneOf(e, "openstack.loadBalancer", o.LoadBalancer, NoLoadBalancer, Octavia)
 	if o.LoadBalancer == Octavia && c.Devcloud {
-		e.add("openstack.loadBalancer", "cannot be octavia on devcloud, which has no Octavia: use none")
+		e.Add("openstack.loadBalancer", "cannot be octavia on devcloud, which has no Octavia: use none")
 	}
 }
 

@@ -5,6 +5,8 @@ import (
 	"fmt"
 
 	"k8s.io/apimachinery/pkg/util/validation"
+
+	"kubernetes-openstack/internal/field"
 )
 
 // Values of the fields of a StorageClass.
@@ -39,7 +41,7 @@ func (s Storage) storageClasses() []StorageClass {
 	return out
 }
 
-func (s Storage) validate(e *Errors) {
+func (s Storage) validate(e *field.Errors) {
 	oneOf(e, "storage.onDestroy", s.OnDestroy, Keep, Delete)
 	seen, defaultClass := map[string]string{}, ""
 	for i, class := range s.Classes {
@@ -50,15 +52,15 @@ func (s Storage) validate(e *Errors) {
 				path = fmt.Sprintf("%s.aliases[%d]", classPath, j-1)
 			}
 			if len(validation.IsDNS1123Subdomain(name)) > 0 {
-				e.add(path, "must be a DNS subdomain (lower-case letters, digits, '-' and '.') such as ssd, not %q", name)
+				e.Add(path, "must be a DNS subdomain (lower-case letters, digits, '-' and '.') such as ssd, not %q", name)
 			} else if first, duplicate := seen[name]; duplicate {
-				e.add(path, "%q is also %s: use another name", name, first)
+				e.Add(path, "%q is also %s: use another name", name, first)
 			} else {
 				seen[name] = path
 			}
 		}
 		if class.Default && defaultClass != "" {
-			e.add(classPath+".default", "must be false, because only one class can be the default and %s.default is true",
+			e.Add(classPath+".default", "must be false, because only one class can be the default and %s.default is true",
 				defaultClass)
 		} else if class.Default {
 			defaultClass = classPath

@@ -3,6 +3,7 @@ package cluster
 import (
 	"time"
 
+	"kubernetes-openstack/internal/field"
 	"kubernetes-openstack/internal/tenancy"
 )
 
@@ -17,18 +18,18 @@ func (c Config) tenancySettings() tenancy.Settings {
 }
 
 // validateTenancy checks the settings only if tenancy is enabled.
-func (c Config) validateTenancy(e *Errors) {
+func (c Config) validateTenancy(e *field.Errors) {
 	t := c.Tenancy
 	if !t.Enabled {
 		return
 	}
 	for _, err := range c.tenancySettings().Validate() {
 		if err.Path != "podCIDR" { // validateNetwork reports it
-			e.add("tenancy."+err.Path, "%s", err.Message)
+			e.Add("tenancy."+err.Path, "%s", err.Message)
 		}
 	}
 	if t.Interval < minInterval {
-		e.add("tenancy.interval", "must be at least %s, not %s", minInterval, t.Interval)
+		e.Add("tenancy.interval", "must be at least %s, not %s", minInterval, t.Interval)
 	}
 	required(e, "tenancy.reader.username", t.Reader.Username,
 		"the name of the OpenStack user that reads projects, users and roles")

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"kubernetes-openstack/internal/field"
 	"kubernetes-openstack/internal/tenancy"
 )
 
@@ -85,7 +86,7 @@ func TestTenancyErrors(t *testing.T) {
 			text, err := json.Marshal(object)
 			require.NoError(t, err)
 			_, err = Decode("test", string(text))
-			var errs Errors
+			var errs field.Errors
 			require.ErrorAs(t, err, &errs)
 			require.Len(t, errs, 1, "%s", errs)
 			assert.Equal(t, row.want, errs[0].Error())

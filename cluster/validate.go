@@ -11,6 +11,8 @@ import (
 
 	"golang.org/x/crypto/ssh"
 	"k8s.io/apimachinery/pkg/util/validation"
+
+	"kubernetes-openstack/internal/field"
 )
 
 // reservedAddresses is the number of addresses at the start of a tenant network that no group may use. They include the
@@ -19,8 +21,8 @@ const reservedAddresses = 16
 
 // Validate returns all errors in the configuration. It does not check what depends on the cloud: flavors, zones, volume
 // types and quotas. OpenStack rejects wrong ones when the program creates the resources.
-func (c Config) Validate() Errors {
-	var e Errors
+func (c Config) Validate() field.Errors {
+	var e field.Errors
 	c.validateName(&e)
 	if c.Region != "" {
 		labelValue(&e, "region", c.Region)
@@ -43,42 +45,42 @@ func (c Config) Validate() Errors {
 	c.Artifacts.validate(&e)
 	oneOf(&e, "serverGroupPolicy", c.ServerGroupPolicy, "soft-anti-affinity", "anti-affinity")
 	if c.BootstrapTimeout <= 0 {
-		e.add("bootstrapTimeout", "must be a positive duration such as 15m, not %s", c.BootstrapTimeout)
+		e.Add("bootstrapTimeout", "must be a positive duration such as 15m, not %s", c.BootstrapTimeout)
 	}
 	return e
 }
 
 // validateName checks the hostnames of all machines, which are also the names of the Kubernetes Nodes.
-func (c Config) validateName(e *Errors) {
+func (c Config) validateName(e *field.Errors) {
 	if !isDNSLabel(c.Name) {
-		e.add("name", invalidDNSLabel, "prod-1", c.Name)
+		e.Add("name", invalidDNSLabel, "prod-1", c.Name)
 		return
 	}
 	for _, g := range c.groups() {
 		if host := machineID(c.Name, g.name, max(g.Count-1, 0)); len(host) > validation.DNS1123LabelMaxLength {
-			e.add("name", "must be shorter: the hostname %s has more than %d characters", host,
+			e.Add("name", "must be shorter: the hostname %s has more than %d characters", host,
 				validation.DNS1123LabelMaxLength)
 			return
 		}
 	}
 }
 
-func (c Config) validateImage(e *Errors) {
+func (c Config) validateImage(e *field.Errors) {
 	if (c.Image.ID == "") == (c.Image.Name == "") {
-		e.add("image", "must have exactly one of id and name")
+		e.Add("image", "must have exactly one of id and name")
 	}
 }
 
-func (s SSH) validate(e *Errors) {
+func (s SSH) validate(e *field.Errors) {
 	if s.PublicKey == "" {
 		return
 	}
 	if _, _, _, _, err := ssh.ParseAuthorizedKey([]byte(s.PublicKey)); err != nil {
-		e.add("ssh.publicKey", "must be a public key in the format of authorized_keys, such as ssh-ed25519 AAAA…")
+		e.Add("ssh.publicKey", "must be a public key in the format of authorized_keys, such as ssh-ed25519 AAAA…")
 	}
 }
 
-func (c Config) validateNetwork(e *Errors) {
+func (c Config) validateNetwork(e *field.Errors) {
 	n := c.Network
 	switch n.Mode {
 	case TenantNetwork:
@@ -95,10 +97,10 @@ func (c Config) validateNetwork(e *Errors) {
 		forbidden(e, "network.external.id", n.External.ID, "when network.mode is provider")
 		forbidden(e, "network.external.name", n.External.Name, "when network.mode is provider")
 		if len(n.DNSServers) > 0 {
-			e.add("network.dnsServers", "cannot be set when network.mode is provider, because the subnet sets DNS servers")
+			e.Add("network.dnsServers", "cannot be set when network.mode is provider, because the subnet sets DNS servers")
 		}
 		if c.API.FloatingIP {
-			e.add("api.floatingIP", "cannot be true when network.mode is provider, because floating IPs need a router")
+			e.Add("api.floatingIP", "cannot be true when network.mode is provider, because floating IPs need a router")
 		}
 	default:
 		oneOf(e, "network.mode", n.Mode, TenantNetwork, ProviderNetwork)
@@ -107,32 +109,32 @@ func (c Config) validateNetwork(e *Errors) {
 	ranges := c.ranges()
 	for i, a := range ranges {
 		if !a.prefix.IsValid() {
-			e.add(a.path, "must be set to an IPv4 CIDR such as 10.0.0.0/24")
+			e.Add(a.path, "must be set to an IPv4 CIDR such as 10.0.0.0/24")
 			continue
 		}
 		for _, special := range specialRanges {
 			if a.prefix.Overlaps(special.prefix) {
-				e.add(a.path, "%s overlaps %s, the range of %s addresses", a.prefix, special.prefix, special.kind)
+				e.Add(a.path, "%s overlaps %s, the range of %s addresses", a.prefix, special.prefix, special.kind)
 			}
 		}
 		for _, b := range ranges[:i] {
 			if b.prefix.IsValid() && a.prefix.Overlaps(b.prefix) {
-				e.add(a.path, "%s overlaps %s %s", a.prefix, b.path, b.prefix)
+				e.Add(a.path, "%s overlaps %s %s", a.prefix, b.path, b.prefix)
 			}
 		}
 	}
 	if pairs := len(c.AddressPairs(RoleControlPlane)); pairs > maxAddressPairs {
-		e.add(ranges[len(ranges)-1].path,
+		e.Add(ranges[len(ranges)-1].path,
 			"%d allowed address pairs are needed on each control plane's port, but Neutron's limit is %d "+
 				"(max_allowed_address_pair): merge ranges",
 			pairs, maxAddressPairs)
 	}
 	if n.CIDR.IsValid() && (n.CIDR.Bits() < 8 || n.CIDR.Bits() > 27) {
-		e.add("network.cidr", "must be between /8 and /27, not /%d", n.CIDR.Bits())
+		e.Add("network.cidr", "must be between /8 and /27, not /%d", n.CIDR.Bits())
 	}
 	// kube-apiserver rejects a range of more than 20 bits. Cluster DNS has the tenth address.
 	if n.ServiceCIDR.IsValid() && (n.ServiceCIDR.Bits() < 12 || n.ServiceCIDR.Bits() > 28) {
-		e.add("network.serviceCIDR", "must be between /12 and /28, not /%d", n.ServiceCIDR.Bits())
+		e.Add("network.serviceCIDR", "must be between /12 and /28, not /%d", n.ServiceCIDR.Bits())
 	}
 }
 
@@ -179,37 +181,37 @@ func (r addressRange) contains(p netip.Prefix) bool {
 	return r.prefix.IsValid() && p.IsValid() && r.prefix.Bits() <= p.Bits() && r.prefix.Contains(p.Addr())
 }
 
-func (c Config) validateDNS(e *Errors) {
+func (c Config) validateDNS(e *field.Errors) {
 	oneOf(e, "dns.provider", c.DNS.Provider, SkyDNS, CoreDNS)
 	if c.DNS.Provider == SkyDNS && c.Devcloud {
-		e.add("dns.provider", "cannot be skydns on devcloud, which has no image of it: use coredns")
+		e.Add("dns.provider", "cannot be skydns on devcloud, which has no image of it: use coredns")
 	}
 	if c.DNS.Replicas < 2 {
-		e.add("dns.replicas", "must be at least 2, not %d, so that names resolve when one replica fails", c.DNS.Replicas)
+		e.Add("dns.replicas", "must be at least 2, not %d, so that names resolve when one replica fails", c.DNS.Replicas)
 	}
 }
 
-func (c Config) validateAPI(e *Errors) {
+func (c Config) validateAPI(e *field.Errors) {
 	oneOf(e, "api.loadBalancer", c.API.LoadBalancer, Keepalived, Octavia)
 	if c.API.LoadBalancer == Octavia && c.Devcloud {
-		e.add("api.loadBalancer", "cannot be octavia on devcloud, which has no Octavia: use keepalived")
+		e.Add("api.loadBalancer", "cannot be octavia on devcloud, which has no Octavia: use keepalived")
 	}
 	if proxy := c.API.Proxy; proxy != "" && !isURL(proxy, "http", "https", "socks5") {
-		e.add("api.proxy", "must be a URL such as http://proxy.example.com:3128, not %q", proxy)
+		e.Add("api.proxy", "must be a URL such as http://proxy.example.com:3128, not %q", proxy)
 	}
 	if !c.API.Address.IsValid() {
 		if c.Network.Mode == ProviderNetwork {
-			e.add("api.address", "must be set to a free address of network.cidr")
+			e.Add("api.address", "must be set to a free address of network.cidr")
 		}
 		return
 	}
 	if cidr := c.Network.CIDR; cidr.IsValid() && !cidr.Contains(c.API.Address) {
-		e.add("api.address", "%s is not in network.cidr %s", c.API.Address, cidr)
+		e.Add("api.address", "%s is not in network.cidr %s", c.API.Address, cidr)
 		return
 	}
 	for _, g := range c.groups() {
 		if g.Addresses.IsValid() && g.Addresses.Contains(c.API.Address) {
-			e.add("api.address", "%s is within %s.addresses %s: use an address outside of all groups", c.API.Address,
+			e.Add("api.address", "%s is within %s.addresses %s: use an address outside of all groups", c.API.Address,
 				g.path, g.Addresses)
 		}
 	}
@@ -217,37 +219,37 @@ func (c Config) validateAPI(e *Errors) {
 }
 
 // validateNotReserved checks that a is not the gateway and not in Neutron's allocation pool of a tenant network.
-func (n Network) validateNotReserved(e *Errors, path string, a netip.Addr) {
+func (n Network) validateNotReserved(e *field.Errors, path string, a netip.Addr) {
 	if n.Mode != TenantNetwork || !n.CIDR.IsValid() {
 		return
 	}
 	first, last := n.allocationPool()
 	if gateway := n.gateway(); a == gateway || first.Compare(a) <= 0 && a.Compare(last) <= 0 {
-		e.add(path, "%s is reserved: %s–%s are for the gateway and for ports that Neutron creates", a, gateway, last)
+		e.Add(path, "%s is reserved: %s–%s are for the gateway and for ports that Neutron creates", a, gateway, last)
 	}
 }
 
-func (c Config) validateVersions(e *Errors) {
+func (c Config) validateVersions(e *field.Errors) {
 	oneOf(e, "kubernetes.proxyMode", c.Kubernetes.ProxyMode, ProxyNFTables, ProxyIPTables)
 	errorsBefore := len(*e)
 	kubernetes, etcd := minor(c.Kubernetes.Version), minor(c.Etcd.Version)
 	supportedEtcd := etcdVersions[kubernetes]
 	if supportedEtcd == nil {
-		e.add("kubernetes.version", unsupportedVersion, orList(slices.Sorted(maps.Keys(etcdVersions))),
+		e.Add("kubernetes.version", unsupportedVersion, orList(slices.Sorted(maps.Keys(etcdVersions))),
 			Defaults("").Kubernetes.Version, c.Kubernetes.Version)
 	}
 	switch oldest := oldestEtcdPatch[etcd]; {
 	case oldest == "":
-		e.add("etcd.version", unsupportedVersion, orList(slices.Sorted(maps.Keys(oldestEtcdPatch))),
+		e.Add("etcd.version", unsupportedVersion, orList(slices.Sorted(maps.Keys(oldestEtcdPatch))),
 			Defaults("").Etcd.Version, c.Etcd.Version)
 	case supportedEtcd != nil && !slices.Contains(supportedEtcd, etcd):
-		e.add("etcd.version", "%s is not supported with Kubernetes %s: use %s", c.Etcd.Version, c.Kubernetes.Version,
+		e.Add("etcd.version", "%s is not supported with Kubernetes %s: use %s", c.Etcd.Version, c.Kubernetes.Version,
 			orList(supportedEtcd))
 	case older(c.Etcd.Version, oldest):
-		e.add("etcd.version", "%s has a known vulnerability: use %s or later", c.Etcd.Version, oldest)
+		e.Add("etcd.version", "%s has a known vulnerability: use %s or later", c.Etcd.Version, oldest)
 	}
 	if !slices.Contains(calicoVersions, minor(c.Calico.Version)) {
-		e.add("calico.version", unsupportedVersion, orList(calicoVersions), Defaults("").Calico.Version, c.Calico.Version)
+		e.Add("calico.version", unsupportedVersion, orList(calicoVersions), Defaults("").Calico.Version, c.Calico.Version)
 	}
 	if len(*e) > errorsBefore {
 		return // unsupported versions have no checksums
@@ -256,7 +258,7 @@ func (c Config) validateVersions(e *Errors) {
 	for _, role := range Roles {
 		for _, a := range c.artifacts(role) {
 			if a.SHA256 == "" && !seen[a.Name] {
-				e.add("artifacts.checksums."+a.Name, "must be set to the sha256 of %s %s, because none is pinned", a.Name,
+				e.Add("artifacts.checksums."+a.Name, "must be set to the sha256 of %s %s, because none is pinned", a.Name,
 					a.Version)
 			}
 			seen[a.Name] = true
@@ -264,79 +266,79 @@ func (c Config) validateVersions(e *Errors) {
 	}
 }
 
-func (c Config) validateControlPlane(e *Errors) {
+func (c Config) validateControlPlane(e *field.Errors) {
 	c.ControlPlane.validate(e, "controlPlane")
 	if c.ControlPlane.Count > maxControlPlanes {
-		e.add("controlPlane.count", "must be at most %d, not %d", maxControlPlanes, c.ControlPlane.Count)
+		e.Add("controlPlane.count", "must be at most %d, not %d", maxControlPlanes, c.ControlPlane.Count)
 	}
 	for i, taint := range c.ControlPlane.Taints {
 		if taint.Key == controlPlaneTaint.Key && taint.Effect == controlPlaneTaint.Effect {
-			e.add(fmt.Sprintf("controlPlane.taints[%d]", i), "must be removed: every control plane already has this taint")
+			e.Add(fmt.Sprintf("controlPlane.taints[%d]", i), "must be removed: every control plane already has this taint")
 		}
 	}
 }
 
-func (c Config) validateEtcd(e *Errors) {
+func (c Config) validateEtcd(e *field.Errors) {
 	count := c.Etcd.Count
 	switch {
 	case count < 1 || count > 7:
-		e.add("etcd.count", "must be 1, 3, 5 or 7, not %d", count)
+		e.Add("etcd.count", "must be 1, 3, 5 or 7, not %d", count)
 	case count%2 == 0:
-		e.add("etcd.count", "must be odd: %d members tolerate no more failures than %d", count, count-1)
+		e.Add("etcd.count", "must be odd: %d members tolerate no more failures than %d", count, count-1)
 	}
 	c.Etcd.Group.validate(e, "etcd")
 	if c.Etcd.Volume.Size < 1 {
-		e.add("etcd.volume.size", "must be at least 1 (GiB), not %d", c.Etcd.Volume.Size)
+		e.Add("etcd.volume.size", "must be at least 1 (GiB), not %d", c.Etcd.Volume.Size)
 	}
 }
 
-func (c Config) validatePools(e *Errors) {
+func (c Config) validatePools(e *field.Errors) {
 	if len(c.Pools) == 0 {
-		e.add("pools", "must have at least one pool of workers")
+		e.Add("pools", "must have at least one pool of workers")
 	}
 	seen := map[string]int{}
 	for i, p := range c.Pools {
 		path := fmt.Sprintf("pools[%d]", i)
 		switch first, duplicate := seen[p.Name]; {
 		case !isDNSLabel(p.Name):
-			e.add(path+".name", invalidDNSLabel, "worker", p.Name)
+			e.Add(path+".name", invalidDNSLabel, "worker", p.Name)
 		case p.Name == string(RoleEtcd) || p.Name == string(RoleControlPlane):
-			e.add(path+".name", "%q is reserved for another group of machines: use another name", p.Name)
+			e.Add(path+".name", "%q is reserved for another group of machines: use another name", p.Name)
 		case strings.HasPrefix(p.Name, string(RoleControlPlane)+"-"):
 			// By this prefix the cluster decides which bootstrap token may request the certificate of a node.
-			e.add(path+".name", "must not begin with %s-, which is reserved for control planes", RoleControlPlane)
+			e.Add(path+".name", "must not begin with %s-, which is reserved for control planes", RoleControlPlane)
 		case duplicate:
-			e.add(path+".name", "%q is also the name of pools[%d]: use another name", p.Name, first)
+			e.Add(path+".name", "%q is also the name of pools[%d]: use another name", p.Name, first)
 		default:
 			seen[p.Name] = i
 		}
 		p.validate(e, path)
-		if p.MaxUnavailable < 1 {
-			e.add(path+".maxUnavailable", "must be at least 1, not %d", p.MaxUnavailable)
+		if p.MaxUnavailable != nil && *p.MaxUnavailable < 1 {
+			e.Add(path+".maxUnavailable", "must be at least 1, not %d", *p.MaxUnavailable)
 		}
 	}
 }
 
 // validate checks a group of machines without the other groups.
-func (g Group) validate(e *Errors, path string) {
+func (g Group) validate(e *field.Errors, path string) {
 	if g.Count < 1 && path != "etcd" {
-		e.add(path+".count", "must be at least 1, not %d", g.Count)
+		e.Add(path+".count", "must be at least 1, not %d", g.Count)
 	}
 	required(e, path+".flavor", g.Flavor, "the name of a flavor")
 	if !g.Addresses.IsValid() {
-		e.add(path+".addresses", "must be set to a block of network.cidr for this group, such as 10.0.0.16/28")
+		e.Add(path+".addresses", "must be set to a block of network.cidr for this group, such as 10.0.0.16/28")
 	} else if size := 1 << (32 - g.Addresses.Bits()); g.Count > size {
-		e.add(path+".addresses", "%s has %d addresses for %d machines: use a larger block", g.Addresses, size, g.Count)
+		e.Add(path+".addresses", "%s has %d addresses for %d machines: use a larger block", g.Addresses, size, g.Count)
 	}
 	for i, zone := range g.Zones {
 		if zone == "" {
-			e.add(fmt.Sprintf("%s.zones[%d]", path, i), "must be set to the name of an availability zone")
+			e.Add(fmt.Sprintf("%s.zones[%d]", path, i), "must be set to the name of an availability zone")
 		}
 	}
 }
 
 // validate checks a group of Kubernetes nodes without the other groups.
-func (g NodeGroup) validate(e *Errors, path string) {
+func (g NodeGroup) validate(e *field.Errors, path string) {
 	g.Group.validate(e, path)
 	for i, zone := range g.Zones {
 		if zone != "" {
@@ -346,11 +348,11 @@ func (g NodeGroup) validate(e *Errors, path string) {
 	for _, key := range slices.Sorted(maps.Keys(g.Labels)) {
 		path := fmt.Sprintf("%s.labels[%s]", path, key)
 		if !isLabelKey(key) {
-			e.add(path, invalidLabelKey, key)
+			e.Add(path, invalidLabelKey, key)
 		} else if key == poolLabel || key == zoneLabel || key == regionLabel {
-			e.add(path, "must be removed: the program sets it from the pool's name, zones and the region")
+			e.Add(path, "must be removed: the program sets it from the pool's name, zones and the region")
 		} else if allowed := allowedLabelKey(key); allowed != key {
-			e.add(path, "kubelet cannot set it on its own Node (NodeRestriction): use %s", allowed)
+			e.Add(path, "kubelet cannot set it on its own Node (NodeRestriction): use %s", allowed)
 		}
 		labelValue(e, path, g.Labels[key])
 	}
@@ -358,13 +360,13 @@ func (g NodeGroup) validate(e *Errors, path string) {
 	for i, taint := range g.Taints {
 		path := fmt.Sprintf("%s.taints[%d]", path, i)
 		if !isLabelKey(taint.Key) {
-			e.add(path+".key", invalidLabelKey, taint.Key)
+			e.Add(path+".key", invalidLabelKey, taint.Key)
 		}
 		labelValue(e, path+".value", taint.Value)
 		oneOf(e, path+".effect", taint.Effect, "NoSchedule", "PreferNoSchedule", "NoExecute")
 		withoutValue := Taint{Key: taint.Key, Effect: taint.Effect}
 		if first, duplicate := seen[withoutValue]; duplicate {
-			e.add(path, "must be removed: it has the same key and effect as %s", first)
+			e.Add(path, "must be removed: it has the same key and effect as %s", first)
 		} else {
 			seen[withoutValue] = path
 		}
@@ -391,7 +393,7 @@ func allowedLabelKey(key string) string {
 }
 
 // validateAddresses checks that the groups' blocks are within the network and do not overlap.
-func (c Config) validateAddresses(e *Errors) {
+func (c Config) validateAddresses(e *field.Errors) {
 	cidr := c.Network.CIDR
 	if !cidr.IsValid() {
 		return
@@ -403,21 +405,21 @@ func (c Config) validateAddresses(e *Errors) {
 		case !block.IsValid():
 			continue
 		case block.Bits() < cidr.Bits() || !cidr.Contains(block.Addr()):
-			e.add(path, "%s is not within network.cidr %s", block, cidr)
+			e.Add(path, "%s is not within network.cidr %s", block, cidr)
 			continue
 		case c.Network.Mode == TenantNetwork && block.Contains(address(cidr, reservedAddresses-1)),
 			c.Network.Mode == TenantNetwork && block.Addr().Less(address(cidr, reservedAddresses)):
-			e.add(path, "%s overlaps the first %d addresses of network.cidr, which are reserved: begin at %s or later", block,
+			e.Add(path, "%s overlaps the first %d addresses of network.cidr, which are reserved: begin at %s or later", block,
 				reservedAddresses, address(cidr, reservedAddresses))
 		case block.Addr() == cidr.Addr():
-			e.add(path, "%s contains the network address of network.cidr: use a later block", block)
+			e.Add(path, "%s contains the network address of network.cidr: use a later block", block)
 		case g.Count > 0 && address(block, g.Count-1) == broadcast(cidr):
-			e.add(path, "%s gives a machine the broadcast address %s: use an earlier or larger block", block,
+			e.Add(path, "%s gives a machine the broadcast address %s: use an earlier or larger block", block,
 				broadcast(cidr))
 		}
 		for _, other := range groups[:i] {
 			if other.Addresses.IsValid() && block.Overlaps(other.Addresses) {
-				e.add(path, "%s overlaps %s.addresses %s", block, other.path, other.Addresses)
+				e.Add(path, "%s overlaps %s.addresses %s", block, other.path, other.Addresses)
 			}
 		}
 	}
@@ -428,28 +430,28 @@ var (
 	registryName = regexp.MustCompile(`^[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]+)?$`)
 )
 
-func (a Artifacts) validate(e *Errors) {
+func (a Artifacts) validate(e *field.Errors) {
 	if a.Mirror == "" {
-		e.add("artifacts.mirror",
+		e.Add("artifacts.mirror",
 			"must be set to the URL of a mirror that has this repository's programs, because no public server has them")
 	} else if !isURL(a.Mirror, "http", "https") {
-		e.add("artifacts.mirror", "must be a URL such as https://mirror.example.com/releases, not %q", a.Mirror)
+		e.Add("artifacts.mirror", "must be a URL such as https://mirror.example.com/releases, not %q", a.Mirror)
 	}
 	for _, name := range slices.Sorted(maps.Keys(a.Checksums)) {
 		path := "artifacts.checksums." + name
 		if !slices.Contains(ArtifactNames(), name) {
-			e.add(path, "is not an artifact: use %s", orList(ArtifactNames()))
+			e.Add(path, "is not an artifact: use %s", orList(ArtifactNames()))
 		} else if !sha256Hex.MatchString(a.Checksums[name]) {
-			e.add(path, "must be a sha256 of 64 lower-case hexadecimal digits")
+			e.Add(path, "must be a sha256 of 64 lower-case hexadecimal digits")
 		}
 	}
 	for _, registry := range slices.Sorted(maps.Keys(a.RegistryMirrors)) {
 		path := fmt.Sprintf("artifacts.registryMirrors[%s]", registry)
 		if !registryName.MatchString(registry) {
-			e.add(path, "must be a registry's host name, such as registry.k8s.io")
+			e.Add(path, "must be a registry's host name, such as registry.k8s.io")
 		}
 		if mirror := a.RegistryMirrors[registry]; !isURL(mirror, "http", "https") {
-			e.add(path, "must be a URL such as https://mirror.example.com/registry.k8s.io, not %q", mirror)
+			e.Add(path, "must be a URL such as https://mirror.example.com/registry.k8s.io, not %q", mirror)
 		}
 	}
 }
@@ -458,9 +460,9 @@ const invalidLabelKey = "must be a valid label key such as example.com/disk, not
 
 func isLabelKey(key string) bool { return len(validation.IsQualifiedName(key)) == 0 }
 
-func labelValue(e *Errors, path, value string) {
+func labelValue(e *field.Errors, path, value string) {
 	if len(validation.IsValidLabelValue(value)) > 0 {
-		e.add(path, "must be a valid label value (up to %d letters, digits, '-', '_' and '.'), not %q",
+		e.Add(path, "must be a valid label value (up to %d letters, digits, '-', '_' and '.'), not %q",
 			validation.LabelValueMaxLength, value)
 	}
 }
@@ -471,14 +473,14 @@ func isURL(text string, schemes ...string) bool {
 	return err == nil && slices.Contains(schemes, u.Scheme) && u.Host != "" && !strings.ContainsAny(text, " \t\n\"'")
 }
 
-func oneOf(e *Errors, path, value string, allowed ...string) {
+func oneOf(e *field.Errors, path, value string, allowed ...string) {
 	if !slices.Contains(allowed, value) {
-		e.add(path, "must be %s, not %q", orList(allowed), value)
+		e.Add(path, "must be %s, not %q", orList(allowed), value)
 	}
 }
 
 // optionalOneOf is oneOf for an optional value.
-func optionalOneOf(e *Errors, path, value string, allowed ...string) {
+func optionalOneOf(e *field.Errors, path, value string, allowed ...string) {
 	if value != "" {
 		oneOf(e, path, value, allowed...)
 	}
@@ -501,14 +503,14 @@ const invalidDNSLabel = "must be a DNS label (lower-case letters, digits and '-'
 
 func isDNSLabel(name string) bool { return len(validation.IsDNS1123Label(name)) == 0 }
 
-func required(e *Errors, path, value, meaning string) {
+func required(e *field.Errors, path, value, meaning string) {
 	if value == "" {
-		e.add(path, "must be set to %s", meaning)
+		e.Add(path, "must be set to %s", meaning)
 	}
 }
 
-func forbidden(e *Errors, path, value, condition string) {
+func forbidden(e *field.Errors, path, value, condition string) {
 	if value != "" {
-		e.add(path, "cannot be set %s", condition)
+		e.Add(path, "cannot be set %s", condition)
 	}
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -15,6 +16,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"kubernetes-openstack/cluster"
+	"kubernetes-openstack/internal/field"
 )
 
 const root = "../.."
@@ -117,7 +119,8 @@ func at(path string, value any) map[string]any {
 // errorAt returns the first error at the path, at an object around it or at a key inside it.
 func errorAt(err error, path string) error {
 	path = strings.ReplaceAll(path, "[]", "[0]")
-	if errs, ok := err.(cluster.Errors); ok {
+	var errs field.Errors
+	if errors.As(err, &errs) {
 		for _, e := range errs {
 			if e.Path == path || strings.HasPrefix(e.Path, path+".") ||
 				strings.HasPrefix(path, e.Path+".") || strings.HasPrefix(path, e.Path+"[") {

@@ -5,6 +5,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"kubernetes-openstack/internal/field"
 )
 
 // Mapping is which of OpenStack's tenants become Kubernetes', and what their users may do.
@@ -26,23 +28,23 @@ func (m Mapping) roles() map[string]Access {
 	return m.Roles
 }
 
-func (m Mapping) validate(e *Errors) {
+func (m Mapping) validate(e *field.Errors) {
 	for _, role := range slices.Sorted(maps.Keys(m.Roles)) {
 		path := fmt.Sprintf("roles[%s]", role)
 		if role == "" {
-			e.add(path, "must be the name of a role")
+			e.Add(path, "must be the name of a role")
 		}
 		if !slices.Contains(accesses, m.Roles[role]) {
-			e.add(path, "must be view, edit or admin, not %q", m.Roles[role])
+			e.Add(path, "must be view, edit or admin, not %q", m.Roles[role])
 		}
 	}
 	seen := map[string]int{}
 	for i, project := range m.Exclude {
 		path := fmt.Sprintf("exclude[%d]", i)
 		if project == "" || strings.HasPrefix(project, "@") || strings.HasSuffix(project, "@") {
-			e.add(path, "must be NAME@DOMAIN or the ID of a project, not %q", project)
+			e.Add(path, "must be NAME@DOMAIN or the ID of a project, not %q", project)
 		} else if first, taken := seen[project]; taken {
-			e.add(path, "%q is exclude[%d] too", project, first)
+			e.Add(path, "%q is exclude[%d] too", project, first)
 		} else {
 			seen[project] = i
 		}

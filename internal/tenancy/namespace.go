@@ -10,6 +10,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/validation"
+
+	"kubernetes-openstack/internal/field"
 )
 
 // ProjectLabel has the ID of a project as its value. The namespace with this label belongs to the project, whatever the
@@ -38,8 +40,8 @@ func (t Tenant) namespace() *corev1.Namespace {
 }
 
 // namespacesOf are the existing namespaces of projects, by the projects' IDs.
-func namespacesOf(existing []corev1.Namespace) (map[string]corev1.Namespace, Errors) {
-	var e Errors
+func namespacesOf(existing []corev1.Namespace) (map[string]corev1.Namespace, field.Errors) {
+	var e field.Errors
 	out := map[string]corev1.Namespace{}
 	existing = slices.SortedFunc(slices.Values(existing),
 		func(a, b corev1.Namespace) int { return strings.Compare(a.Name, b.Name) })
@@ -52,11 +54,11 @@ func namespacesOf(existing []corev1.Namespace) (map[string]corev1.Namespace, Err
 		first, taken := out[project]
 		switch {
 		case project == "":
-			e.add(path, "must be the ID of a project")
+			e.Add(path, "must be the ID of a project")
 		case taken:
-			e.add(path, "%q is %s's too: a project has one namespace", project, first.Name)
+			e.Add(path, "%q is %s's too: a project has one namespace", project, first.Name)
 		case n.Name == corev1.NamespaceDefault || isReserved(n.Name):
-			e.add(path, "cannot be set: no project may have a namespace of Kubernetes' own")
+			e.Add(path, "cannot be set: no project may have a namespace of Kubernetes' own")
 		default:
 			out[project] = n
 		}

@@ -55,9 +55,8 @@ func TestNamespaceTaken(t *testing.T) {
 		existing = append(existing, namespace(name, ""))
 	}
 	_, err := NewPlan(w, settings(), existing)
-	assert.EqualError(t, err,
-		fmt.Sprintf("namespaces: have all names that the project %s could have: give one of them the label %s=%[1]s", p.ID,
-			ProjectLabel))
+	assert.EqualError(t, err, fmt.Sprintf("1 error:\n  namespaces: have all names that the project %s could have: "+
+		"give one of them the label %s=%[1]s", p.ID, ProjectLabel))
 }
 
 // Whatever the names and the ID.

@@ -11,6 +11,8 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+
+	"kubernetes-openstack/internal/field"
 )
 
 // Plan is what there is to be in Kubernetes. It follows from what it is made of, in whatever order that was told.
@@ -24,11 +26,11 @@ type Plan struct {
 	Gone []Tenant
 	// Warnings tell what is named and Keystone does not list, by which access may be missing. It may be that it never was
 	// there, or that a list is incomplete.
-	Warnings []Error
+	Warnings []field.Error
 }
 
 // NewPlan is the plan for what OpenStack has and the stack's configuration says. Existing namespaces, those of projects
-// and all others, are as the Kubernetes API tells them. The error is Errors.
+// and all others, are as the Kubernetes API tells them. The error is field.Errors.
 func NewPlan(w World, s Settings, existing []corev1.Namespace) (Plan, error) {
 	namespaces, errs := namespacesOf(existing)
 	if errs = slices.Concat(w.Validate(), s.Validate(), errs); len(errs) > 0 {
@@ -62,7 +64,7 @@ func NewPlan(w World, s Settings, existing []corev1.Namespace) (Plan, error) {
 		} else if t.Closed != "" {
 			continue
 		} else if t.Namespace = newNamespace(p, domain.Name, taken); t.Namespace == "" {
-			errs.add("namespaces", "have all names that the project %s could have: give one of them the label %s=%s", p.ID,
+			errs.Add("namespaces", "have all names that the project %s could have: give one of them the label %s=%s", p.ID,
 				ProjectLabel, p.ID)
 		}
 		taken[t.Namespace] = true

@@ -217,28 +217,29 @@ func TestErrors(t *testing.T) {
 		{ObjectMeta: metav1.ObjectMeta{Name: "x", Labels: map[string]string{ProjectLabel: ""}}},
 	})
 	const reserved = "cannot be set: no project may have a namespace of Kubernetes' own"
-	assert.EqualError(t, err, `domains: Keystone listed none, which it must have: whoever asked may not see them
-role_assignments: Keystone listed none, which it must have: whoever asked may not see them
-projects[1].id: "a" is projects[0].id too
-projects[3].id: must be set
-projects[2].id: must be a label's value: up to 63 letters, digits, '-', '_' and '.', not "not:a label"
-projects[3].quota.cores: must be -1, which is unlimited, or 0 and more, not -2
-users[1].id: must be set
-users[2].id: must have no ':' in it, which ends an ID in the names of groups, not "u:member"
-roles[0].id: must be set
-roles[]: must be the name of a role
-roles[member]: must be view, edit or admin, not "write"
-exclude[0]: must be NAME@DOMAIN or the ID of a project, not ""
-exclude[1]: must be NAME@DOMAIN or the ID of a project, not "@Default"
-exclude[2]: must be NAME@DOMAIN or the ID of a project, not "shop@"
-exclude[4]: "shop@Default" is exclude[3] too
-authorizer: must be rbac or abac, not "webhook"
-onProjectDelete: must be close or delete, not "keep"
-podCIDR: must be set to the IPv4 CIDR of all pods, such as 10.244.0.0/16
-namespaces[default].labels[kubernetes-openstack/project]: `+reserved+`
-namespaces[kube-system].labels[kubernetes-openstack/project]: `+reserved+`
-namespaces[two].labels[kubernetes-openstack/project]: "b" is one's too: a project has one namespace
-namespaces[x].labels[kubernetes-openstack/project]: must be the ID of a project`)
+	assert.EqualError(t, err, `22 errors:
+  domains: Keystone listed none, which it must have: whoever asked may not see them
+  role_assignments: Keystone listed none, which it must have: whoever asked may not see them
+  projects[1].id: "a" is projects[0].id too
+  projects[3].id: must be set
+  projects[2].id: must be a label's value: up to 63 letters, digits, '-', '_' and '.', not "not:a label"
+  projects[3].quota.cores: must be -1, which is unlimited, or 0 and more, not -2
+  users[1].id: must be set
+  users[2].id: must have no ':' in it, which ends an ID in the names of groups, not "u:member"
+  roles[0].id: must be set
+  roles[]: must be the name of a role
+  roles[member]: must be view, edit or admin, not "write"
+  exclude[0]: must be NAME@DOMAIN or the ID of a project, not ""
+  exclude[1]: must be NAME@DOMAIN or the ID of a project, not "@Default"
+  exclude[2]: must be NAME@DOMAIN or the ID of a project, not "shop@"
+  exclude[4]: "shop@Default" is exclude[3] too
+  authorizer: must be rbac or abac, not "webhook"
+  onProjectDelete: must be close or delete, not "keep"
+  podCIDR: must be set to the IPv4 CIDR of all pods, such as 10.244.0.0/16
+  namespaces[default].labels[kubernetes-openstack/project]: `+reserved+`
+  namespaces[kube-system].labels[kubernetes-openstack/project]: `+reserved+`
+  namespaces[two].labels[kubernetes-openstack/project]: "b" is one's too: a project has one namespace
+  namespaces[x].labels[kubernetes-openstack/project]: must be the ID of a project`)
 }
 
 // Who would close everybody's namespace because they were told of nobody, does nothing.
@@ -253,7 +254,8 @@ func TestListedNone(t *testing.T) {
 		w := example(t)
 		empty(&w)
 		_, err := NewPlan(w, settings(), nil)
-		assert.EqualError(t, err, list+": Keystone listed none, which it must have: whoever asked may not see them")
+		assert.EqualError(t, err,
+			"1 error:\n  "+list+": Keystone listed none, which it must have: whoever asked may not see them")
 	}
 	w := cloud()
 	w.Groups, w.ImpliedRoles = nil, nil // which a cloud may have none of

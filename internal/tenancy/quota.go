@@ -6,6 +6,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	quantity "k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"kubernetes-openstack/internal/field"
 )
 
 // Unlimited is a Quota's number where there is no limit.
@@ -44,10 +46,10 @@ func (q Quota) limits() []limit {
 	}
 }
 
-func (q Quota) validate(e *Errors, path string) {
+func (q Quota) validate(e *field.Errors, path string) {
 	for _, l := range q.limits() {
 		if l.number < Unlimited {
-			e.add(path+"."+l.key, "must be -1, which is unlimited, or 0 and more, not %d", l.number)
+			e.Add(path+"."+l.key, "must be -1, which is unlimited, or 0 and more, not %d", l.number)
 		}
 	}
 }

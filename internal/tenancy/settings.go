@@ -2,6 +2,8 @@ package tenancy
 
 import (
 	"net/netip"
+
+	"kubernetes-openstack/internal/field"
 )
 
 // Authorizer is one of the API server's.
@@ -33,19 +35,19 @@ type Settings struct {
 }
 
 // Validate is everything wrong with the settings by themselves, in the order of their fields.
-func (s Settings) Validate() Errors {
-	var e Errors
+func (s Settings) Validate() field.Errors {
+	var e field.Errors
 	s.Mapping.validate(&e)
 	optionalOneOf(&e, "authorizer", s.Authorizer, RBAC, ABAC)
 	optionalOneOf(&e, "onProjectDelete", s.OnProjectDelete, CloseNamespace, DeleteNamespace)
 	if !s.PodCIDR.IsValid() || !s.PodCIDR.Addr().Is4() {
-		e.add("podCIDR", "must be set to the IPv4 CIDR of all pods, such as 10.244.0.0/16")
+		e.Add("podCIDR", "must be set to the IPv4 CIDR of all pods, such as 10.244.0.0/16")
 	}
 	return e
 }
 
-func optionalOneOf[T ~string](e *Errors, path string, value, one, other T) {
+func optionalOneOf[T ~string](e *field.Errors, path string, value, one, other T) {
 	if value != "" && value != one && value != other {
-		e.add(path, "must be %s or %s, not %q", one, other, value)
+		e.Add(path, "must be %s or %s, not %q", one, other, value)
 	}
 }

@@ -7,6 +7,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"sigs.k8s.io/yaml"
+
+	"kubernetes-openstack/internal/field"
 )
 
 // A file of the settings reads as what was written, and says nothing of defaults.
@@ -52,6 +54,6 @@ func TestSettingsValidate(t *testing.T) {
 	s := settings()
 	s.Authorizer, s.OnProjectDelete = RBAC, CloseNamespace
 	assert.Empty(t, s.Validate())
-	assert.Equal(t, Errors{{"podCIDR", "must be set to the IPv4 CIDR of all pods, such as 10.244.0.0/16"}},
-		Settings{}.Validate())
+	assert.Equal(t, field.Errors{{Path: "podCIDR",
+		Message: "must be set to the IPv4 CIDR of all pods, such as 10.244.0.0/16"}}, Settings{}.Validate())
 }

@@ -4,20 +4,22 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+
+	"kubernetes-openstack/internal/field"
 )
 
 // warnings are what the mapping names and the world does not have.
-func (m Mapping) warnings(w World) []Error {
-	var e Errors
+func (m Mapping) warnings(w World) []field.Error {
+	var e field.Errors
 	for _, role := range slices.Sorted(maps.Keys(m.roles())) {
 		if !slices.ContainsFunc(w.Roles, func(r Role) bool { return r.Name == role && r.DomainID == "" }) {
-			e.add(fmt.Sprintf("roles[%s]", role), "Keystone has no role of this name")
+			e.Add(fmt.Sprintf("roles[%s]", role), "Keystone has no role of this name")
 		}
 	}
 	domains := w.domains()
 	for i, entry := range m.Exclude {
 		if !slices.ContainsFunc(w.Projects, func(p Project) bool { return excludes(entry, p, domains[p.DomainID].Name) }) {
-			e.add(fmt.Sprintf("exclude[%d]", i), "Keystone has no project %s", entry)
+			e.Add(fmt.Sprintf("exclude[%d]", i), "Keystone has no project %s", entry)
 		}
 	}
 	return e
@@ -25,7 +27,7 @@ func (m Mapping) warnings(w World) []Error {
 
 // warnings are of lists that name what Keystone did not list: a user of LDAP who is
 // gone, or something that a list has been cut off by.
-func (w World) warnings() []Error {
+func (w World) warnings() []field.Error {
 	listed := map[string]bool{"": true}
 	list := func(id string) { listed[id] = true }
 	for _, d := range w.Domains {
@@ -66,11 +68,11 @@ func (w World) warnings() []Error {
 	for _, a := range w.Assignments {
 		named("role_assignments", a.RoleID, a.UserID, a.GroupID, a.ProjectID, a.DomainID)
 	}
-	var e Errors
+	var e field.Errors
 	for _, in := range slices.Sorted(maps.Keys(missing)) {
 		slices.Sort(missing[in])
 		ids := slices.Compact(missing[in])
-		e.add(in, "name IDs that Keystone did not list, by which nobody has access: %d, such as %s", len(ids), ids[0])
+		e.Add(in, "name IDs that Keystone did not list, by which nobody has access: %d, such as %s", len(ids), ids[0])
 	}
 	return e
 }

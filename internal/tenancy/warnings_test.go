@@ -5,10 +5,12 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"kubernetes-openstack/internal/field"
 )
 
 func TestWarnings(t *testing.T) {
-	warnings := func(w World, m Mapping) []Error {
+	warnings := func(w World, m Mapping) []field.Error {
 		s := settings()
 		s.Mapping = m
 		plan, err := NewPlan(w, s, nil)
@@ -16,10 +18,10 @@ func TestWarnings(t *testing.T) {
 		return plan.Warnings
 	}
 	assert.Empty(t, warnings(example(t), Mapping{}))
-	assert.Equal(t, []Error{
-		{"roles[developer]", "Keystone has no role of this name"}, // but in a domain, which no token tells
-		{"roles[memeber]", "Keystone has no role of this name"},
-		{"exclude[1]", "Keystone has no project service"},
+	assert.Equal(t, []field.Error{
+		{Path: "roles[developer]", Message: "Keystone has no role of this name"}, // but in a domain, which no token tells
+		{Path: "roles[memeber]", Message: "Keystone has no role of this name"},
+		{Path: "exclude[1]", Message: "Keystone has no project service"},
 	}, warnings(example(t), Mapping{
 		Roles:   map[string]Access{"memeber": Edit, "reader": View, "developer": Edit},
 		Exclude: []string{"shop@Default", "service"},
@@ -32,14 +34,14 @@ func TestWarnings(t *testing.T) {
 	named := func(ids string) string {
 		return "name IDs that Keystone did not list, by which nobody has access: " + ids
 	}
-	assert.Equal(t, []Error{
-		{"implied_roles", named("1, such as 40000000000000000000000000000001")},
-		{"projects", named("2, such as 3f2a9c1d5e6b4a7f8c9d0e1f2a3b4c5d")}, // a parent and a domain
-		{"role_assignments", named("4, such as 0a11ce00000000000000000000000000")},
-		{"users", named("1, such as 5ba0c0dbd4f84e8ab6a5ca1ba8e1e06c")},
-		{"roles[reader]", "Keystone has no role of this name"},
+	assert.Equal(t, []field.Error{
+		{Path: "implied_roles", Message: named("1, such as 40000000000000000000000000000001")},
+		{Path: "projects", Message: named("2, such as 3f2a9c1d5e6b4a7f8c9d0e1f2a3b4c5d")}, // a parent and a domain
+		{Path: "role_assignments", Message: named("4, such as 0a11ce00000000000000000000000000")},
+		{Path: "users", Message: named("1, such as 5ba0c0dbd4f84e8ab6a5ca1ba8e1e06c")},
+		{Path: "roles[reader]", Message: "Keystone has no role of this name"},
 	}, warnings(w, Mapping{}))
 	w = example(t)
 	w.Groups[0].Users = []string{"unknown"}
-	assert.Equal(t, []Error{{"groups", named("1, such as unknown")}}, warnings(w, Mapping{}))
+	assert.Equal(t, []field.Error{{Path: "groups", Message: named("1, such as unknown")}}, warnings(w, Mapping{}))
 }

@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"k8s.io/apimachinery/pkg/util/validation"
+
+	"kubernetes-openstack/internal/field"
 )
 
 // World is what OpenStack knows of its tenants, in the words of Keystone's API v3. What an assignment or a project
@@ -90,8 +92,8 @@ type Grant struct {
 
 // Validate is what no Keystone says to who may hear it all: nothing at all of something, IDs that are missing, twice
 // there or nothing to make names in Kubernetes of, and quotas below none.
-func (w World) Validate() Errors {
-	var e Errors
+func (w World) Validate() field.Errors {
+	var e field.Errors
 	for _, list := range []struct {
 		name string
 		len  int
@@ -100,14 +102,14 @@ func (w World) Validate() Errors {
 		{"role_assignments", len(w.Assignments)},
 	} {
 		if list.len == 0 {
-			e.add(list.name, "Keystone listed none, which it must have: whoever asked may not see them")
+			e.Add(list.name, "Keystone listed none, which it must have: whoever asked may not see them")
 		}
 	}
 	ids(&e, "domains", w.Domains, func(d Domain) string { return d.ID })
 	ids(&e, "projects", w.Projects, func(p Project) string { return p.ID })
 	for i, p := range w.Projects {
 		if len(validation.IsValidLabelValue(p.ID)) > 0 {
-			e.add(fmt.Sprintf("projects[%d].id", i),
+			e.Add(fmt.Sprintf("projects[%d].id", i),
 				"must be a label's value: up to %d letters, digits, '-', '_' and '.', not %q",
 				validation.LabelValueMaxLength, p.ID)
 		}
@@ -116,7 +118,7 @@ func (w World) Validate() Errors {
 	ids(&e, "users", w.Users, func(u User) string { return u.ID })
 	for i, u := range w.Users {
 		if strings.Contains(u.ID, ":") {
-			e.add(fmt.Sprintf("users[%d].id", i), "must have no ':' in it, which ends an ID in the names of groups, not %q",
+			e.Add(fmt.Sprintf("users[%d].id", i), "must have no ':' in it, which ends an ID in the names of groups, not %q",
 				u.ID)
 		}
 	}
@@ -125,14 +127,14 @@ func (w World) Validate() Errors {
 	return e
 }
 
-func ids[T any](e *Errors, list string, items []T, id func(T) string) {
+func ids[T any](e *field.Errors, list string, items []T, id func(T) string) {
 	seen := map[string]int{}
 	for i, item := range items {
 		path := fmt.Sprintf("%s[%d].id", list, i)
 		if first, taken := seen[id(item)]; id(item) == "" {
-			e.add(path, "must be set")
+			e.Add(path, "must be set")
 		} else if taken {
-			e.add(path, "%q is %s[%d].id too", id(item), list, first)
+			e.Add(path, "%q is %s[%d].id too", id(item), list, first)
 		} else {
 			seen[id(item)] = i
 		}

@@ -21,6 +21,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/rest"
 
+	"kubernetes-openstack/internal/field"
 	"kubernetes-openstack/internal/tenancy"
 )
 
@@ -49,7 +50,7 @@ type Changes struct {
 	Reading time.Duration
 
 	api      api
-	warnings []tenancy.Error
+	warnings []field.Error
 	list     []change
 }
 

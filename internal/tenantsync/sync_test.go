@@ -21,6 +21,7 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 
+	"kubernetes-openstack/internal/field"
 	"kubernetes-openstack/internal/tenancy"
 	"kubernetes-openstack/tests/apiserver"
 )
@@ -262,7 +263,7 @@ func TestSync(t *testing.T) {
 func TestLines(t *testing.T) {
 	o := &object{Object: map[string]any{"kind": "Namespace", "metadata": map[string]any{"name": "a"}}}
 	c := &Changes{
-		warnings: []tenancy.Error{{Path: "exclude[0]", Message: "Keystone has no project a@b"}},
+		warnings: []field.Error{{Path: "exclude[0]", Message: "Keystone has no project a@b"}},
 		list: []change{{sign: "+", object: o,
 			about: aboutProject(tenancy.Tenant{Project: "ü\n- namespace b\x1b", Domain: "D"})}},
 	}
