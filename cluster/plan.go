@@ -83,9 +83,6 @@ const (
 	SSHPort        = 22
 )
 
-// PauseImage is the image of the container that holds the namespaces of a Pod.
-const PauseImage = "registry.k8s.io/pause:3.10.2"
-
 // Labels of Nodes.
 const (
 	zoneLabel   = "topology.kubernetes.io/zone"

@@ -1,0 +1,28 @@
+package k8s
+
+import (
+	"regexp"
+	"slices"
+
+	"kubernetes-openstack/cluster"
+)
+
+var imageLine = regexp.MustCompile(`(?m)^ *(?:- )?image: (\S+)$`)
+
+// Images returns the images of all pods that New declares, sorted. It returns an error if a template fails.
+func Images(plan cluster.Plan) ([]string, error) {
+	var images []string
+	for _, m := range []manifest{
+		kubeControllers(plan), cloudControllerManager(plan), dns(plan), snapshots(plan), cinderCSI(plan),
+	} {
+		text, err := m.text()
+		if err != nil {
+			return nil, err
+		}
+		for _, match := range imageLine.FindAllStringSubmatch(text, -1) {
+			images = append(images, match[1])
+		}
+	}
+	slices.Sort(images)
+	return slices.Compact(images), nil
+}
