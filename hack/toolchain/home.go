@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"kubernetes-openstack/internal/dirs"
+	"kubernetes-openstack/internal/files"
 )
 
 // home is PULUMI_HOME or a path in it. Pulumi writes there (logs, the chosen stack of each project, credentials), and
@@ -21,7 +22,7 @@ func home(elem ...string) string {
 // linkHome places a built folder as this name in PULUMI_HOME.
 func linkHome(name string) func(dir string) error {
 	return func(dir string) error {
-		return replace(home(name), func(link string) error { return os.Symlink(dir, link) })
+		return files.Replace(home(name), func(link string) error { return os.Symlink(dir, link) })
 	}
 }
 
@@ -35,7 +36,8 @@ func linkTool(pattern string) func(dir string) error {
 		if err != nil || len(built) != 1 {
 			return fmt.Errorf("find %s in %s: %v: %w", pattern, dir, built, err)
 		}
-		return replace(home("kubectl", filepath.Base(pattern)), func(link string) error { return os.Symlink(built[0], link) })
+		return files.Replace(home("kubectl", filepath.Base(pattern)),
+			func(link string) error { return os.Symlink(built[0], link) })
 	}
 }
 

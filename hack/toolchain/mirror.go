@@ -1,7 +1,6 @@
 package main
 
 import (
-	"crypto/sha256"
 	"fmt"
 	"io"
 	"io/fs"
@@ -12,13 +11,17 @@ import (
 	"strings"
 
 	"kubernetes-openstack/internal/dirs"
+	"kubernetes-openstack/internal/files"
+	"kubernetes-openstack/internal/mirror"
 	"kubernetes-openstack/internal/progress"
 )
 
-// linkMirror gives the mirror every file of the built folder, whose inner paths are the mirror's. Hard links: a link
-// by name would point out of the mirror, which is all that the machines' server sees.
+// linkMirror puts every file of the built folder into the mirror, under the same path, and publishes its images. The
+// files are hard links, because symbolic links would point out of the mirror, which is all that the machines' server
+// sees.
 func linkMirror(dir string) error {
-	return filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+	var images []string
+	err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() {
 			return err
 		}
@@ -26,27 +29,21 @@ func linkMirror(dir string) error {
 		if err != nil {
 			return err
 		}
-		return replace(dirs.Mirror(name), func(link string) error { return os.Link(path, link) })
+		layout, isLayout := strings.CutSuffix(name, "/index.json")
+		if image, isImage := strings.CutPrefix(layout, "oci/"); isLayout && isImage {
+			images = append(images, strings.Replace(image, "@", ":", 1))
+		}
+		return files.Replace(dirs.Mirror(name), func(link string) error { return os.Link(path, link) })
 	})
-}
-
-// replace makes path what create makes, at no moment leaving it absent.
-func replace(path string, create func(path string) error) error {
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+	if err != nil {
 		return err
 	}
-	next := path + ".next"
-	if err := os.RemoveAll(next); err != nil {
-		return err
+	for _, image := range images {
+		if err := mirror.Publish(dirs.Mirror(), image); err != nil {
+			return err
+		}
 	}
-	if err := create(next); err != nil {
-		return err
-	}
-	if err := os.Rename(next, path); err != nil {
-		return err
-	}
-	// Renaming a hard link onto the same file does nothing, not even to the old name.
-	return os.RemoveAll(next)
+	return nil
 }
 
 // printChecksums prints a line for each artifact in the mirror, "etcd 3.6.14
@@ -65,7 +62,7 @@ func printChecksums(out io.Writer, source string, log *progress.Log) error {
 				return err
 			}
 			version, path, _ := strings.Cut(text, " ")
-			sum, err := checksum(dirs.Mirror(path))
+			sum, err := files.SHA256(dirs.Mirror(path))
 			if err != nil {
 				return err
 			}
@@ -73,17 +70,4 @@ func printChecksums(out io.Writer, source string, log *progress.Log) error {
 		}
 	}
 	return nil
-}
-
-func checksum(path string) (string, error) {
-	file, err := os.Open(path)
-	if err != nil {
-		return "", err
-	}
-	defer file.Close()
-	hash := sha256.New()
-	if _, err := io.Copy(hash, file); err != nil {
-		return "", err
-	}
-	return fmt.Sprintf("%x", hash.Sum(nil)), nil
 }

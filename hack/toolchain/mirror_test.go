@@ -14,6 +14,7 @@ import (
 
 	"kubernetes-openstack/cluster"
 	"kubernetes-openstack/internal/dirs"
+	"kubernetes-openstack/internal/files"
 	"kubernetes-openstack/internal/progress"
 )
 
@@ -36,7 +37,7 @@ func TestMirrorHasWhatMachinesDownload(t *testing.T) {
 			}
 			seen[a.Name] = true
 			path := dirs.Mirror(strings.TrimPrefix(a.URL, config.Artifacts.Mirror))
-			sum, err := checksum(path)
+			sum, err := files.SHA256(path)
 			require.NoError(t, err)
 			require.Equal(t, sum, a.SHA256, a.Name)
 			if len(a.Members) > 0 {

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"kubernetes-openstack/internal/files"
 )
 
 // The checksum is a constant: it must not depend on times, modes, the order of creation or Go's version.
@@ -21,7 +23,7 @@ func TestArchiveIsReproducible(t *testing.T) {
 	a := archive{path: "releases/etcd-v0-linux.tar.gz", members: "etcd-v0-linux/"}
 	require.NoError(t, a.write(dir, func(text string) (string, error) { return text, nil }))
 
-	sum, err := checksum(filepath.Join(dir, a.path))
+	sum, err := files.SHA256(filepath.Join(dir, a.path))
 	require.NoError(t, err)
 	require.Equal(t, "e5f7d22839710d3b5fdbf6f4a4fd5a52fe0ee6e7cec7c2ffe23b7507ad5a339d", sum)
 }

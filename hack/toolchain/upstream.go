@@ -2,6 +2,7 @@ package main
 
 import (
 	"archive/tar"
+	"cmp"
 	"compress/gzip"
 	"context"
 	"crypto/sha256"
@@ -12,31 +13,25 @@ import (
 	"io/fs"
 	"maps"
 	"net/http"
-	"net/url"
 	"os"
 	"path"
 	"path/filepath"
 	"regexp"
-	"runtime"
 	"slices"
 	"strings"
-	"time"
 
-	"github.com/google/go-containerregistry/pkg/name"
-	v1 "github.com/google/go-containerregistry/pkg/v1"
-	"github.com/google/go-containerregistry/pkg/v1/empty"
-	"github.com/google/go-containerregistry/pkg/v1/layout"
-	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"golang.org/x/sync/errgroup"
 
 	"kubernetes-openstack/cluster"
 	"kubernetes-openstack/internal/dirs"
+	"kubernetes-openstack/internal/files"
+	"kubernetes-openstack/internal/mirror"
 	"kubernetes-openstack/internal/progress"
 )
 
 // upstream is where releases come from. It gives the same folders of the cache as the builds, under the same names.
 type upstream struct {
-	client http.Client
+	source *mirror.Source
 	// sum is the pinned sha256 in hex of an address, or the address of the publisher's list of them; "" for none. artifact
 	// and version are those of package cluster, where the address is of a file that machines download.
 	sum func(address, artifact, version string) string
@@ -50,31 +45,25 @@ var upstreamSums string
 //go:embed upstream.go
 var upstreamRecipe string
 
-// newUpstream is the publishers' own hosts. With a mirror, https://HOST/PATH comes from MIRROR/HOST/PATH, and with
-// sumsFile its sums are those of the file alone: the mirror is of something else than what the publishers released.
-func newUpstream(mirror, sumsFile string) (*upstream, error) {
-	u := &upstream{client: http.Client{Transport: transport{}}}
-	if mirror != "" {
-		base, err := url.Parse(mirror)
-		if err != nil || base.Host == "" || (base.Scheme != "http" && base.Scheme != "https") {
-			return nil, fmt.Errorf("UPSTREAM: must be a URL such as http://127.0.0.1:8080, got %q", mirror)
-		}
-		u.client.Transport = transport{mirror: base.JoinPath("/")}
+// newUpstream is the publishers' own hosts. With a server, https://HOST/PATH comes from SERVER/HOST/PATH, and with
+// sumsFile its sums are those of the file alone: the server has something else than what the publishers released.
+func newUpstream(server, sumsFile string) (*upstream, error) {
+	from, err := mirror.NewSource(server)
+	if err != nil {
+		return nil, err
 	}
+	u := &upstream{source: from}
 	sums, err := parseSums(upstreamSums)
 	if err != nil {
 		return nil, fmt.Errorf("upstream.sums: %w", err)
 	}
 	u.sum = func(address, artifact, version string) string {
-		if sum := cluster.UpstreamSHA256(artifact, version); sum != "" {
-			return sum
-		}
-		return sums[address]
+		return cmp.Or(cluster.UpstreamSHA256(artifact, version), cluster.ImageDigest(address), sums[address])
 	}
 	if sumsFile == "" {
 		return u, nil
 	}
-	if mirror == "" {
+	if server == "" {
 		return nil, errors.New("UPSTREAM_SUMS: only with UPSTREAM: the publishers' own files have the pinned checksums")
 	}
 	text, err := os.ReadFile(sumsFile)
@@ -107,25 +96,10 @@ func parseSums(text string) (map[string]string, error) {
 	return sums, nil
 }
 
-// transport refuses everything but https, or asks the mirror instead of any host.
-type transport struct{ mirror *url.URL }
-
-func (t transport) RoundTrip(request *http.Request) (*http.Response, error) {
-	if t.mirror != nil {
-		request = request.Clone(request.Context())
-		query := request.URL.RawQuery
-		request.URL = t.mirror.JoinPath(request.URL.Host, request.URL.EscapedPath())
-		request.URL.RawQuery, request.Host = query, t.mirror.Host
-	} else if request.URL.Scheme != "https" {
-		return nil, fmt.Errorf("%s: only https is trusted without UPSTREAM", request.URL)
-	}
-	return http.DefaultTransport.RoundTrip(request)
-}
-
 // published is what of a build comes from upstream.
 type published struct {
 	downloads []download
-	pulls     []pull
+	images    []mirror.Image
 }
 
 // download is a file of the build's folder, whose path there is its address, or an archive of some files of the folder.
@@ -133,9 +107,6 @@ type download struct {
 	address, sum string
 	members      map[string]string // base names in the archive → paths in the build's folder; nil for a file
 }
-
-// pull is an image. Without a sum it is what its tag stands for.
-type pull struct{ name, sum string }
 
 // release is an archive whose address is not its path in the build's folder, as machines do not download it.
 type release struct {
@@ -232,7 +203,7 @@ func (u *upstream) split(b build, source string) (out published, rest build, err
 		if strings.HasPrefix(name, noUpstream) {
 			rest.images = append(rest.images, i)
 		} else {
-			out.pulls = append(out.pulls, pull{name, u.sum(name, "", "")})
+			out.images = append(out.images, mirror.Image{Name: name, Digest: u.sum(name, "", "")})
 		}
 	}
 	for _, p := range b.programs {
@@ -264,7 +235,7 @@ func (u *upstream) ensure(ctx context.Context, b build, source string, log *prog
 	if err != nil {
 		return fmt.Errorf("%s: %w", b.name, err)
 	}
-	if len(from.downloads)+len(from.pulls) == 0 {
+	if len(from.downloads)+len(from.images) == 0 {
 		return b.ensure(source, log)
 	}
 	hash := sha256.New()
@@ -305,12 +276,12 @@ func (u *upstream) fill(ctx context.Context, dir string, from published, rest bu
 	}
 	for _, d := range from.downloads {
 		if err := u.download(ctx, d, partial, log); err != nil {
-			return fmt.Errorf("download %s: %w", d.address, err)
+			return err
 		}
 	}
-	for _, p := range from.pulls {
-		if err := u.pull(ctx, p, partial, log); err != nil {
-			return fmt.Errorf("pull %s: %w", p.name, err)
+	for _, i := range from.images {
+		if err := u.source.Pull(ctx, i, partial, log); err != nil {
+			return err
 		}
 	}
 	return os.Rename(partial, dir)
@@ -336,80 +307,21 @@ func (u *upstream) download(ctx context.Context, d download, folder string, log 
 		return err
 	}
 	if err := extract(file, folder, d.members); err != nil {
-		return err
+		return fmt.Errorf("extract %s: %w", d.address, err)
 	}
 	return os.Remove(file)
 }
 
-// get downloads to the path file, which comes to be when its sum is right. A part of it that is there already is used.
-func (u *upstream) get(ctx context.Context, d download, file string, log *progress.Log) (err error) {
+// get downloads to the path file, unless it is there.
+func (u *upstream) get(ctx context.Context, d download, file string, log *progress.Log) error {
 	if _, err := os.Stat(file); err == nil {
 		return nil
 	}
-	want, err := u.wanted(ctx, d)
+	sum, err := u.wanted(ctx, d)
 	if err != nil {
-		return err
+		return fmt.Errorf("download %s: %w", d.address, err)
 	}
-	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
-		return err
-	}
-	part, err := os.OpenFile(file+".part", os.O_RDWR|os.O_CREATE, 0o755)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, part.Close()) }()
-	begin, hash := time.Now(), sha256.New()
-	had, err := io.Copy(hash, part)
-	if err != nil {
-		return err
-	}
-	size := had
-	response, err := u.request(ctx, d.address, had)
-	if err != nil {
-		return err
-	}
-	defer response.Body.Close()
-	switch response.StatusCode {
-	case http.StatusPartialContent:
-		log.Printf("download %s, on from %.1f MB …", d.address, megabytes(had))
-	case http.StatusOK: // it gives all, or all again
-		log.Printf("download %s …", d.address)
-		hash.Reset()
-		if size, err = part.Seek(0, io.SeekStart); err == nil {
-			err = part.Truncate(0)
-		}
-		if err != nil {
-			return err
-		}
-	case http.StatusRequestedRangeNotSatisfiable: // nothing is missing
-		response.Body = http.NoBody
-	default:
-		return fmt.Errorf("%s", response.Status)
-	}
-	copied, err := io.Copy(io.MultiWriter(part, hash), response.Body)
-	size += copied
-	if err != nil {
-		return fmt.Errorf("after %d bytes, from where the next run goes on: %w", size, err)
-	}
-	if got := fmt.Sprintf("%x", hash.Sum(nil)); got != want {
-		return errors.Join(fmt.Errorf("sha256 is %s, want %s", got, want), os.Remove(part.Name()))
-	}
-	log.Printf("download %s %.1f MB, %.1f s", d.address, megabytes(size), time.Since(begin).Seconds())
-	return os.Rename(part.Name(), file)
-}
-
-func megabytes(bytes int64) float64 { return float64(bytes) / 1e6 }
-
-// request asks for what is at an address, from a byte on.
-func (u *upstream) request(ctx context.Context, address string, from int64) (*http.Response, error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+address, nil)
-	if err != nil {
-		return nil, err
-	}
-	if from > 0 {
-		request.Header.Set("Range", fmt.Sprintf("bytes=%d-", from))
-	}
-	return u.client.Do(request)
+	return u.source.Download(ctx, mirror.Download{Address: d.address, SHA256: sum}, file, log)
 }
 
 // wanted is the sha256 that a download is to have.
@@ -417,7 +329,7 @@ func (u *upstream) wanted(ctx context.Context, d download) (string, error) {
 	if hexSum.MatchString(d.sum) {
 		return d.sum, nil
 	}
-	response, err := u.request(ctx, d.sum, 0)
+	response, err := u.source.Request(ctx, d.sum, 0)
 	if err != nil {
 		return "", err
 	}
@@ -466,7 +378,7 @@ func extract(archive, folder string, members map[string]string) error {
 		if err := os.MkdirAll(filepath.Dir(filepath.Join(folder, member)), 0o755); err != nil {
 			return err
 		}
-		if err := replace(filepath.Join(folder, member),
+		if err := files.Replace(filepath.Join(folder, member),
 			func(name string) error { return writeProgram(name, tarball) }); err != nil {
 			return err
 		}
@@ -484,65 +396,4 @@ func writeProgram(name string, content io.Reader) error {
 	}
 	_, err = io.Copy(file, content)
 	return errors.Join(err, file.Close())
-}
-
-// pull puts an image into the folder as image.write does, for this machine's platform.
-// Layers that are there already are not pulled again.
-func (u *upstream) pull(ctx context.Context, p pull, folder string, log *progress.Log) error {
-	repository, tag, _ := strings.Cut(p.name, ":")
-	place := filepath.Join(folder, "oci", repository+"@"+tag)
-	if index, err := layout.ImageIndexFromPath(place); err == nil {
-		if manifest, err := index.IndexManifest(); err == nil && len(manifest.Manifests) == 1 {
-			return nil
-		}
-	}
-	wanted := p.name
-	if p.sum != "" {
-		wanted = repository + "@sha256:" + p.sum
-	}
-	reference, err := name.ParseReference(wanted)
-	if err != nil {
-		return err
-	}
-	log.Printf("pull %s …", p.name)
-	begin := time.Now()
-	image, err := remote.Image(reference, remote.WithContext(ctx), remote.WithTransport(u.client.Transport),
-		remote.WithPlatform(v1.Platform{OS: "linux", Architecture: runtime.GOARCH}))
-	if err != nil {
-		return err
-	}
-	halves, err := filepath.Glob(filepath.Join(place, "blobs/sha256", strings.Repeat("?", sha256.Size*2)+"?*"))
-	if err != nil {
-		return err
-	}
-	for _, half := range halves {
-		if err := os.Remove(half); err != nil {
-			return err
-		}
-	}
-	out, err := layout.Write(place, empty.Index)
-	if err != nil {
-		return err
-	}
-	if err := out.AppendImage(image); err != nil {
-		return err
-	}
-	digest, err := image.Digest()
-	if err != nil {
-		return err
-	}
-	layers, err := image.Layers()
-	if err != nil {
-		return err
-	}
-	var size int64
-	for _, layer := range layers {
-		bytes, err := layer.Size()
-		if err != nil {
-			return err
-		}
-		size += bytes
-	}
-	log.Printf("pull %s %s %.1f MB, %.1f s", p.name, digest, megabytes(size), time.Since(begin).Seconds())
-	return nil
 }

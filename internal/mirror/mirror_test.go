@@ -47,6 +47,7 @@ func TestMirrorIsARegistry(t *testing.T) {
 	path, err := layout.Write(filepath.Join(folder, "oci/registry.example/group/app@1.0"), empty.Index)
 	require.NoError(t, err)
 	require.NoError(t, path.AppendImage(image))
+	require.NoError(t, Publish(folder, "registry.example/group/app:1.0"))
 	digest, err := image.Digest()
 	require.NoError(t, err)
 	for _, version := range []string{":1.0", "@" + digest.String()} {
@@ -66,29 +67,35 @@ func TestMirrorIsARegistry(t *testing.T) {
 	path, err = layout.Write(filepath.Join(folder, "oci/registry.example/group/app@platforms"), empty.Index)
 	require.NoError(t, err)
 	require.NoError(t, path.AppendIndex(index))
+	require.NoError(t, Publish(folder, "registry.example/group/app:platforms"))
 	pulled, err := remote.Index(reference("group/app:platforms"))
 	require.NoError(t, err)
 	require.NoError(t, validate.Index(pulled))
 
 	// Upstream manifests may omit their media type, but containerd requires it in the response.
-	path, err = layout.Write(filepath.Join(folder, "oci/registry.example/group/app@bare"), empty.Index)
-	require.NoError(t, err)
 	for content, mediaType := range map[string]types.MediaType{
 		`{"schemaVersion": 2, "config": {}, "layers": []}`: types.OCIManifestSchema1,
 		`{"schemaVersion": 2, "manifests": []}`:            types.OCIImageIndex,
 	} {
-		digest, _, err := v1.SHA256(strings.NewReader(content))
+		path, err = layout.Write(filepath.Join(folder, "oci/registry.example/group/app@bare"), empty.Index)
+		require.NoError(t, err)
+		digest, size, err := v1.SHA256(strings.NewReader(content))
 		require.NoError(t, err)
 		require.NoError(t, path.WriteBlob(digest, io.NopCloser(strings.NewReader(content))))
-		described, err := remote.Head(reference("group/app@" + digest.String()))
-		require.NoError(t, err)
-		require.Equal(t, mediaType, described.MediaType)
+		require.NoError(t, path.AppendDescriptor(v1.Descriptor{MediaType: mediaType, Digest: digest, Size: size}))
+		require.NoError(t, Publish(folder, "registry.example/group/app:bare"))
+		for _, version := range []string{":bare", "@" + digest.String()} {
+			described, err := remote.Head(reference("group/app" + version))
+			require.NoError(t, err)
+			require.Equal(t, mediaType, described.MediaType)
+		}
 	}
 
 	_, err = layout.Write(filepath.Join(folder, "oci/registry.example/none@1"), empty.Index)
 	require.NoError(t, err)
+	require.ErrorContains(t, Publish(folder, "registry.example/none:1"), "it has 0 images")
 	_, err = remote.Image(reference("none:1"))
-	require.ErrorContains(t, err, "it has 0 images")
+	require.ErrorContains(t, err, "the mirror has no registry.example/none:1")
 
 	require.ErrorContains(t, remote.Write(reference("group/app:2.0"), image), "only be pulled")
 
