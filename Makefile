@@ -4,6 +4,7 @@
 FROM ?=
 $(if $(filter-out upstream,$(FROM)),$(error FROM: must be upstream or absent, got $(FROM)))
 $(if $(and $(FROM),$(filter test e2e bench bench-scale,$(MAKECMDGOALS))),$(error FROM: tests are of what is built from modules))
+$(if $(filter mirror,$(MAKECMDGOALS)),$(if $(DIR),,$(error DIR: must be a folder, such as DIR=/srv/mirror)))
 STACK ?= $(or $(FROM),dev)
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -53,7 +54,7 @@ for phase in $(1); do \
 	printf '  %-15s %5d s, CPU %5d s with all that runs on this machine, stolen %d s; $(2)\n\n' all $$SECONDS $$(($$($(CPU)) - used)) $$(($$($(STOLEN)) - stolen))
 endef
 
-.PHONY: help up env pulumi-up nodes sample down destroy preview push kubeconfig status timeline test $(TESTS) e2e bench bench-scale host toolchain toolchain-all image cloud
+.PHONY: help up env pulumi-up nodes sample down destroy preview push mirror kubeconfig status timeline test $(TESTS) e2e bench bench-scale host toolchain toolchain-all image cloud
 
 help: ## list all targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -109,6 +110,9 @@ preview: ## show the changes of the next `up`; needs no network
 
 push: ## MACHINE=dev-worker-0: update changed templates on a running machine of devcloud, without a replacement
 	@$(ENV) go run ./cmd/push --stack $(STACK) $(MACHINE)
+
+mirror: $(if $(FROM),,toolchain) ## DIR=/srv/mirror STACK=prod FROM=upstream: fill a folder with all downloads of a stack, for clusters without internet access
+	@go run ./cmd/mirror --stack $(STACK) --from $(or $(FROM),toolchain) '$(DIR)' $(IMAGES)
 
 kubeconfig: ## PROJECT=web@Default: print the kubeconfig for the users of an OpenStack project
 	@$(ENV) pulumi stack output --stack $(STACK) --show-secrets kubeconfig | go run ./cmd/tenant-kubeconfig --project '$(PROJECT)'
@@ -176,7 +180,7 @@ pulumi-up:
 nodes: # `up` has waited until they are Ready
 	@$(ENV) kubectl --kubeconfig <(pulumi stack output --stack $(STACK) --show-secrets kubeconfig) get nodes --output wide
 
-pulumi-up preview: $(addprefix Pulumi.,$(addsuffix .yaml,$(FROM)))
+pulumi-up preview mirror: $(addprefix Pulumi.,$(addsuffix .yaml,$(FROM)))
 
 Pulumi.upstream.yaml: Pulumi.dev.yaml # without checksums, except for those of our own programs
 	@sed -E '/^ +[a-z-]+: [0-9a-f]{64}$$/{/ (keystone-webhook|node-approver|tenant-sync):/!d}' $< >$@
