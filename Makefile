@@ -171,8 +171,8 @@ toolchain-all: # also builds the programs that only tests and benchmarks need
 image:
 	@go run ./hack/devcloud image
 
-cloud:
-	@go run ./hack/devcloud up
+cloud: # MIRROR names a folder of `make mirror`, from which machines download
+	@go run ./hack/devcloud up $(if $(MIRROR),--mirror '$(MIRROR)')
 
 pulumi-up:
 	@$(ENV) pulumi stack select --create $(STACK) && go run ./cmd/resume -s $(STACK) && pulumi up --yes --skip-preview --stack $(STACK)

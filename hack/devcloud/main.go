@@ -12,13 +12,15 @@ import (
 	"strings"
 	"syscall"
 
+	"kubernetes-openstack/internal/dirs"
 	"kubernetes-openstack/internal/progress"
 )
 
 const usage = `usage: go run ./hack/devcloud COMMAND
 
-  up [--compute nspawn|libvirt|fake] [--image FILE]
-                            start OpenStack; the first run builds it, later runs use the kept data
+  up [--compute nspawn|libvirt|fake] [--image FILE] [--mirror FOLDER]
+                            start OpenStack; the first run builds it, later runs use the kept data; instances download
+                            from the mirror, by default the toolchain's
   down [--purge]            stop OpenStack and remove all that it created; keep the data, unless purged
   status                    show the status of the services; exit status 0 only if all are healthy
   env                       print shell exports for OpenStack clients
@@ -54,8 +56,9 @@ func run(ctx context.Context, args []string) error {
 	case "up":
 		compute := flags.String("compute", "nspawn", "")
 		image := flags.String("image", "", "")
+		mirror := flags.String("mirror", dirs.Mirror(), "")
 		if flags.Parse(args); flags.NArg() == 0 {
-			return up(ctx, log, *compute, *image)
+			return up(ctx, log, *compute, *image, *mirror)
 		}
 	case "down":
 		purge := flags.Bool("purge", false, "")

@@ -32,6 +32,7 @@ type Record struct {
 	Cgroups []string  `json:"cgroups"`
 	Raised  string    `json:"raised"` // the boot in which inotifyLimit was raised; "": it was not
 	Compute string    `json:"compute"`
+	Mirror  string    `json:"mirror"` // the folder that is served to the instances
 	Started time.Time `json:"started"`
 	Ready   time.Time `json:"ready"` // zero until up has ended well
 }

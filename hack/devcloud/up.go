@@ -11,7 +11,6 @@ import (
 	"slices"
 	"time"
 
-	"kubernetes-openstack/internal/dirs"
 	"kubernetes-openstack/internal/progress"
 )
 
@@ -22,14 +21,17 @@ var rootfsRecipe embed.FS
 const patience = 5 * time.Minute
 
 // up starts the cloud, whatever was there before, and returns when all of it works.
-// Instances boot from the file image, or if that is "" from Image's.
-func up(ctx context.Context, log *progress.Log, compute, image string) (err error) {
+// Instances boot from the file image, or if that is "" from Image's. They download from the folder mirror.
+func up(ctx context.Context, log *progress.Log, compute, image, mirror string) (err error) {
 	driver, ok := computes[compute]
 	if !ok {
 		return fmt.Errorf("--compute %s: there is no such driver", compute)
 	}
 	if os.Geteuid() != 0 {
 		return errors.New("only root can make namespaces and mounts: run it as root")
+	}
+	if mirror, err = filepath.Abs(mirror); err != nil {
+		return err
 	}
 	unlock, err := lock(state("lock"), func() { log.Printf("waiting for another devcloud command to end …") })
 	if err != nil {
@@ -44,6 +46,9 @@ func up(ctx context.Context, log *progress.Log, compute, image string) (err erro
 	if record.Init.alive() && !record.Ready.IsZero() {
 		if record.Compute != compute {
 			return fmt.Errorf("devcloud runs with --compute %s: end it first (down)", record.Compute)
+		}
+		if record.Mirror != mirror {
+			return fmt.Errorf("devcloud runs with --mirror %s: end it first (down)", record.Mirror)
 		}
 		return log.Step("devcloud runs already, check it", func() error { return waitReady(ctx, record, 30*time.Second) })
 	}
@@ -77,7 +82,7 @@ func up(ctx context.Context, log *progress.Log, compute, image string) (err erro
 	if err != nil {
 		return err
 	}
-	box := Box{State: state(), Mirror: dirs.Mirror(),
+	box := Box{State: state(), Mirror: mirror,
 		Cgroup: fmt.Sprintf("devcloud-%d-%d", time.Now().Unix(), os.Getpid()), Ports: ports(),
 		Compute: compute}
 	if box.Hierarchies, err = hierarchies(string(mounts)); err != nil {
@@ -90,11 +95,11 @@ func up(ctx context.Context, log *progress.Log, compute, image string) (err erro
 	if err != nil {
 		return err
 	}
-	if box.Conditions, err = prepare(first, snapshot); err != nil {
+	if box.Conditions, err = prepare(first, snapshot, mirror); err != nil {
 		return err
 	}
 
-	record = Record{Compute: compute, Started: time.Now()}
+	record = Record{Compute: compute, Mirror: mirror, Started: time.Now()}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, record.remove())
@@ -168,7 +173,7 @@ func prepareImage(ctx context.Context, log *progress.Log, file string) <-chan bu
 }
 
 // prepare makes the state folder ready for a box and says which services run in it.
-func prepare(first bool, snapshot string) (conditions []string, err error) {
+func prepare(first bool, snapshot, mirror string) (conditions []string, err error) {
 	if first { // what is there is of a first start that did not end
 		if err := os.RemoveAll(state("data")); err != nil {
 			return nil, err
@@ -180,7 +185,7 @@ func prepare(first bool, snapshot string) (conditions []string, err error) {
 	if err := os.Rename(state("log"), state("log.old")); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
-	folders := []string{state("log"), state("run"), state("root"), dirs.Mirror()}
+	folders := []string{state("log"), state("run"), state("root"), mirror}
 	for _, folder := range keptFolders {
 		folders = append(folders, state("data", folder))
 	}
