@@ -54,7 +54,7 @@ for phase in $(1); do \
 	printf '  %-15s %5d s, CPU %5d s with all that runs on this machine, stolen %d s; $(2)\n\n' all $$SECONDS $$(($$($(CPU)) - used)) $$(($$($(STOLEN)) - stolen))
 endef
 
-.PHONY: help up env pulumi-up nodes sample down destroy preview push mirror kubeconfig status timeline test $(TESTS) e2e bench bench-scale host toolchain toolchain-all image cloud
+.PHONY: help up env pulumi-up nodes sample down destroy preview push mirror kubeconfig status timeline release test $(TESTS) e2e bench bench-scale host toolchain toolchain-all image cloud
 
 help: ## list all targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -122,6 +122,9 @@ status: ## show the status of devcloud's services
 
 timeline: ## OF=destroy: run a target and draw a timeline of its steps into docs/contributing/timelines
 	@mkdir -p docs/contributing/timelines && go run ./hack/timeline docs/contributing/timelines/$(OF).svg $(MAKE) --no-print-directory $(OF)
+
+release: ## VERSION=0.1.0: build the programs that control planes download, and their checksums, in dist/VERSION
+	@go run ./hack/toolchain release '$(VERSION)' 'dist/$(VERSION)'
 
 destroy: ## delete all resources of the stack from OpenStack
 	@$(ENV) pulumi destroy --yes --skip-preview --stack $(STACK)

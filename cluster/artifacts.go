@@ -40,8 +40,11 @@ const (
 	cniVersion        = "1.9.1"
 )
 
-// ProgramsVersion is the version of this repository's programs.
+// ProgramsVersion is the version of this repository's programs, and of the release that has them.
 const ProgramsVersion = "0.1.0"
+
+// ReleaseURL is the folder of a release of this repository. A fork with releases of its own changes this line.
+const ReleaseURL = "https://github.com/kubernetes-openstack/kubernetes-openstack/releases/download/v{version}"
 
 const binDir = "/usr/local/bin"
 
@@ -118,12 +121,11 @@ func kubernetesRelease(name string, roles []Role) release {
 	}
 }
 
-// ownRelease describes a program of this repository. No public server has it, so its URL has no host. Machines download
-// it from artifacts.mirror.
+// ownRelease describes a program of this repository.
 func ownRelease(name string, tenancyOnly bool) release {
 	return release{
 		name:        name,
-		url:         "https://kubernetes-openstack/{version}/" + name,
+		url:         ReleaseURL + "/" + name,
 		directory:   binDir,
 		version:     func(Config) string { return ProgramsVersion },
 		roles:       []Role{RoleControlPlane},
@@ -141,8 +143,8 @@ func ArtifactNames() []string {
 	return out
 }
 
-// UpstreamSHA256 returns the pinned sha256 of the file that upstream publishes as this version of an artifact. It
-// returns "" if no sha256 is pinned.
+// UpstreamSHA256 returns the pinned sha256 of the file that is published as this version of an artifact. It returns ""
+// if no sha256 is pinned.
 func UpstreamSHA256(artifact, version string) string { return checksums[artifact][version] }
 
 // artifacts returns the artifacts that machines of a role install. SHA256 is empty if it is neither pinned nor
@@ -203,7 +205,8 @@ func older(a, b string) bool { return semver.Compare("v"+a, "v"+b) < 0 }
 
 // checksums contains the sha256 of upstream's files by artifact and version. They come from the files that upstream
 // publishes with its releases: SHA256SUMS (etcd), *.sha256 (Kubernetes, CNI plugins) and *.sha256sum (containerd,
-// runc), as listed by kops. Those of Calico are the ones that kubespray lists.
+// runc), as listed by kops. Those of Calico are the ones that kubespray lists. Those of this repository's programs come
+// from `make release`.
 var checksums = map[string]map[string]string{
 	"etcd": {
 		"3.6.14": "ffe840ff9295808e88cce2794a18a5ac87f12a5203c8314d0bf6aa119b41bac5",
@@ -255,5 +258,14 @@ var checksums = map[string]map[string]string{
 	},
 	"calicoctl": {
 		"3.28.5": "fe4702ce171045728b6c37b2c01e6f903780997aea7e695b35735754eeeeaf64",
+	},
+	"keystone-webhook": {
+		"0.1.0": "682714643bac1a3b8814fea1e045c2a40507c0f006753b6976e48d31f8749bb1",
+	},
+	"node-approver": {
+		"0.1.0": "226c89f7eca8ddc768bd0a7fd8164c49ff555f5f31ad31d080cb571cd12f05f1",
+	},
+	"tenant-sync": {
+		"0.1.0": "9d4f14a36594d12bc3f0cabf34b7839c06dc640b907a9bfef971fa1cc7c57637",
 	},
 }

@@ -529,13 +529,13 @@ type Pool struct {
 
 // Artifacts configures the downloads of the machines.
 type Artifacts struct {
-	// URL of the download server of the machines, with [our own programs](bootstrap.md#programs-of-this-repository).
-	// Machines add the host and path of the upstream location: MIRROR/github.com/etcd-io/….
-	// Default: required
+	// URL of a [mirror](airgap.md) of all downloads. Machines add the host and path of the original location:
+	// MIRROR/github.com/etcd-io/….
+	// Default: none
 	// Example: https://mirror.example.com/releases
 	Mirror string `mapstructure:"mirror"`
-	// SHA-256 of files by name: of our own programs, and of files that differ from upstream's.
-	// Default: required for our own programs; pinned for upstream's files
+	// SHA-256 of files by name, for versions without a pinned one and for files that differ from the published ones.
+	// Default: none
 	// Example: {etcd: ffe840ff9295808e88cce2794a18a5ac87f12a5203c8314d0bf6aa119b41bac5}
 	Checksums map[string]string `mapstructure:"checksums"`
 	// URL of the mirror of each registry for image pulls.

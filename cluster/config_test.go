@@ -234,12 +234,6 @@ func TestErrors(t *testing.T) {
 			"artifacts.checksums.etdc: is not an artifact: use calicoctl, cni-plugins, containerd, etcd, keystone-webhook, " +
 				"kube-apiserver, kube-controller-manager, kube-proxy, kube-scheduler, kubectl, kubelet, node-approver, runc " +
 				"or tenant-sync"},
-		{"no mirror", "artifacts.mirror", nil,
-			"artifacts.mirror: must be set to the URL of a mirror that has this repository's programs, because no public " +
-				"server has them"},
-		{"no checksum of a program of this repository", "artifacts.checksums.node-approver", nil,
-			"artifacts.checksums.node-approver: must be set to the sha256 of node-approver " + ProgramsVersion +
-				", because none is pinned"},
 		{"mirror", "artifacts.mirror", "mirror.example.com",
 			`artifacts.mirror: must be a URL such as https://mirror.example.com/releases, not "mirror.example.com"`},
 		{"policy", "serverGroupPolicy", "affinity",
@@ -448,6 +442,26 @@ func TestChecksumsOfAnotherVersion(t *testing.T) {
 	text, _ = json.Marshal(object)
 	_, err = Decode("test", string(text))
 	assert.NoError(t, err)
+}
+
+// Without artifacts, machines download everything from its publisher, with the pinned checksums.
+func TestDownloadsWithoutConfiguration(t *testing.T) {
+	object := tenants(t)
+	set(object, "artifacts", nil)
+	c := decoded(t, object)
+	seen := map[string]bool{}
+	for _, m := range NewPlan(c).Machines {
+		for _, a := range m.Artifacts {
+			seen[a.Name] = true
+			assert.Regexp(t, `^https://[a-z0-9.]+\.[a-z]+/`, a.URL)
+			assert.Equal(t, UpstreamSHA256(a.Name, a.Version), a.SHA256, a.Name)
+			if a.Name == "tenant-sync" {
+				assert.Equal(t, "https://github.com/kubernetes-openstack/kubernetes-openstack/releases/download/v0.1.0/tenant-sync",
+					a.URL)
+			}
+		}
+	}
+	assert.Len(t, seen, len(ArtifactNames()))
 }
 
 func TestIncompatibleVersions(t *testing.T) {

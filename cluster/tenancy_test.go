@@ -76,9 +76,6 @@ func TestTenancyErrors(t *testing.T) {
 		{"tenancy.reader.password", nil, "tenancy.reader.password: must be set to the password of tenancy.reader.username"},
 		{"tenancy.reader.password", 12345, "tenancy.reader.password: must be a string in quotes"},
 		{"network.podCIDR", "pods", `network.podCIDR: must be an IPv4 CIDR such as 10.0.0.0/24, not "pods"`},
-		{"artifacts.checksums.tenant-sync", nil,
-			"artifacts.checksums.tenant-sync: must be set to the sha256 of tenant-sync " + ProgramsVersion +
-				", because none is pinned"},
 	} {
 		t.Run(row.path, func(t *testing.T) {
 			object := tenants(t)
@@ -116,10 +113,11 @@ func TestTenancyIsOnControlPlanesAlone(t *testing.T) {
 	object := tenants(t)
 	set(object, "controlPlane.count", 1)
 	c := decoded(t, object)
-	const ours = "https://mirror.example.com/kubernetes-openstack/" + ProgramsVersion
+	const programs = "https://mirror.example.com/" +
+		"github.com/kubernetes-openstack/kubernetes-openstack/releases/download/v0.1.0"
 	assert.Equal(t, []string{
-		"test-control-plane-0 " + ours + "/keystone-webhook in /usr/local/bin",
-		"test-control-plane-0 " + ours + "/tenant-sync in /usr/local/bin",
+		"test-control-plane-0 " + programs + "/keystone-webhook in /usr/local/bin",
+		"test-control-plane-0 " + programs + "/tenant-sync in /usr/local/bin",
 		"test-control-plane-0 /etc/kubernetes/pki/keystone-auth.crt of control-plane-0-keystone-auth",
 		"test-control-plane-0 /etc/kubernetes/pki/keystone-auth.key of control-plane-0-keystone-auth",
 		"test-control-plane-0 /etc/kubernetes/pki/tenant-sync.crt of tenant-sync",

@@ -430,12 +430,9 @@ var (
 	registryName = regexp.MustCompile(`^[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]+)?$`)
 )
 
-func (a Artifacts) validate(e *field.Errors) {
-	if a.Mirror == "" {
-		e.Add("artifacts.mirror",
-			"must be set to the URL of a mirror that has this repository's programs, because no public server has them")
-	} else if !isURL(a.Mirror, "http", "https") {
-		e.Add("artifacts.mirror", "must be a URL such as https://mirror.example.com/releases, not %q", a.Mirror)
+func (a Artifacts) validate(e *Errors) {
+	if a.Mirror != "" && !isURL(a.Mirror, "http", "https") {
+		e.add("artifacts.mirror", "must be a URL such as https://mirror.example.com/releases, not %q", a.Mirror)
 	}
 	for _, name := range slices.Sorted(maps.Keys(a.Checksums)) {
 		path := "artifacts.checksums." + name

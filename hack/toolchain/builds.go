@@ -483,7 +483,7 @@ var sanity = build{
 	forTests: true,
 }
 
-const ownBinaries = "kubernetes-openstack/{version}"
+var ownBinaries = strings.TrimPrefix(cluster.ReleaseURL, "https://")
 
 // own is the programs of this repository that control planes run.
 var own = build{

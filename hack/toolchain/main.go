@@ -8,6 +8,7 @@
 //	go run ./hack/toolchain upstream        downloads what upstream publishes, and builds what is missing then
 //	go run ./hack/toolchain env             prints the shell's exports for the built pulumi: eval "$(make env)"
 //	go run ./hack/toolchain checksums       prints name, version and sha256 of each artifact that machines download
+//	go run ./hack/toolchain release 0.1.0 dist/0.1.0  builds a release of our own programs in a folder
 //
 // It exists for machines that reach a Go module proxy and nothing else. Where pulumi is installed and can fetch its
 // plugins, plain `pulumi up` works and nothing here is needed.
@@ -47,6 +48,9 @@ func run(args []string) error {
 	if slices.Equal(args, []string{"checksums"}) {
 		return printChecksums(os.Stdout, source, log)
 	}
+	if len(args) == 3 && args[0] == "release" {
+		return makeRelease(args[1], args[2], source, log)
+	}
 	fromUpstream := len(args) > 0 && args[0] == "upstream"
 	if fromUpstream {
 		args = args[1:]
@@ -83,7 +87,8 @@ func choose(names []string) ([]build, error) {
 	for _, name := range names {
 		i := slices.IndexFunc(builds, func(b build) bool { return b.name == name })
 		if i < 0 {
-			return nil, fmt.Errorf("unknown argument %q: want env, checksums, upstream, all or builds (%s)", name, buildNames())
+			return nil, fmt.Errorf("unknown argument %q: want env, checksums, release, upstream, all or builds (%s)",
+				name, buildNames())
 		}
 		chosen = append(chosen, builds[i])
 	}

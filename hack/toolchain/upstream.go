@@ -144,6 +144,9 @@ const noUpstream = "devcloud.test/"
 // split tells what of a build comes from upstream, and the build of what is left: what has
 // no pinned sum, and images that nobody publishes.
 func (u *upstream) split(b build, source string) (out published, rest build, err error) {
+	if b.name == own.name {
+		return out, b, nil // the programs of the working tree, not those of a release
+	}
 	artifacts := map[string]string{}
 	for artifact, file := range b.artifacts {
 		artifacts[file] = artifact
