@@ -28,14 +28,14 @@ func TestCalicoImage(t *testing.T) {
 	out, err := guest.Run(t, files, "timeout", "60", "sh", "-euc", `
 		install() { calico-image 3.28.5 >/dev/null && echo "$1: pulled $(wc -l </pulled), $(ls /opt/calico/node)"; }
 		install first
-		touch /opt/calico/node/half
-		install "power was lost"
+		touch /opt/calico/node/incomplete
+		install "after a power loss"
 		touch /disk
 		until [ -e /opt/calico/node/.synced ]; do sleep 0.1; done
 		touch /opt/calico/node/kept
-		install "later"
+		install "with all files on the disk"
 	`)
 	require.NoError(t, err, out)
-	require.Equal(t, "first: pulled 2, etc\nopt\npower was lost: pulled 4, etc\nopt\nlater: pulled 4, etc\nkept\nopt\n",
-		out)
+	require.Equal(t, "first: pulled 2, etc\nopt\nafter a power loss: pulled 4, etc\nopt\n"+
+		"with all files on the disk: pulled 4, etc\nkept\nopt\n", out)
 }

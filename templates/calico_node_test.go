@@ -28,7 +28,7 @@ kubelet() { # registers the Node, and calico-node-ref starts with it
 		kubectl create -f - >/dev/null
 	calico_node_ref
 }
-# kube_controllers: starts them, and waits until they have looked at all Nodes once
+# kube_controllers: starts kube-controllers, and waits until it has checked all Nodes once
 kube_controllers() {
 	: >/log/kube-controllers
 	run env KUBECONFIG=/etc/kubernetes/admin.conf ENABLED_CONTROLLERS=node COMPACTION_PERIOD=0 \
@@ -41,12 +41,12 @@ no_kube_controllers() {
 	rm /log/pids
 }
 calico_node() { calicoctl get node dev-control-plane-0 --output=yaml; }
-is_there() { calico_node >/dev/null 2>&1; }
-is_gone() { ! is_there; }
+exists() { calico_node >/dev/null 2>&1; }
+is_deleted() { ! exists; }
 refers() { calico_node | grep -q 'nodeName: dev-control-plane-0'; }
-# kept WHAT: whether the Calico Node is there, and has been since the last time this was asked
+# kept CASE: whether the Calico Node exists, and was not deleted since the last call
 kept() {
-	if is_there && [ "$(grep -c DELETE /log/deleted)" = "${deletions:-0}" ]; then echo "kept: $*"; else echo "LOST: $*"; fi
+	if exists && [ "$(grep -c DELETE /log/deleted)" = "${deletions:-0}" ]; then echo "kept: $*"; else echo "LOST: $*"; fi
 	deletions=$(grep -c DELETE /log/deleted || true)
 }
 (. /etc/profile.d/etcdctl.sh; exec etcdctl watch --prefix /calico/resources/v3/projectcalico.org/nodes/) >/log/deleted &
@@ -71,11 +71,11 @@ func TestCalicoNodeStays(t *testing.T) {
 	out, err := guest.Run(t, files, "unshare", "--net", "--uts", "sh", "-c", startControlPlane+startCalico+`
 		echo "upstream:"
 		run env CALICO_K8S_NODE_REF=dev-control-plane-0 calico-node -startup
-		refers && echo "a reference to no Node"
+		refers && echo "a reference to a missing Node"
 		kube_controllers
-		eventually is_gone
+		eventually is_deleted
 		echo "deleted"
-		# so that two can run here; they end when their configuration changes
+		# without a metrics port two of them can run; a changed configuration ends kube-controllers
 		calicoctl patch kubecontrollersconfiguration default --patch '{"spec": {"prometheusMetricsPort": 0}}' >/dev/null
 		eventually grep -q 'configuration changed' /log/kube-controllers
 		rm /log/pids
@@ -86,15 +86,15 @@ func TestCalicoNodeStays(t *testing.T) {
 		eventually grep -q DELETE /log/deleted
 		deletions=$(grep -c DELETE /log/deleted)
 		sleep 2
-		kept "before there is a Node, kube-controllers running"
+		kept "before the Node exists, kube-controllers running"
 		no_kube_controllers
 		kube_controllers
-		kept "before there is a Node, kube-controllers started"
+		kept "before the Node exists, kube-controllers started"
 		calico_node_ref &
 		ref=$!
 		sleep 3
-		! refers && echo "no reference to no Node"
-		kept "while it waits for the Node"
+		! refers && echo "no reference to a missing Node"
+		kept "while calico-node-ref waits for the Node"
 		kubelet
 		wait $ref
 		refers && echo "a reference to the Node"
@@ -104,20 +104,20 @@ func TestCalicoNodeStays(t *testing.T) {
 		no_kube_controllers
 		kube_controllers
 		kube_controllers
-		kept "two of kube-controllers, started with the Node there"
+		kept "two kube-controllers, started while the Node exists"
 		calico_startup
-		refers && kept "a reboot"
+		refers && kept "after a reboot"
 
 		kubectl delete node dev-control-plane-0 >/dev/null
-		eventually is_gone
-		echo "gone with its Node"
+		eventually is_deleted
+		echo "deleted with its Node"
 		kubelet
 		refers && calico_node | grep zone
 		eventually grep -q DELETE /log/deleted
 		deletions=$(grep -c DELETE /log/deleted)
-		kept "as its Node came back with kubelet"
+		kept "when kubelet has registered the Node again"
 
-		echo "a machine made anew:"
+		echo "a replaced machine:"
 		calicoctl patch node dev-control-plane-0 --patch \
 			'{"metadata": {"labels": {"node.kubernetes.io/exclude-from-external-load-balancers": "true"}}}' >/dev/null
 		calico_startup
@@ -127,38 +127,38 @@ func TestCalicoNodeStays(t *testing.T) {
 		calico_node | grep exclude || echo "not excluded"
 		kubectl delete node dev-control-plane-0 >/dev/null
 		sleep 5
-		kept "while the older machine's Node goes"
+		kept "when the older machine's Node is deleted"
 		kubelet
 		refers && kept "with its own Node"
 
 		kubectl delete node dev-control-plane-0 >/dev/null
-		eventually is_gone
-		echo "gone with the machine"
+		eventually is_deleted
+		echo "deleted with the machine"
 	`)
 	t.Log(out)
 	require.NoError(t, err)
 	_, out, _ = strings.Cut(out, "upstream:\n")
-	require.Equal(t, `a reference to no Node
+	require.Equal(t, `a reference to a missing Node
 deleted
 here:
-kept: before there is a Node, kube-controllers running
-kept: before there is a Node, kube-controllers started
-no reference to no Node
-kept: while it waits for the Node
+kept: before the Node exists, kube-controllers running
+kept: before the Node exists, kube-controllers started
+no reference to a missing Node
+kept: while calico-node-ref waits for the Node
 a reference to the Node
 kept: with its Node
 KUBECONFIG=/etc/kubernetes/kubelet.conf
 --no-block restart calico-confd.service
-kept: two of kube-controllers, started with the Node there
-kept: a reboot
-gone with its Node
+kept: two kube-controllers, started while the Node exists
+kept: after a reboot
+deleted with its Node
     topology.kubernetes.io/zone: nova
-kept: as its Node came back with kubelet
-a machine made anew:
+kept: when kubelet has registered the Node again
+a replaced machine:
     node.kubernetes.io/exclude-from-external-load-balancers: "true"
 not excluded
-kept: while the older machine's Node goes
+kept: when the older machine's Node is deleted
 kept: with its own Node
-gone with the machine
+deleted with the machine
 `, out)
 }

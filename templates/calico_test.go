@@ -93,18 +93,18 @@ const startResources = `
 member 0
 eventually check-etcd
 etcd-auth >/log-auth 2>&1
-# plan DIR: what the machine has instead of its own /etc/calico
+# plan DIR: replaces the files in /etc/calico with those in DIR
 plan() { for name in resources bgpconfiguration.yaml; do mount --bind "/$1/$name" "/etc/calico/$name"; done; }
 . /etc/profile.d/etcdctl.sh
 revision() { etcdctl get --write-out=fields none | sed -n 's/^"Revision" : //p'; }
-# stored prints what Calico has of which kind, and what BGPConfiguration says.
+# stored prints the names of Calico's resources by kind, and the spec of BGPConfiguration.
 stored() {
 	for kind in ippool bgpfilter bgppeer; do
 		echo "$kind:$(calicoctl get $kind --output='go-template={{range .}}{{range .Items}} {{.Name}}{{end}}{{end}}')"
 	done
 	calicoctl get bgpconfiguration default --output=yaml | sed '1,/^spec/d'
 }
-# apply runs the script twice: the second time it writes nothing, so all is as planned.
+# apply runs the script twice. The second run writes nothing if the first one was complete.
 apply() {
 	apply-calico-resources
 	before=$(revision)
@@ -227,7 +227,7 @@ bgppeer: peer-10-0-0-1 peer-10-0-0-2 peer-of-a-user
 `+users(mesh+loadBalancers)+`65001
 reflectors:
 Successfully applied 4 resource(s)
-no route reflector is there yet: nodes have a mesh until then
+keeping the node-to-node mesh: no route reflector has joined yet
 ippool: of-a-user pods
 bgpfilter: of-a-user peer-10-0-0-1 peer-10-0-0-2
 bgppeer: peer-10-0-0-1 peer-10-0-0-2 peer-of-a-user route-reflectors

@@ -250,11 +250,11 @@ func TestControlPlaneRuns(t *testing.T) {
 		done
 
 		echo 'nodes:'
-		# of PATH what a node, a bootstrap token and Calico's certificate for etcd get
+		# get PATH: prints the status codes for a node, a bootstrap token and Calico's certificate for etcd
 		get() {
-			for who in '--cert /node.crt --key /node.key' '--oauth2-bearer worker.0123456789abcdef' \
+			for credential in '--cert /node.crt --key /node.key' '--oauth2-bearer worker.0123456789abcdef' \
 				'--cert /etc/calico/pki/etcd.crt --key /etc/calico/pki/etcd.key'; do
-				curl --silent --output /dev/null --write-out '%{http_code} ' --cacert /etc/kubernetes/pki/ca.crt $who \
+				curl --silent --output /dev/null --write-out '%{http_code} ' --cacert /etc/kubernetes/pki/ca.crt $credential \
 					"https://127.0.0.1:6443/api/v1/$1" || true
 			done
 			echo "$1"
@@ -276,7 +276,7 @@ func TestControlPlaneRuns(t *testing.T) {
 		}
 		before=$(versions)
 		run-cluster-resources >/dev/null
-		[ "$(versions)" = "$before" ] && echo the same again
+		[ "$(versions)" = "$before" ] && echo unchanged
 
 		# may USER VERB RESOURCE [SUBRESOURCE [GROUP]]: the answer is the first word, because ABAC adds the reason
 		may() {
@@ -343,7 +343,7 @@ func TestControlPlaneRuns(t *testing.T) {
 200 403 401 endpoints
 {"ca.crt":PEM,"etcd.crt":PEM,"etcd.key":PEM}
 {"peer-10-0-0-1":"c2VjcmV0IG9mIHRoZSByb3V0ZXI="}
-the same again
+unchanged
 `,
 		"kube-apiserver-kubelet-client create nodes proxy: yes\n", "kube-apiserver-kubelet-client list secrets: no\n",
 		"system:node:dev-worker-0 list endpointslices.discovery.k8s.io  system:nodes: yes\n",
@@ -445,8 +445,8 @@ func TestNodeApprover(t *testing.T) {
 	byItself := func(r request) { r.token, r.as = "", "system:node:dev-worker-0" }
 	clients := map[string]signingRequest{
 		"worker":                  join(worker, "dev-worker-9", ""),
-		"made-anew":               join(worker, "dev-worker-4", ""),
-		"name-of-the-living":      join(worker, "dev-worker-5", "Node dev-worker-5 is Ready: another machine has this name"),
+		"replaced":                join(worker, "dev-worker-4", ""),
+		"name-of-a-ready-node":    join(worker, "dev-worker-5", "Node dev-worker-5 is Ready: another machine has this name"),
 		"joining-control-plane":   join(controlPlaneToken, "dev-control-plane-2", ""),
 		"worker-as-control-plane": join(worker, "dev-control-plane-0", "needs the bootstrap token of a control-plane"),
 		"control-plane-as-worker": join(controlPlaneToken, "dev-worker-9", "needs the bootstrap token of a worker"),
@@ -463,31 +463,31 @@ func TestNodeApprover(t *testing.T) {
 	const start = "/usr/local/sbin/run-kube-apiserver"
 	require.Contains(t, files[start], ",NodeRestriction ")
 	files[start] = strings.ReplaceAll(files[start], ",NodeRestriction ", " ")
-	all, makers := map[string]signingRequest{}, map[string]string{}
-	var judged []string
+	all, manifests := map[string]signingRequest{}, map[string]string{}
+	var decided []string
 	for signer, requests := range map[string]map[string]signingRequest{
 		"kubernetes.io/kubelet-serving": serving, "kubernetes.io/kube-apiserver-client-kubelet": clients,
 	} {
 		for name, r := range requests {
 			all[name] = r
 			if !strings.HasSuffix(name, "renewal") { // kube-controller-manager approves renewals
-				judged = append(judged, name)
+				decided = append(decided, name)
 			}
-			who := fmt.Sprintf("kubectl create --as='%s' --as-group=outsiders --as-group=system:nodes", r.as)
+			create := fmt.Sprintf("kubectl create --as='%s' --as-group=outsiders --as-group=system:nodes", r.as)
 			switch {
 			case r.token != "":
-				who = "KUBECONFIG=/token.conf kubectl create --token=" + r.token
+				create = "KUBECONFIG=/token.conf kubectl create --token=" + r.token
 			case r.outsider:
-				who = fmt.Sprintf("kubectl create --as='%s' --as-group=outsiders", r.as)
+				create = fmt.Sprintf("kubectl create --as='%s' --as-group=outsiders", r.as)
 			}
-			makers[who] += "---\n" + r.manifest(t, name, signer)
+			manifests[create] += "---\n" + r.manifest(t, name, signer)
 		}
 	}
-	var create strings.Builder
-	for who, manifests := range makers {
-		file := fmt.Sprintf("/requests/%d", create.Len())
-		files[file] = manifests
-		fmt.Fprintf(&create, "%s -f %s\n", who, file)
+	var script strings.Builder
+	for create, list := range manifests {
+		file := fmt.Sprintf("/requests/%d", script.Len())
+		files[file] = list
+		fmt.Fprintf(&script, "%s -f %s\n", create, file)
 	}
 	files["/token.conf"] = "apiVersion: v1\nkind: Config\ncurrent-context: a\n" +
 		"contexts: [{name: a, context: {cluster: a}}]\n" +
@@ -549,11 +549,11 @@ func TestNodeApprover(t *testing.T) {
 		echo requests:
 
 		run-node-approver >/log/approver 2>&1 &
-		`+create.String()+`
+		`+script.String()+`
 		eventually grep node-comes-later /log/approver
 		add dev-worker-7 10.0.0.71
 		eventually kubectl wait --for=condition=Approved csr/node-comes-later --timeout=1s
-		for name in `+strings.Join(judged, " ")+`; do eventually grep "^$name: " /log/approver; done
+		for name in `+strings.Join(decided, " ")+`; do eventually grep "^$name: " /log/approver; done
 		pending() { kubectl get node "$1" \
 			--output=jsonpath='{.status.conditions[?(@.type=="ServingCertificatePending")].'"$2"'}'; }
 		is_pending() { [ "$(pending thief status)" = "$1" ]; }
@@ -585,17 +585,17 @@ func TestNodeApprover(t *testing.T) {
 			continue
 		}
 		require.Contains(t, out, fmt.Sprintf("state %s  \n", name))
-		said := 0
+		count := 0
 		for line := range strings.Lines(log) {
 			if strings.HasPrefix(line, name+": ") {
-				said++
+				count++
 				require.Contains(t, line, r.refused)
 			}
 		}
 		if r.refused == notOurs {
-			require.Zero(t, said)
+			require.Zero(t, count)
 		} else {
-			require.Equal(t, 1, said, "%s is logged once", name)
+			require.Equal(t, 1, count, "%s is logged once", name)
 		}
 	}
 	require.Contains(t, out, "\npending: others-address: 10.0.0.65 is an address of Node dev-worker-1 too\n")
@@ -604,9 +604,9 @@ func TestNodeApprover(t *testing.T) {
 	require.NotContains(t, out, "node/dev-worker-4\nnode/")
 }
 
-// TestTheAddressMoves runs two control planes that share an address, each in its own network namespace. Fakes
+// TestVirtualAddressMoves runs two control planes that share an address, each in its own network namespace. Fakes
 // of their API servers are ready while a file exists.
-func TestTheAddressMoves(t *testing.T) {
+func TestVirtualAddressMoves(t *testing.T) {
 	t.Parallel()
 	files := landed(t, controlPlaneMachine())
 	files["/usr/local/sbin/check-kube-apiserver"] = "#!/bin/sh\ntest -e /ready-$(ip netns identify)\n"
@@ -627,31 +627,31 @@ func TestTheAddressMoves(t *testing.T) {
 		}
 		held() { ip -n $1 address show dev eth0 | grep -q ' 10.0.0.5/32 '; }
 		now() { date +%s%3N; }
-		# moves TO WHY: waits until TO has it, alone
+		# moves TO REASON: waits until only TO has the address
 		moves() {
-			begun=$(now) other=$(echo ab | tr -d $1)
+			start=$(now) other=$(echo ab | tr -d $1)
 			until held $1 && ! held $other; do
-				[ $(($(now) - begun)) -lt 20000 ] || { echo "never at $1: $2"; cat /log-a /log-b; exit 1; }
+				[ $(($(now) - start)) -lt 20000 ] || { echo "never at $1: $2"; cat /log-a /log-b; exit 1; }
 				sleep 0.05
 			done
-			echo "at $1 after $(($(now) - begun)) ms: $2"
+			echo "at $1 after $(($(now) - start)) ms: $2"
 		}
 		keep a; keep b
 		sleep 3
 		! held a && ! held b && echo 'at none: no API server is ready'
-		touch /ready-b; moves b 'the first to be ready'
-		touch /ready-a; sleep 6; moves b 'a is back, with the higher priority'
+		touch /ready-b; moves b 'b is ready first'
+		touch /ready-a; sleep 6; moves b 'a is ready too, with a higher priority'
 		rm /ready-b; moves a 'b is not ready'
-		touch /ready-b; sleep 6; moves a 'b is back'
+		touch /ready-b; sleep 6; moves a 'b is ready again'
 		kill $(cat /run/a.pid); moves b 'a shuts down'
 		while test -e /run/a.pid; do sleep 0.1; done
-		keep a; sleep 6; moves b 'a is started'
+		keep a; sleep 6; moves b 'a starts'
 		kill -9 $(cat /run/b.pid /run/b-vrrp.pid); rm /run/b*.pid
-		begun=$(now)
+		start=$(now)
 		until held a; do sleep 0.05; done
-		echo "at a after $(($(now) - begun)) ms: b crashed"
+		echo "at a after $(($(now) - start)) ms: b crashed"
 		held b
-		keep b; moves a 'b is started, and gives up the address that was left'
+		keep b; moves a 'b starts, and releases the address that its crash left'
 	`)
 	t.Log(out)
 	require.NoError(t, err)

@@ -65,7 +65,7 @@ done
 status pod done '{"phase": "Succeeded"}'
 eventually sh -c '[ "$(kubectl get pdb guarded --output=jsonpath={.status.currentHealthy})" = 2 ]'
 
-# what kubelet does when its pods are told to end
+# deletes ending pods, like kubelet
 while sleep 0.3; do
 	for pod in $(kubectl get pods --field-selector=spec.nodeName=dev-worker-0 --output=go-template='
 		{{range .items}}{{if .metadata.deletionTimestamp}}{{.metadata.name}} {{end}}{{end}}'); do
@@ -80,41 +80,42 @@ show() {
 		$(kubectl get pods --output=name | sort)
 }
 show before
-node-drain away >/drain 2>&1 &
+node-drain drain >/drain 2>&1 &
 drain=$!
 eventually grep -q evicted /drain
 sleep 3
-show "held up"
+show "blocked by the budget"
 kubectl patch pdb guarded --type=merge --patch='{"spec": {"minAvailable": 1}}' >/dev/null
-wait $drain && echo "away: $(cat /drain)"
-show away
-node-drain away && echo "again"
-node-drain back && show back
+wait $drain && echo "drain: $(cat /drain)"
+show drained
+node-drain drain && echo "drained again"
+node-drain uncordon && show uncordoned
 kubectl cordon dev-worker-0 >/dev/null
-node-drain away
-node-drain back && show "an operator's cordon"
+node-drain drain
+node-drain uncordon && show "an operator's cordon"
 
 echo no API:
 kill $proxy
-before=$(date +%s)
-node-drain away 2>/dev/null || echo "gave up"
-took=$(($(date +%s) - before))
+start=$(date +%s)
+node-drain drain 2>/dev/null || echo "gave up"
+took=$(($(date +%s) - start))
 [ "$took" -ge 19 ] && [ "$took" -le 25 ] || echo "took $took s"
 touch /var/lib/node-drain/cordoned
-node-drain back 2>/dev/null || echo "will try again"
+node-drain uncordon 2>/dev/null || echo "failed, so its unit retries"
 rm /var/lib/kubelet/pki/kubelet-client-current.pem
-node-drain away && echo "never joined"
+node-drain drain && echo "never joined"
 `)
 	require.NoError(t, err, out)
 	const rest = "pod/daemon pod/done pod/guarded-1 pod/mirror\n"
 	_, out, _ = strings.Cut(out, "before: ") // kubectl's output about the cluster's resources
 	require.Equal(t, "Ready True, cordoned: ; pods: pod/daemon pod/done pod/guarded-0 pod/guarded-1 pod/mirror "+
 		"pod/plain\n"+
-		"held up: Ready True, cordoned: true; pods: pod/daemon pod/done pod/guarded-0 pod/guarded-1 pod/mirror\n"+
-		"away: evicted default/plain\nevicted default/guarded-0\n"+
-		"away: Ready False, cordoned: true; pods: "+rest+
-		"again\n"+
-		"back: Ready False, cordoned: ; pods: "+rest+
+		"blocked by the budget: Ready True, cordoned: true; pods: pod/daemon pod/done pod/guarded-0 pod/guarded-1 "+
+		"pod/mirror\n"+
+		"drain: evicted default/plain\nevicted default/guarded-0\n"+
+		"drained: Ready False, cordoned: true; pods: "+rest+
+		"drained again\n"+
+		"uncordoned: Ready False, cordoned: ; pods: "+rest+
 		"an operator's cordon: Ready False, cordoned: true; pods: "+rest+
-		"no API:\ngave up\nwill try again\nnever joined\n", out)
+		"no API:\ngave up\nfailed, so its unit retries\nnever joined\n", out)
 }

@@ -15,7 +15,7 @@ import (
 // etcdUsers continues after startEtcd.
 const etcdUsers = `
 . /etc/profile.d/etcdctl.sh
-# may USER COMMAND...: prints whether it may. stranger has a certificate, and is no user.
+# may USER COMMAND...: prints yes if the user has the permission. stranger has a certificate, but is not a user.
 may() {
 	user=$1
 	shift
@@ -24,18 +24,18 @@ may() {
 	stranger) certificate=/etc/etcd/pki/peer ;;
 	*) certificate=/$user ;;
 	esac
-	if said=$(export ETCDCTL_CERT=$certificate.crt ETCDCTL_KEY=$certificate.key; "$@" 2>&1); then
+	if output=$(export ETCDCTL_CERT=$certificate.crt ETCDCTL_KEY=$certificate.key; "$@" 2>&1); then
 		echo "$user $*: yes"
 	else
-		case $said in *'permission denied'* | *'user name not found'*) said=no ;; esac
-		echo "$user $*: $said"
+		case $output in *'permission denied'* | *'user name not found'*) output=no ;; esac
+		echo "$user $*: $output"
 	fi
 }
 read_in_txn() { printf '\nget %s\n\n\n' "$1" | etcdctl txn; }
 guess() { printf 'value("%s") > "a"\n\n\n\n' "$1" | etcdctl txn; }
 snapshot() { ETCDCTL_ENDPOINTS=https://127.0.0.1:2379 etcdctl snapshot save /snapshot; }
 watch() { timeout 10 etcdctl watch "$@"; }
-# users prints all that etcd-auth decides.
+# users prints the users, roles and permissions.
 users() {
 	for name in $(etcdctl user list); do etcdctl user get "$name" | paste -s -d ' '; done
 	for name in $(etcdctl role list); do etcdctl role get "$name" | sed 's/\t/  /'; done
@@ -71,8 +71,8 @@ func TestEtcdUsers(t *testing.T) {
 	var script, want strings.Builder
 	// ask runs a command as some users, which must be allowed, and as others, which must be refused
 	ask := func(command, users, others string) {
-		for answer, who := range map[string]string{"yes": users, "no": others} {
-			for user := range strings.FieldsSeq(who) {
+		for answer, list := range map[string]string{"yes": users, "no": others} {
+			for user := range strings.FieldsSeq(list) {
 				fmt.Fprintf(&script, "may %s %s\n", user, strings.Replace(command, "LEASE", "$lease", 1))
 				fmt.Fprintf(&want, "%s %s: %s\n", user, command, answer)
 			}
@@ -124,7 +124,7 @@ func TestEtcdUsers(t *testing.T) {
 		etcd-auth >/dev/null && [ "$(etcdctl auth status)" = "$before" ] && echo nothing changed
 		lease=$(etcdctl lease grant 100 | cut -d ' ' -f 2)
 		etcdctl put --lease=$lease /registry/events/e x >/dev/null
-		echo asked:
+		echo permissions:
 		`+script.String()+`
 		echo no certificate:
 		env -u ETCDCTL_CERT -u ETCDCTL_KEY ETCDCTL_ENDPOINTS=https://127.0.0.1:2379 \
@@ -133,7 +133,7 @@ func TestEtcdUsers(t *testing.T) {
 		curl --silent --show-error --cacert $ETCDCTL_CACERT --cert /calico.crt --key /calico.key \
 			https://127.0.0.1:2379/v3/kv/range --data '{"key": "'$(printf `+secret+` | base64)'"}'
 		echo
-		echo back:
+		echo restarted:
 		{ kill -KILL $pid_0; wait $pid_0 || true; } 2>/dev/null
 		member 0
 		export ETCDCTL_ENDPOINTS=https://127.0.0.1:2379
@@ -150,10 +150,10 @@ func TestEtcdUsers(t *testing.T) {
 	require.Equal(t, "calico etcdctl put "+secret+" glittering: yes\nkube-apiserver etcdctl put "+pool+
 		" 10.244.0.0/16: yes\n"+
 		usersOfEtcd+"3\n3\nnothing changed\n"+
-		"asked:\n"+want.String()+
+		"permissions:\n"+want.String()+
 		"no certificate:\nno answer\n"+
 		"HTTP:\nCommonName of client sending a request against gateway will be ignored and not used as expected\n\n"+
-		"back:\ncalico etcdctl get "+secret+": no\ncalico etcdctl get --consistency=s "+secret+": no\n"+
+		"restarted:\ncalico etcdctl get "+secret+": no\ncalico etcdctl get --consistency=s "+secret+": no\n"+
 		"calico etcdctl get "+pool+": yes\n"+usersOfEtcd, out)
 }
 
@@ -211,7 +211,7 @@ kill -KILL $PPID
 			etcd-auth
 			etcdctl role delete other
 		} >/log || cat /log
-		echo mended:
+		echo repaired:
 		users
 
 		undo
@@ -237,7 +237,7 @@ kill -KILL $PPID
 	} {
 		want += "killed after: " + change + "\n"
 	}
-	require.Equal(t, want+usersOfEtcd+"mended:\n"+usersOfEtcd+
+	require.Equal(t, want+usersOfEtcd+"repaired:\n"+usersOfEtcd+
 		"killed after: role grant-permission --prefix kube-apiserver readwrite /registry/\n"+
 		"its lock is a lease:\ngranted with TTL(10s)\n"+usersOfEtcd, out)
 }

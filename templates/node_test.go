@@ -22,12 +22,12 @@ import (
 
 func TestInstallOSPackages(t *testing.T) {
 	t.Parallel()
-	const list = "# command debian centos\nsh dash bash\nno-such-command of-debian of-centos\n" +
-		"nor-this also-debian also-centos\n"
+	const list = "# command debian centos\nsh dash bash\nmissing-command of-debian of-centos\n" +
+		"other-missing also-debian also-centos\n"
 	// prints its arguments, and creates the commands
 	const manager = `#!/bin/sh
 echo "$@" >>/calls
-case "$*" in *install*) ln -s /bin/true /usr/bin/no-such-command; ln -s /bin/true /usr/bin/nor-this ;; esac
+case "$*" in *install*) ln -s /bin/true /usr/bin/missing-command; ln -s /bin/true /usr/bin/other-missing ;; esac
 `
 	for name, test := range map[string]struct {
 		files  map[string]string
@@ -35,12 +35,12 @@ case "$*" in *install*) ln -s /bin/true /usr/bin/no-such-command; ln -s /bin/tru
 		fails  bool
 		want   string
 	}{
-		"all there": {
+		"nothing missing": {
 			files: map[string]string{"/etc/os-packages.list": "sh dash bash\n",
 				"/usr/local/sbin/apt-get": "#!/bin/sh\nexit 1\n"},
 			script: "install-os-packages",
 		},
-		"Debian, and not again": {
+		"Debian, and the second run does nothing": {
 			files:  map[string]string{"/usr/local/sbin/apt-get": manager},
 			script: "install-os-packages; install-os-packages; cat /calls",
 			want: "installing of-debian also-debian\n--quiet update\n" +
@@ -130,20 +130,20 @@ func TestContainerdReadsItsConfiguration(t *testing.T) {
 		files[file] = strings.Replace(files[file], "enable_selinux", "enabled_selinux", 1)
 		out, err := guest.Run(t, files, dump...)
 		require.NoError(t, err, out)
-		require.Contains(t, out, "level=warning msg=\"Ignoring unknown key in TOML", "what the tests above would see")
+		require.Contains(t, out, "level=warning msg=\"Ignoring unknown key in TOML", "the tests above depend on this warning")
 	})
 }
 
-// TestContainerdAsksTheMirror checks that with a registry's hosts.toml, containerd pulls only from the
+// TestContainerdPullsFromTheMirror checks that with a registry's hosts.toml, containerd pulls only from the
 // mirror.
-func TestContainerdAsksTheMirror(t *testing.T) {
+func TestContainerdPullsFromTheMirror(t *testing.T) {
 	t.Parallel()
-	var asked []string
+	var requests []string
 	var lock sync.Mutex
 	mirror := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		lock.Lock()
 		defer lock.Unlock()
-		asked = append(asked, r.Method+" "+r.URL.String())
+		requests = append(requests, r.Method+" "+r.URL.String())
 		w.WriteHeader(http.StatusNotFound)
 	}))
 	defer mirror.Close()
@@ -155,7 +155,7 @@ func TestContainerdAsksTheMirror(t *testing.T) {
 		ctr --address /run/c/socket images pull --hosts-dir /etc/containerd/certs.d registry.k8s.io/pause:3.10.2`)
 	require.Error(t, err, out)
 	require.Contains(t, out, "not found")
-	require.Equal(t, []string{"HEAD /registry.k8s.io/v2/pause/manifests/3.10.2?ns=registry.k8s.io"}, asked, out)
+	require.Equal(t, []string{"HEAD /registry.k8s.io/v2/pause/manifests/3.10.2?ns=registry.k8s.io"}, requests, out)
 }
 
 func TestPrepareKubelet(t *testing.T) {
@@ -171,12 +171,12 @@ echo call >>/calls; [ $(wc -l </calls) -ge 3 ] || { echo 'curl: (22) 404' >&2; e
 		fails      bool
 		want       string
 	}{
-		"waits for who signs": {
+		"waits for kube-controller-manager": {
 			id: uuid, script: "prepare-kubelet; cat /run/kubelet/provider-id.conf",
-			want: "no certificate can be had from the API at https://127.0.0.1:7443 yet: curl: (22) 404\n" +
+			want: "the API at https://127.0.0.1:7443 cannot sign certificates yet: curl: (22) 404\n" +
 				"apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\nproviderID: openstack:///" + uuid + "\n",
 		},
-		"does not with a certificate": {
+		"does not wait if it has a certificate": {
 			id: uuid,
 			script: "mkdir -p /var/lib/kubelet/pki; touch /var/lib/kubelet/pki/kubelet-client-current.pem; prepare-kubelet; " +
 				"cat /calls 2>&1",
@@ -184,7 +184,7 @@ echo call >>/calls; [ $(wc -l </calls) -ge 3 ] || { echo 'curl: (22) 404' >&2; e
 		},
 		"another cloud's ID": {
 			id: "i-0123456789", script: "prepare-kubelet", fails: true,
-			want: "the instance's ID in /var/lib/cloud/data/instance-id is no UUID: i-0123456789\n",
+			want: "/var/lib/cloud/data/instance-id: must be the UUID of a Nova instance, got i-0123456789\n",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -285,16 +285,16 @@ func TestCheckNode(t *testing.T) {
 				"  \"message\": \"nodes \\\"dev-worker-0\\\" not found\",\n  \"code\": 404\n}",
 			fails: true, want: "not Ready: Failure: nodes \\\"dev-worker-0\\\" not found\n",
 		},
-		"not found in OpenStack yet": {
+		"not initialized yet": {
 			answer: node("True", "kubelet is posting ready status", uninitialized), script: "touch /lease; ", fails: true,
-			want: "openstack-cloud-controller-manager has not found its machine yet\n",
+			want: "openstack-cloud-controller-manager has not initialized the Node yet\n",
 		},
-		"nobody there who could find it": {answer: node("True", "kubelet is posting ready status", uninitialized)},
+		"no cloud controller yet": {answer: node("True", "kubelet is posting ready status", uninitialized)},
 		"no answer": {answer: "curl: (7) Failed to connect", fails: true,
 			want: "not Ready: curl: (7) Failed to connect\n"},
 		"no certificate": {
 			script: "rm " + certificate + "; ", fails: true,
-			want: "kubelet's request for its first certificate is not approved yet\n",
+			want: "kubelet's first certificate request is not approved yet\n",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -317,22 +317,22 @@ func TestCheckKubeProxy(t *testing.T) {
 	const described = "# HELP " + gauge + " [ALPHA] The last time proxy rules were successfully synced\n# TYPE " + gauge +
 		" gauge\n"
 	for name, test := range map[string]struct {
-		lives, metrics string
+		livez, metrics string
 		fails          bool
 		want           string
 	}{
-		"rules written": {lives: "echo '{}'", metrics: described + gauge + `{ip_family="IPv4"} 1.7959e+09`},
-		"IPv6 only": {lives: "echo '{}'", metrics: described + gauge + `{ip_family="IPv6"} 1.7959e+09`, fails: true,
-			want: "it has not written its rules yet\n"},
-		"not there": {
-			lives: "echo 'curl: (7) Failed to connect' >&2; exit 7", fails: true, want: "curl: (7) Failed to connect\n",
+		"rules written": {livez: "echo '{}'", metrics: described + gauge + `{ip_family="IPv4"} 1.7959e+09`},
+		"IPv6 only": {livez: "echo '{}'", metrics: described + gauge + `{ip_family="IPv6"} 1.7959e+09`, fails: true,
+			want: "kube-proxy has not written its rules yet\n"},
+		"not running": {
+			livez: "echo 'curl: (7) Failed to connect' >&2; exit 7", fails: true, want: "curl: (7) Failed to connect\n",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			files := landed(t, workerMachine())
 			files["/metrics"] = test.metrics + "\n"
-			files["/usr/local/sbin/curl"] = "#!/bin/sh\ncase $* in */livez) " + test.lives +
+			files["/usr/local/sbin/curl"] = "#!/bin/sh\ncase $* in */livez) " + test.livez +
 				" ;; */metrics) cat /metrics ;; esac\n"
 			out, err := guest.Run(t, files, "check-kube-proxy")
 			require.Equal(t, test.fails, err != nil, out)
@@ -341,9 +341,9 @@ func TestCheckKubeProxy(t *testing.T) {
 	}
 }
 
-// TestYAMLHasNoKeyTwice checks for duplicate keys, because kubelet and kube-proxy use the last one and only
+// TestYAMLHasNoDuplicateKeys checks for duplicate keys, because kubelet and kube-proxy use the last one and only
 // print a warning.
-func TestYAMLHasNoKeyTwice(t *testing.T) {
+func TestYAMLHasNoDuplicateKeys(t *testing.T) {
 	for role, m := range machines() {
 		for name, content := range landed(t, m) {
 			if path.Ext(name) != ".yaml" {
@@ -484,7 +484,7 @@ haproxy -db -f /etc/haproxy/haproxy.cfg >/log 2>&1 &
 get() { curl --silent --cacert /etc/kubernetes/pki/ca.crt --max-time "$2" "https://127.0.0.1:7443/$1"; }
 milliseconds() { echo $(($(date +%s%N) / 1000000)); }
 servers() { for i in 1 2 3 4 5 6; do get name 5 || echo none; done | sort -u | paste -s -d ' '; }
-# slowest SECONDS: of the requests in this time
+# slowest SECONDS: prints the slowest request in this time
 slowest() {
 	worst=0 failed=0 end=$(($(milliseconds) + $1 * 1000))
 	while before=$(milliseconds); [ "$before" -lt "$end" ]; do
@@ -504,15 +504,15 @@ for i in 1 2 3 4; do (get watch 30 >/dev/null; date +%s%N >"/ended-$i") & done
 sleep 1
 nft add table inet t; nft add chain inet t c '{ type filter hook input priority 0; }'
 nft add rule inet t c ip daddr 10.0.0.20 drop; nft add rule inet t c ip saddr 10.0.0.20 drop
-died=$(date +%s%N)
+stopped=$(date +%s%N)
 echo "machine lost: $(slowest 6)"
-for f in /ended-*; do [ ! -e "$f" ] || echo "watch ended: $((($(cat "$f") - died) / 1000000)) ms"; done
+for f in /ended-*; do [ ! -e "$f" ] || echo "watch ended: $((($(cat "$f") - stopped) / 1000000)) ms"; done
 echo "without it: $(servers)"
 nft delete table inet t
 sleep 3
-echo "back: $(servers)"
+echo "recovered: $(servers)"
 
-# gone, before the first request: one that it had taken would fail with it
+# the process ends before the first request, because a request that it has accepted would fail
 kill "$server_21"; wait "$server_21" || true
 echo "process lost: $(slowest 3)"
 echo "without it: $(servers)"
@@ -523,7 +523,7 @@ cat /log >&2`)
 	// haproxy also closes a connection that is just being opened when it finds the machine dead
 	require.Regexp(t, `machine lost: .* failed: [01]\n`, out)
 	require.Regexp(t, `process lost: .* failed: 0\n`, out)
-	require.Contains(t, out, "without it: 10.0.0.21\nback: 10.0.0.20 10.0.0.21\n")
+	require.Contains(t, out, "without it: 10.0.0.21\nrecovered: 10.0.0.20 10.0.0.21\n")
 	require.Contains(t, out, "without it: 10.0.0.20\n")
 	milliseconds := func(what string, count int) (all []int) {
 		found := regexp.MustCompile(what+`: (\d+) ms`).FindAllStringSubmatch(out, -1)
@@ -557,7 +557,7 @@ grep -E '^net.ipv4.tcp_syn_retries' /etc/sysctl.d/90-kubernetes.conf | sysctl --
 sed -i s/https:..127.0.0.1:2379,// /etc/etcd/etcd.env
 for i in 0 1 2; do member $i; done
 run-etcd-proxy >/log-proxy 2>&1 &
-ctl() { # a new connection each
+ctl() { # each call opens a new connection
 	etcdctl --endpoints=https://127.0.0.1:2379 --cacert=/etc/etcd/pki/ca.crt --cert=/etc/etcd/pki/client.crt \
 		--key=/etc/etcd/pki/client.key --dial-timeout=30s --command-timeout=30s "$@"
 }

@@ -12,7 +12,7 @@ import (
 // fakeSystemctl is a systemctl with the functions that this test needs: for a running unit, ExecStart and
 // ExecStartPost.
 const fakeSystemctl = `#!/bin/sh
-# systemctl start|stop|restart UNIT: it has started when ExecStartPost has ended, and failed if it ends before
+# systemctl start|stop|restart UNIT: a unit has started when ExecStartPost has ended, and failed if it ends before that
 set -eu
 [ "$1" != daemon-reload ] || exit 0
 unit=/etc/systemd/system/$2.service pid=/run/$2.pid
@@ -43,11 +43,11 @@ import http.client, signal, ssl, sys, threading, time
 pki = "/etc/kubernetes/pki/"
 context = ssl.create_default_context(cafile=pki + "ca.crt")
 context.load_cert_chain(pki + "tenant-sync.crt", pki + "tenant-sync.key")
-context.check_hostname = False # 10.0.0.5 is in no certificate here
+context.check_hostname = False # no certificate of this test has 10.0.0.5
 ended = threading.Event()
 def connect():
 	return http.client.HTTPSConnection("10.0.0.5", 6443, timeout=20, context=context)
-def ask(connection):
+def get(connection):
 	connection.request("GET", "/api/v1/namespaces")
 	answer = connection.getresponse()
 	answer.read()
@@ -55,7 +55,7 @@ def ask(connection):
 def new(counts):
 	connection = connect()
 	try:
-		answer = ask(connection)
+		answer = get(connection)
 		assert answer.status == 200, answer.status
 	finally:
 		connection.close()
@@ -63,20 +63,20 @@ kept = connect()
 def keep(counts):
 	global kept
 	try:
-		answer = ask(kept)
+		answer = get(kept)
 	except (http.client.RemoteDisconnected, ConnectionError, ssl.SSLEOFError):
 		answer = None
 	if answer is None or answer.status in (429, 503) and answer.getheader("Retry-After"):
-		counts["again"] += 1
+		counts["retries"] += 1
 		kept.close()
 		kept = connect()
-		answer = ask(kept)
+		answer = get(kept)
 	assert answer.status == 200, answer.status
-def run(name, what):
-	counts = {"answered": 0, "failed": 0, "again": 0}
+def run(name, request):
+	counts = {"answered": 0, "failed": 0, "retries": 0}
 	while not ended.is_set():
 		try:
-			what(counts)
+			request(counts)
 			counts["answered"] += 1
 		except Exception as e:
 			counts["failed"] += 1
@@ -143,13 +143,13 @@ func TestReloadKubeAPIServer(t *testing.T) {
 		policy=/etc/kubernetes/abac/policy.jsonl
 		echo "alice: $(alice), mallory: $(alice mallory)"
 		echo "$allow" >$policy
-		echo "alice: $(alice) before it is read"
+		echo "alice: $(alice) before the reload"
 
 		ip netns exec client python3 /load.py >/log/load 2>&1 &
 		client=$!
 		while :; do check-kube-apiserver 10.0.0.20:6443 || echo not ready; sleep 0.5; done >/log/keepalived 2>&1 &
 		keepalived=$!
-		# by the Service's address there is only the spare, as there is no kube-proxy
+		# only the spare responds at the Service's address, because there is no kube-proxy
 		while :; do
 			curl --silent --max-time 5 --cacert /etc/kubernetes/pki/ca.crt --connect-to ::10.96.0.1:443 \
 				https://10.0.0.20/readyz || true
@@ -163,8 +163,8 @@ func TestReloadKubeAPIServer(t *testing.T) {
 		sleep 3
 		kill $client $keepalived $pod || { tail -n 5 /log/load /log/keepalived /log/pod; exit 1; }
 		wait $client
-		echo "alice: $(alice) after a reload"
-		[ "$(cat /run/kube-apiserver.pid)" != "$first" ] && echo another kube-apiserver
+		echo "alice: $(alice) after the reload"
+		[ "$(cat /run/kube-apiserver.pid)" != "$first" ] && echo restarted kube-apiserver
 		sort /log/load
 		echo "keepalived: $(sort -u /log/keepalived)"
 		echo "pod: $(grep -c ok /log/pod | sed 's/^[1-9].*/ok/')"
@@ -173,28 +173,28 @@ func TestReloadKubeAPIServer(t *testing.T) {
 		echo "rules: $(nft list table ip kube-apiserver-spare | grep dnat)"
 		curl --silent https://127.0.0.1:6444 || echo 'no spare'
 		ls /var/log/kubernetes/audit
-		systemd-analyze verify --man=no /run/systemd/system/kube-apiserver-spare.service && echo 'a unit'
+		systemd-analyze verify --man=no /run/systemd/system/kube-apiserver-spare.service && echo 'a valid unit'
 
-		echo '{"apiVersion": "nonsense"}' >$policy
-		begun=$(cat /run/kube-apiserver.pid)
-		reload-kube-apiserver && echo 'reloaded nonsense'
-		[ "$(cat /run/kube-apiserver.pid)" = "$begun" ] && echo "alice: $(alice) with a policy that cannot be read"
+		echo '{"apiVersion": "invalid"}' >$policy
+		before=$(cat /run/kube-apiserver.pid)
+		reload-kube-apiserver && echo 'reloaded an invalid policy'
+		[ "$(cat /run/kube-apiserver.pid)" = "$before" ] && echo "alice: $(alice) with an invalid policy"
 
-		# a run that was killed while the spare answered
+		# the state after a run that was killed while the spare served requests
 		: >$policy
 		systemctl start kube-apiserver-spare
 		nft --file /etc/kubernetes/kube-apiserver-spare.nft
 		reload-kube-apiserver
-		echo "alice: $(alice) after it was taken away"
+		echo "alice: $(alice) with an empty policy"
 		cat /log/systemctl
 	`)
 	t.Log(out)
 	require.NoError(t, err)
-	counts := regexp.MustCompile(`'answered': \d{2,}, 'failed': 0, 'again': \d}`)
+	counts := regexp.MustCompile(`'answered': \d{2,}, 'failed': 0, 'retries': \d}`)
 	require.Equal(t, `alice: 403, mallory: 401
-alice: 403 before it is read
-alice: 200 after a reload
-another kube-apiserver
+alice: 403 before the reload
+alice: 200 after the reload
+restarted kube-apiserver
 kept {all}
 new {all}
 keepalived: 
@@ -204,10 +204,10 @@ rules:
 no spare
 audit.log
 spare.log
-a unit
-kube-apiserver stays as it was, as another does not start: journalctl --unit=kube-apiserver-spare
-alice: 200 with a policy that cannot be read
-alice: 403 after it was taken away
+a valid unit
+not restarting kube-apiserver, because the spare does not start: journalctl --unit=kube-apiserver-spare
+alice: 200 with an invalid policy
+alice: 403 with an empty policy
 start kube-apiserver
 start kube-apiserver-spare
 restart kube-apiserver

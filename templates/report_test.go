@@ -62,7 +62,7 @@ func TestBootstrapReport(t *testing.T) {
 		stages []string
 		want   string // after the line of the boot; N for seconds
 	}{
-		"all goes well": {
+		"no failures": {
 			steps: "artifacts etcd-volume",
 			stages: []string{
 				"is artifacts activating/start oneshot 0 $now; is etcd-volume inactive/dead oneshot",
@@ -75,7 +75,7 @@ func TestBootstrapReport(t *testing.T) {
 				"bootstrap: etcd-volume: started\n" +
 				"bootstrap: etcd-volume: done after N s\n" + ready,
 		},
-		"fails, again and again, and mends itself": {
+		"fails repeatedly, and recovers": {
 			steps: "artifacts",
 			stages: []string{
 				"is artifacts activating/auto-restart oneshot 1; logs artifacts 'first 1' 'broken at 12:01'",
@@ -90,7 +90,7 @@ func TestBootstrapReport(t *testing.T) {
 				"bootstrap: log: broken at 12:01\n" +
 				"bootstrap: artifacts: done after N s\n" + ready,
 		},
-		"only the first that is not done tells why": {
+		"only the first unfinished step has a reason": {
 			steps: "artifacts etcd-proxy",
 			stages: []string{
 				"is artifacts failed/failed oneshot; logs artifacts 404; is etcd-proxy activating/auto-restart simple 1; logs " +
@@ -105,7 +105,7 @@ func TestBootstrapReport(t *testing.T) {
 				"bootstrap: etcd-proxy: failing: missing\n" +
 				"bootstrap: log: missing\n",
 		},
-		"a daemon that ends soon, between two looks": {
+		"a daemon ends between two iterations": {
 			steps: "etcd-proxy",
 			stages: []string{
 				"is etcd-proxy active/running simple 0 $now",
@@ -118,7 +118,7 @@ func TestBootstrapReport(t *testing.T) {
 				"bootstrap: log: no such flag\n" +
 				"bootstrap: etcd-proxy: done after N s\n" + ready,
 		},
-		"it runs again by the time that its log is read": {
+		"a unit restarts before its log is read": {
 			steps: "containerd",
 			stages: []string{"is containerd activating/auto-restart notify 1; sed -i s/^Inv.*/InvocationID=first/ " +
 				"/run/fake/containerd.service\n" +
@@ -127,7 +127,7 @@ func TestBootstrapReport(t *testing.T) {
 				"bootstrap: containerd: failing: panic\n" +
 				"bootstrap: log: panic\n",
 		},
-		"it could not even be started": {
+		"a unit has no executable": {
 			steps: "containerd",
 			stages: []string{
 				"is containerd activating/auto-restart notify 1; echo 'Unable to locate executable' " +
@@ -164,7 +164,7 @@ func TestBootstrapReport(t *testing.T) {
 				"bootstrap: kube-scheduler: done after N s\n" +
 				"bootstrap: etcd-proxy: done after N s\n" + ready,
 		},
-		"a unit that says what it waits for": {
+		"a unit logs what it waits for": {
 			steps: "kubelet",
 			stages: []string{
 				"is kubelet activating/start-pre notify; logs kubelet 'no apiserver is ready'",
@@ -174,7 +174,7 @@ func TestBootstrapReport(t *testing.T) {
 				"bootstrap: kubelet: waiting: no apiserver is ready\n" +
 				"bootstrap: kubelet: done after N s\n" + ready,
 		},
-		"the Node comes after kubelet": {
+		"the Node starts after kubelet": {
 			steps: "kubelet kube-proxy node",
 			stages: []string{
 				"echo 'not Ready: no network' >/run/fake/not-ready; is kubelet inactive/dead notify; is kube-proxy " +
@@ -191,7 +191,7 @@ func TestBootstrapReport(t *testing.T) {
 				"bootstrap: node: waiting: not Ready: no network\n" +
 				"bootstrap: node: done after N s\n" + ready,
 		},
-		"done, with a notice that goes and comes": {
+		"a notice disappears and appears again": {
 			steps: "kube-scheduler",
 			stages: []string{
 				"echo no session >/run/fake/notice; is kube-scheduler active/running simple",
@@ -213,7 +213,7 @@ func TestBootstrapReport(t *testing.T) {
 				"bootstrap: kube-scheduler: done after N s\n" +
 				"bootstrap: kube-scheduler: notice: no session\n" + ready,
 		},
-		"ends later, and comes back": {
+		"a finished step fails, and recovers": {
 			steps: "etcd",
 			stages: []string{
 				"is etcd active/running notify",
@@ -227,7 +227,7 @@ func TestBootstrapReport(t *testing.T) {
 				"bootstrap: log: panic\n" +
 				"bootstrap: etcd: done after N s\n" + ready,
 		},
-		"systemd does not answer": {
+		"systemd does not respond": {
 			steps: "etcd",
 			stages: []string{
 				"echo >/run/fake/etcd.service",
@@ -235,7 +235,7 @@ func TestBootstrapReport(t *testing.T) {
 			},
 			want: "bootstrap: etcd: started\nbootstrap: etcd: done after N s\n" + ready,
 		},
-		"nothing that a console would act on": {
+		"no control characters on the console": {
 			steps: "artifacts",
 			stages: []string{
 				`is artifacts failed/failed oneshot; printf 'red \033[31m and \r gone\n' >/run/fake/artifacts.service.log`,
@@ -256,8 +256,8 @@ func TestBootstrapReport(t *testing.T) {
 			}
 			out, err := guest.Run(t, files, "sh", "-c", `
 				mkdir /run/fake; echo 0 >/run/fake/stage; . /functions; . /stages/0
-				(bootstrap-report `+test.steps+`; true) >/said 2>/errors
-				grep -vx Killed /errors; grep -v '^bootstrap: boot ' /dev/console; diff /said /dev/console`)
+				(bootstrap-report `+test.steps+`; true) >/output 2>/errors
+				grep -vx Killed /errors; grep -v '^bootstrap: boot ' /dev/console; diff /output /dev/console`)
 			require.NoError(t, err, out)
 			out = regexp.MustCompile(`after \d+ s\n`).ReplaceAllString(out, "after N s\n")
 			require.Equal(t, test.want, out)

@@ -104,8 +104,8 @@ func TestInstallArtifacts(t *testing.T) {
 	binarySum := fmt.Sprintf("%x", sha256.Sum256(binary))
 	const again = "; echo again; install-artifacts && tool"
 	// a network on which no host answers
-	const offline = "unshare --net sh -c 'ip link add nowhere type veth peer name nobody; ip link set nobody up; ip " +
-		"link set nowhere up arp off; ip route add default dev nowhere; install-artifacts'"
+	const offline = "unshare --net sh -c 'ip link add unused type veth peer name peer; ip link set peer up; ip " +
+		"link set unused up arp off; ip route add default dev unused; install-artifacts'"
 	for name, test := range map[string]struct {
 		statuses []int // of the mirror's first answers; then it serves the file
 		binary   bool  // the download is the binary itself
@@ -117,11 +117,11 @@ func TestInstallArtifacts(t *testing.T) {
 		requests int32
 		want     []string
 	}{
-		"first try, and not again": {
+		"downloaded once": {
 			script: "install-artifacts && tool" + again, requests: 1,
 			want: []string{"tool: installed /usr/local/bin/tool\ntool runs\nagain\ntool runs\n"},
 		},
-		"binary, first try, and not again": {
+		"binary, downloaded once": {
 			binary: true, script: "install-artifacts && tool; ls /var/cache/artifacts" + again, requests: 1,
 			want: []string{"tool: installed /usr/local/bin/tool\ntool runs\nagain\ntool runs\n"},
 		},
@@ -129,17 +129,17 @@ func TestInstallArtifacts(t *testing.T) {
 			statuses: []int{503, 503}, script: "install-artifacts && tool", requests: 3,
 			want: []string{"tool runs"},
 		},
-		"not there": {
+		"not found": {
 			statuses: []int{404}, script: "install-artifacts", fails: true, requests: 1,
 			want: []string{"tool: cannot download http://127.0.0.1:", "tool.tar.gz to /var/cache/artifacts/tool-" + sum,
 				"returned error: 404\n"},
 		},
-		"binary not there": {
+		"binary not found": {
 			binary: true, statuses: []int{404}, script: "install-artifacts", fails: true, requests: 1,
 			want: []string{"tool: cannot download http://127.0.0.1:", "/tool to /usr/local/bin/tool.part: ",
 				"returned error: 404\n"},
 		},
-		"not there, and then it is": {
+		"not found at first": {
 			statuses: []int{404}, script: "install-artifacts" + again, requests: 2,
 			want: []string{"again\n", "tool runs"},
 		},
@@ -172,7 +172,7 @@ func TestInstallArtifacts(t *testing.T) {
 			script: "install-artifacts; : >/usr/local/bin/tool" + again, requests: 1,
 			want: []string{"again\ntool: installed /usr/local/bin/tool\ntool runs\n"},
 		},
-		"installed damaged, and the sums": {
+		"installed and sums damaged": {
 			script:   "install-artifacts; : >/usr/local/bin/tool; : >/var/cache/artifacts/tool-" + sum + ".sums" + again,
 			requests: 1,
 			want:     []string{"again\ntool: installed /usr/local/bin/tool\ntool runs\n"},
@@ -186,7 +186,7 @@ func TestInstallArtifacts(t *testing.T) {
 			fails:  true, requests: 1,
 			want: []string{"tool: cannot ", "no space left on device: /var/cache/artifacts\n"},
 		},
-		"room for the archive alone": {
+		"no space to unpack the archive": {
 			script: "mkdir /var/cache/artifacts; mount -t tmpfs -o size=160k tmpfs /var/cache/artifacts; install-artifacts",
 			fails:  true, requests: 1,
 			want: []string{"tool: cannot unpack tool-v1-linux-amd64/tool from ",
@@ -244,9 +244,9 @@ func TestInstallArtifacts(t *testing.T) {
 	}
 }
 
-// TestInstallArtifactsNamesAllThatFail checks that a failed artifact does not prevent the installation of
+// TestInstallArtifactsReportsAllFailures checks that a failed artifact does not prevent the installation of
 // others.
-func TestInstallArtifactsNamesAllThatFail(t *testing.T) {
+func TestInstallArtifactsReportsAllFailures(t *testing.T) {
 	t.Parallel()
 	tarball, sum := archive(t)
 	mirror := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -262,10 +262,10 @@ func TestInstallArtifactsNamesAllThatFail(t *testing.T) {
 			Directory: "/opt/bin", Members: []string{member}})
 	}
 	out, err := guest.Run(t, landed(t, m), "sh", "-c",
-		`install-artifacts; echo "exit: $?"; echo there: $(ls /run/artifacts); wait-for-artifact tool`)
+		`install-artifacts; echo "exit: $?"; echo installed: $(ls /run/artifacts); wait-for-artifact tool`)
 	require.NoError(t, err, out)
 	require.Contains(t, out, "tool: installed /opt/bin/tool\n")
-	require.Contains(t, out, "exit: 1\nthere: tool\n")
+	require.Contains(t, out, "exit: 1\ninstalled: tool\n")
 	require.Regexp(t, `(?m)^first: cannot download http://127.0.0.1:\d+/first .* 404$`, out)
 	require.Regexp(t, `(?m)^last: cannot download http://127.0.0.1:\d+/last .* 404$`, out)
 }
@@ -310,13 +310,13 @@ mkdir /mounted
 			script: `attach virtio; etcd-volume; touch /var/lib/etcd/data/kept; echo again; etcd-volume; ls /var/lib/etcd/data`,
 			want:   []string{"again\nkept\n"},
 		},
-		"reboot, with another number for the user etcd": {
+		"reboot, with another ID of the user etcd": {
 			script: `attach virtio; etcd-volume; touch /var/lib/etcd/data/kept; before=$(uuid)
 				umount /var/lib/etcd; usermod --uid 4242 etcd; echo again; etcd-volume
 				stat -c '%u %n' /var/lib/etcd/data/kept; test "$before" = "$(uuid)"`,
 			want: []string{"again\n", "4242 /var/lib/etcd/data/kept\n"},
 		},
-		"formatting that was cut off": {
+		"interrupted formatting": {
 			// all that mkfs writes except for the superblock, which it writes last
 			script: `attach virtio; mkfs.ext4 -q -L etcd $disk; dd if=/dev/zero of=$disk bs=1k seek=1 count=1 conv=notrunc ` +
 				`status=none; etcd-volume; fsck.ext4 -fn $disk`,
@@ -327,24 +327,24 @@ mkdir /mounted
 				`dumpe2fs -h $disk | grep state`,
 			want: []string{"Filesystem state:         clean\n"},
 		},
-		"another's filesystem": {
+		"filesystem with another label": {
 			script: `attach virtio; mkfs.ext4 -q -L precious $disk; etcd-volume || { echo "still $(blkid -p -o value -s LABEL ` +
 				`$disk)"; exit 1; }`,
 			fails: true,
-			want: []string{"holds something else than an ext4 labelled etcd, not touching it: ", "LABEL=precious",
+			want: []string{"must be blank or an ext4 filesystem with the label etcd, not formatting it: ", "LABEL=precious",
 				"still precious\n"},
 		},
 		"partition table": {
 			script: `attach virtio; echo ',,L' | sfdisk --quiet $disk; etcd-volume`,
 			fails:  true,
-			want:   []string{"holds something else", "PTTYPE=dos"},
+			want:   []string{"must be blank or an ext4 filesystem", "PTTYPE=dos"},
 		},
-		"two filesystems at once": {
+		"two filesystems": {
 			script: `attach virtio; mkfs.ext4 -q -L etcd $disk
 				{ printf hsqs; head -c 24 /dev/zero; printf '\004'; } | dd of=$disk conv=notrunc status=none # squashfs, version 4
 				etcd-volume`,
 			fails: true,
-			want:  []string{"blkid cannot tell what is on /disk", "exit status 8: not formatting it\n"},
+			want:  []string{"blkid cannot identify the content of /disk", "exit status 8: not formatting it\n"},
 		},
 		"unreadable": {
 			script: `disk=/proc/self/mem; attach virtio; etcd-volume`,
