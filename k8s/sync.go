@@ -44,7 +44,7 @@ func retry(ctx context.Context, log func(line string) error, do func() error) er
 	backoff := utilwait.Backoff{Steps: 3, Duration: pause}
 	ended := utilwait.ExponentialBackoffWithContext(ctx, backoff, func(context.Context) (bool, error) {
 		if failed != nil {
-			if err := log("once more, after " + failed.Error()); err != nil {
+			if err := log("retry after: " + failed.Error()); err != nil {
 				return false, err
 			}
 		}

@@ -58,22 +58,22 @@ func TestRetry(t *testing.T) {
 	pause = 0
 	var lines []string
 	log := func(line string) error { lines = append(lines, line); return nil }
-	fails := func(times int) (do func() error, done *int) {
-		done = new(int)
+	fails := func(times int) (do func() error, calls *int) {
+		calls = new(int)
 		return func() error {
-			if *done++; *done <= times {
+			if *calls++; *calls <= times {
 				return errors.New("unexpected EOF")
 			}
 			return nil
-		}, done
+		}, calls
 	}
 
-	do, done := fails(2)
+	do, calls := fails(2)
 	assert.NoError(t, retry(t.Context(), log, do))
-	assert.Equal(t, 3, *done)
-	assert.Equal(t, []string{"once more, after unexpected EOF", "once more, after unexpected EOF"}, lines)
+	assert.Equal(t, 3, *calls)
+	assert.Equal(t, []string{"retry after: unexpected EOF", "retry after: unexpected EOF"}, lines)
 
-	do, done = fails(3)
+	do, calls = fails(3)
 	assert.EqualError(t, retry(t.Context(), log, do), "unexpected EOF")
-	assert.Equal(t, 3, *done)
+	assert.Equal(t, 3, *calls)
 }

@@ -57,12 +57,12 @@ func (c *Cloud) Working(ctx context.Context, names []string) (map[string]bool, e
 		return nil, err
 	}
 	var lock sync.Mutex
-	var looks sync.WaitGroup
+	var reads sync.WaitGroup
 	for _, server := range list {
 		if server.Status != "ACTIVE" || !slices.Contains(names, server.Name) {
 			continue
 		}
-		looks.Go(func() {
+		reads.Go(func() {
 			console, err := c.console(ctx, server.ID)
 			if r := parse(console); err != nil || r.ready {
 				lock.Lock()
@@ -71,7 +71,7 @@ func (c *Cloud) Working(ctx context.Context, names []string) (map[string]bool, e
 			}
 		})
 	}
-	looks.Wait()
+	reads.Wait()
 	return working, nil
 }
 

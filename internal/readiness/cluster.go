@@ -43,7 +43,7 @@ func (c *Cloud) Cluster(ctx context.Context, cluster Cluster, log func(line stri
 		}
 		if ctx.Err() == nil && (last == nil || err.Error() != last.Error()) {
 			if err := log(err.Error()); err != nil {
-				return fmt.Errorf("the engine is gone: %w", err)
+				return fmt.Errorf("lost the connection to the Pulumi engine: %w", err)
 			}
 			last = err
 		}
@@ -68,7 +68,7 @@ func hint(err error) string {
 	if !errors.As(err, &u) {
 		return ""
 	}
-	return "; do api.allowedCIDRs, api.floatingIP and api.proxy let this host reach it?"
+	return "; check that api.allow, api.floatingIP and api.proxy let this host connect"
 }
 
 // api is a client of the Kubernetes API, with the address and credentials of a kubeconfig.
@@ -95,11 +95,11 @@ func (a *api) ready(ctx context.Context, instances map[string]string) error {
 	}
 	body, err := a.get(ctx, "/api/v1/nodes")
 	if err != nil {
-		return fmt.Errorf("the Kubernetes API does not list its nodes: %w", err)
+		return fmt.Errorf("cannot list the nodes in the Kubernetes API: %w", err)
 	}
 	var list struct{ Items []node }
 	if err := json.Unmarshal(body, &list); err != nil {
-		return fmt.Errorf("the Kubernetes API's nodes: %w", err)
+		return fmt.Errorf("cannot parse the nodes in the Kubernetes API: %w", err)
 	}
 	byName := map[string]node{}
 	for _, n := range list.Items {
@@ -111,9 +111,9 @@ func (a *api) ready(ctx context.Context, instances map[string]string) error {
 		want := "openstack:///" + instances[name]
 		switch reason := n.notReady(); {
 		case !registered:
-			missing = append(missing, name+" (no such node)")
+			missing = append(missing, name+" (not registered)")
 		case n.Spec.ProviderID != want:
-			missing = append(missing, fmt.Sprintf("%s (is %q, not %s)", name, n.Spec.ProviderID, want))
+			missing = append(missing, fmt.Sprintf("%s (its provider ID must be %s, got %q)", name, want, n.Spec.ProviderID))
 		case reason != "":
 			missing = append(missing, fmt.Sprintf("%s (%s)", name, reason))
 		}
@@ -180,5 +180,5 @@ func (n node) notReady() string {
 		}
 		return c.Reason + ": " + c.Message
 	}
-	return "without a Ready condition"
+	return "it has no condition Ready"
 }

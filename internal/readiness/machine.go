@@ -17,8 +17,8 @@ type Machine struct {
 	Timeout time.Duration
 }
 
-// statusEvery is the number of reads of the console for each read of the instance's status.
-const statusEvery = 10
+// readsPerStatus is the number of reads of the console for each read of the instance's status.
+const readsPerStatus = 10
 
 // Machine waits until a machine is ready. It passes each line of the machine's report to log. An error of log
 // means that the engine has ended, and ends the wait. When the machine is ready, Machine passes the notices
@@ -30,24 +30,24 @@ func (c *Cloud) Machine(ctx context.Context, m Machine, log func(line string) er
 	var last report
 	var console string
 	var consoleErr error
-	tell := func(lines []string) error {
+	logAll := func(lines []string) error {
 		for _, line := range lines {
 			if err := log(line); err != nil {
-				return fmt.Errorf("%s: the engine is gone: %w", m.Name, err)
+				return fmt.Errorf("%s: lost the connection to the Pulumi engine: %w", m.Name, err)
 			}
 		}
 		return nil
 	}
-	for look := 0; ; look++ {
+	for reads := 0; ; reads++ {
 		text, err := c.console(ctx, m.ID)
 		if err == nil {
 			now := parse(text)
-			lines := news(last.lines, now.lines)
-			if look == 0 && now.ready {
+			lines := newLines(last.lines, now.lines)
+			if reads == 0 && now.ready {
 				lines = nil // the machine was ready before this `up`
 			}
 			// notices wait until the machine is ready, because they may disappear until then
-			if err := tell(slices.DeleteFunc(slices.Clone(lines), isNotice)); err != nil {
+			if err := logAll(slices.DeleteFunc(slices.Clone(lines), isNotice)); err != nil {
 				return err
 			}
 			last, console = now, text
@@ -55,11 +55,11 @@ func (c *Cloud) Machine(ctx context.Context, m Machine, log func(line string) er
 		if ctx.Err() == nil {
 			consoleErr = err
 		}
-		if last.ready || look%statusEvery == 0 {
+		if last.ready || reads%readsPerStatus == 0 {
 			if active, err := c.active(ctx, m); err != nil {
 				return err
 			} else if last.ready && active {
-				return tell(last.noticeLines())
+				return logAll(last.noticeLines())
 			}
 		}
 		select {
@@ -81,10 +81,10 @@ func (c *Cloud) active(ctx context.Context, m Machine) (bool, error) {
 	case err != nil:
 		return false, nil
 	case server == nil:
-		return false, fmt.Errorf("%s: its instance %s is gone", m.Name, m.ID)
+		return false, fmt.Errorf("%s: its instance %s no longer exists", m.Name, m.ID)
 	case server.Status == "ERROR":
-		return false, fmt.Errorf("%s: its instance %s is in ERROR: %s\n"+
-			"  `pulumi up` replaces it once the cause is gone; more: openstack server show %[2]s", m.Name, m.ID,
+		return false, fmt.Errorf("%s: its instance %s has the status ERROR: %s\n"+
+			"  fix the cause, then `pulumi up` replaces the instance; more: openstack server show %[2]s", m.Name, m.ID,
 			server.Fault.Message)
 	}
 	return server.Status == "ACTIVE", nil
@@ -106,19 +106,19 @@ func (r *report) failure(m Machine, console string, consoleErr error) error {
 		fmt.Fprintf(&b, "%s is %s", step.name, strings.Replace(step.state, "started", "not done", 1))
 		indented(step.log)
 	case consoleErr != nil:
-		fmt.Fprintf(&b, "its console cannot be read: %s", consoleErr)
+		fmt.Fprintf(&b, "cannot read its console: %s", consoleErr)
 	case r.ready:
-		b.WriteString("it said so, but its instance is not ACTIVE")
+		b.WriteString("it has reported ready, but the status of its instance is not ACTIVE")
 	case len(r.lines) > 0:
-		fmt.Fprintf(&b, "the last it said is %q", r.lines[len(r.lines)-1])
+		fmt.Fprintf(&b, "the last line of its report is %q", r.lines[len(r.lines)-1])
 	default:
-		b.WriteString("it never said anything; its console ends:")
+		b.WriteString("no bootstrap output; last lines of the console:")
 		lines := consoleLines(console)
 		indented(lines[max(0, len(lines)-10):])
 	}
 	for _, other := range r.steps {
 		if strings.HasPrefix(other.state, "failing: ") && other.name != unit {
-			fmt.Fprintf(&b, "\n  %s is %s too", other.name, other.state)
+			fmt.Fprintf(&b, "\n  %s is also %s", other.name, other.state)
 		}
 	}
 	if unit == "node" {

@@ -25,7 +25,7 @@ type nova struct {
 	status   string
 	fault    string
 	consoles []string // one for each read; the last one repeats
-	looks    int
+	reads    int
 }
 
 func (n *nova) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -46,8 +46,8 @@ func (n *nova) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			http.Error(w, "no compute", http.StatusServiceUnavailable)
 			return
 		}
-		answer["output"] = n.consoles[min(n.looks, len(n.consoles)-1)]
-		n.looks++
+		answer["output"] = n.consoles[min(n.reads, len(n.consoles)-1)]
+		n.reads++
 	case r.URL.Path == "/servers/detail":
 		answer["servers"] = []any{}
 		// Nova on MySQL matches | literally
@@ -104,7 +104,7 @@ func TestMachineThatIsReady(t *testing.T) {
 	logged, err := wait(t, n, time.Minute)
 	require.NoError(t, err)
 	assert.Empty(t, logged)
-	assert.Equal(t, 1, n.looks)
+	assert.Equal(t, 1, n.reads)
 }
 
 // TestNotices checks that a notice does not delay readiness, and that each wait logs it. A notice that
@@ -117,8 +117,8 @@ func TestNotices(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, []string{session}, logged)
 
-	gone := ready + console("bootstrap: calico-peers: done after 1 s", "bootstrap: ready after 9 s")
-	logged, err = wait(t, &nova{status: "ACTIVE", consoles: []string{gone}}, time.Minute)
+	disappeared := ready + console("bootstrap: calico-peers: done after 1 s", "bootstrap: ready after 9 s")
+	logged, err = wait(t, &nova{status: "ACTIVE", consoles: []string{disappeared}}, time.Minute)
 	require.NoError(t, err)
 	assert.Empty(t, logged)
 
@@ -145,7 +145,7 @@ func TestMachineThatWasReady(t *testing.T) {
 		assert.ErrorContains(t, err, "etcd is ", name)
 	}
 	_, err := wait(t, &nova{status: "SHUTOFF", consoles: []string{console("bootstrap: ready after 9 s")}}, 2*time.Second)
-	assert.ErrorContains(t, err, "it said so, but its instance is not ACTIVE")
+	assert.ErrorContains(t, err, "it has reported ready, but the status of its instance is not ACTIVE")
 }
 
 func TestFailures(t *testing.T) {
@@ -164,7 +164,7 @@ func TestFailures(t *testing.T) {
 		)}}, `dev-worker-0 is not ready after 2s: artifacts is failing: kubelet: wrong sha256
     get https://dl.k8s.io/kubelet
     kubelet: wrong sha256
-  containerd is failing: no such file too
+  containerd is also failing: no such file
   more: openstack console log show uuid; on the machine: journalctl -u artifacts`},
 		{"a step waits", &nova{status: "ACTIVE",
 			consoles: []string{console("bootstrap: kubelet: started", "bootstrap: etcd: waiting: dev-etcd-1 does not answer")}},
@@ -175,17 +175,17 @@ func TestFailures(t *testing.T) {
   more: openstack console log show uuid; on the machine: journalctl -u kubelet`},
 		{"between two steps",
 			&nova{status: "ACTIVE", consoles: []string{console("bootstrap: etcd: started", "bootstrap: etcd: done after 2 s")}},
-			`dev-worker-0 is not ready after 2s: the last it said is "etcd: done after 2 s"
+			`dev-worker-0 is not ready after 2s: the last line of its report is "etcd: done after 2 s"
   more: openstack console log show uuid; on the machine: journalctl -u cloud-init -u first-boot`},
-		{"silence", &nova{status: "ACTIVE", consoles: []string{console("GRUB", "No bootable device")}},
-			`dev-worker-0 is not ready after 2s: it never said anything; its console ends:
+		{"no output", &nova{status: "ACTIVE", consoles: []string{console("GRUB", "No bootable device")}},
+			`dev-worker-0 is not ready after 2s: no bootstrap output; last lines of the console:
     GRUB
     No bootable device
   more: openstack console log show uuid; on the machine: journalctl -u cloud-init -u first-boot`},
 		{"an instance in ERROR", &nova{status: "ERROR", fault: "No valid host"},
-			"dev-worker-0: its instance uuid is in ERROR: No valid host\n" +
-				"  `pulumi up` replaces it once the cause is gone; more: openstack server show uuid"},
-		{"an instance that somebody deleted", &nova{}, "dev-worker-0: its instance uuid is gone"},
+			"dev-worker-0: its instance uuid has the status ERROR: No valid host\n" +
+				"  fix the cause, then `pulumi up` replaces the instance; more: openstack server show uuid"},
+		{"a deleted instance", &nova{}, "dev-worker-0: its instance uuid no longer exists"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()
@@ -194,17 +194,17 @@ func TestFailures(t *testing.T) {
 		})
 	}
 	_, err := wait(t, &nova{status: "ACTIVE"}, 2*time.Second)
-	assert.ErrorContains(t, err, "its console cannot be read")
+	assert.ErrorContains(t, err, "cannot read its console")
 	assert.ErrorContains(t, err, "no compute")
 }
 
-// TestNobodyListens checks that the wait for a machine ends when the engine has ended.
-func TestNobodyListens(t *testing.T) {
+// TestEngineEnds checks that the wait for a machine ends when the engine has ended.
+func TestEngineEnds(t *testing.T) {
 	n := &nova{status: "ACTIVE", consoles: []string{console("bootstrap: boot 1")}}
 	err := cloudOf(t, n).Machine(t.Context(), Machine{Name: "m", ID: "uuid", Timeout: time.Minute}, func(string) error {
 		return errors.New("EOF")
 	})
-	assert.EqualError(t, err, "m: the engine is gone: EOF")
+	assert.EqualError(t, err, "m: lost the connection to the Pulumi engine: EOF")
 }
 
 func TestWorking(t *testing.T) {
@@ -234,12 +234,12 @@ func TestWorking(t *testing.T) {
 	assert.Error(t, err)
 }
 
-func TestNews(t *testing.T) {
+func TestNewLines(t *testing.T) {
 	for _, row := range [][3]string{
 		{"", "a b", "a b"}, {"a b", "a b c", "c"}, {"a b c", "b c d", "d"}, {"a b", "c", "c"}, {"a b", "a b", ""},
 	} {
-		assert.Equal(t, strings.Fields(row[2]), append([]string{}, news(strings.Fields(row[0]), strings.Fields(row[1]))...),
-			row)
+		got := newLines(strings.Fields(row[0]), strings.Fields(row[1]))
+		assert.Equal(t, strings.Fields(row[2]), append([]string{}, got...), row)
 	}
 }
 
@@ -278,14 +278,14 @@ func nodesJSON(nodes ...string) func() string {
 func ok() (int, string) { return http.StatusOK, "ok" }
 
 func TestCluster(t *testing.T) {
-	looks := 0
+	reads := 0
 	kubeconfig := kubeAPI(t, func() (int, string) {
-		if looks++; looks == 1 {
+		if reads++; reads == 1 {
 			return http.StatusInternalServerError, "[+]ping ok\n[-]etcd failed: reason withheld\nreadyz check failed"
 		}
 		return ok()
 	}, func() string {
-		switch looks {
+		switch reads {
 		case 2:
 			return nodesJSON(nodeJSON("a", "openstack:///1", "False"))()
 		case 3:
@@ -301,25 +301,25 @@ func TestCluster(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, []string{
 		"the Kubernetes API is not ready: /readyz: 500 Internal Server Error: [-]etcd failed: reason withheld",
-		"2 of 2 nodes are not Ready: a (KubeletNotReady: no CNI), b (no such node)",
-		`1 of 2 nodes are not Ready: b (is "openstack:///old", not openstack:///2)`,
+		"2 of 2 nodes are not Ready: a (KubeletNotReady: no CNI), b (not registered)",
+		`1 of 2 nodes are not Ready: b (its provider ID must be openstack:///2, got "openstack:///old")`,
 	}, logged)
 }
 
 func TestClusterFailures(t *testing.T) {
-	silent := func(string) error { return nil }
+	discard := func(string) error { return nil }
 	cluster := Cluster{kubeAPI(t, ok, nodesJSON(nodeJSON("a", "openstack:///1", "Unknown"))), map[string]string{"a": "1"},
 		100 * time.Millisecond}
-	assert.EqualError(t, newCloud(nil, time.Millisecond).Cluster(context.Background(), cluster, silent),
+	assert.EqualError(t, newCloud(nil, time.Millisecond).Cluster(context.Background(), cluster, discard),
 		"after 100ms: 1 of 1 nodes are not Ready: a (KubeletNotReady: no CNI)\n"+
 			"  more: kubectl get nodes, with the output kubeconfig")
 
 	cluster.Kubeconfig = kubeconfigOf("http://127.0.0.1:1")
-	err := newCloud(nil, time.Millisecond).Cluster(context.Background(), cluster, silent)
+	err := newCloud(nil, time.Millisecond).Cluster(context.Background(), cluster, discard)
 	assert.ErrorContains(t, err, "after 100ms: the Kubernetes API is not ready: ")
 	assert.ErrorContains(t, err, "connection refused")
-	assert.ErrorContains(t, err, "do api.allowedCIDRs, api.floatingIP and api.proxy let this host reach it?")
+	assert.ErrorContains(t, err, "check that api.allow, api.floatingIP and api.proxy let this host connect")
 
 	cluster.Kubeconfig = "no YAML"
-	assert.Error(t, newCloud(nil, time.Millisecond).Cluster(context.Background(), cluster, silent))
+	assert.Error(t, newCloud(nil, time.Millisecond).Cluster(context.Background(), cluster, discard))
 }

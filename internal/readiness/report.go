@@ -10,7 +10,7 @@ import (
 // report is the state of a machine since its last boot, from the lines that bootstrap-report.service writes
 // to the console.
 type report struct {
-	// lines are all lines in order, without the mark.
+	// lines are all lines in order, without linePrefix.
 	lines []string
 	// ready is true if the last reported state is ready.
 	ready bool
@@ -30,8 +30,8 @@ type step struct {
 	log []string
 }
 
-// mark is the prefix of the report's lines on the console.
-const mark = "bootstrap: "
+// linePrefix is the prefix of the report's lines on the console.
+const linePrefix = "bootstrap: "
 
 var (
 	colour    = regexp.MustCompile("\x1b\\[[0-9;?]*[a-zA-Z]")
@@ -54,10 +54,10 @@ func consoleLines(console string) []string {
 // parse extracts the report from a console log.
 func parse(console string) report {
 	var r report
-	var speaking string // the step of the previous line
+	var current string // the step of the previous line
 	for _, line := range consoleLines(console) {
-		_, line, ours := strings.Cut(line, mark)
-		if !ours {
+		_, line, found := strings.Cut(line, linePrefix)
+		if !found {
 			continue
 		}
 		if strings.HasPrefix(line, "boot ") {
@@ -65,12 +65,12 @@ func parse(console string) report {
 		}
 		r.lines = append(r.lines, line)
 		if text, ok := strings.CutPrefix(line, "log: "); ok {
-			if i := r.index(speaking); i >= 0 {
+			if i := r.index(current); i >= 0 {
 				r.steps[i].log = append(r.steps[i].log, text)
 			}
-		} else if said := stepLine.FindStringSubmatch(line); said != nil {
-			speaking = said[1]
-			r.say(speaking, said[2])
+		} else if match := stepLine.FindStringSubmatch(line); match != nil {
+			current = match[1]
+			r.update(current, match[2])
 		} else if readyLine.MatchString(line) {
 			r.ready, r.steps = true, nil
 		}
@@ -82,8 +82,8 @@ func (r *report) index(name string) int {
 	return slices.IndexFunc(r.steps, func(s step) bool { return s.name == name })
 }
 
-// say updates a step to a new state.
-func (r *report) say(name, state string) {
+// update sets the state of a step.
+func (r *report) update(name, state string) {
 	if strings.HasPrefix(state, "notice: ") {
 		if r.notices == nil {
 			r.notices = map[string]string{}
@@ -116,8 +116,8 @@ func (r *report) noticeLines() []string {
 }
 
 func isNotice(line string) bool {
-	said := stepLine.FindStringSubmatch(line)
-	return said != nil && strings.HasPrefix(said[2], "notice: ")
+	match := stepLine.FindStringSubmatch(line)
+	return match != nil && strings.HasPrefix(match[2], "notice: ")
 }
 
 // cause returns the step that most likely keeps the machine from becoming ready, or nil if there is no
@@ -134,8 +134,8 @@ func (r *report) cause() *step {
 	return nil
 }
 
-// news returns the lines of now that are not in before. The console may have dropped its oldest lines.
-func news(before, now []string) []string {
+// newLines returns the lines of now that are not in before. The console may have dropped its oldest lines.
+func newLines(before, now []string) []string {
 	for n := min(len(before), len(now)); n > 0; n-- {
 		if slices.Equal(before[len(before)-n:], now[:n]) {
 			return now[n:]
