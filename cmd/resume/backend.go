@@ -52,10 +52,10 @@ func currentBackend(ctx context.Context) (*backend, error) {
 	return &backend{filepath.Join(folder, ".pulumi"), project.Name.String()}, nil
 }
 
-// mend removes incomplete .attrs files. The engine replaces a state file atomically, but not the file of its
-// attributes. If that file is incomplete, every command fails to read the state ("failed to load checkpoint:
-// EOF"). A missing file is no problem.
-func (b *backend) mend(log *progress.Log) error {
+// removeIncomplete removes incomplete .attrs files. The engine replaces a state file atomically, but not the
+// file of its attributes. If that file is incomplete, every command fails to read the state ("failed to load
+// checkpoint: EOF"). A missing file is no problem.
+func (b *backend) removeIncomplete(log *progress.Log) error {
 	files, err := filepath.Glob(filepath.Join(b.folder, "stacks", b.project, "*.attrs"))
 	if err != nil {
 		return err
@@ -71,7 +71,7 @@ func (b *backend) mend(log *progress.Log) error {
 		if err := os.Remove(file); err != nil {
 			return err
 		}
-		log.Printf("removed %s, which was half-written", file)
+		log.Printf("removed the incomplete file %s", file)
 	}
 	return nil
 }
@@ -87,7 +87,7 @@ func (b *backend) unlock(ctx context.Context, stack string, log *progress.Log) e
 		return err
 	}
 	for _, l := range dead {
-		log.Printf("unlocked %s: pid %d, which held it, is dead", stack, l.PID)
+		log.Printf("unlocked %s: process %d, which held the lock, has ended", stack, l.PID)
 	}
 	return nil
 }
@@ -129,12 +129,12 @@ func deadLocks(folder string) ([]lock, error) {
 		switch {
 		case l.Hostname != host:
 			return nil,
-				fmt.Errorf("the stack is locked by pid %d of %s on %s: if that is dead, run `pulumi cancel` and resume again",
+				fmt.Errorf("the stack is locked by process %d of %s on %s: if it has ended, run `pulumi cancel` and resume again",
 					l.PID, l.Username, l.Hostname)
 		case alive(l.PID):
 			return nil,
-				fmt.Errorf("the stack is locked by pid %d, which lives: let it end; if it is not a pulumi, run `pulumi cancel` "+
-					"and resume again", l.PID)
+				fmt.Errorf("the stack is locked by process %d, which is running: wait until it ends; if it is not pulumi, run "+
+					"`pulumi cancel` and resume again", l.PID)
 		}
 		dead = append(dead, l)
 	}

@@ -29,9 +29,9 @@ func TestDeadLocks(t *testing.T) {
 	}{
 		"none":                {nil, host, ""},
 		"dead":                {[]int{dead}, host, ""},
-		"alive":               {[]int{os.Getpid()}, host, fmt.Sprintf("pid %d, which lives", os.Getpid())},
-		"one of them alive":   {[]int{dead, os.Getpid()}, host, fmt.Sprintf("pid %d, which lives", os.Getpid())},
-		"dead, on other host": {[]int{dead}, "elsewhere", fmt.Sprintf("pid %d of me on elsewhere", dead)},
+		"alive":               {[]int{os.Getpid()}, host, fmt.Sprintf("process %d, which is running", os.Getpid())},
+		"one of them alive":   {[]int{dead, os.Getpid()}, host, fmt.Sprintf("process %d, which is running", os.Getpid())},
+		"dead, on other host": {[]int{dead}, "elsewhere", fmt.Sprintf("process %d of me on elsewhere", dead)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			folder := t.TempDir()
@@ -69,7 +69,7 @@ func TestExpand(t *testing.T) {
 	assert.Equal(t, "state", filepath.Base(folder))
 }
 
-func TestMend(t *testing.T) {
+func TestRemoveIncomplete(t *testing.T) {
 	b := &backend{folder: t.TempDir(), project: "p"}
 	stacks := filepath.Join(b.folder, "stacks/p")
 	require.NoError(t, os.MkdirAll(stacks, 0o700))
@@ -78,7 +78,7 @@ func TestMend(t *testing.T) {
 	} {
 		require.NoError(t, os.WriteFile(filepath.Join(stacks, name), []byte(text), 0o600))
 	}
-	require.NoError(t, b.mend(progress.New(io.Discard, "")))
+	require.NoError(t, b.removeIncomplete(progress.New(io.Discard, "")))
 	assert.NoFileExists(t, filepath.Join(stacks, "dev.json.attrs"))
 	assert.FileExists(t, filepath.Join(stacks, "prod.json.attrs"))
 	assert.FileExists(t, filepath.Join(stacks, "dev.json"))

@@ -148,7 +148,7 @@ var finders = map[string]func(context.Context, *cloud, inputs) ([]candidate, err
 		pager := servers.List(c.Compute, servers.ListOpts{Name: "^" + regexp.QuoteMeta(in.text("name")) + "$"})
 		return pages.Collect(ctx, pager, servers.ExtractServers, func(s servers.Server) (candidate, bool) {
 			return candidate{
-				ID: s.ID, Created: s.Created, Building: s.Status == "BUILD", Redo: "as Nova does not tell its user-data",
+				ID: s.ID, Created: s.Created, Building: s.Status == "BUILD", Redo: "Nova does not return its user-data",
 			}, metadataFits(in, s.Metadata)
 		})
 	},
@@ -169,8 +169,8 @@ var finders = map[string]func(context.Context, *cloud, inputs) ([]candidate, err
 		pager := applicationcredentials.List(c.Identity, c.UserID, applicationcredentials.ListOpts{Name: in.text("name")})
 		extract := applicationcredentials.ExtractApplicationCredentials
 		return pages.Collect(ctx, pager, extract, func(a applicationcredentials.ApplicationCredential) (candidate, bool) {
-			return candidate{ID: a.ID, Redo: "as Keystone does not tell its secret again"},
-				a.Description == in.text("description") && a.ProjectID == c.ID
+			return candidate{ID: a.ID, Redo: "Keystone returns its secret only once"},
+				a.Description == in.text("description") && a.ProjectID == c.project
 		})
 	},
 	"openstack:blockstorage/volume:Volume": func(ctx context.Context, c *cloud, in inputs) ([]candidate, error) {
@@ -178,7 +178,7 @@ var finders = map[string]func(context.Context, *cloud, inputs) ([]candidate, err
 		return pages.Collect(ctx, pager, volumes.ExtractVolumes, func(v volumes.Volume) (candidate, bool) {
 			f := candidate{ID: v.ID, Created: v.CreatedAt, Building: building(v.Status)}
 			if strings.HasPrefix(v.Status, "error") {
-				f.Redo = "as its status is " + v.Status
+				f.Redo = "its status is " + v.Status
 			}
 			return f, metadataFits(in, v.Metadata)
 		})
@@ -194,8 +194,8 @@ func find(ctx context.Context, c *cloud, creates []create,
 	for _, create := range creates {
 		finder, ok := finders[create.Type]
 		if !ok {
-			errs = append(errs, fmt.Errorf("%s: resume does not know this type: look for it in OpenStack, delete it there, "+
-				"then `pulumi refresh --clear-pending-creates`", create))
+			errs = append(errs, fmt.Errorf("%s: resume does not support this type: delete the resource in OpenStack if it "+
+				"exists, then run `pulumi refresh --clear-pending-creates`", create))
 			continue
 		}
 		all, err := finder(ctx, c, create.Inputs)
@@ -205,7 +205,7 @@ func find(ctx context.Context, c *cloud, creates []create,
 		var ours []candidate
 		for _, f := range all {
 			// a resource that is older than the stack belongs to somebody else
-			if state.has(create.Type, f.ID) || !f.Created.IsZero() && f.Created.Before(state.born().Add(-skew)) {
+			if state.has(create.Type, f.ID) || !f.Created.IsZero() && f.Created.Before(state.createdAt().Add(-skew)) {
 				continue
 			}
 			ours = append(ours, f)
@@ -232,12 +232,13 @@ func tooMany(create create, found []candidate) error {
 	for _, f := range found {
 		line := "\n  " + f.ID
 		if !f.Created.IsZero() {
-			line += " of " + f.Created.Format(time.RFC3339)
+			line += " created " + f.Created.Format(time.RFC3339)
 		}
 		lines = append(lines, line)
 	}
-	return fmt.Errorf("%s: its create was interrupted %d times, OpenStack has %d that may be of it; "+
-		"delete there what is not, and run resume again:%s", create, create.Times, len(found), strings.Join(lines, ""))
+	return fmt.Errorf("%s: its create was interrupted %d times, but OpenStack has %d matching resources; "+
+		"delete those that do not belong to this stack, and run resume again:%s",
+		create, create.Times, len(found), strings.Join(lines, ""))
 }
 
 func unlessMissing(err error) error {

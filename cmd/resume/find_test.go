@@ -231,9 +231,9 @@ func TestFind(t *testing.T) {
 			ours := found["urn:pulumi:dev::p::"+typ+"::x"]
 			require.Len(t, ours, 1)
 			assert.Equal(t, sample.id, ours[0].ID)
-			redone := []string{"openstack:compute/instance:Instance",
+			replaced := []string{"openstack:compute/instance:Instance",
 				"openstack:identity/applicationCredential:ApplicationCredential"}
-			assert.Equal(t, slices.Contains(redone, typ), ours[0].Redo != "")
+			assert.Equal(t, slices.Contains(replaced, typ), ours[0].Redo != "")
 
 			assert.Empty(t, find(`{"urn": "urn:x", "type": "`+typ+`", "id": "`+sample.id+`"}`), "in the state already")
 			held[sample.list] = sample.others
@@ -259,9 +259,10 @@ func TestFindTooMany(t *testing.T) {
 		{"id": "older", "name": "dev", "project_id": "ours", "created_at": "2026-11-22T12:01:00Z"},
 	}})
 	_, _, err := find(context.Background(), c, creates, s)
-	require.ErrorContains(t, err, networkTyp+" x: its create was interrupted 1 times, OpenStack has 2")
-	assert.ErrorContains(t, err, "older of 2026-11-22T12:01:00Z")
-	assert.ErrorContains(t, err, "younger of 2026-11-22T12:02:00Z")
+	require.ErrorContains(t, err, networkTyp+
+		" x: its create was interrupted 1 times, but OpenStack has 2 matching resources")
+	assert.ErrorContains(t, err, "older created 2026-11-22T12:01:00Z")
+	assert.ErrorContains(t, err, "younger created 2026-11-22T12:02:00Z")
 
 	creates[0].Times = 2 // interrupted twice: both belong to it
 	found, _, err := find(context.Background(), c, creates, s)
@@ -270,7 +271,7 @@ func TestFindTooMany(t *testing.T) {
 	require.Len(t, both, 2)
 	assert.Equal(t, "older", both[0].ID)
 	assert.True(t, s.adopt(creates[0], both[0]))
-	assert.False(t, s.adopt(creates[0], both[1]), "one lives, the other is deleted")
+	assert.False(t, s.adopt(creates[0], both[1]), "one stays, the other is deleted")
 }
 
 func TestFindBuilding(t *testing.T) {
@@ -278,7 +279,7 @@ func TestFindBuilding(t *testing.T) {
 	for status, want := range map[string]candidate{
 		"creating":  {ID: "v", Building: true},
 		"available": {ID: "v"},
-		"error":     {ID: "v", Redo: "as its status is error"},
+		"error":     {ID: "v", Redo: "its status is error"},
 	} {
 		s, creates := createOf(t, "", typ)
 		volume := object{"id": "v", "name": "dev-etcd-0", "status": status,
@@ -296,11 +297,11 @@ func TestFindUnknownType(t *testing.T) {
 	creates, err := s.creates()
 	require.NoError(t, err)
 	_, _, err = find(context.Background(), fake(t, nil), creates, s)
-	assert.ErrorContains(t, err, "openstack:dns/zone:Zone z: resume does not know this type")
+	assert.ErrorContains(t, err, "openstack:dns/zone:Zone z: resume does not support this type")
 }
 
-// TestFindersKnowAll fails if the program declares a type that resume does not support.
-func TestFindersKnowAll(t *testing.T) {
+// TestFindersSupportAllTypes fails if the program declares a type that resume does not support.
+func TestFindersSupportAllTypes(t *testing.T) {
 	golden, err := os.ReadFile("../../tests/testdata/dev.golden")
 	require.NoError(t, err)
 	types := regexp.MustCompile(`(?m)^ *(openstack:\S+/\S+:\S+) `).FindAllStringSubmatch(string(golden), -1)

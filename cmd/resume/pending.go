@@ -29,9 +29,9 @@ type create struct {
 	resource object
 }
 
-// Outside returns true if the resource exists in OpenStack. Components, providers and TLS resources exist
+// InOpenStack returns true if the resource exists in OpenStack. Components, providers and TLS resources exist
 // only in the state. For a Kubernetes object that already exists, the next create updates it.
-func (c create) Outside() bool { return strings.HasPrefix(c.Type, "openstack:") }
+func (c create) InOpenStack() bool { return strings.HasPrefix(c.Type, "openstack:") }
 
 func (c create) String() string { return c.Type + " " + urn.URN(c.URN).Name() }
 
@@ -114,7 +114,7 @@ func (s *state) creates() ([]create, error) {
 		in, _ := r["inputs"].(object)
 		c.Inputs = inputs(in)
 		if c.URN == "" || c.Type == "" {
-			return nil, fmt.Errorf("a pending create without a URN or type")
+			return nil, fmt.Errorf("a pending create has no URN or no type")
 		}
 		if i, ok := index[c.URN]; ok {
 			out[i].Times++
@@ -152,8 +152,8 @@ func (s *state) has(typ, id string) bool {
 	return false
 }
 
-// born returns the time when the stack's first update began, or zero if the state does not contain it.
-func (s *state) born() time.Time {
+// createdAt returns the time when the stack's first update began, or zero if the state does not contain it.
+func (s *state) createdAt() time.Time {
 	for _, r := range s.list("resources") {
 		if r["type"] == "pulumi:pulumi:Stack" {
 			text, _ := r["created"].(string)
@@ -193,5 +193,5 @@ func (s *state) adopt(c create, f candidate) (live bool) {
 	return true
 }
 
-// settle removes the pending operations, because the state now contains the resources that they left.
-func (s *state) settle() { delete(s.deployment, "pending_operations") }
+// clearPending removes the pending operations, because the state now contains the resources that they left.
+func (s *state) clearPending() { delete(s.deployment, "pending_operations") }

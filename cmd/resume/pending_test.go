@@ -49,20 +49,20 @@ func TestCreates(t *testing.T) {
 	assert.Equal(t, networkTyp+" dev", creates[0].String())
 	assert.Equal(t, "dev", creates[0].Inputs.text("name"))
 	assert.Equal(t, 2, creates[0].Times)
-	assert.True(t, creates[0].Outside())
-	assert.False(t, creates[1].Outside(), "tls")
-	assert.False(t, creates[2].Outside(), "component")
-	assert.False(t, creates[3].Outside(), "kubernetes")
-	assert.Equal(t, time.Date(2026, 11, 22, 12, 0, 0, 5e8, time.UTC), s.born())
+	assert.True(t, creates[0].InOpenStack())
+	assert.False(t, creates[1].InOpenStack(), "tls")
+	assert.False(t, creates[2].InOpenStack(), "component")
+	assert.False(t, creates[3].InOpenStack(), "kubernetes")
+	assert.Equal(t, time.Date(2026, 11, 22, 12, 0, 0, 5e8, time.UTC), s.createdAt())
 
 	_, err = export(t, "", creating(`{"custom": true}`)).creates()
-	assert.ErrorContains(t, err, "without a URN")
+	assert.ErrorContains(t, err, "a pending create has no URN")
 }
 
 func TestInterrupted(t *testing.T) {
-	never, err := parse([]byte(`{"version": 3, "deployment": null}`))
+	empty, err := parse([]byte(`{"version": 3, "deployment": null}`))
 	require.NoError(t, err)
-	assert.False(t, never.interrupted())
+	assert.False(t, empty.interrupted())
 	assert.True(t, export(t, "", creating(network(""))).interrupted())
 	assert.False(t, export(t, network(`, "id": "1", "outputs": {"name": "dev"}`), "").interrupted())
 	assert.True(t, export(t, network(`, "id": "1"`), "").interrupted(), "adopted and not read")
@@ -80,9 +80,9 @@ func TestAdopt(t *testing.T) {
 		at        int
 		want      object
 	}{
-		"new":       {"", candidate{ID: "1"}, true, 1, object{"id": "1"}},
-		"made anew": {"", candidate{ID: "1", Redo: "no user-data"}, true, 1, object{"id": "1", "taint": true}},
-		"where the deleted one was, before what depends on it": {
+		"new":      {"", candidate{ID: "1"}, true, 1, object{"id": "1"}},
+		"replaced": {"", candidate{ID: "1", Redo: "no user-data"}, true, 1, object{"id": "1", "taint": true}},
+		"instead of a deleted one, before its dependents": {
 			network(`, "id": "0", "pendingReplacement": true`) + "," + other, candidate{ID: "1"}, true, 1, object{"id": "1"}},
 		"beside one to delete": {network(`, "id": "0", "delete": true`), candidate{ID: "1"}, true, 2, object{"id": "1"}},
 		"beside a live one":    {network(`, "id": "0"`), candidate{ID: "1"}, false, 2, object{"id": "1", "delete": true}},
@@ -93,16 +93,16 @@ func TestAdopt(t *testing.T) {
 			creates, err := s.creates()
 			require.NoError(t, err)
 			assert.Equal(t, test.live, s.adopt(creates[0], test.found))
-			s.settle()
+			s.clearPending()
 
 			text, err := json.Marshal(s.document)
 			require.NoError(t, err)
 			assert.Contains(t, string(text), "12345678901234567890", "numbers stay exact")
-			again, err := parse(text)
+			parsed, err := parse(text)
 			require.NoError(t, err)
-			assert.Empty(t, again.list("pending_operations"))
-			assert.Equal(t, []any{"new"}, again.document["features"], "unknown fields stay")
-			resources := again.list("resources")
+			assert.Empty(t, parsed.list("pending_operations"))
+			assert.Equal(t, []any{"new"}, parsed.document["features"], "unknown fields stay")
+			resources := parsed.list("resources")
 			assert.GreaterOrEqual(t, len(resources), before)
 			for key, value := range creates[0].resource {
 				assert.Equal(t, value, resources[test.at][key], key)

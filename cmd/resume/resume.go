@@ -46,10 +46,10 @@ import (
 )
 
 // A provider plugin outlives its engine and may send one more request. So a search counts only if a second
-// one, after settle, finds the same. patience is the time limit for resources that are still being built.
+// one, after interval, finds the same. timeout is the time limit for resources that are still being built.
 const (
-	settle   = 10 * time.Second
-	patience = 10 * time.Minute
+	interval = 10 * time.Second
+	timeout  = 10 * time.Minute
 )
 
 func main() {
@@ -69,7 +69,7 @@ func run(ctx context.Context, stack string, log *progress.Log) error {
 		return err
 	}
 	if backend != nil {
-		if err := backend.mend(log); err != nil {
+		if err := backend.removeIncomplete(log); err != nil {
 			return err
 		}
 	}
@@ -95,13 +95,13 @@ func run(ctx context.Context, stack string, log *progress.Log) error {
 	}
 	failed := state.taintFailed()
 	for _, r := range failed {
-		log.Printf("redo    %s: its last operation failed, the next up replaces it", r)
+		log.Printf("replace %s: its last operation failed, so the next up replaces it", r)
 	}
 	if !state.interrupted() {
 		if len(failed) > 0 {
 			return save(ctx, stack, state)
 		}
-		log.Printf("nothing pending in stack %s", stack)
+		log.Printf("stack %s has no pending operations", stack)
 		return nil
 	}
 	creates, err := state.creates()
@@ -121,16 +121,16 @@ func run(ctx context.Context, stack string, log *progress.Log) error {
 		"--stack", stack)
 	refresh.Stdout, refresh.Stderr = os.Stdout, os.Stderr
 	if err := refresh.Run(); err != nil {
-		return fmt.Errorf("pulumi refresh: %w; what was found is in the state: run resume again", err)
+		return fmt.Errorf("pulumi refresh: %w; the state has the adopted resources, so run resume again", err)
 	}
-	log.Printf("done; go on with: pulumi up --stack %s", stack)
+	log.Printf("done; continue with: pulumi up --stack %s", stack)
 	return nil
 }
 
 // findSettled repeats find until two searches in a row return the same and nothing is still being built.
 func findSettled(ctx context.Context, creates []create, state *state,
 	log *progress.Log) (map[string][]candidate, error) {
-	creates = slices.DeleteFunc(slices.Clone(creates), func(c create) bool { return !c.Outside() })
+	creates = slices.DeleteFunc(slices.Clone(creates), func(c create) bool { return !c.InOpenStack() })
 	if len(creates) == 0 {
 		return nil, nil
 	}
@@ -138,26 +138,27 @@ func findSettled(ctx context.Context, creates []create, state *state,
 	if err != nil {
 		return nil, fmt.Errorf("log in to OpenStack: %w", err)
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, patience, fmt.Errorf("OpenStack is still building after %s", patience))
+	ctx, cancel := context.WithTimeoutCause(ctx, timeout,
+		fmt.Errorf("OpenStack is still creating resources after %s", timeout))
 	defer cancel()
-	log.Printf("looking in OpenStack for %d interrupted creates, twice, %s apart …", len(creates), settle)
+	log.Printf("searching OpenStack twice, %s apart, for the resources of %d interrupted creates …", interval, len(creates))
 	for last := ""; ; {
-		found, busy, err := find(ctx, cloud, creates, state)
+		found, unfinished, err := find(ctx, cloud, creates, state)
 		if err != nil {
 			return nil, err
 		}
 		now := fmt.Sprint(found)
-		if len(busy) == 0 && now == last {
+		if len(unfinished) == 0 && now == last {
 			return found, nil
 		}
 		last = now
-		if len(busy) > 0 {
-			log.Printf("waiting for %s", strings.Join(busy, ", "))
+		if len(unfinished) > 0 {
+			log.Printf("waiting for %s", strings.Join(unfinished, ", "))
 		}
 		select {
 		case <-ctx.Done():
 			return nil, context.Cause(ctx)
-		case <-time.After(settle):
+		case <-time.After(interval):
 		}
 	}
 }
@@ -168,18 +169,18 @@ func resolve(state *state, creates []create, found map[string][]candidate, log *
 		for _, f := range found[c.URN] {
 			switch live := state.adopt(c, f); {
 			case !live:
-				log.Printf("discard %s %s: the state has another, the next up deletes this one", c, f.ID)
+				log.Printf("delete  %s %s: the state has another one, so the next up deletes this one", c, f.ID)
 			case f.Redo != "":
-				log.Printf("adopt   %s %s: the next up replaces it, %s", c, f.ID, f.Redo)
+				log.Printf("adopt   %s %s: the next up replaces it, because %s", c, f.ID, f.Redo)
 			default:
 				log.Printf("adopt   %s %s", c, f.ID)
 			}
 		}
 		if len(found[c.URN]) == 0 {
-			log.Printf("clear   %s: nothing of it is outside of the state", c)
+			log.Printf("clear   %s: no resource to adopt", c)
 		}
 	}
-	state.settle()
+	state.clearPending()
 }
 
 // save imports the state. It uses a file, because Pulumi may read the passphrase from stdin. Secrets stay
@@ -206,13 +207,13 @@ func save(ctx context.Context, stack string, state *state) error {
 
 // pulumi runs a pulumi command and returns its output. Its error contains the command's stderr.
 func pulumi(ctx context.Context, args ...string) ([]byte, error) {
-	var out, said bytes.Buffer
+	var stdout, stderr bytes.Buffer
 	cmd := command(ctx, args...)
-	cmd.Stdout, cmd.Stderr = &out, &said
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	if err := cmd.Run(); err != nil {
-		return nil, fmt.Errorf("pulumi %s: %w\n%s", strings.Join(args[:min(2, len(args))], " "), err, said.String())
+		return nil, fmt.Errorf("pulumi %s: %w\n%s", strings.Join(args[:min(2, len(args))], " "), err, &stderr)
 	}
-	return out.Bytes(), nil
+	return stdout.Bytes(), nil
 }
 
 // command returns a pulumi command. ^C interrupts it and does not kill it.
