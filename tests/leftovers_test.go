@@ -85,15 +85,15 @@ clouds:
 	preview, err = s.Preview(ctx, optpreview.ExpectNoChanges())
 	require.NoError(t, err, preview.StdOut)
 
-	t.Log("kept")
+	t.Log("destroy with onDestroy: keep")
 	cloud.Down(false)
 	destroy, err := s.Destroy(ctx)
 	require.NoError(t, err, destroy.StdOut)
-	assert.Contains(t, destroy.StdOut, "these volumes and snapshots of cluster test are kept, with all that is in them:\n")
+	assert.Contains(t, destroy.StdOut, "keeping these volumes and snapshots of cluster test with their data:\n")
 	assert.Contains(t, destroy.StdOut, "volume pvc-2 (volume-2): 1 GiB\n")
 	assert.Equal(t, []string{"machine-1", "machine-2", "volume-1", "volume-2"}, cloud.IDs())
 
-	t.Log("deleted, since the setting was changed")
+	t.Log("destroy with onDestroy: delete")
 	_, err = s.Up(ctx)
 	require.NoError(t, err)
 	plan.Storage.OnDestroy = cluster.Delete
@@ -107,7 +107,7 @@ clouds:
 	assert.Contains(t, up.StdOut,
 		"warning: from now on a destroy deletes the volumes and snapshots of the claims in cluster test")
 
-	t.Log("an up whose program has no instances, and one that has others")
+	t.Log("an up deletes no instances, even if the program declares none or others")
 	instances = nil
 	up, err = s.Up(ctx)
 	require.NoError(t, err, up.StdOut)
@@ -124,12 +124,12 @@ clouds:
 	cloud.Change("volume-1", func(thing *openstack.Thing) { thing.Refuse = "it belongs to a group" })
 	destroy, err = s.Destroy(ctx)
 	require.Error(t, err)
-	said := destroy.StdOut + err.Error()
-	assert.Contains(t, said, "nothing of cluster test is kept: its 1 instances are deleted without a shutdown\n")
-	assert.Contains(t, said, "these volumes and snapshots of cluster test are deleted now, with all that is in them:\n")
-	assert.Contains(t, said, "volume pvc-2 (volume-2) is gone\n")
-	assert.Contains(t, said, "this is left of cluster test; the next destroy goes on with it:\n")
-	assert.Regexp(t, `volume pvc-1 \(volume-1\): delete it: .*it belongs to a group`, said)
+	output := destroy.StdOut + err.Error()
+	assert.Contains(t, output, "onDestroy is delete, so the 1 instances of cluster test are deleted without a shutdown\n")
+	assert.Contains(t, output, "deleting these volumes and snapshots of cluster test with their data:\n")
+	assert.Contains(t, output, "deleted volume pvc-2 (volume-2)\n")
+	assert.Contains(t, output, "cluster test still has these resources; the next destroy continues with them:\n")
+	assert.Regexp(t, `volume pvc-1 \(volume-1\): cannot delete it: .*it belongs to a group`, output)
 	assert.Equal(t, []string{"machine-1", "volume-1"}, cloud.IDs())
 
 	cloud.Change("volume-1", func(thing *openstack.Thing) { thing.Refuse = "" })

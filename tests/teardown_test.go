@@ -40,7 +40,7 @@ func TestE2ETeardown(t *testing.T) {
 	var volume, foreign string
 	var snapshot *snapshots.Snapshot
 	var all []string
-	step(t, "two clusters' volumes, and a snapshot", func(*testing.T) { // they exist until the test ends
+	step(t, "two clusters have volumes, and one has a snapshot", func(*testing.T) { // they exist until the test ends
 		volume = openstack.claim(t, plan.Name, "data")
 		foreign = openstack.claim(t, plan.Name+"-2", "data")
 		snapshot, err = snapshots.Create(t.Context(), cinder, snapshots.CreateOpts{
@@ -56,22 +56,22 @@ func TestE2ETeardown(t *testing.T) {
 	})
 
 	for _, row := range []struct {
-		onDestroy, said string
-		left            []string
+		onDestroy, output string
+		remaining         []string
 	}{
-		{cluster.Keep, "are kept", all},
-		{cluster.Delete, "are deleted now", slices.DeleteFunc(slices.Clone(all), func(thing string) bool {
+		{cluster.Keep, "keeping these volumes and snapshots", all},
+		{cluster.Delete, "deleting these volumes and snapshots", slices.DeleteFunc(slices.Clone(all), func(thing string) bool {
 			return strings.HasSuffix(thing, volume) || strings.HasSuffix(thing, snapshot.ID)
 		})},
 	} {
-		step(t, row.onDestroy, func(t *testing.T) {
+		step(t, "onDestroy is "+row.onDestroy, func(t *testing.T) {
 			plan.Storage.OnDestroy = row.onDestroy
 			up, err := s.Up(t.Context())
 			require.NoError(t, err, up.StdOut)
 			destroy, err := s.Destroy(t.Context())
 			require.NoError(t, err, destroy.StdOut)
-			assert.Equal(t, row.left, openstack.inventory(t), row.onDestroy)
-			assert.Contains(t, destroy.StdOut, row.said)
+			assert.Equal(t, row.remaining, openstack.inventory(t), row.onDestroy)
+			assert.Contains(t, destroy.StdOut, row.output)
 			assert.Contains(t, destroy.StdOut, "volume pvc-data ("+volume+"): 1 GiB, claim shop/data\n")
 			assert.Contains(t, destroy.StdOut, "snapshot snapshot-data ("+snapshot.ID+"): 1 GiB of volume "+volume+"\n")
 			assert.NotContains(t, destroy.StdOut, foreign)
@@ -95,7 +95,7 @@ func (c cloud) claim(t *testing.T, cluster, name string) string {
 			if gophercloud.ResponseCodeIs(err, http.StatusNotFound) {
 				return nil
 			}
-			return cmp.Or(err, errors.New("still there"))
+			return cmp.Or(err, errors.New("the volume still exists"))
 		})
 	})
 	soon, cancel := context.WithTimeout(t.Context(), time.Minute)

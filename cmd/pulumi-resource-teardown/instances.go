@@ -25,8 +25,8 @@ func (c cloud) deleteInstances(ctx context.Context, ids []string, interval time.
 	}
 	_ = group.Wait()
 	for {
-		left, err := c.instances(ctx)
-		if err == nil && !slices.ContainsFunc(ids, func(id string) bool { return left[id].ID != "" }) {
+		remaining, err := c.instances(ctx)
+		if err == nil && !slices.ContainsFunc(ids, func(id string) bool { return remaining[id].ID != "" }) {
 			return
 		}
 		select {

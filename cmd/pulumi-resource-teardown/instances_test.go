@@ -24,11 +24,11 @@ func TestInstances(t *testing.T) {
 	for name, row := range map[string]struct {
 		onDestroy string
 		up        bool
-		left      []string
-		said      string
+		remaining []string
+		log       string
 	}{
 		"destroy": {"delete", false, []string{"i3"},
-			"info: nothing of cluster prod is kept: its 3 instances are deleted without a shutdown"},
+			"info: onDestroy is delete, so the 3 instances of cluster prod are deleted without a shutdown"},
 		"destroy, data are kept": {"keep", false, []string{"i1", "i2", "i3"}, ""},
 		"up":                     {"delete", true, []string{"i1", "i2", "i3"}, ""},
 	} {
@@ -40,15 +40,15 @@ func TestInstances(t *testing.T) {
 			e := &engine{}
 			p := newProvider(e)
 			p.interval = time.Millisecond
-			inputs := instancesOf(row.onDestroy, "i1", "i2", "gone")
+			inputs := instancesOf(row.onDestroy, "i1", "i2", "deleted")
 			if row.up {
 				_, err := p.Check(t.Context(), plugin.CheckRequest{News: inputs})
 				require.NoError(t, err)
 			}
 			_, err := p.Delete(t.Context(), plugin.DeleteRequest{Type: instancesType, Inputs: inputs})
 			require.NoError(t, err)
-			assert.Equal(t, row.left, c.IDs())
-			assert.Equal(t, row.said, e.log())
+			assert.Equal(t, row.remaining, c.IDs())
+			assert.Equal(t, row.log, e.log())
 		})
 	}
 }

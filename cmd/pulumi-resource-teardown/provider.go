@@ -90,10 +90,10 @@ func (p *provider) Check(_ context.Context, r plugin.CheckRequest) (plugin.Check
 	p.declared.Store(true)
 	var failures []plugin.CheckFailure
 	if text(r.News, clusterKey) == "" {
-		failures = append(failures, plugin.CheckFailure{Property: clusterKey, Reason: "must be set to a cluster's name"})
+		failures = append(failures, plugin.CheckFailure{Property: clusterKey, Reason: "must be the name of a cluster"})
 	}
-	if is := text(r.News, onDestroyKey); is != cluster.Keep && is != cluster.Delete {
-		reason := fmt.Sprintf("must be %s or %s, not %q", cluster.Keep, cluster.Delete, is)
+	if value := text(r.News, onDestroyKey); value != cluster.Keep && value != cluster.Delete {
+		reason := fmt.Sprintf("must be %s or %s, got %q", cluster.Keep, cluster.Delete, value)
 		failures = append(failures, plugin.CheckFailure{Property: onDestroyKey, Reason: reason})
 	}
 	return plugin.CheckResponse{Properties: r.News, Failures: failures}, nil
@@ -135,15 +135,14 @@ func (p *provider) Create(_ context.Context, r plugin.CreateRequest) (plugin.Cre
 func (p *provider) Update(ctx context.Context, r plugin.UpdateRequest) (plugin.UpdateResponse, error) {
 	if !r.Preview && r.Type != instancesType && text(r.NewInputs, onDestroyKey) == cluster.Delete {
 		_ = p.host.Log(ctx, diag.Warning, r.URN, fmt.Sprintf("from now on a destroy deletes the volumes and snapshots of "+
-			"the claims in cluster %s, "+
-			"and what is in them", text(r.NewInputs, clusterKey)))
+			"the claims in cluster %s with their data", text(r.NewInputs, clusterKey)))
 	}
 	return plugin.UpdateResponse{Properties: r.NewInputs}, nil
 }
 
 func (p *provider) Read(_ context.Context, r plugin.ReadRequest) (plugin.ReadResponse, error) {
 	if len(r.Inputs) == 0 {
-		return plugin.ReadResponse{}, errors.New("there is nothing to import: this resource is in the state alone")
+		return plugin.ReadResponse{}, errors.New("cannot import this resource, because it exists only in the state")
 	}
 	return plugin.ReadResponse{ReadResult: plugin.ReadResult{ID: r.ID, Inputs: r.Inputs, Outputs: r.State}}, nil
 }
@@ -161,17 +160,16 @@ func (p *provider) Delete(ctx context.Context, r plugin.DeleteRequest) (plugin.D
 	}
 	if r.Type == instancesType {
 		all := ids(r.Inputs)
-		_ = p.host.Log(ctx, diag.Info, r.URN, fmt.Sprintf("nothing of cluster %s is kept: its %d instances are deleted "+
-			"without a shutdown",
-			text(r.Inputs, clusterKey), len(all)))
+		_ = p.host.Log(ctx, diag.Info, r.URN, fmt.Sprintf("onDestroy is delete, so the %d instances of cluster %s are "+
+			"deleted without a shutdown", len(all), text(r.Inputs, clusterKey)))
 		cloud.deleteInstances(ctx, all, p.interval)
 		return plugin.DeleteResponse{}, nil
 	}
-	telling := context.WithoutCancel(ctx)
+	logContext := context.WithoutCancel(ctx)
 	t := teardown{
 		cloud: cloud, cluster: text(r.Inputs, clusterKey), keep: keep, interval: p.interval,
-		log:    func(message string) { _ = p.host.Log(telling, diag.Info, r.URN, message) },
-		status: func(message string) { _ = p.host.LogStatus(telling, diag.Info, r.URN, message) },
+		log:    func(message string) { _ = p.host.Log(logContext, diag.Info, r.URN, message) },
+		status: func(message string) { _ = p.host.LogStatus(logContext, diag.Info, r.URN, message) },
 	}
 	return plugin.DeleteResponse{}, t.run(ctx)
 }
@@ -183,7 +181,7 @@ func (p *provider) limit(ctx context.Context, timeout float64) (context.Context,
 	if limit == 0 {
 		limit = 10 * time.Minute
 	}
-	ctx, done := context.WithTimeoutCause(ctx, limit, fmt.Errorf("time was up after %s", limit))
+	ctx, done := context.WithTimeoutCause(ctx, limit, fmt.Errorf("timeout after %s", limit))
 	stop := context.AfterFunc(p.cancelled, done)
 	return ctx, func() { stop(); done() }
 }

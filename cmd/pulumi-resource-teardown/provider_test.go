@@ -12,7 +12,7 @@ import (
 func TestCheck(t *testing.T) {
 	p := newProvider(&engine{})
 	for onDestroy, want := range map[string][]plugin.CheckFailure{
-		"keep": nil, "delete": nil, "retain": {{Property: "onDestroy", Reason: `must be keep or delete, not "retain"`}},
+		"keep": nil, "delete": nil, "retain": {{Property: "onDestroy", Reason: `must be keep or delete, got "retain"`}},
 	} {
 		checked, err := p.Check(t.Context(), plugin.CheckRequest{News: properties(onDestroy)})
 		require.NoError(t, err)
@@ -62,7 +62,7 @@ func TestNoCloudIsNeeded(t *testing.T) {
 	assert.Equal(t, plugin.ReadResult{ID: "prod", Inputs: properties("keep"), Outputs: properties("keep")},
 		read.ReadResult)
 	_, err = p.Read(t.Context(), plugin.ReadRequest{ID: "prod"})
-	assert.ErrorContains(t, err, "there is nothing to import")
+	assert.ErrorContains(t, err, "cannot import this resource")
 
 	for _, r := range []plugin.UpdateRequest{{NewInputs: properties("delete"), Preview: true},
 		{NewInputs: properties("keep")}} {
@@ -74,7 +74,7 @@ func TestNoCloudIsNeeded(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, properties("delete"), updated.Properties)
 	assert.Equal(t,
-		"warning: from now on a destroy deletes the volumes and snapshots of the claims in cluster prod, and what is in them",
+		"warning: from now on a destroy deletes the volumes and snapshots of the claims in cluster prod with their data",
 		e.log())
 	assert.Empty(t, c.Requests(""))
 }

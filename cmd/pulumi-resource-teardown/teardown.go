@@ -54,7 +54,7 @@ func (t *teardown) run(ctx context.Context) error {
 		}
 	}
 	if slices.Sort(alive); len(alive) > 0 {
-		return fmt.Errorf("cluster %s still has instances, so nothing of it is touched: %s", t.cluster,
+		return fmt.Errorf("cluster %s still has instances, so its other resources are not deleted: %s", t.cluster,
 			strings.Join(alive, ", "))
 	}
 	all, err := t.cloud.leftovers(ctx, t.cluster)
@@ -66,7 +66,7 @@ func (t *teardown) run(ctx context.Context) error {
 	for id, s := range instances {
 		foreign[id] = s.Name
 	}
-	return t.clear(ctx, t.condemned(all), foreign)
+	return t.clear(ctx, t.toDelete(all), foreign)
 }
 
 // announce logs the resources that are deleted and kept, before the first deletion.
@@ -81,86 +81,85 @@ func (t *teardown) announce(all []leftover) {
 	}
 	switch {
 	case data != "" && t.keep:
-		t.log(fmt.Sprintf("these volumes and snapshots of cluster %s are kept, with all that is in them:%s\n"+
-			"find them again by their property %s='%[1]s'; docs/storage.md says how another cluster takes them",
+		t.log(fmt.Sprintf("keeping these volumes and snapshots of cluster %s with their data:%s\n"+
+			"list them by their property %s='%[1]s'; docs/storage.md describes how another cluster can use them",
 			t.cluster, data, clusterProperty))
 	case data != "":
-		t.log(fmt.Sprintf("these volumes and snapshots of cluster %s are deleted now, with all that is in them:%s", t.cluster,
-			data))
+		t.log(fmt.Sprintf("deleting these volumes and snapshots of cluster %s with their data:%s", t.cluster, data))
 	}
 	if rest != "" {
-		t.log(fmt.Sprintf("this is deleted of cluster %s's Services:%s", t.cluster, rest))
+		t.log(fmt.Sprintf("deleting these resources of the Services in cluster %s:%s", t.cluster, rest))
 	}
 }
 
-// condemned returns the resources to delete.
-func (t *teardown) condemned(all []leftover) []leftover {
+// toDelete returns the resources to delete.
+func (t *teardown) toDelete(all []leftover) []leftover {
 	return slices.DeleteFunc(all, func(l leftover) bool { return t.keep && l.data })
 }
 
-// clear deletes each resource of left as soon as OpenStack accepts it, and waits until no status changes any
+// clear deletes each remaining resource as soon as OpenStack accepts it, and waits until no status changes any
 // more. A resource that cannot be deleted does not delay others.
-func (t *teardown) clear(ctx context.Context, left []leftover, foreign map[string]string) error {
-	asked, stuck := map[string]bool{}, map[string]string{}
+func (t *teardown) clear(ctx context.Context, remaining []leftover, foreign map[string]string) error {
+	requested, stuck := map[string]bool{}, map[string]string{}
 	for {
-		waiting := t.ask(ctx, left, foreign, asked, stuck)
+		waiting := t.requestDeletions(ctx, remaining, foreign, requested, stuck)
 		if len(waiting) == 0 {
 			t.status("")
-			return t.remainder(left, stuck)
+			return t.incomplete(remaining, stuck)
 		}
-		lines := each(left, waiting)
-		t.status(fmt.Sprintf("waiting for %d, first for %s", len(lines), lines[0]))
-		now, err := t.look(ctx)
+		lines := withReasons(remaining, waiting)
+		t.status(fmt.Sprintf("waiting for %d resources, first %s", len(lines), lines[0]))
+		now, err := t.list(ctx)
 		if err != nil {
 			maps.Copy(stuck, waiting)
-			return fmt.Errorf("%w: %w", err, t.remainder(left, stuck))
+			return fmt.Errorf("%w: %w", err, t.incomplete(remaining, stuck))
 		}
-		for _, l := range left {
+		for _, l := range remaining {
 			if !slices.ContainsFunc(now, func(n leftover) bool { return n.id == l.id }) {
-				t.log(l.String() + " is gone")
+				t.log("deleted " + l.String())
 			}
 		}
-		left = now
+		remaining = now
 	}
 }
 
-// ask requests the deletion of each resource once, as soon as OpenStack accepts it. It returns the resources
-// that are worth waiting for, by ID, with the reason of the wait. The others are in stuck, with the reason
-// why they cannot be deleted.
-func (t *teardown) ask(
-	ctx context.Context, left []leftover, foreign map[string]string, asked map[string]bool, stuck map[string]string,
-) (waiting map[string]string) {
+// requestDeletions requests the deletion of each resource once, as soon as OpenStack accepts it. It returns
+// the resources that are worth waiting for, by ID, with the reason of the wait. The others are in stuck, with
+// the reason why they cannot be deleted.
+func (t *teardown) requestDeletions(ctx context.Context, remaining []leftover, foreign map[string]string,
+	requested map[string]bool, stuck map[string]string) (waiting map[string]string) {
 	waiting = map[string]string{}
-	for _, l := range left {
+	for _, l := range remaining {
 		other := slices.IndexFunc(l.attached, func(id string) bool { return foreign[id] != "" })
-		snapshot := slices.IndexFunc(left, func(s leftover) bool { return s.of == l.id })
+		snapshot := slices.IndexFunc(remaining, func(s leftover) bool { return s.of == l.id })
 		switch {
 		case stuck[l.id] != "":
 		case other >= 0:
-			stuck[l.id] = fmt.Sprintf("instance %s has it, which is none of the cluster's", foreign[l.attached[other]])
+			stuck[l.id] = fmt.Sprintf("it is attached to instance %s, which does not belong to the cluster",
+				foreign[l.attached[other]])
 		case !l.idle:
-			waiting[l.id] = "it is " + l.status
-		case asked[l.id]:
-			stuck[l.id] = "OpenStack was to delete it, and it is " + l.status
-		case snapshot >= 0 && stuck[left[snapshot].id] != "":
-			stuck[l.id] = fmt.Sprintf("%s is of it", left[snapshot])
+			waiting[l.id] = "its status is " + l.status
+		case requested[l.id]:
+			stuck[l.id] = "deletion was requested, but the status is " + l.status
+		case snapshot >= 0 && stuck[remaining[snapshot].id] != "":
+			stuck[l.id] = fmt.Sprintf("it has the %s", remaining[snapshot])
 		case snapshot >= 0:
-			waiting[l.id] = fmt.Sprintf("%s is of it", left[snapshot])
+			waiting[l.id] = fmt.Sprintf("it has the %s", remaining[snapshot])
 		default:
-			asked[l.id] = true
-			waiting[l.id] = "it is to go"
+			requested[l.id] = true
+			waiting[l.id] = "deletion was requested"
 			if err := l.delete(ctx); err != nil && !gophercloud.ResponseCodeIs(err, http.StatusNotFound) {
 				delete(waiting, l.id)
-				stuck[l.id] = fmt.Sprintf("delete it: %s", err)
+				stuck[l.id] = fmt.Sprintf("cannot delete it: %s", err)
 			}
 		}
 	}
 	return waiting
 }
 
-// look lists the remaining resources after interval. It repeats a failed request, because OpenStack may be
+// list returns the remaining resources after interval. It repeats a failed request, because OpenStack may be
 // unavailable for a moment.
-func (t *teardown) look(ctx context.Context) ([]leftover, error) {
+func (t *teardown) list(ctx context.Context) ([]leftover, error) {
 	for {
 		select {
 		case <-ctx.Done():
@@ -169,27 +168,27 @@ func (t *teardown) look(ctx context.Context) ([]leftover, error) {
 		}
 		all, err := t.cloud.leftovers(ctx, t.cluster)
 		if err == nil {
-			return t.condemned(all), nil
+			return t.toDelete(all), nil
 		}
 		t.status(err.Error())
 	}
 }
 
-// remainder returns an error that names all resources of left, or nil if there are none.
-func (t *teardown) remainder(left []leftover, stuck map[string]string) error {
-	if len(left) == 0 {
+// incomplete returns an error that names all remaining resources, or nil if there are none.
+func (t *teardown) incomplete(remaining []leftover, stuck map[string]string) error {
+	if len(remaining) == 0 {
 		return nil
 	}
-	return fmt.Errorf("this is left of cluster %s; the next destroy goes on with it:\n  %s",
-		t.cluster, strings.Join(each(left, stuck), "\n  "))
+	return fmt.Errorf("cluster %s still has these resources; the next destroy continues with them:\n  %s",
+		t.cluster, strings.Join(withReasons(remaining, stuck), "\n  "))
 }
 
-// each returns a line for each resource of left that has a text in the map say.
-func each(left []leftover, say map[string]string) []string {
+// withReasons returns a line for each resource that has a reason.
+func withReasons(resources []leftover, reasons map[string]string) []string {
 	var lines []string
-	for _, l := range left {
-		if say[l.id] != "" {
-			lines = append(lines, fmt.Sprintf("%s: %s", l, say[l.id]))
+	for _, l := range resources {
+		if reasons[l.id] != "" {
+			lines = append(lines, fmt.Sprintf("%s: %s", l, reasons[l.id]))
 		}
 	}
 	return lines

@@ -20,7 +20,7 @@ import (
 type engine struct {
 	mu     sync.Mutex
 	logs   []string
-	heard  func(message string) // called with each log message
+	onLog  func(message string) // called with each log message
 	status func(message string) // called with each status message
 }
 
@@ -28,8 +28,8 @@ func (e *engine) Log(_ context.Context, severity diag.Severity, _ resource.URN, 
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.logs = append(e.logs, string(severity)+": "+message)
-	if e.heard != nil {
-		e.heard(message)
+	if e.onLog != nil {
+		e.onLog(message)
 	}
 	return nil
 }
@@ -107,8 +107,8 @@ func server(id, cluster string) openstack.Thing {
 	return openstack.Thing{Object: object{"id": id, "name": cluster + "-" + id, "metadata": object{"cluster": cluster}}}
 }
 
-// elsewhere moves a thing to another project, which administrators see, too.
-func elsewhere(thing openstack.Thing) openstack.Thing {
+// inOtherProject moves a thing to another project, which administrators see, too.
+func inOtherProject(thing openstack.Thing) openstack.Thing {
 	thing.Object["project_id"] = "theirs"
 	return thing
 }
@@ -135,10 +135,10 @@ func populate(c *openstack.Cloud) (others []string) {
 	} {
 		c.Add("loadbalancers", loadBalancer(id, name))
 	}
-	c.Add("loadbalancers", elsewhere(loadBalancer("w8", "kube_service_prod_shop_web")))
+	c.Add("loadbalancers", inOtherProject(loadBalancer("w8", "kube_service_prod_shop_web")))
 	c.Add("floatingips", floatingIP("w9", "prod-2"))
 	c.Add("floatingips", floatingIP("x1", "other prod"))
-	c.Add("floatingips", elsewhere(floatingIP("x2", "prod")))
+	c.Add("floatingips", inOtherProject(floatingIP("x2", "prod")))
 	mine := floatingIP("x3", "prod")
 	mine.Object["description"] = "of the shop, for good, and not from cluster prod"
 	c.Add("floatingips", mine)
@@ -152,21 +152,21 @@ func TestDelete(t *testing.T) {
 	others := populate(c)
 	e := &engine{}
 	deletes := map[string]int{}
-	e.heard = func(message string) { deletes[message] = len(c.Requests("DELETE")) }
+	e.onLog = func(message string) { deletes[message] = len(c.Requests("DELETE")) }
 	require.NoError(t, destroy(t, e, "delete", time.Minute))
 	assert.Equal(t, others, c.IDs())
 
-	const lost = `these volumes and snapshots of cluster prod are deleted now, with all that is in them:
+	const lost = `deleting these volumes and snapshots of cluster prod with their data:
   snapshot snapshot-s1 (s1): 2 GiB of volume v1, VolumeSnapshot shop/daily
   volume pvc-v1 (v1): 2 GiB, claim shop/data-v1
   volume pvc-v2 (v2): 2 GiB, claim shop/data-v2`
 	assert.Equal(t, "info: "+lost, e.logs[0])
-	assert.Equal(t, "info: this is deleted of cluster prod's Services:\n"+
+	assert.Equal(t, "info: deleting these resources of the Services in cluster prod:\n"+
 		"  load balancer kube_service_prod_shop_web (b1)\n  floating IP 203.0.113.1 (f1)", e.logs[1])
 	assert.Equal(t, 0, deletes[lost])
 	for _, name := range []string{"snapshot snapshot-s1 (s1)", "volume pvc-v1 (v1)",
 		"load balancer kube_service_prod_shop_web (b1)"} {
-		assert.Contains(t, e.logs, "info: "+name+" is gone")
+		assert.Contains(t, e.logs, "info: deleted "+name)
 	}
 	requests := strings.Join(c.Requests("DELETE"), "\n")
 	assert.Less(t, strings.Index(requests, "snapshots/s1"), strings.Index(requests, "volumes/v1"))
@@ -191,12 +191,12 @@ func TestKeep(t *testing.T) {
 		for _, id := range []string{"b1", "f1"} {
 			assert.NotContains(t, c.IDs(), id)
 		}
-		assert.Equal(t, `info: these volumes and snapshots of cluster prod are kept, with all that is in them:
+		assert.Equal(t, `info: keeping these volumes and snapshots of cluster prod with their data:
   snapshot snapshot-s1 (s1): 2 GiB of volume v1, VolumeSnapshot shop/daily
   volume pvc-v1 (v1): 2 GiB, claim shop/data-v1
   volume pvc-v2 (v2): 2 GiB, claim shop/data-v2
-find them again by their property cinder.csi.openstack.org/cluster='prod'; `+
-			"docs/storage.md says how another cluster takes them", e.logs[0])
+list them by their property cinder.csi.openstack.org/cluster='prod'; `+
+			"docs/storage.md describes how another cluster can use them", e.logs[0])
 		for _, request := range c.Requests("DELETE") {
 			assert.NotRegexp(t, "volumes|snapshots", request)
 		}
@@ -213,15 +213,16 @@ func TestInstancesComeFirst(t *testing.T) {
 	for _, setting := range []string{"keep", "delete"} {
 		e := &engine{}
 		err := destroy(t, e, setting, time.Minute)
-		assert.EqualError(t, err, "cluster prod still has instances, so nothing of it is touched: prod-a (a), prod-b (b)")
+		assert.EqualError(t, err,
+			"cluster prod still has instances, so its other resources are not deleted: prod-a (a), prod-b (b)")
 		assert.Empty(t, e.logs)
 	}
 	assert.Empty(t, c.Requests("DELETE"))
 }
 
-// TestWhatCannotBeDeleted checks that a resource that cannot be deleted does not block others, and that the
+// TestUndeletableResources checks that a resource that cannot be deleted does not block others, and that the
 // error names it with the reason. The next destroy continues.
-func TestWhatCannotBeDeleted(t *testing.T) {
+func TestUndeletableResources(t *testing.T) {
 	c := start(t)
 	populate(c)
 	refused := volume("v3", "prod")
@@ -237,8 +238,8 @@ func TestWhatCannotBeDeleted(t *testing.T) {
 	busy := snapshot("s6", "prod", "v6")
 	busy.Delete = []string{"deleting", "available"} // as Ceph's snapshot with a clone
 	c.Add("snapshots", busy)
-	theirs := volume("v7", "prod")
-	c.Add("volumes", theirs)
+	withForeignSnapshot := volume("v7", "prod")
+	c.Add("volumes", withForeignSnapshot)
 	c.Add("snapshots", openstack.Thing{Object: object{"id": "y1", "name": "mine", "volume_id": "v7",
 		"status": "available"}})
 	broken := loadBalancer("b2", "kube_service_prod_shop_api")
@@ -249,15 +250,15 @@ func TestWhatCannotBeDeleted(t *testing.T) {
 	err := destroy(t, e, "delete", time.Minute)
 	require.Error(t, err)
 	lines := strings.Split(err.Error(), "\n")
-	assert.Equal(t, "this is left of cluster prod; the next destroy goes on with it:", lines[0])
+	assert.Equal(t, "cluster prod still has these resources; the next destroy continues with them:", lines[0])
 	for i, want := range []string{
-		"  snapshot snapshot-s6 (s6): OpenStack was to delete it, and it is available",
-		"  volume pvc-v3 (v3): delete it: .*it belongs to a group.*",
-		"  volume pvc-v4 (v4): OpenStack was to delete it, and it is error_deleting",
-		"  volume pvc-v5 (v5): instance prod-2-i has it, which is none of the cluster's",
-		"  volume pvc-v6 (v6): snapshot snapshot-s6 (s6) is of it",
-		"  volume pvc-v7 (v7): delete it: .*it has snapshots.*",
-		"  load balancer kube_service_prod_shop_api (b2): OpenStack was to delete it, and it is ERROR",
+		"  snapshot snapshot-s6 (s6): deletion was requested, but the status is available",
+		"  volume pvc-v3 (v3): cannot delete it: .*it belongs to a group.*",
+		"  volume pvc-v4 (v4): deletion was requested, but the status is error_deleting",
+		"  volume pvc-v5 (v5): it is attached to instance prod-2-i, which does not belong to the cluster",
+		"  volume pvc-v6 (v6): it has the snapshot snapshot-s6 (s6)",
+		"  volume pvc-v7 (v7): cannot delete it: .*it has snapshots.*",
+		"  load balancer kube_service_prod_shop_api (b2): deletion was requested, but the status is ERROR",
 	} {
 		require.Greater(t, len(lines), i+1, err)
 		assert.Regexp(t, "^"+strings.NewReplacer("(", `\(`, ")", `\)`).Replace(want)+"$", lines[i+1])
@@ -282,17 +283,18 @@ func TestWhatCannotBeDeleted(t *testing.T) {
 	}
 }
 
-// TestTimeIsUp checks that each wait has a limit, and that a wait does not block the deletion of other
+// TestTimeout checks that each wait has a limit, and that a wait does not block the deletion of other
 // resources.
-func TestTimeIsUp(t *testing.T) {
+func TestTimeout(t *testing.T) {
 	c := start(t)
 	populate(c)
 	c.Change("v1", func(thing *openstack.Thing) { thing.Next, thing.Object["status"] = nil, "detaching" })
 	c.Change("s1", func(thing *openstack.Thing) { thing.Object["volume_id"] = "v0" })
 	begin := time.Now()
 	err := destroy(t, &engine{}, "delete", time.Second)
-	assert.EqualError(t, err, "time was up after 1s: this is left of cluster prod; the next destroy goes on with it:\n"+
-		"  volume pvc-v1 (v1): it is detaching")
+	assert.EqualError(t, err,
+		"timeout after 1s: cluster prod still has these resources; the next destroy continues with them:\n"+
+			"  volume pvc-v1 (v1): its status is detaching")
 	assert.Less(t, time.Since(begin), 10*time.Second)
 	for _, id := range []string{"v2", "s1", "b1", "f1"} {
 		assert.NotContains(t, c.IDs(), id)
@@ -335,26 +337,26 @@ func TestServices(t *testing.T) {
 	assert.Empty(t, c.Requests("DELETE"))
 }
 
-// TestOpenStackIsAwayForAMoment checks that a wait continues after OpenStack was unavailable for a moment.
-func TestOpenStackIsAwayForAMoment(t *testing.T) {
+// TestOpenStackIsUnavailableForAMoment checks that a wait continues after OpenStack was unavailable for a moment.
+func TestOpenStackIsUnavailableForAMoment(t *testing.T) {
 	c := start(t)
 	populate(c)
-	var away []string
+	var failures []string
 	e := &engine{status: func(message string) {
-		if strings.HasPrefix(message, "waiting") && away == nil {
+		if strings.HasPrefix(message, "waiting") && failures == nil {
 			c.Down(true)
 		} else if strings.Contains(message, "list the snapshots of cluster prod: ") {
-			away = append(away, message)
+			failures = append(failures, message)
 			c.Down(false)
 		}
 	}}
 	require.NoError(t, destroy(t, e, "delete", time.Minute))
-	assert.Len(t, away, 1)
+	assert.Len(t, failures, 1)
 	assert.NotContains(t, c.IDs(), "v1")
 }
 
-// TestGoneMeanwhile checks that a resource that disappears after it was listed counts as deleted.
-func TestGoneMeanwhile(t *testing.T) {
+// TestResourceDisappears checks that a resource that disappears after it was listed counts as deleted.
+func TestResourceDisappears(t *testing.T) {
 	c := start(t)
 	v := volume("v1", "prod")
 	v.Refuse = openstack.Gone
@@ -362,7 +364,7 @@ func TestGoneMeanwhile(t *testing.T) {
 	e := &engine{}
 	require.NoError(t, destroy(t, e, "delete", time.Minute))
 	assert.Len(t, c.Requests("DELETE"), 1)
-	assert.Contains(t, e.logs, "info: volume pvc-v1 (v1) is gone")
+	assert.Contains(t, e.logs, "info: deleted volume pvc-v1 (v1)")
 }
 
 func TestOfService(t *testing.T) {

@@ -141,7 +141,8 @@ func findSettled(ctx context.Context, creates []create, state *state,
 	ctx, cancel := context.WithTimeoutCause(ctx, timeout,
 		fmt.Errorf("OpenStack is still creating resources after %s", timeout))
 	defer cancel()
-	log.Printf("searching OpenStack twice, %s apart, for the resources of %d interrupted creates …", interval, len(creates))
+	log.Printf("searching OpenStack twice, %s apart, for the resources of %d interrupted creates …", interval,
+		len(creates))
 	for last := ""; ; {
 		found, unfinished, err := find(ctx, cloud, creates, state)
 		if err != nil {
