@@ -59,8 +59,8 @@ func TestE2ETeardown(t *testing.T) {
 		onDestroy, output string
 		remaining         []string
 	}{
-		{cluster.Keep, "keeping these volumes and snapshots", all},
-		{cluster.Delete, "deleting these volumes and snapshots", slices.DeleteFunc(slices.Clone(all), func(thing string) bool {
+		{cluster.Keep, "keeping these volumes", all},
+		{cluster.Delete, "deleting these volumes", slices.DeleteFunc(slices.Clone(all), func(thing string) bool {
 			return strings.HasSuffix(thing, volume) || strings.HasSuffix(thing, snapshot.ID)
 		})},
 	} {

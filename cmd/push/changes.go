@@ -59,12 +59,12 @@ type changes struct {
 	enable []string
 	// restart are enabled units. tryRestart are units that other units start.
 	restart, tryRestart []string
-	// later are units whose ExecStop drains or withdraws something. push does not restart them. They use the
+	// atStop are units whose ExecStop drains or withdraws something. push does not restart them. They use the
 	// new files when they stop.
-	later []string
+	atStop []string
 }
 
-func (c changes) nothing() bool { return len(c.write)+len(c.remove) == 0 }
+func (c changes) none() bool { return len(c.write)+len(c.remove) == 0 }
 
 const units = "/etc/systemd/system"
 
@@ -80,7 +80,7 @@ var readers = map[string]string{
 func compare(before, after map[string]file) changes {
 	var c changes
 	for _, p := range slices.Sorted(maps.Keys(before)) {
-		if _, stays := after[p]; !stays {
+		if _, kept := after[p]; !kept {
 			c.remove = append(c.remove, p)
 			if path.Dir(p) == units {
 				c.disable = append(c.disable, path.Base(p))
@@ -91,7 +91,7 @@ func compare(before, after map[string]file) changes {
 	for _, p := range slices.Sorted(maps.Keys(after)) {
 		if before[p] != after[p] {
 			c.write = append(c.write, after[p])
-			use(after, p, used)
+			markUsers(after, p, used)
 		}
 	}
 	for _, p := range slices.Sorted(maps.Keys(used)) {
@@ -110,7 +110,7 @@ func compare(before, after map[string]file) changes {
 				c.enable = append(c.enable, unit)
 			}
 			if strings.Contains(text, "\nType=oneshot\n") && strings.Contains(text, "\nExecStop=") {
-				c.later = append(c.later, unit)
+				c.atStop = append(c.atStop, unit)
 			} else {
 				c.restart = append(c.restart, unit)
 			}
@@ -119,23 +119,23 @@ func compare(before, after map[string]file) changes {
 	return c
 }
 
-// use adds p and all files that use it to used.
-func use(all map[string]file, p string, used map[string]bool) {
+// markUsers adds p and all files that use it to used.
+func markUsers(all map[string]file, p string, used map[string]bool) {
 	if used[p] {
 		return
 	}
 	used[p] = true
-	match := named(p)
+	match := mentions(p)
 	for _, f := range all {
 		if match.MatchString(f.Content) {
-			use(all, f.Path, used)
+			markUsers(all, f.Path, used)
 		}
 	}
 }
 
-// named returns a pattern for texts that name the file p: by its path, by its name if p is a program, or by
+// mentions returns a pattern for texts that name the file p: by its path, by its name if p is a program, or by
 // its folder.
-func named(p string) *regexp.Regexp {
+func mentions(p string) *regexp.Regexp {
 	const end = `/?(?:[^\w./-]|$)`
 	folder, name := path.Split(p)
 	expression := regexp.QuoteMeta(p) + end
@@ -155,12 +155,13 @@ func (c changes) String() string {
 		fmt.Fprintln(&out, "write", f.Path)
 	}
 	for _, list := range []struct {
-		verb string
-		of   []string
+		verb  string
+		names []string
 	}{
-		{"remove", c.remove}, {"restart", c.restart}, {"restart if it runs:", c.tryRestart}, {"at its next stop:", c.later},
+		{"remove", c.remove}, {"restart", c.restart}, {"restart if running:", c.tryRestart},
+		{"used at the next stop:", c.atStop},
 	} {
-		for _, name := range list.of {
+		for _, name := range list.names {
 			fmt.Fprintln(&out, list.verb, name)
 		}
 	}
@@ -171,9 +172,9 @@ func (c changes) String() string {
 // pack.
 func (c changes) script() string {
 	var steps []string
-	each := func(command string, of []string) {
-		if len(of) > 0 {
-			steps = append(steps, command+" "+strings.Join(of, " "))
+	each := func(command string, names []string) {
+		if len(names) > 0 {
+			steps = append(steps, command+" "+strings.Join(names, " "))
 		}
 	}
 	each("systemctl disable --quiet --now", c.disable)

@@ -50,7 +50,7 @@ func TestCompare(t *testing.T) {
 		{"worker", "/etc/systemd/system/kubelet.service",
 			changes{enable: []string{"kubelet.service"}, restart: []string{"kubelet.service"}}},
 		{"worker", "/usr/local/sbin/install-cni-config", changes{restart: []string{"calico-felix.service"}}},
-		{"worker", "/usr/local/sbin/node-drain", changes{later: []string{"node-drain.service"}}},
+		{"worker", "/usr/local/sbin/node-drain", changes{atStop: []string{"node-drain.service"}}},
 		{"worker", "/etc/containerd/config.toml", changes{tryRestart: []string{"containerd.service"}}},
 		{"worker", "/etc/systemd/system/systemd-sysctl.service.d/kubernetes.conf",
 			changes{tryRestart: []string{"systemd-sysctl.service"}}},
@@ -67,22 +67,22 @@ func TestCompare(t *testing.T) {
 		row.want.write = []file{all[row.path]}
 		assert.Equal(t, row.want, compare(changed(all, row.path), all), row.path)
 	}
-	assert.True(t, compare(golden(t, "worker"), golden(t, "worker")).nothing())
+	assert.True(t, compare(golden(t, "worker"), golden(t, "worker")).none())
 }
 
-// TestFilesOfNoUnit lists the files that need no restart: programs read them at each use, or the files
+// TestFilesWithoutUnit lists the files that need no restart: programs read them at each use, or the files
 // themselves are started each time. Any other file that no unit uses must be in readers.
-func TestFilesOfNoUnit(t *testing.T) {
-	var of []string
+func TestFilesWithoutUnit(t *testing.T) {
+	var unused []string
 	for _, role := range []string{"etcd", "control-plane", "worker"} {
 		all := golden(t, role)
 		for p := range all {
-			if c := compare(changed(all, p), all); len(c.restart)+len(c.tryRestart)+len(c.later) == 0 {
-				of = append(of, p)
+			if c := compare(changed(all, p), all); len(c.restart)+len(c.tryRestart)+len(c.atStop) == 0 {
+				unused = append(unused, p)
 			}
 		}
 	}
-	slices.Sort(of)
+	slices.Sort(unused)
 	assert.Equal(t, []string{
 		"/etc/NetworkManager/conf.d/calico.conf", // devcloud's machines have no NetworkManager
 		"/etc/calico/calicoctl.cfg", "/etc/containerd/certs.d/registry.k8s.io/hosts.toml", "/etc/profile.d/kubectl.sh",
@@ -93,10 +93,10 @@ func TestFilesOfNoUnit(t *testing.T) {
 		"/usr/local/sbin/check-node", // bootstrap-report builds these names from its steps' names
 		"/usr/local/sbin/first-boot",
 		"/usr/local/sbin/wait-for-artifact", // no unit of an etcd machine uses it
-	}, slices.Compact(of))
+	}, slices.Compact(unused))
 }
 
-func TestUnitsComeAndGo(t *testing.T) {
+func TestAddedAndRemovedUnits(t *testing.T) {
 	unit := func(name, text string) file { return file{Path: "/etc/systemd/system/" + name, Content: text} }
 	old := unit("old.service", "[Service]\nExecStart=/usr/local/sbin/old\n[Install]\n")
 	new := unit("new.service", "[Service]\nExecStart=/usr/local/sbin/new\n[Install]\n")

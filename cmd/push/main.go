@@ -21,8 +21,8 @@ import (
 	"os/signal"
 )
 
-// pushed is the path of the last push's user-data on the machine. Nova has the first user-data.
-const pushed = "/var/lib/pushed"
+// pushedPath is the path of the last push's user-data on the machine. Nova has the first user-data.
+const pushedPath = "/var/lib/pushed"
 
 func main() {
 	stack := flag.String("stack", "dev", "name of the `stack`")
@@ -37,7 +37,7 @@ func main() {
 
 func push(ctx context.Context, stack, machine string) error {
 	if machine == "" {
-		return errors.New("no machine is named: set one, like `make push MACHINE=dev-worker-0`")
+		return errors.New("the argument must be the name of a machine: make push MACHINE=dev-worker-0")
 	}
 	s, err := readStack(ctx, stack)
 	if err != nil {
@@ -51,11 +51,11 @@ func push(ctx context.Context, stack, machine string) error {
 	if err != nil {
 		return err
 	}
-	has, err := on(ctx, machine, "cat "+pushed+" 2>/dev/null || cat /var/lib/cloud/instance/user-data.txt", nil)
+	current, err := on(ctx, machine, "cat "+pushedPath+" 2>/dev/null || cat /var/lib/cloud/instance/user-data.txt", nil)
 	if err != nil {
 		return err
 	}
-	before, err := files(has)
+	before, err := files(current)
 	if err != nil {
 		return fmt.Errorf("read the user-data of the running %s: %w; `pulumi up` replaces a machine that push cannot change",
 			machine, err)
@@ -65,12 +65,12 @@ func push(ctx context.Context, stack, machine string) error {
 		return err
 	}
 	c := compare(before, after)
-	if c.nothing() {
-		fmt.Printf("%s has all that the templates say\n", machine)
+	if c.none() {
+		fmt.Printf("%s is up to date\n", machine)
 		return nil
 	}
 	fmt.Print(c)
-	archive, err := pack(append(c.write, file{Path: pushed, Permissions: "0600", Content: string(userData)}))
+	archive, err := pack(append(c.write, file{Path: pushedPath, Permissions: "0600", Content: string(userData)}))
 	if err != nil {
 		return err
 	}

@@ -119,6 +119,6 @@ func secret(v any) (resource.PropertyValue, bool) {
 }
 
 func (m *monitor) Call(args pulumi.MockCallArgs) (resource.PropertyMap, error) {
-	return nil, fmt.Errorf("the program calls the provider function %s, and the state has no answer: use `pulumi up`",
+	return nil, fmt.Errorf("push does not support the provider function %s, which the program calls: use `pulumi up`",
 		args.Token)
 }

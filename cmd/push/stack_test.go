@@ -41,7 +41,7 @@ func (c *cloud) NewResource(args pulumi.MockResourceArgs) (string, resource.Prop
 }
 
 func (c *cloud) Call(pulumi.MockCallArgs) (resource.PropertyMap, error) {
-	panic("the program looks nothing up")
+	panic("the program must call no provider function")
 }
 
 // TestUserData checks that push renders the same user-data as the program did when it created the stack.

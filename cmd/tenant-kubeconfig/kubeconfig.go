@@ -7,8 +7,8 @@ import (
 	"kubernetes-openstack/internal/tenancy"
 )
 
-const hint = "client-keystone-auth is one of https://github.com/kubernetes/cloud-provider-openstack/releases, and " +
-	"must be in PATH"
+const hint = "download client-keystone-auth from https://github.com/kubernetes/cloud-provider-openstack/releases " +
+	"to a folder in PATH"
 
 // kubeconfig returns the kubeconfig for the users of a project. namespace is the project's namespace. Only
 // the cluster comes from the administrators' kubeconfig.

@@ -42,9 +42,9 @@ const namespaces = `{"kind": "NamespaceList", "apiVersion": "v1", "items": [
 	}}
 ]}`
 
-// written returns the output of the command for a project. It replaces the API's address and authority by
+// output returns the output of the command for a project. It replaces the API's address and authority by
 // those of the golden file.
-func written(t *testing.T, project string) (string, error) {
+func output(t *testing.T, project string) (string, error) {
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(response http.ResponseWriter, request *http.Request) {
 		if request.URL.String() != "/api/v1/namespaces?labelSelector=kubernetes-openstack%2Fproject" ||
 			request.Header.Get("Authorization") != "Bearer of-administrators" {
@@ -74,14 +74,14 @@ func TestKubeconfig(t *testing.T) {
 	golden, err := os.ReadFile("testdata/web.yaml")
 	require.NoError(t, err)
 	for _, project := range []string{"web@Default", "5d1f0a3c2b7e4f6089abcdef01234567"} {
-		got, err := written(t, project)
+		got, err := output(t, project)
 		require.NoError(t, err)
 		require.Equal(t, string(golden), got)
 	}
 }
 
-// TestKubeconfigHasTheProxy checks that the kubeconfig reaches the API through the administrators' proxy.
-func TestKubeconfigHasTheProxy(t *testing.T) {
+// TestKubeconfigKeepsTheProxy checks that the kubeconfig connects to the API through the administrators' proxy.
+func TestKubeconfigKeepsTheProxy(t *testing.T) {
 	administrators, err := clientcmd.Load([]byte(`{
 		clusters: [{name: dev, cluster: {server: "https://192.0.2.1:6443", proxy-url: "http://192.0.2.2:3128"}}],
 		contexts: [{name: dev, context: {cluster: dev}}], current-context: dev}`))
@@ -94,15 +94,15 @@ func TestWrongProject(t *testing.T) {
 	for project, want := range map[string]string{
 		"": "--project must be NAME@DOMAIN or the ID of a project",
 		"web": `--project must be NAME@DOMAIN or the ID of a project that has an open ` +
-			`namespace, not "web"`,
+			`namespace, got "web"`,
 		"web@default": `--project must be NAME@DOMAIN or the ID of a project that has an open ` +
-			`namespace, not "web@default"`,
+			`namespace, got "web@default"`,
 		"900e900e900e900e900e900e900e900e": `--project must be NAME@DOMAIN or the ID of a project that has an open ` +
-			`namespace, not "900e900e900e900e900e900e900e900e"`,
-		"web@b@partners": `--project must be one project's ID where several are "web@b@partners": ` +
+			`namespace, got "900e900e900e900e900e900e900e900e"`,
+		"web@b@partners": `--project must be the ID of a project, because "web@b@partners" is the name of several: ` +
 			"00000000000000000000000000000001, 11111111111111111111111111111112",
 	} {
-		got, err := written(t, project)
+		got, err := output(t, project)
 		require.EqualError(t, err, want)
 		require.Empty(t, got)
 	}

@@ -40,11 +40,11 @@ func namespaceOf(ctx context.Context, client *rest.Config, project string) (core
 	}
 	switch len(found) {
 	case 0:
-		return none, fmt.Errorf("--project must be NAME@DOMAIN or the ID of a project that has an open namespace, not %q",
+		return none, fmt.Errorf("--project must be NAME@DOMAIN or the ID of a project that has an open namespace, got %q",
 			project)
 	case 1:
 		return found[0], nil
 	}
-	return none, fmt.Errorf("--project must be one project's ID where several are %q: %s", project,
+	return none, fmt.Errorf("--project must be the ID of a project, because %q is the name of several: %s", project,
 		strings.Join(ids, ", "))
 }
