@@ -26,10 +26,10 @@ import (
 )
 
 // given describes the conditions of the comparison, and is printed with it.
-const given = `Both are declared by the same program, engine and providers (tests/kubeadm differs in the nodes'
-user-data alone), so they have the same machines, network, mirror and binaries, and wait for the same certificates.
-kubeadm is spared Calico (its pods have a network of their own on each node), kube-proxy, CoreDNS, HAProxy, the etcd
-gateway and keepalived, and its own wait of 5 s between two looks at who it joins.`
+const given = `The same program, engine and providers declare both clusters, so they have the same machines, network,
+mirror and binaries, and wait for the same certificates. tests/kubeadm differs only in the nodes' user-data.
+kubeadm's cluster has no Calico (each node has its own pod network), kube-proxy, CoreDNS, HAProxy, etcd gateway or
+keepalived. It also does not have kubeadm's pause of 5 s between two discovery requests.`
 
 // BenchmarkCluster creates a cluster, and then another one with kubeadm in its place. For both it prints the
 // total time until all nodes are Ready, and the times of the steps between. For ours it also prints the
@@ -37,7 +37,7 @@ gateway and keepalived, and its own wait of 5 s between two looks at who it join
 func BenchmarkCluster(b *testing.B) {
 	ours, theirs := timeCluster(b, own), timeCluster(b, "tests/kubeadm")
 
-	keep(b, fmt.Sprintf("%s\n%s\n%s", compare(ours, theirs), compareSizes(ours.sizes, theirs.sizes), given))
+	record(b, fmt.Sprintf("%s\n%s\n%s", compare(ours, theirs), compareSizes(ours.sizes, theirs.sizes), given))
 	b.ReportMetric(0, "ns/op") // of both clusters together
 	b.ReportMetric(ours.total(), "s/ours")
 	b.ReportMetric(theirs.total(), "s/kubeadm")
@@ -74,15 +74,15 @@ func timeCluster(b *testing.B, project string) timed {
 	client := clientOf(b, e.must("stack", "output", "--show-secrets", "kubeconfig"))
 	result := timed{moments: openstack.timeline(b, e, name, client, begin, end), sizes: userDataSizes(b, e)}
 	if project == own {
-		result.floor = openstack.startAgain(b, name, client)
+		result.floor = openstack.restart(b, name, client)
 	}
 	e.must("destroy", "--yes", "--skip-preview")
 	return result
 }
 
-// startAgain stops all machines and starts them together. It returns the seconds until all nodes are Ready.
+// restart stops all machines and starts them together. It returns the seconds until all nodes are Ready.
 // This is the floor, because each machine already has all software, images and certificates.
-func (c cloud) startAgain(b *testing.B, name string, client *kubernetes.Clientset) float64 {
+func (c cloud) restart(b *testing.B, name string, client *kubernetes.Clientset) float64 {
 	b.Helper()
 	nodes, err := client.CoreV1().Nodes().List(b.Context(), metav1.ListOptions{})
 	require.NoError(b, err)
@@ -110,7 +110,7 @@ func (c cloud) startAgain(b *testing.B, name string, client *kubernetes.Clientse
 		}
 		for _, node := range nodes.Items {
 			if since, ready := readySince(node); !ready || node.Status.NodeInfo.BootID == boots[node.Name] {
-				return fmt.Errorf("%s has not come back, its condition is of %s", node.Name, since)
+				return fmt.Errorf("%s has not rebooted, its condition Ready is from %s", node.Name, since)
 			}
 		}
 		return nil
@@ -155,19 +155,19 @@ func clientOf(b *testing.B, kubeconfig string) *kubernetes.Clientset {
 type moments []moment
 
 type moment struct {
-	what    string
+	name    string
 	seconds float64
 }
 
 const (
-	firstRequested = "the first instance is requested"
-	allReady       = "all nodes are Ready"
+	firstRequested = "first instance requested"
+	allReady       = "all nodes Ready"
 )
 
 func (m moments) total() float64 { return m[len(m)-1].seconds }
 
-func (m moments) at(what string) float64 {
-	return m[slices.IndexFunc(m, func(m moment) bool { return m.what == what })].seconds
+func (m moments) at(name string) float64 {
+	return m[slices.IndexFunc(m, func(m moment) bool { return m.name == name })].seconds
 }
 
 // timeline collects the times of the steps after the `up`, because a measurement during the `up` would slow
@@ -207,20 +207,20 @@ func (c cloud) timeline(b *testing.B, e *engine, name string, client *kubernetes
 		since, _ := readySince(node)
 		ready = append(ready, since)
 	}
-	since := func(what string, find func([]time.Time, func(a, b time.Time) int) time.Time, times []time.Time) moment {
-		return moment{what, max(0, find(times, time.Time.Compare).Sub(begin).Seconds())} // times are whole seconds
+	since := func(name string, find func([]time.Time, func(a, b time.Time) int) time.Time, times []time.Time) moment {
+		return moment{name, max(0, find(times, time.Time.Compare).Sub(begin).Seconds())} // times are whole seconds
 	}
 	earliest, latest := slices.MinFunc[[]time.Time], slices.MaxFunc[[]time.Time]
 	return moments{
-		since("the network is there", earliest, network),
+		since("network created", earliest, network),
 		since(firstRequested, earliest, requested),
-		since("all instances run", latest, running),
-		since("all binaries are installed", latest, installed),
-		since("all etcd members are up", latest, etcd),
-		since("an API server serves", earliest, api),
-		since("a first node is Ready", earliest, ready),
+		since("all instances active", latest, running),
+		since("all binaries installed", latest, installed),
+		since("all etcd members healthy", latest, etcd),
+		since("first API server ready", earliest, api),
+		since("first node Ready", earliest, ready),
 		since(allReady, latest, ready),
-		since("the up ends, ours with DNS and all", latest, []time.Time{end}),
+		since("up done, ours with DNS and CSI", latest, []time.Time{end}),
 	}
 }
 
@@ -239,15 +239,15 @@ func compare(ours, theirs timed) string {
 	var out strings.Builder
 	fmt.Fprintf(&out, "%-36s %8s %8s\n", "Seconds until", "ours", "kubeadm")
 	for i, m := range ours.moments {
-		fmt.Fprintf(&out, "%-36s %8.0f %8.0f\n", m.what, m.seconds, theirs.moments[i].seconds)
+		fmt.Fprintf(&out, "%-36s %8.0f %8.0f\n", m.name, m.seconds, theirs.moments[i].seconds)
 	}
-	row := func(what string, ours, theirs float64) {
-		fmt.Fprintf(&out, "%-36s %8.0f %8.0f   kubeadm takes %.2f times as long\n", what, ours, theirs, theirs/ours)
+	row := func(name string, ours, theirs float64) {
+		fmt.Fprintf(&out, "%-36s %8.0f %8.0f   kubeadm takes %.2f times as long\n", name, ours, theirs, theirs/ours)
 	}
-	row("From nothing to the end of the up", ours.total(), theirs.total())
+	row("From start to end of up", ours.total(), theirs.total())
 	row("From first request to all Ready", ours.at(allReady)-ours.at(firstRequested),
 		theirs.at(allReady)-theirs.at(firstRequested))
-	fmt.Fprintf(&out, "%-36s %8.0f            all machines have all software and start again, until all Ready\n", "Floor",
+	fmt.Fprintf(&out, "%-36s %8.0f            restart of all machines with all software, until all nodes Ready\n", "Floor",
 		ours.floor)
 	return out.String()
 }

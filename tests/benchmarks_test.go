@@ -16,9 +16,9 @@ import (
 
 const benchmarks = "../docs/contributing/benchmarks.md"
 
-// keep prints the results of a benchmark, and writes them with the date and the commit to
+// record prints the results of a benchmark, and writes them with the date and the commit to
 // docs/contributing/benchmarks.md.
-func keep(b *testing.B, measured string) {
+func record(b *testing.B, measured string) {
 	b.Helper()
 	b.Log("\n" + measured)
 	commit, err := exec.Command("git", "rev-parse", "--short", "HEAD").Output()
@@ -45,8 +45,8 @@ func TestWithSection(t *testing.T) {
 	const title = "# Benchmarks\n"
 	one := "\n## BenchmarkOne\n\nMonday\n\n```text\n1 s\n```\n"
 	two := "\n## BenchmarkOneMore\n\nMonday\n\n```text\n2 s\n\n3 s\n```\n"
-	again := "\n## BenchmarkOne\n\nTuesday\n\n```text\n$1 s\n```\n"
+	replaced := "\n## BenchmarkOne\n\nTuesday\n\n```text\n$1 s\n```\n"
 	assert.Equal(t, title+one, withSection(title, "BenchmarkOne", "Monday", "\n1 s\n"))
 	assert.Equal(t, title+one+two, withSection(title+one, "BenchmarkOneMore", "Monday", "2 s\n\n3 s\n"))
-	assert.Equal(t, title+again+two, withSection(title+one+two, "BenchmarkOne", "Tuesday", "$1 s"))
+	assert.Equal(t, title+replaced+two, withSection(title+one+two, "BenchmarkOne", "Tuesday", "$1 s"))
 }

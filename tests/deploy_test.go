@@ -97,7 +97,7 @@ func TestDeploy(t *testing.T) {
 		begin := time.Now()
 		up, err := s.Up(ctx)
 		require.NoError(t, err, up.StdOut+up.StdErr)
-		t.Logf("%s is up after %s", name, time.Since(begin).Round(time.Second))
+		t.Logf("up with %s took %s", name, time.Since(begin).Round(time.Second))
 		preview, err := s.Preview(ctx, optpreview.ExpectNoChanges())
 		require.NoError(t, err, preview.StdOut)
 		refresh, err := s.Refresh(ctx)
@@ -119,11 +119,11 @@ func TestDeploy(t *testing.T) {
 		assert.Equal(t, plan.DNSService.String(), service.Spec.ClusterIP)
 
 		if name == "coredns" {
-			coreDNSAnswers(t, api)
+			checkCoreDNS(t, api)
 		}
 		plan = smallPlan(t, cluster.SkyDNS)
 	}
-	kubeControllersWork(t, api)
+	checkKubeControllers(t, api)
 
 	state, err := os.ReadFile(strings.TrimPrefix(s.Workspace().GetEnvVars()["PULUMI_BACKEND_URL"], "file://") +
 		"/.pulumi/stacks/kubernetes-openstack/test.json")
@@ -144,13 +144,13 @@ func TestDeploy(t *testing.T) {
 	require.NoError(t, err, refresh.StdOut)
 	destroy, err := s.Destroy(ctx)
 	require.NoError(t, err, destroy.StdOut)
-	t.Logf("previewed, refreshed and destroyed without an API in %s", time.Since(begin).Round(time.Second))
+	t.Logf("preview, refresh and destroy without an API took %s", time.Since(begin).Round(time.Second))
 	assert.NotContains(t, destroy.StdOut, "unreachable")
 }
 
-// coreDNSAnswers runs CoreDNS from its image with the deployed Corefile and ServiceAccount. It checks answers
+// checkCoreDNS runs CoreDNS from its image with the deployed Corefile and ServiceAccount. It checks answers
 // over UDP and TCP.
-func coreDNSAnswers(t *testing.T, api *apiserver.Server) {
+func checkCoreDNS(t *testing.T, api *apiserver.Server) {
 	t.Helper()
 	_, err := api.Client.CoreV1().Services(metav1.NamespaceDefault).Create(t.Context(), &corev1.Service{
 		ObjectMeta: metav1.ObjectMeta{Name: "web"},
@@ -202,9 +202,9 @@ func coreDNSAnswers(t *testing.T, api *apiserver.Server) {
 	assert.NotContains(t, log.String(), "forbidden")
 }
 
-// kubeControllersWork runs kube-controllers from its image with the deployed settings and ServiceAccount, but
+// checkKubeControllers runs kube-controllers from its image with the deployed settings and ServiceAccount, but
 // without etcd's certificates. It checks that a NetworkPolicy reaches Calico's datastore.
-func kubeControllersWork(t *testing.T, api *apiserver.Server) {
+func checkKubeControllers(t *testing.T, api *apiserver.Server) {
 	t.Helper()
 	deployment, err := api.Client.AppsV1().Deployments(metav1.NamespaceSystem).Get(t.Context(), "calico-kube-controllers",
 		metav1.GetOptions{})

@@ -19,8 +19,8 @@ func layers(resources []pulumi.MockResourceArgs) map[string]int {
 	for _, r := range resources {
 		byURN[key(r)] = r
 	}
-	var of func(key string) int
-	of = func(k string) int {
+	var layerOf func(key string) int
+	layerOf = func(k string) int {
 		r, known := byURN[k]
 		if _, done := layer[k]; done || !known {
 			return layer[k]
@@ -29,14 +29,14 @@ func layers(resources []pulumi.MockResourceArgs) map[string]int {
 		rpc := r.RegisterRPC
 		for _, dependency := range append([]string{rpc.GetParent(), rpc.GetDeletedWith()}, rpc.GetDependencies()...) {
 			if u, err := urn.Parse(dependency); err == nil {
-				highest = max(highest, of(string(u.Type())+"::"+u.Name()))
+				highest = max(highest, layerOf(string(u.Type())+"::"+u.Name()))
 			}
 		}
 		layer[k] = highest + 1
 		return layer[k]
 	}
 	for k := range byURN {
-		of(k)
+		layerOf(k)
 	}
 	return layer
 }
@@ -55,13 +55,13 @@ func TestDestroyOrder(t *testing.T) {
 			require.NotZero(t, machines)
 			found := false
 			for _, res := range r.resources {
-				switch of := layer[res.TypeToken+"::"+res.Name]; res.TypeToken {
+				switch l := layer[res.TypeToken+"::"+res.Name]; res.TypeToken {
 				case "openstack:compute/instance:Instance":
-					assert.Equal(t, machines, of, res.Name)
+					assert.Equal(t, machines, l, res.Name)
 				case "teardown:index:Leftovers":
-					assert.Less(t, of, machines, res.Name)
+					assert.Less(t, l, machines, res.Name)
 				case "teardown:index:Instances":
-					assert.Greater(t, of, machines, res.Name)
+					assert.Greater(t, l, machines, res.Name)
 					found = true
 				}
 			}

@@ -34,7 +34,7 @@ func TestE2ELife(t *testing.T) {
 	before := openstack.inventory(t)
 	t.Cleanup(func() { // after any failure, the next run starts with a clean project
 		if t.Failed() {
-			defer turns.Beside(t)()
+			defer turns.Shared(t)()
 			e.keepLogs()
 			if out, err := e.try("destroy", "--yes", "--skip-preview"); err != nil {
 				t.Log(out) // not logged otherwise, so that the log ends with the cause of the failure
@@ -42,29 +42,29 @@ func TestE2ELife(t *testing.T) {
 		}
 	})
 
-	step(t, "up, killed while an instance is being created", func(t *testing.T) {
+	step(t, "up is killed while it creates an instance", func(t *testing.T) {
 		e.killDuring(t, "Instance e2e-etcd-0 creating", "up", "--yes", "--skip-preview")
 	})
-	step(t, "resume, and up", func(t *testing.T) {
+	step(t, "up continues after resume", func(t *testing.T) {
 		e.run(t, "go run ./cmd/resume -s e2e")
 		e.must("up", "--yes", "--skip-preview")
 	})
 	api := e.api(t)
-	step(t, "every node is Ready when up ends", func(t *testing.T) {
+	step(t, "all nodes are Ready when up ends", func(t *testing.T) {
 		waiting, err := api.notReady(4)
 		require.NoError(t, err)
 		require.Empty(t, waiting)
 		t.Log("\n" + api.kubectl(t, "get", "nodes", "--output", "wide"))
 	})
-	step(t, "the API server takes either DNS server's manifest", func(t *testing.T) {
-		api.takesDNS(t, cluster.SkyDNS)
-		api.takesDNS(t, cluster.CoreDNS)
+	step(t, "the API server accepts the manifests of both DNS servers", func(t *testing.T) {
+		api.acceptsDNS(t, cluster.SkyDNS)
+		api.acceptsDNS(t, cluster.CoreDNS)
 	})
-	step(t, "nothing to change, nor in OpenStack itself", func(t *testing.T) {
+	step(t, "a preview after a refresh has no changes", func(t *testing.T) {
 		e.must("refresh", "--yes", "--skip-preview")
 		e.must("preview", "--expect-no-changes")
 	})
-	step(t, "outputs", func(t *testing.T) {
+	step(t, "up exports all outputs", func(t *testing.T) {
 		var outputs struct {
 			Machines                                 map[string]struct{ Address, ID, Role string }
 			Endpoints                                struct{ API string }
@@ -77,21 +77,21 @@ func TestE2ELife(t *testing.T) {
 		assert.Contains(t, outputs.CACertificate, "BEGIN CERTIFICATE")
 		assert.Equal(t, "[secret] [secret]", outputs.Kubeconfig+" "+outputs.SSHPrivateKey)
 	})
-	step(t, "the state tells no secret", func(t *testing.T) {
+	step(t, "the state contains no secret in plain text", func(t *testing.T) {
 		state := e.must("stack", "export")
 		assert.Contains(t, state, "BEGIN CERTIFICATE")
 		assert.NotContains(t, state, "PRIVATE KEY")
-		assert.NotContains(t, state, "H4sI", "what gzipped user-data begins with")
+		assert.NotContains(t, state, "H4sI", "gzipped user-data begins with this")
 		assert.Contains(t, e.must("stack", "export", "--show-secrets"), "H4sI")
 	})
-	step(t, "workers hold no private key", func(t *testing.T) {
+	step(t, "the user-data of workers contains no private key", func(t *testing.T) {
 		const userData = "curl -sS --fail http://169.254.169.254/openstack/latest/user_data | zcat" // user-data in Nova
 		assert.Contains(t, e.on(t, "e2e-etcd-0", userData), "PRIVATE KEY")
 		worker := e.on(t, "e2e-worker-0", userData)
 		assert.Contains(t, worker, "BEGIN CERTIFICATE")
 		assert.NotContains(t, worker, "PRIVATE KEY")
 	})
-	step(t, "a changed template is pushed onto a running machine", func(t *testing.T) {
+	step(t, "push updates a changed template on a running machine", func(t *testing.T) {
 		const worker, file, older = "e2e-worker-0", "/etc/metadata-filter.nft", "s/169.254.169.254/169.254.169.253/"
 		push := func() string { return e.run(t, `go run ./cmd/push --stack "$1" "$2"`, e.stack, worker) }
 		assert.Equal(t, worker+" is up to date\n", push())
@@ -104,7 +104,7 @@ func TestE2ELife(t *testing.T) {
 		assert.Contains(t, e.on(t, worker, "nft list ruleset"), "ip daddr 169.254.169.254")
 		assert.Equal(t, worker+" is up to date\n", push())
 	})
-	step(t, "nodes are labelled and tainted as configured", func(t *testing.T) {
+	step(t, "nodes have the configured labels and taints", func(t *testing.T) {
 		nodes := api.kubectl(t, "get", "nodes", "--output",
 			`jsonpath={range .items[*]}{.metadata.name} {.spec.providerID} {.metadata.labels} {.spec.taints}{"\n"}{end}`)
 		for line := range strings.Lines(nodes) {
@@ -124,7 +124,7 @@ func TestE2ELife(t *testing.T) {
 			}
 		}
 	})
-	step(t, "a deployment rolls out, logs and exec work", func(t *testing.T) {
+	step(t, "a Deployment rolls out, and logs and exec work", func(t *testing.T) {
 		api.apply(t, "hello.yaml")
 		api.kubectl(t, "rollout", "status", "deployment/hello", "--timeout=90s")
 		assert.Contains(t, api.kubectl(t, "logs", "--selector=app=hello", "--tail=-1"), "hello from hello-")
@@ -153,7 +153,7 @@ func TestE2ELife(t *testing.T) {
 	disturbances(t)
 	tenancyByABAC(t)
 	testOutages(t, e, api, openstack, keeper)
-	stepAlone(t, "no write is lost while each member and each control plane is down for a while", func(t *testing.T) {
+	stepExclusive(t, "stopping each etcd member and each control plane loses no write", func(t *testing.T) {
 		writer := api.startWriter(t)
 		for _, names := range [][]string{{"e2e-etcd-0", "e2e-control-plane-0"}, {"e2e-etcd-1", "e2e-control-plane-1"},
 			{"e2e-etcd-2"}} {
@@ -177,7 +177,7 @@ func TestE2ELife(t *testing.T) {
 					return err
 				})
 			}
-			t.Logf("%v: longest gap %.1f s while they went down, %.1f s while they came back", names, down.Seconds(),
+			t.Logf("%v: longest gap %.1f s while they stopped, %.1f s while they started", names, down.Seconds(),
 				writer.longestGap().Seconds())
 		}
 		writer.check(t)
@@ -185,7 +185,7 @@ func TestE2ELife(t *testing.T) {
 			e.waitForMachine(t, name)
 		}
 	})
-	step(t, "all machines reboot, and the cluster comes back by itself", func(t *testing.T) {
+	step(t, "the cluster recovers after a reboot of all machines", func(t *testing.T) {
 		boots := map[string]string{}
 		for _, name := range machines {
 			boots[name] = e.on(t, name, bootID)
@@ -216,9 +216,9 @@ func TestE2ELife(t *testing.T) {
 		assert.Equal(t, "Z2xpdHRlcmluZw==", api.field(t, ".data.gold", "secret", "treasure"))
 		api.kubectl(t, "create", "secret", "generic", "treasure-2", "--from-literal=gold=glittering")
 		assert.Contains(t, e.on(t, "e2e-etcd-0", "etcdctl get /registry/secrets/default/treasure-2"), "k8s:enc:secretbox:v1:")
-		t.Logf("all Ready and serving %.0f s after the reboots", time.Since(begin).Seconds())
+		t.Logf("all nodes are Ready and the Deployment is available %.0f s after the reboots", time.Since(begin).Seconds())
 	})
-	step(t, "destroy leaves nothing, though the cluster is dead, and says first what is lost", func(t *testing.T) {
+	step(t, "destroy of an unreachable cluster lists the data and deletes everything", func(t *testing.T) {
 		for _, name := range []string{"e2e-control-plane-0", "e2e-control-plane-1"} {
 			_ = e.ssh(name, "systemctl poweroff --force --force").Run()
 		}
@@ -227,7 +227,7 @@ func TestE2ELife(t *testing.T) {
 			assert.Contains(t, out, "claim default/"+claim)
 		}
 		assert.Contains(t, out, "VolumeSnapshot default/keeper")
-		assert.Empty(t, openstack.madeSince(t, before))
+		assert.Empty(t, openstack.createdSince(t, before))
 	})
 }
 
@@ -247,25 +247,25 @@ func skipUnchanged(t *testing.T) {
 func (e *engine) keepLogs() {
 	if out, err := e.shell(`exec go run ./hack/devcloud logs --copy "$1"`,
 		dirs.State("failed", e.t.Name())).CombinedOutput(); err != nil {
-		e.t.Logf("keep the logs: %v: %s", err, out)
+		e.t.Logf("cannot copy the logs: %v: %s", err, out)
 	}
 }
 
 var machines = []string{"e2e-etcd-0", "e2e-etcd-1", "e2e-etcd-2", "e2e-control-plane-0", "e2e-control-plane-1",
 	"e2e-worker-0", "e2e-worker-1"}
 
-// step runs one part of a suite beside steps of other suites. It ends the test after a failure, because each
-// step depends on the previous one.
+// step runs one part of a suite in parallel with steps of other suites. It ends the test after a failure,
+// because each step depends on the previous one.
 func step(t *testing.T, name string, f func(*testing.T)) {
 	t.Helper()
-	part(t, name, turns.Beside, f)
+	part(t, name, turns.Shared, f)
 }
 
-// stepAlone runs a step that counts lost requests, measures gaps, or stops services that other suites need.
+// stepExclusive runs a step that counts lost requests, measures gaps, or stops services that other suites need.
 // No other step runs at the same time.
-func stepAlone(t *testing.T, name string, f func(*testing.T)) {
+func stepExclusive(t *testing.T, name string, f func(*testing.T)) {
 	t.Helper()
-	part(t, name, turns.Alone, f)
+	part(t, name, turns.Exclusive, f)
 }
 
 func part(t *testing.T, name string, turn func(testing.TB) (end func()), f func(*testing.T)) {
@@ -351,7 +351,7 @@ func (e *engine) killDuring(t *testing.T, line string, args ...string) {
 		}
 	}
 	_ = cmd.Wait()
-	require.True(t, seen, "never printed %q:\n%s", line, &printed)
+	require.True(t, seen, "the output does not contain %q:\n%s", line, &printed)
 }
 
 const bootID = "cat /proc/sys/kernel/random/boot_id"

@@ -42,7 +42,7 @@ func newProjectEngine(t testing.TB, project, stack, setup string, edit func(stri
 	show := exec.Command("bash", "-euo", "pipefail", "-c", setup+"; env -0")
 	show.Dir, show.Stderr = "..", os.Stderr
 	env, err := show.Output()
-	require.NoError(t, err, "is the toolchain built, the cloud up? run this by make")
+	require.NoError(t, err, "the toolchain must be built and devcloud must be up: run this test with make")
 	e.env = append(strings.Split(strings.Trim(string(env), "\x00"), "\x00"), "PULUMI_BACKEND_URL=file://"+t.TempDir())
 	e.must("stack", "init", "--no-select") // parallel tests may select a stack
 	return e
@@ -122,7 +122,7 @@ func TestPreviewNeedsNoNetwork(t *testing.T) {
 	assert.NotContains(t, string(out), "warning")
 	assert.NotContains(t, string(out), "PRIVATE KEY")
 	assert.NotContains(t, string(out), "#cloud-config", "user-data")
-	assert.NotContains(t, string(out), "H4sI", "what gzipped user-data begins with")
+	assert.NotContains(t, string(out), "H4sI", "gzipped user-data begins with this")
 }
 
 // TestWrongConfigurationAtPreview checks that ten mistakes give ten lines at preview, and that nothing is

@@ -25,48 +25,48 @@ func TestE2EFailures(t *testing.T) {
 		tenant, zones := patched(t, "tenant.yaml"), patched(t, "zones.yaml")
 		return func(text string) string { return zones(tenant(strings.NewReplacer(edits...).Replace(small(text)))) }
 	}
-	const nowhere = "172.31.250.9"   // Neutron never allocates it
+	const unused = "172.31.250.9"    // Neutron never allocates it
 	wrong := strings.Repeat("f", 64) // not 0: YAML would read a number
 	clouds := ownProject(t, "failures")
 	openstack := connect(t, clouds)
 	before := openstack.inventory(t)
 	e := newEngine(t, "failures", cloudEnv+"; export OS_CLIENT_CONFIG_FILE='"+clouds+
-		"'", config("mirror: http://172.31.250.1", "mirror: http://"+nowhere,
+		"'", config("mirror: http://172.31.250.1", "mirror: http://"+unused,
 		"      flavor: etcd", "      flavor: etcd\n      version: 3.6.99", "        etcd: ", "        etcd: "+wrong+" # ",
 		"        kubelet: ", "        kubelet: "+wrong+" # ", // only for the nodes
 		"flavor: control-plane", "flavor: tiny",
 	))
 	t.Cleanup(func() {
-		defer turns.Beside(t)()
+		defer turns.Shared(t)()
 		if t.Failed() {
 			e.keepLogs()
 		}
 		out, err := e.try("destroy", "--yes", "--skip-preview")
 		assert.NoError(t, err, out)
-		assert.Empty(t, openstack.madeSince(t, before))
+		assert.Empty(t, openstack.createdSince(t, before))
 	})
 
-	step(t, "a mirror that cannot be reached", func(t *testing.T) {
+	step(t, "up reports an unreachable mirror", func(t *testing.T) {
 		out, err := e.try("up", "--yes", "--skip-preview")
 		require.Error(t, err)
 		assert.Regexp(t, `failures-etcd-0 is not ready after 1m30s: .*artifacts`, out)
-		assert.Contains(t, out, "etcd: cannot download http://"+nowhere+"/github.com/etcd-io/")
+		assert.Contains(t, out, "etcd: cannot download http://"+unused+"/github.com/etcd-io/")
 	})
-	step(t, "now that it can: a missing file, one with another sha256, and a full disk", func(t *testing.T) {
+	step(t, "up reports a missing file, a wrong sha256 and a full disk", func(t *testing.T) {
 		e.on(t, "failures-control-plane-0", "dd if=/dev/zero of=/full bs=1M 2>&1 || true")
-		openNamespace(t, "").forward(t, nowhere+":80", "172.31.250.1:80")
+		openNamespace(t, "").forward(t, unused+":80", "172.31.250.1:80")
 		out, err := e.try("up", "--yes", "--skip-preview")
 		require.Error(t, err)
 		assert.Regexp(t, `failures-etcd-0 is not ready after 1m30s: .*artifacts`, out)
-		assert.Regexp(t, `etcd: cannot download http://`+nowhere+`/\S*etcd-v3.6.99-linux-amd64.tar.gz to \S*: .*404`, out)
+		assert.Regexp(t, `etcd: cannot download http://`+unused+`/\S*etcd-v3.6.99-linux-amd64.tar.gz to \S*: .*404`, out)
 		assert.Regexp(t, `failures-worker-0 is not ready after 1m30s: .*artifacts`, out)
-		assert.Regexp(t, `kubelet: http://`+nowhere+`/\S*/kubelet has sha256 [0-9a-f]{64}, expected `+wrong, out)
+		assert.Regexp(t, `kubelet: http://`+unused+`/\S*/kubelet has sha256 [0-9a-f]{64}, expected `+wrong, out)
 		assert.Regexp(t, `failures-control-plane-0 is not ready after 1m30s: .*artifacts`, out)
 		assert.Contains(t, out, "no space left on device: /var/cache/artifacts")
 	})
 	e.configure(t, config("    bootstrapTimeout: 90s\n", ""))
 	var api *api
-	step(t, "a correct configuration, whose API has a floating IP, and volumes zones of their own", func(t *testing.T) {
+	step(t, "up with a correct configuration creates the cluster and a volume", func(t *testing.T) {
 		e.must("up", "--yes", "--skip-preview")
 		assert.Regexp(t, `https://172\.31\.250\.\d+:6443`, e.must("stack", "output", "endpoints"))
 		api = e.api(t)
@@ -77,7 +77,7 @@ func TestE2EFailures(t *testing.T) {
 		api.waitForPod(t, "archive", "")
 		assert.Equal(t, "archive", openstack.volumeOf(t, api, "archive").AvailabilityZone)
 	})
-	step(t, "its CSI driver is sane, by the community's own test", func(t *testing.T) {
+	step(t, "the CSI driver passes csi-sanity", func(t *testing.T) {
 		api.apply(t, "sanity.yaml")
 		api.kubectl(t, "wait", "--namespace=kube-system", "--for=condition=Ready", "pod/sanity", "--timeout=60s")
 		skip := strings.Join([]string{

@@ -27,7 +27,7 @@ func golden(t *testing.T, file, got string) {
 	}
 	want, err := os.ReadFile(file)
 	require.NoError(t, err)
-	assert.Equal(t, string(want), got, "run with UPDATE_GOLDEN=1 if this is meant")
+	assert.Equal(t, string(want), got, "run with UPDATE_GOLDEN=1 if the change is intended")
 }
 
 // graph prints resources as a tree by parents. Each resource has its inputs, and the options that are set.

@@ -95,8 +95,8 @@ func (c cloud) inventory(t testing.TB) []string {
 	return all
 }
 
-// madeSince returns the resources that are not in before.
-func (c cloud) madeSince(t testing.TB, before []string) []string {
+// createdSince returns the resources that are not in before.
+func (c cloud) createdSince(t testing.TB, before []string) []string {
 	t.Helper()
 	return slices.DeleteFunc(c.inventory(t), func(thing string) bool { return slices.Contains(before, thing) })
 }

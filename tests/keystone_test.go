@@ -53,8 +53,8 @@ func newKeystone(t *testing.T, clientConfigFile string) *keystone {
 	return k
 }
 
-// later deletes an object of Keystone's API, by its path, at the end of the test.
-func (k *keystone) later(path ...string) {
+// deleteAfter deletes an object of Keystone's API, by its path, after the test.
+func (k *keystone) deleteAfter(path ...string) {
 	k.t.Cleanup(func() { k.delete(path...) })
 }
 
@@ -69,12 +69,12 @@ func (k *keystone) delete(path ...string) {
 // its projects.
 func (k *keystone) domain(name string) string {
 	k.t.Helper()
-	made, err := domains.Create(k.t.Context(), k.client, domains.CreateOpts{Name: name}).Extract()
+	created, err := domains.Create(k.t.Context(), k.client, domains.CreateOpts{Name: name}).Extract()
 	require.NoError(k.t, err)
-	k.later("domains", made.ID)
+	k.deleteAfter("domains", created.ID)
 	k.t.Cleanup(func() { // Keystone deletes only disabled domains
 		disabled := false
-		_, err := domains.Update(context.Background(), k.client, made.ID, domains.UpdateOpts{Enabled: &disabled}).Extract()
+		_, err := domains.Update(context.Background(), k.client, created.ID, domains.UpdateOpts{Enabled: &disabled}).Extract()
 		require.NoError(k.t, err)
 	})
 	pages, err := users.List(k.client, users.ListOpts{Name: "tenant-sync", DomainID: "default"}).AllPages(k.t.Context())
@@ -82,8 +82,8 @@ func (k *keystone) domain(name string) string {
 	readers, err := users.ExtractUsers(pages)
 	require.NoError(k.t, err)
 	require.Len(k.t, readers, 1)
-	k.put("OS-INHERIT", "domains", made.ID, "users", readers[0].ID, "roles", k.roles["reader"], "inherited_to_projects")
-	return made.ID
+	k.put("OS-INHERIT", "domains", created.ID, "users", readers[0].ID, "roles", k.roles["reader"], "inherited_to_projects")
+	return created.ID
 }
 
 func (k *keystone) put(path ...string) {
@@ -95,10 +95,10 @@ func (k *keystone) put(path ...string) {
 
 func (k *keystone) project(name, domain string) string {
 	k.t.Helper()
-	made, err := projects.Create(k.t.Context(), k.client, projects.CreateOpts{Name: name, DomainID: domain}).Extract()
+	created, err := projects.Create(k.t.Context(), k.client, projects.CreateOpts{Name: name, DomainID: domain}).Extract()
 	require.NoError(k.t, err)
-	k.later("projects", made.ID)
-	return made.ID
+	k.deleteAfter("projects", created.ID)
+	return created.ID
 }
 
 // ownProject creates a project for a suite, and returns the path of a clouds.yaml in which the cloud
@@ -128,11 +128,11 @@ type person struct {
 
 func (k *keystone) person(name, domain, project string) *person {
 	k.t.Helper()
-	made, err := users.Create(k.t.Context(), k.client,
+	created, err := users.Create(k.t.Context(), k.client,
 		users.CreateOpts{Name: name, DomainID: domain, Password: personsPassword}).Extract()
 	require.NoError(k.t, err)
-	k.later("users", made.ID)
-	return &person{k, name, made.ID, domain, project}
+	k.deleteAfter("users", created.ID)
+	return &person{k, name, created.ID, domain, project}
 }
 
 // role returns the path of a person's role on the project, to grant or revoke it.
@@ -144,11 +144,11 @@ func (p *person) role(name string) []string {
 func (p *person) inGroup(name, role string) {
 	t := p.k.t
 	t.Helper()
-	made, err := groups.Create(t.Context(), p.k.client, groups.CreateOpts{Name: name, DomainID: p.domain}).Extract()
+	created, err := groups.Create(t.Context(), p.k.client, groups.CreateOpts{Name: name, DomainID: p.domain}).Extract()
 	require.NoError(t, err)
-	p.k.later("groups", made.ID)
-	p.k.put("groups", made.ID, "users", p.id)
-	p.k.put("projects", p.project, "groups", made.ID, "roles", p.k.roles[role])
+	p.k.deleteAfter("groups", created.ID)
+	p.k.put("groups", created.ID, "users", p.id)
+	p.k.put("projects", p.project, "groups", created.ID, "roles", p.k.roles[role])
 }
 
 // login authenticates as the person, for the project.
@@ -174,11 +174,11 @@ func (p *person) applicationCredential(t *testing.T, role string) *applicationcr
 	require.NoError(t, err)
 	identity, err := openstack.NewIdentityV3(provider, gophercloud.EndpointOpts{})
 	require.NoError(t, err)
-	made, err := applicationcredentials.Create(t.Context(), identity, p.id, applicationcredentials.CreateOpts{
+	created, err := applicationcredentials.Create(t.Context(), identity, p.id, applicationcredentials.CreateOpts{
 		Name: "e2e", Roles: []applicationcredentials.Role{{Name: role}},
 	}).Extract()
 	require.NoError(t, err)
-	return made
+	return created
 }
 
 // credentialToken logs in with an application credential and returns its token.

@@ -68,8 +68,8 @@ func (a *api) apply(t testing.TB, file string) {
 	a.kubectl(t, "apply", "--filename", path)
 }
 
-// takesDNS checks that the API server accepts the manifest of a DNS provider, without storing it.
-func (a *api) takesDNS(t *testing.T, provider string) {
+// acceptsDNS checks that the API server accepts the manifest of a DNS provider, without storing it.
+func (a *api) acceptsDNS(t *testing.T, provider string) {
 	t.Helper()
 	config, err := cluster.Decode("e2e",
 		edited(t, "../Pulumi.dev.yaml", patched(t, "e2e.yaml"))["kubernetes-openstack:cluster"])
@@ -205,7 +205,7 @@ func (w *writer) check(t *testing.T) {
 		found[item.Name] = true
 	}
 	for _, name := range w.acknowledged {
-		assert.True(t, found[name], "%s was acknowledged and is lost", name)
+		assert.True(t, found[name], "%s was acknowledged, but does not exist", name)
 	}
 	t.Logf("%d writes acknowledged, none lost", len(w.acknowledged))
 	require.NoError(t, w.api.client.CoreV1().Namespaces().Delete(t.Context(), writerNamespace, metav1.DeleteOptions{}))

@@ -38,11 +38,11 @@ func BenchmarkNetwork(b *testing.B) {
 	api := e.api(b)
 	nodes := api.nodeAddresses(b)
 	var out strings.Builder
-	fmt.Fprintf(&out, "\n%-44s %10s %10s\n", "Seconds until the router sends to a node, since", "requested", "booted")
-	row := func(what string, route, requested, booted time.Time) {
-		require.False(b, route.IsZero(), "%s has no route", what)
-		fmt.Fprintf(&out, "%-44s %10.1f %10.1f\n", what, route.Sub(requested).Seconds(), route.Sub(booted).Seconds())
-		b.ReportMetric(route.Sub(booted).Seconds(), "s/"+strings.ReplaceAll(what, " ", "-"))
+	fmt.Fprintf(&out, "\n%-44s %10s %10s\n", "Seconds until the router has a route, since", "requested", "booted")
+	row := func(name string, route, requested, booted time.Time) {
+		require.False(b, route.IsZero(), "%s has no route", name)
+		fmt.Fprintf(&out, "%-44s %10.1f %10.1f\n", name, route.Sub(requested).Seconds(), route.Sub(booted).Seconds())
+		b.ReportMetric(route.Sub(booted).Seconds(), "s/"+strings.ReplaceAll(name, " ", "-"))
 	}
 	for _, machine := range openstack.machines(b, name) {
 		if strings.Contains(machine.Name, "-worker-") {
@@ -61,15 +61,15 @@ func BenchmarkNetwork(b *testing.B) {
 	const worker = name + "-worker-0"
 	address := nodes[worker]
 	openstack.stop(b, worker)
-	router.until(b, time.Minute, "no route leads to "+worker, func(r routes) bool { return !r.via(address) })
+	router.waitFor(b, time.Minute, "the router has no route to "+worker, func(r routes) bool { return !r.via(address) })
 	routed = router.watchRoutes(b)
 	begin := time.Now()
 	openstack.start(b, worker)
-	router.until(b, 5*time.Minute, "a route leads to "+worker, func(r routes) bool { return r.via(address) })
+	router.waitFor(b, 5*time.Minute, "the router has a route to "+worker, func(r routes) bool { return r.via(address) })
 	e.waitForMachine(b, worker)
 	api.waitForNodes(b, len(nodes), 3*time.Minute)
-	again := routed() // the monitor has recorded the route by now
-	row(worker+" started again", again[address], begin, e.booted(b, worker))
+	restarted := routed() // the monitor has recorded the route by now
+	row(worker+" restarted", restarted[address], begin, e.booted(b, worker))
 
 	url := "http://" + strings.TrimSpace(api.kubectl(b, "get", "service", "hello", "--output",
 		"jsonpath={.spec.clusterIP}"))
@@ -88,24 +88,24 @@ func BenchmarkNetwork(b *testing.B) {
 	const clients, outstanding = 8, 100
 	dns := strings.TrimSpace(api.kubectl(b, "get", "service", "kube-dns", "--namespace=kube-system", "--output",
 		"jsonpath={.spec.clusterIP}"))
-	said := e.on(b, "router", fmt.Sprintf("echo %s A >/tmp/questions; dnsperf -s %s -d /tmp/questions -l 10 -c %d -q %d",
+	output := e.on(b, "router", fmt.Sprintf("echo %s A >/tmp/queries; dnsperf -s %s -d /tmp/queries -l 10 -c %d -q %d",
 		hello, dns, clients, outstanding))
-	found := regexp.MustCompile(`Queries per second: +([\d.]+)`).FindStringSubmatch(said)
-	require.NotNil(b, found, said)
+	found := regexp.MustCompile(`Queries per second: +([\d.]+)`).FindStringSubmatch(output)
+	require.NotNil(b, found, output)
 	rate, err := strconv.ParseFloat(found[1], 64)
 	require.NoError(b, err)
 	fmt.Fprintf(&out,
-		"\nDNS from outside: %.0f answers a second over 10 s, by UDP from %d ports, at most %d questions on their way\n",
+		"\nDNS from outside: %.0f answers/s over 10 s, over UDP from %d ports, at most %d outstanding queries\n",
 		rate, clients, outstanding)
-	b.Log(said)
+	b.Log(output)
 	b.ReportMetric(rate, "answers/s")
 
 	mesh, reflected := sessions(b)
 	fmt.Fprintf(&out,
-		"\nBGP sessions of a plan of 5,000 nodes, without those to routers: %d in a mesh, %d at each node; %d with three "+
-			"route reflectors, %d at each of them\n",
+		"\nBGP sessions of a cluster with 5,000 nodes, without those to routers: %d in a mesh, %d at each node; %d with "+
+			"three route reflectors, %d at each of them\n",
 		mesh.Total, mesh.Most, reflected.Total, reflected.Most)
-	keep(b, out.String())
+	record(b, out.String())
 	b.ReportMetric(0, "ns/op") // the time per operation has no meaning
 	e.must("destroy", "--yes", "--skip-preview")
 }

@@ -64,8 +64,8 @@ func testNetwork(t *testing.T, e *engine, api *api, openstack cloud) (traffic, d
 	announced := func(r routes) bool { return slices.Equal(r[netip.MustParsePrefix(services)], workers) }
 
 	traffic = func(t *testing.T) {
-		step(t, "workers, and no control planes, announce the Services to the router, and each its pods", func(t *testing.T) {
-			router.until(t, time.Minute, "both workers announce "+services, announced)
+		step(t, "workers announce the Services and their pods to the router, and control planes do not", func(t *testing.T) {
+			router.waitFor(t, time.Minute, "both workers announce "+services, announced)
 			now, err := router.routes()
 			require.NoError(t, err)
 			for _, pod := range pods {
@@ -75,18 +75,19 @@ func testNetwork(t *testing.T, e *engine, api *api, openstack cloud) (traffic, d
 			t.Log("\n" + e.on(t, "router", "birdc show protocols; birdc show route; ip route"))
 		})
 
-		step(t, "source addresses, and who translates them", func(t *testing.T) {
-			// sees repeats ask until the wanted pod answers, because a Service chooses any pod.
-			sees := func(pod corev1.Pod, ask func() (string, error)) string {
+		step(t, "source addresses are kept, except for Services from outside", func(t *testing.T) {
+			// sourceAt repeats a request until the wanted pod answers, because a Service chooses any pod. It
+			// returns the source address that the pod receives.
+			sourceAt := func(pod corev1.Pod, request func() (string, error)) string {
 				t.Helper()
 				for range 40 {
-					answer, err := ask()
+					answer, err := request()
 					require.NoError(t, err, answer)
 					if address, ok := strings.CutPrefix(answer, pod.Name+" "); ok {
 						return address
 					}
 				}
-				require.Fail(t, pod.Name+" never answers")
+				require.Fail(t, pod.Name+" does not answer")
 				return ""
 			}
 			on := func(machine, url string) func() (string, error) {
@@ -100,53 +101,54 @@ func testNetwork(t *testing.T, e *engine, api *api, openstack cloud) (traffic, d
 			fromOutside := func(url string) func() (string, error) {
 				return func() (string, error) { return box.get(url, 2*time.Second) }
 			}
-			const nobody, proxy = "nobody", "kube-proxy of the node that the router chose"
-			port, seen := box.accept(t, outside)
+			const kept, proxy = "kept", "replaced by kube-proxy of the node that the router chose"
+			port, source := box.accept(t, outside)
 			_, err := inPod(here, "nc", "-w", "2", outside, fmt.Sprint(port))
 			require.NoError(t, err)
 
-			table := fmt.Sprintf("\n%-48s %-22s %s\n", "from, to", "the receiver sees", "who translates")
+			table := fmt.Sprintf("\n%-48s %-22s %s\n", "from → to", "source address", "translation")
 			for _, row := range []struct {
-				what, saw string
-				want      []string
-				who       string
+				path, source string
+				want         []string
+				translation  string
 			}{
-				{"pod → pod of another node", sees(there, pod(here, ofPod(there))), []string{here.Status.PodIP}, nobody},
-				{"and the other way round", sees(here, pod(there, ofPod(here))), []string{there.Status.PodIP}, nobody},
-				{"pod → ClusterIP, pod of another node", sees(there, pod(here, whoami(service))), []string{here.Status.PodIP},
-					nobody},
-				{"pod → ClusterIP → itself", sees(here, pod(here, whoami(service))), []string{nodes[here.Spec.NodeName]},
-					"kube-proxy of its node"},
-				{"node → pod of another node", sees(there, on(here.Spec.NodeName, ofPod(there))),
-					[]string{nodes[here.Spec.NodeName]}, nobody},
-				{"node → ClusterIP, pod of another node", sees(there, on(here.Spec.NodeName, whoami(service))),
-					[]string{nodes[here.Spec.NodeName]}, nobody},
-				{"router → pod", sees(here, func() (string, error) { return fromRouter(ofPod(here)) }), []string{routerAddress},
-					nobody},
-				{"router → ClusterIP", sees(here, func() (string, error) { return fromRouter(whoami(service)) }), workers, proxy},
-				{"host beyond the router → pod", sees(here, fromOutside(ofPod(here))), []string{outside}, nobody},
-				{"host beyond the router → ClusterIP", sees(here, fromOutside(whoami(service))), workers, proxy},
-				{"pod → host beyond the router", receive(t, seen), []string{here.Status.PodIP}, nobody},
+				{"pod → pod of another node", sourceAt(there, pod(here, ofPod(there))), []string{here.Status.PodIP}, kept},
+				{"the reverse direction", sourceAt(here, pod(there, ofPod(here))), []string{there.Status.PodIP}, kept},
+				{"pod → ClusterIP, pod of another node", sourceAt(there, pod(here, whoami(service))), []string{here.Status.PodIP},
+					kept},
+				{"pod → ClusterIP → itself", sourceAt(here, pod(here, whoami(service))), []string{nodes[here.Spec.NodeName]},
+					"replaced by kube-proxy of its node"},
+				{"node → pod of another node", sourceAt(there, on(here.Spec.NodeName, ofPod(there))),
+					[]string{nodes[here.Spec.NodeName]}, kept},
+				{"node → ClusterIP, pod of another node", sourceAt(there, on(here.Spec.NodeName, whoami(service))),
+					[]string{nodes[here.Spec.NodeName]}, kept},
+				{"router → pod", sourceAt(here, func() (string, error) { return fromRouter(ofPod(here)) }), []string{routerAddress},
+					kept},
+				{"router → ClusterIP", sourceAt(here, func() (string, error) { return fromRouter(whoami(service)) }), workers,
+					proxy},
+				{"host beyond the router → pod", sourceAt(here, fromOutside(ofPod(here))), []string{outside}, kept},
+				{"host beyond the router → ClusterIP", sourceAt(here, fromOutside(whoami(service))), workers, proxy},
+				{"pod → host beyond the router", receive(t, source), []string{here.Status.PodIP}, kept},
 			} {
-				assert.Contains(t, row.want, row.saw, row.what)
-				table += fmt.Sprintf("%-48s %-22s %s\n", row.what, row.saw, row.who)
+				assert.Contains(t, row.want, row.source, row.path)
+				table += fmt.Sprintf("%-48s %-22s %s\n", row.path, row.source, row.translation)
 			}
 			t.Log(table)
 		})
 
 		step(t, "the router spreads connections to a ClusterIP over the workers", func(t *testing.T) {
-			took := map[string]int{} // kube-proxy replaces the source address by its node's address
+			counts := map[string]int{} // kube-proxy replaces the source address by its node's address
 			for range 200 {
 				answer, err := fromRouter(whoami(service))
 				require.NoError(t, err)
 				_, node, _ := strings.Cut(answer, " ")
-				took[name(node)]++
+				counts[name(node)]++
 			}
-			t.Logf("of 200 connections: %v", took)
-			assert.Equal(t, []string{"e2e-worker-0", "e2e-worker-1"}, slices.Sorted(maps.Keys(took)))
+			t.Logf("200 connections by node: %v", counts)
+			assert.Equal(t, []string{"e2e-worker-0", "e2e-worker-1"}, slices.Sorted(maps.Keys(counts)))
 		})
 
-		step(t, "names are resolved from outside, by UDP and TCP", func(t *testing.T) {
+		step(t, "clients outside of the cluster resolve names over UDP and TCP", func(t *testing.T) {
 			for question, want := range map[string]string{
 				hello + " A":                             service,
 				"_http._tcp." + hello + " SRV":           "80 " + hello + ".",
@@ -164,43 +166,43 @@ func testNetwork(t *testing.T, e *engine, api *api, openstack cloud) (traffic, d
 				fmt.Sprintf("curl -sS --fail --max-time 5 --resolve %s:80:%s http://%[1]s", hello, address)), "hello-")
 		})
 
-		step(t, "NetworkPolicies hold for pods, and for the router", func(t *testing.T) {
-			asks := map[string]func() (string, error){
+		step(t, "NetworkPolicies restrict pods and the router", func(t *testing.T) {
+			clients := map[string]func() (string, error){
 				"a pod":                        func() (string, error) { return fromPod(here, ofPod(there)) },
 				"the router":                   func() (string, error) { return fromRouter(ofPod(there)) },
 				"the router, by the ClusterIP": func() (string, error) { return fromRouter(whoami(service)) },
 			}
-			// passes waits until only the named clients can connect.
-			passes := func(who ...string) {
+			// onlyConnects waits until only the named clients can connect.
+			onlyConnects := func(names ...string) {
 				t.Helper()
 				begin := time.Now()
 				eventually(t, time.Minute, func() error {
-					for name, ask := range asks {
-						if _, err := ask(); (err == nil) != slices.Contains(who, name) {
+					for name, request := range clients {
+						if _, err := request(); (err == nil) != slices.Contains(names, name) {
 							return fmt.Errorf("%s: %v", name, err)
 						}
 					}
 					return nil
 				})
-				t.Logf("only %v pass after %.1f s", who, time.Since(begin).Seconds())
+				t.Logf("only %v connect after %.1f s", names, time.Since(begin).Seconds())
 			}
-			all := slices.Collect(maps.Keys(asks))
-			passes(all...)
+			all := slices.Collect(maps.Keys(clients))
+			onlyConnects(all...)
 			api.apply(t, "friends.yaml")
-			passes()
+			onlyConnects()
 			api.kubectl(t, "label", "pod", here.Name, "example.com/friend=yes")
-			passes("a pod")
+			onlyConnects("a pod")
 			api.kubectl(t, "label", "pod", here.Name, "example.com/friend-")
 			api.apply(t, "router.yaml")
 			// A request to the ClusterIP passes only on the pod's node. The other node forwards packets with
 			// its own source address.
-			delete(asks, "the router, by the ClusterIP")
-			passes("the router")
+			delete(clients, "the router, by the ClusterIP")
+			onlyConnects("the router")
 			api.kubectl(t, "delete", "networkpolicy", "friends", "router")
-			passes(slices.Collect(maps.Keys(asks))...)
+			onlyConnects(slices.Collect(maps.Keys(clients))...)
 		})
 
-		step(t, "the metadata address is closed to pods, and open to their nodes", func(t *testing.T) {
+		step(t, "nodes can connect to the metadata service, and pods cannot", func(t *testing.T) {
 			node := here.Spec.NodeName
 			connect := func() error {
 				_, err := inPod(here, "nc", "-w", "2", metadata, "80")
@@ -221,7 +223,7 @@ func testNetwork(t *testing.T, e *engine, api *api, openstack cloud) (traffic, d
 		})
 	}
 	disturbances = func(t *testing.T) {
-		step(t, "without its port's address pairs no packet reaches a pod", func(t *testing.T) {
+		step(t, "Neutron drops packets to pods without allowed address pairs", func(t *testing.T) {
 			port := openstack.port(t, here.Spec.NodeName)
 			require.NotEmpty(t, port.AllowedAddressPairs)
 			allow := func(pairs []ports.AddressPair) {
@@ -243,13 +245,13 @@ func testNetwork(t *testing.T, e *engine, api *api, openstack cloud) (traffic, d
 			_, err = fromPod(there, ofPod(here))
 			assert.Error(t, err, "pod → pod")
 			_, err = fromRouter(ofPod(there))
-			assert.NoError(t, err, "another node has its own")
+			assert.NoError(t, err, "the other node keeps its address pairs")
 			allow(port.AllowedAddressPairs)
 			eventually(t, time.Minute, func() error { _, err := fromRouter(ofPod(here)); return err })
 		})
 
-		step(t, "a router that is not there, and one with another password, are told of", func(t *testing.T) {
-			const node, file = "e2e-control-plane-0", "/run/nobody.yaml"
+		step(t, "nodes and up report a missing router and a wrong password", func(t *testing.T) {
+			const node, file = "e2e-control-plane-0", "/run/missing-router.yaml"
 			password := strings.TrimSpace(api.kubectl(t, "get", "secret", "bgp-peers", "--namespace=kube-system", "--output",
 				`jsonpath={.data.peer-10-0-0-1}`))
 			require.NotEmpty(t, password)
@@ -257,26 +259,26 @@ func testNetwork(t *testing.T, e *engine, api *api, openstack cloud) (traffic, d
 				api.kubectl(t, "patch", "secret", "bgp-peers", "--namespace=kube-system", "--patch",
 					`{"data": {"peer-10-0-0-1": "`+password+`"}}`)
 			}
-			told := func(want ...string) {
+			reported := func(want ...string) {
 				t.Helper()
 				eventually(t, 2*time.Minute, func() error {
 					out := e.on(t, "e2e-worker-0",
 						"journalctl --boot --quiet --output cat --unit bootstrap-report | grep calico-peers: | tail -n 1")
 					for _, text := range want {
 						if !strings.Contains(out, text) {
-							return fmt.Errorf("it tells nothing of %s: %s", text, out)
+							return fmt.Errorf("the report does not contain %q: %s", text, out)
 						}
 					}
 					return nil
 				})
 			}
 			e.on(t, node, "printf '"+
-				`apiVersion: projectcalico.org/v3\nkind: BGPPeer\nmetadata: {name: nobody}\nspec: {peerIP: 10.0.0.12, asNumber: `+
-				`65009}\n`+"' >"+file+" && calicoctl apply --filename="+file)
+				`apiVersion: projectcalico.org/v3\nkind: BGPPeer\nmetadata: {name: missing-router}\nspec: {peerIP: 10.0.0.12, `+
+				`asNumber: 65009}\n`+"' >"+file+" && calicoctl apply --filename="+file)
 			set("d3Jvbmc=")
-			router.until(t, time.Minute, "no worker announces",
+			router.waitFor(t, time.Minute, "no worker announces Services",
 				func(r routes) bool { return len(r[netip.MustParsePrefix(services)]) == 0 })
-			told("10.0.0.1:", "10.0.0.12:")
+			reported("10.0.0.1:", "10.0.0.12:")
 			t.Log("\n" + e.on(t, "e2e-worker-0", "calicoctl node status"))
 			out := e.must("up", "--yes", "--skip-preview")
 			assert.Regexp(t, `warning: calico-peers: .*10\.0\.0\.1:`, out)
@@ -288,8 +290,8 @@ func testNetwork(t *testing.T, e *engine, api *api, openstack cloud) (traffic, d
 			}
 			e.on(t, node, "calicoctl delete --filename="+file)
 			set(password)
-			router.until(t, time.Minute, "both workers announce again", announced)
-			told("done after")
+			router.waitFor(t, time.Minute, "both workers announce Services again", announced)
+			reported("done after")
 		})
 	}
 	return traffic, disturbances
@@ -301,7 +303,7 @@ func receive(t *testing.T, from <-chan string) string {
 	case value := <-from:
 		return value
 	case <-time.After(10 * time.Second):
-		require.Fail(t, "nobody came")
+		require.Fail(t, "no connection after 10 s")
 		return ""
 	}
 }

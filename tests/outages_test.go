@@ -28,39 +28,39 @@ func testOutages(t *testing.T, e *engine, api *api, openstack cloud, keeper *kee
 
 	// When a node leaves or joins, the router distributes connections anew. It moves current connections to a
 	// node that does not know them, so those connections may break.
-	losesNothing := func(t *testing.T, load *load, moves int) {
+	checkLoad := func(t *testing.T, load *load, moves int) {
 		t.Helper()
 		time.Sleep(3 * time.Second)
 		t.Log(load.end())
 		assert.Empty(t, load.lost)
 		assert.LessOrEqual(t, load.broken, moves*loadClients)
-		assert.Zero(t, load.late, "requests that were only answered at a second try: %v", load.why)
+		assert.Zero(t, load.late, "requests that succeeded only at the second try: %v", load.lastError)
 		api.kubectl(t, "rollout", "status", "deployment/hello", "--timeout=90s")
 	}
-	stepAlone(t, "a node that is drained loses no request, and its volume follows its pod", func(t *testing.T) {
+	stepExclusive(t, "draining a node loses no request, and the volume moves with its pod", func(t *testing.T) {
 		const label = "node.kubernetes.io/exclude-from-external-load-balancers"
 		node := keeper.node(t)
 		load := box.startLoad(service)
 		time.Sleep(3 * time.Second)
 		api.kubectl(t, "label", "node", node, label+"=true")
-		left := router.until(t, time.Minute, node+" leaves the announcement", func(r routes) bool {
+		left := router.waitFor(t, time.Minute, node+" stops announcing Services", func(r routes) bool {
 			return slices.Equal(r[netip.MustParsePrefix(services)],
 				slices.DeleteFunc(slices.Clone(workers), func(address string) bool { return address == nodes[node] }))
 		})
 		begin := time.Now()
 		api.kubectl(t, "drain", node, "--ignore-daemonsets", "--delete-emptydir-data", "--timeout=180s")
 		drained := time.Since(begin)
-		keeper.leaves(t, node)
+		keeper.waitForMove(t, node)
 		moved := time.Since(begin)
 		api.kubectl(t, "uncordon", node)
 		api.kubectl(t, "label", "node", node, label+"-")
-		back := router.until(t, time.Minute, node+" announces again", announced)
-		t.Logf("%s left the announcement %.1f s after it was labelled, was drained after %.1f s more, keeper ready "+
-			"elsewhere %.1f s after the drain began; announces again %.1f s after its label was taken off",
+		back := router.waitFor(t, time.Minute, node+" announces Services again", announced)
+		t.Logf("%s stopped announcing Services %.1f s after it got the label; the drain took %.1f s; keeper was ready "+
+			"on another node %.1f s after the drain began; the node announced Services again %.1f s after its label was removed",
 			node, left.Seconds(), drained.Seconds(), moved.Seconds(), back.Seconds())
-		losesNothing(t, load, 2)
+		checkLoad(t, load, 2)
 	})
-	stepAlone(t, "a rolling replacement of the machines, with another credential, loses no request", func(t *testing.T) {
+	stepExclusive(t, "a rolling replacement of the workers loses no request", func(t *testing.T) {
 		before := openstack.credentials(t)
 		require.Len(t, before, 1)
 		assert.Equal(t, "e2e-1", before[0].Name)
@@ -73,9 +73,9 @@ func testOutages(t *testing.T, e *engine, api *api, openstack cloud, keeper *kee
 		e.on(t, "e2e-etcd-0", "etcdctl put answer 42")
 		e.on(t, "e2e-etcd-1", "touch /var/lib/etcd/marker")
 		members := e.on(t, "e2e-etcd-0", "etcdctl member list")
-		made := map[string]string{}
+		ids := map[string]string{}
 		for _, name := range machines {
-			made[name] = openstack.server(t, name)
+			ids[name] = openstack.server(t, name)
 		}
 
 		load := box.startLoad(service)
@@ -85,17 +85,18 @@ func testOutages(t *testing.T, e *engine, api *api, openstack cloud, keeper *kee
 		})
 		begin := time.Now()
 		e.must("up", "--yes", "--skip-preview", "--replace", e.urn("openstack:compute/instance:Instance", "e2e-etcd-1"))
-		t.Logf("replaced after %.0f s", time.Since(begin).Seconds())
-		losesNothing(t, load, 4)
-		router.until(t, time.Minute, "both workers announce", announced)
+		t.Logf("replaced the machines in %.0f s", time.Since(begin).Seconds())
+		checkLoad(t, load, 4)
+		router.waitFor(t, time.Minute, "both workers announce Services", announced)
 		for _, name := range machines {
 			replaced := slices.Contains([]string{"e2e-etcd-1", "e2e-worker-0", "e2e-worker-1"}, name)
-			assert.Equal(t, replaced, made[name] != openstack.server(t, name), "%s is another machine", name)
+			assert.Equal(t, replaced, ids[name] != openstack.server(t, name), "%s is a new instance", name)
 		}
 		ready := api.readySince(t)
 		for _, machine := range openstack.machines(t, "e2e") {
 			if machine.Name == "e2e-worker-1" {
-				assert.False(t, ready["e2e-worker-0"].After(machine.Created), "e2e-worker-0 was Ready at %s, and this made at %s",
+				assert.False(t, ready["e2e-worker-0"].After(machine.Created),
+					"e2e-worker-0 became Ready at %s, after e2e-worker-1 was created at %s",
 					ready["e2e-worker-0"], machine.Created)
 			}
 		}
@@ -119,7 +120,7 @@ func testOutages(t *testing.T, e *engine, api *api, openstack cloud, keeper *kee
 		after := openstack.credentials(t)
 		require.Len(t, after, 1)
 		assert.Equal(t, "e2e-2", after[0].Name)
-		keeper.leaves(t, "")
+		keeper.waitForMove(t, "")
 		e.must("preview", "--expect-no-changes")
 	})
 	tainted := func(node string, want bool) {
@@ -132,8 +133,8 @@ func testOutages(t *testing.T, e *engine, api *api, openstack cloud, keeper *kee
 			return err
 		})
 	}
-	stepAlone(t,
-		"a node without power gets no requests, its pods run elsewhere, and up starts it again", func(t *testing.T) {
+	stepExclusive(t,
+		"a node without power gets no requests, its pods move, and up starts it again", func(t *testing.T) {
 			node := keeper.node(t)
 			o := cutPower(t, openstack, box, router, node, nodes[node], service, func() {
 				begin := time.Now()
@@ -141,14 +142,14 @@ func testOutages(t *testing.T, e *engine, api *api, openstack cloud, keeper *kee
 				require.NoError(t, servers.WaitForStatus(t.Context(), openstack.clients["compute"], openstack.server(t, node),
 					"SHUTOFF"))
 				tainted(node, true)
-				known := time.Since(begin)
+				detected := time.Since(begin)
 				// Kubernetes does not treat a pod as terminated while its node may only be unreachable. An
 				// operator who sees in Nova that the machine is off sets this taint.
 				api.kubectl(t, "taint", "node", node, "node.kubernetes.io/out-of-service=nodeshutdown:NoExecute")
-				keeper.leaves(t, node)
-				t.Logf("OpenStack's controller knew of it %.0f s after Nova did; keeper was ready elsewhere %.0f s after it was "+
-					"said that the machine is off",
-					known.Seconds(), (time.Since(begin) - known).Seconds())
+				keeper.waitForMove(t, node)
+				t.Logf("the cloud controller set its taint %.0f s after Nova reported SHUTOFF; keeper was ready on another node "+
+					"%.0f s after the taint out-of-service",
+					detected.Seconds(), (time.Since(begin) - detected).Seconds())
 			}, func() { assert.Contains(t, e.must("up", "--yes", "--skip-preview", "--refresh"), "~ 1 updated") })
 			t.Log(o)
 			waiting, err := api.notReady(4)
@@ -171,8 +172,8 @@ type outage struct {
 }
 
 func (o outage) String() string {
-	return fmt.Sprintf("the router sent nothing to it %.1f s after its power was cut; the last request to a Service was "+
-		"lost after %.1f s (%s); its routes were back %.1f s after it was to be started again",
+	return fmt.Sprintf("the router deleted its routes %.1f s after the power cut; the last request to a Service was "+
+		"lost after %.1f s (%s); its routes returned %.1f s after the start of the restore",
 		o.routes.Seconds(), o.lastLost.Seconds(), o.requests, o.back.Seconds())
 }
 
@@ -188,7 +189,7 @@ func cutPower(t testing.TB, openstack cloud, box, router namespace, machine, add
 	begin := time.Now()
 	openstack.cable(t, box, machine, "down")
 	defer openstack.cable(t, box, machine, "up") // also after a failure
-	o.routes = router.until(t, 5*time.Minute, "the router sends nothing to "+address,
+	o.routes = router.waitFor(t, 5*time.Minute, "the router has no route to "+address,
 		func(r routes) bool { return !r.via(address) })
 	notice()
 	time.Sleep(5 * time.Second)
@@ -196,7 +197,8 @@ func cutPower(t testing.TB, openstack cloud, box, router namespace, machine, add
 	o.lastLost = max(0, load.lastLost()-begin.Sub(load.begin))
 	begin = time.Now()
 	restore()
-	router.until(t, 5*time.Minute, "the router sends to "+address+" again", func(r routes) bool { return r.via(address) })
+	router.waitFor(t, 5*time.Minute, "the router has routes to "+address+" again",
+		func(r routes) bool { return r.via(address) })
 	o.back = time.Since(begin)
 	return o
 }

@@ -40,20 +40,20 @@ func stackConfig(t testing.TB, file string) map[string]string {
 	require.NoError(t, yaml.Unmarshal(text, &stack))
 	var crypter config.Decrypter = config.NopDecrypter
 	if stack.EncryptionSalt != "" {
-		once, _ := crypters.LoadOrStore(stack.EncryptionSalt, sync.OnceValue(func() config.Decrypter {
+		cached, _ := crypters.LoadOrStore(stack.EncryptionSalt, sync.OnceValue(func() config.Decrypter {
 			salt, err := base64.StdEncoding.DecodeString(strings.Split(stack.EncryptionSalt, ":")[1])
 			require.NoError(t, err)
 			return config.NewSymmetricCrypterFromPassphrase("devcloud", salt)
 		}))
-		crypter = once.(func() config.Decrypter)()
+		crypter = cached.(func() config.Decrypter)()
 	}
 	decrypted, err := stack.Config.Decrypt(crypter)
 	require.NoError(t, err)
-	handed := map[string]string{}
+	passed := map[string]string{}
 	for key, value := range decrypted {
-		handed[key.String()] = value
+		passed[key.String()] = value
 	}
-	return handed
+	return passed
 }
 
 // edited returns the configuration of a stack's file, after edit has changed its text.
@@ -81,11 +81,11 @@ var ran sync.Map
 // resources.
 func run(t *testing.T, stack string, config map[string]string) (*recorder, error) {
 	t.Helper()
-	once, _ := ran.LoadOrStore(fmt.Sprint(stack, config), sync.OnceValues(func() (*recorder, error) {
+	cached, _ := ran.LoadOrStore(fmt.Sprint(stack, config), sync.OnceValues(func() (*recorder, error) {
 		r := &recorder{}
 		return r, runWith(r, stack, config, &watcher{}, false)
 	}))
-	return once.(func() (*recorder, error))()
+	return cached.(func() (*recorder, error))()
 }
 
 func runWith(r *recorder, stack string, config map[string]string, w *watcher, preview bool) error {

@@ -78,27 +78,27 @@ spec:
 		require.NoError(t, err, preview.StdOut)
 		result, err := s.Up(t.Context())
 		require.NoError(t, err, result.StdOut)
-		did := *result.Summary.ResourceChanges
-		delete(did, "same")
+		changes := *result.Summary.ResourceChanges
+		delete(changes, "same")
 		planned := map[string]int{}
 		for kind, number := range preview.ChangeSummary {
 			if kind != "same" {
 				planned[string(kind)] = number
 			}
 		}
-		assert.Equal(t, planned, did, "the preview")
-		return did
+		assert.Equal(t, planned, changes, "the preview")
+		return changes
 	}
 	client := api.Client.CoreV1().ConfigMaps("test")
 
-	t.Log("what does not become ready in time is an error with a reason, and remembered")
+	t.Log("up fails with a reason if an object is not ready in time, and keeps it in the state")
 	result, err := s.Up(t.Context())
 	require.Error(t, err)
 	assert.Contains(t, result.StdOut+err.Error(), "test/web is not ready after 8s: Available: 0/2")
 	assert.Contains(t, result.StdOut+err.Error(), ": Pending\n")
 	assert.Contains(t, result.StdOut+err.Error(), "more: kubectl --namespace=test describe deployment web")
 
-	t.Log("the next time it is waited for")
+	t.Log("the next up waits for the object")
 	timeout = "3m" // parallel tests may use the processors
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
@@ -110,7 +110,7 @@ spec:
 	assert.Less(t, time.Since(begin), time.Minute)
 	assert.Empty(t, up())
 
-	t.Log("an update in place")
+	t.Log("a changed object is updated in place")
 	list[configMapToken] = `{metadata: {name: a, namespace: test}, data: {key: "2"}}`
 	preview, err := s.Preview(t.Context(), optpreview.Diff())
 	require.NoError(t, err)
@@ -120,7 +120,7 @@ spec:
 	require.NoError(t, err)
 	assert.Equal(t, map[string]string{"key": "2"}, live.Data)
 
-	t.Log("what the server does not change is replaced, and so is what gets another name")
+	t.Log("a change of an immutable field or of the name replaces the object")
 	before, err := api.Client.AppsV1().Deployments("test").Get(t.Context(), "web", metav1.GetOptions{})
 	require.NoError(t, err)
 	list[deploymentToken] = `
@@ -133,15 +133,15 @@ spec:
 	require.NoError(t, err)
 	assert.NotEqual(t, before.UID, after.UID)
 	list[configMapToken] = `{metadata: {name: b, namespace: test}, data: {key: "2"}}`
-	did := up()
-	assert.Equal(t, 1, did["replace"], did)
+	changes := up()
+	assert.Equal(t, 1, changes["replace"], changes)
 	_, err = client.Get(t.Context(), "a", metav1.GetOptions{})
 	assert.True(t, apierrors.IsNotFound(err), err)
 
-	t.Log("what somebody else changed is seen by a refresh, and not taken back unless told")
+	t.Log("a refresh reads changes by other clients, and up overwrites them only with patchForce")
 	live, err = client.Get(t.Context(), "b", metav1.GetOptions{})
 	require.NoError(t, err)
-	live.Data["key"] = "theirs"
+	live.Data["key"] = "another"
 	_, err = client.Update(t.Context(), live, metav1.UpdateOptions{})
 	require.NoError(t, err)
 	assert.Empty(t, up())
@@ -155,19 +155,19 @@ spec:
 		`{key: "2"}}`
 	assert.Equal(t, map[string]int{"update": 1}, up())
 
-	t.Log("what is not declared any more is deleted")
+	t.Log("an object that is no longer declared is deleted")
 	delete(list, configMapToken)
 	assert.Equal(t, map[string]int{"delete": 1}, up())
 	_, err = client.Get(t.Context(), "b", metav1.GetOptions{})
 	assert.True(t, apierrors.IsNotFound(err), err)
 
-	t.Log("a mistake is found by the preview")
+	t.Log("a preview reports an unknown field")
 	list[configMapToken] = `{metadata: {name: b, namespace: test}, dota: {key: "2"}}`
 	preview, err = s.Preview(t.Context())
 	require.Error(t, err)
 	assert.Contains(t, preview.StdOut+err.Error(), ".dota: field not declared in schema")
 
-	t.Log("a dead cluster can be previewed, and forgotten")
+	t.Log("an unreachable cluster can be previewed and removed from the state")
 	list[configMapToken] = `{metadata: {name: c, namespace: test}}`
 	api.Stop()
 	begin = time.Now()

@@ -213,17 +213,19 @@ func (r routes) via(address string) bool {
 	return false
 }
 
-// until waits until the namespace's routes are as wanted, and returns the duration.
-func (n namespace) until(t testing.TB, timeout time.Duration, what string, wanted func(routes) bool) time.Duration {
+// waitFor waits until the condition is true for the namespace's routes, and returns the duration.
+func (n namespace) waitFor(
+	t testing.TB, timeout time.Duration, name string, condition func(routes) bool,
+) time.Duration {
 	t.Helper()
 	begin := time.Now()
 	for {
 		now, err := n.routes()
 		require.NoError(t, err)
-		if wanted(now) {
+		if condition(now) {
 			return time.Since(begin)
 		}
-		require.Less(t, time.Since(begin), timeout, "%s; the routes are %v", what, now)
+		require.Less(t, time.Since(begin), timeout, "not within the timeout: %s; the routes are %v", name, now)
 		time.Sleep(50 * time.Millisecond)
 	}
 }
@@ -260,10 +262,10 @@ type load struct {
 	answered int
 	// broken and late count requests that succeeded at the second try. For broken, the first connection was
 	// reset or closed. For late, the first try timed out or failed in another way. lost holds the times,
-	// since begin, of requests whose second try failed, too. why is the last error.
+	// since begin, of requests whose second try failed, too.
 	broken, late int
 	lost         []time.Duration
-	why          error
+	lastError    error
 }
 
 const (
@@ -281,7 +283,7 @@ func (n namespace) startLoad(url string) *load {
 				case <-l.stop:
 					return
 				case <-time.After(100 * time.Millisecond):
-					l.ask(n, url)
+					l.request(n, url)
 				}
 			}
 		})
@@ -289,9 +291,9 @@ func (n namespace) startLoad(url string) *load {
 	return l
 }
 
-// ask sends a request and counts the result. It repeats a failed request once, as clients do with idempotent
+// request sends a request and counts the result. It repeats a failed request once, as clients do with idempotent
 // requests.
-func (l *load) ask(n namespace, url string) {
+func (l *load) request(n namespace, url string) {
 	at := time.Since(l.begin)
 	_, first := n.get(url, loadTimeout)
 	err := first
@@ -302,14 +304,14 @@ func (l *load) ask(n namespace, url string) {
 	defer l.mutex.Unlock()
 	switch {
 	case err != nil:
-		l.lost, l.why = append(l.lost, at), err
+		l.lost, l.lastError = append(l.lost, at), err
 	case first == nil:
 		l.answered++
 	case errors.Is(first, syscall.ECONNRESET) || errors.Is(first, io.EOF) || errors.Is(first, io.ErrUnexpectedEOF):
 		l.broken++
 		l.answered++
 	default:
-		l.late, l.why = l.late+1, first
+		l.late, l.lastError = l.late+1, first
 		l.answered++
 	}
 }
@@ -327,7 +329,7 @@ func (l *load) lastLost() time.Duration {
 func (l *load) end() string {
 	close(l.stop)
 	l.done.Wait()
-	return fmt.Sprintf("%d requests answered, %d of them at a second try after their connection was broken off, %d "+
-		"after another failure, %d lost (%v)",
-		l.answered, l.broken, l.late, len(l.lost), l.why)
+	return fmt.Sprintf("%d requests succeeded, %d of them at the second try after a closed connection, %d after another "+
+		"error; %d lost; last error: %v",
+		l.answered, l.broken, l.late, len(l.lost), l.lastError)
 }

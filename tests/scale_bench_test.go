@@ -46,26 +46,26 @@ func BenchmarkScale(b *testing.B) {
 	openstack.sweep(b, name) // deletes resources of a killed run
 	b.Cleanup(func() { openstack.sweep(b, name) })
 	e.must("preview") // links the program
-	atOnce, err := strconv.Atoi(e.getenv("PULUMI_PARALLEL"))
+	parallel, err := strconv.Atoi(e.getenv("PULUMI_PARALLEL"))
 	require.NoError(b, err)
 
 	var out strings.Builder
 	fmt.Fprintf(&out,
-		"Floor: the workers' ports and instances alone, by the same API calls without Pulumi; %d at a time, as the "+
-			"engine's steps.\n\n", atOnce)
+		"Floor: only the workers' ports and instances, with the same API calls without Pulumi; %d in parallel, like the "+
+			"engine's steps.\n\n", parallel)
 	fmt.Fprintf(&out, "%7s | %6s %6s | %11s %6s | %10s %9s | %8s | %10s %6s\n",
-		"Workers", "up, s", "floor", "resources/s", "floor", "engine MiB", "state MiB", "again, s", "destroy, s", "floor")
+		"Workers", "up, s", "floor", "resources/s", "floor", "engine MiB", "state MiB", "no-op, s", "destroy, s", "floor")
 	for _, n := range []int{30, 100, 300} {
 		edit := workers(b, n)
-		floorUp, floorDestroy := openstack.direct(b, name, edit, atOnce)
+		floorUp, floorDestroy := openstack.direct(b, name, edit, parallel)
 		e.configure(b, edit)
 		up, memory := e.measure(b, "up", "--yes", "--skip-preview")
 		resources, size := e.stateSize(b)
-		again, _ := e.measure(b, "up", "--yes", "--skip-preview", "--expect-no-changes")
+		repeated, _ := e.measure(b, "up", "--yes", "--skip-preview", "--expect-no-changes")
 		destroy, _ := e.measure(b, "destroy", "--yes", "--skip-preview")
 		fmt.Fprintf(&out, "%7d | %6.0f %6.0f | %11.1f %6.1f | %10.0f %9.1f | %8.0f | %10.0f %6.0f\n",
-			n, up, floorUp, float64(resources)/up, float64(2*n)/floorUp, memory, size, again, destroy, floorDestroy)
-		keep(b, out.String())
+			n, up, floorUp, float64(resources)/up, float64(2*n)/floorUp, memory, size, repeated, destroy, floorDestroy)
+		record(b, out.String())
 		b.ReportMetric(up/float64(n), fmt.Sprintf("s/worker-of-%d", n))
 	}
 	b.ReportMetric(0, "ns/op") // of all clusters together
@@ -79,11 +79,11 @@ func (e *engine) measure(b *testing.B, args ...string) (seconds, memory float64)
 	cmd.Stdout, cmd.Stderr = &out, &out
 	begin := time.Now()
 	require.NoError(b, cmd.Start())
-	ended := make(chan error)
-	go func() { ended <- cmd.Wait() }()
+	done := make(chan error)
+	go func() { done <- cmd.Wait() }()
 	for peak := regexp.MustCompile(`VmHWM:\s+(\d+) kB`); ; {
 		select {
-		case err := <-ended:
+		case err := <-done:
 			require.NoError(b, err, out.String())
 			return time.Since(begin).Seconds(), memory
 		case <-time.After(100 * time.Millisecond):
@@ -113,9 +113,9 @@ func (e *engine) stateSize(b *testing.B) (resources int, size float64) {
 	return resources, float64(len(export)) / (1 << 20)
 }
 
-// direct creates and deletes a port and an instance for each worker of a configuration, with atOnce in
-// parallel. It returns the seconds for both.
-func (c cloud) direct(b *testing.B, name string, edit func(string) string, atOnce int) (create, remove float64) {
+// direct creates and deletes a port and an instance for each worker of a configuration, up to parallel of
+// them at a time. It returns the seconds for both.
+func (c cloud) direct(b *testing.B, name string, edit func(string) string, parallel int) (create, remove float64) {
 	b.Helper()
 	ctx, nova, neutron := b.Context(), c.clients["compute"], c.clients["network"]
 	config, err := cluster.Decode(name, edited(b, "../Pulumi.dev.yaml", edit)["kubernetes-openstack:cluster"])
@@ -144,7 +144,7 @@ func (c cloud) direct(b *testing.B, name string, edit func(string) string, atOnc
 
 	inParallel := func(each func(i int) error) float64 {
 		var group errgroup.Group
-		group.SetLimit(atOnce)
+		group.SetLimit(parallel)
 		begin := time.Now()
 		for i := range workers {
 			group.Go(func() error { return each(i) })

@@ -34,8 +34,9 @@ func (k *keeper) node(t testing.TB) string {
 	return k.waitForPod(t, keeperPod, "")
 }
 
-// leaves waits until the pod is ready on another node than this one, and checks that it has all written data.
-func (k *keeper) leaves(t testing.TB, node string) {
+// waitForMove waits until the pod is ready on another node than this one, and checks that it has all written
+// data.
+func (k *keeper) waitForMove(t testing.TB, node string) {
 	t.Helper()
 	k.waitForPod(t, keeperPod, node)
 	assert.Equal(t, k.written, k.sum(t, keeperPod))
@@ -45,7 +46,7 @@ func (k *keeper) leaves(t testing.TB, node string) {
 // because destroy has to find them.
 func testStorage(t *testing.T, keeper *keeper, openstack cloud) {
 	api := keeper.api
-	step(t, "nodes are known to OpenStack", func(t *testing.T) {
+	step(t, "the cloud controller has initialized all nodes", func(t *testing.T) {
 		nodes := api.kubectl(t, "get", "nodes", "--output",
 			`jsonpath={range .items[*]}{.metadata.labels.node\.kubernetes\.io/instance-type}{" `+
 				`"}{.metadata.labels.topology\.cinder\.csi\.openstack\.org/zone}{" "}{.spec.taints[*].key}{"\n"}{end}`)
@@ -53,11 +54,11 @@ func testStorage(t *testing.T, keeper *keeper, openstack cloud) {
 		assert.Equal(t, 2, strings.Count(nodes, "control-plane nova"), nodes)
 		assert.NotContains(t, nodes, "uninitialized")
 	})
-	step(t, "a claim binds, and its pod writes", func(t *testing.T) {
+	step(t, "a claim is bound, and its pod writes data", func(t *testing.T) {
 		begin := time.Now()
 		api.apply(t, "storage.yaml")
 		api.waitForPod(t, keeperPod, "")
-		t.Logf("its claim was bound, its volume mounted and written %.0f s after it was asked for",
+		t.Logf("the claim was bound, and its volume mounted and written, after %.0f s",
 			time.Since(begin).Seconds())
 		keeper.written = api.sum(t, keeperPod)
 		volume := openstack.volumeOf(t, api, "data-keeper-0")
@@ -66,7 +67,7 @@ func testStorage(t *testing.T, keeper *keeper, openstack cloud) {
 		assert.Equal(t, "data-keeper-0", volume.Metadata["csi.storage.k8s.io/pvc/name"])
 		assert.Empty(t, api.field(t, ".status.loadBalancer.ingress", "service", "keeper"))
 	})
-	step(t, "a volume grows under its pod", func(t *testing.T) {
+	step(t, "a volume in use is expanded", func(t *testing.T) {
 		pod := api.field(t, ".metadata.uid", "pod", keeperPod)
 		begin := time.Now()
 		api.kubectl(t, "patch", "persistentvolumeclaim", "data-keeper-0", "--patch",
@@ -74,12 +75,12 @@ func testStorage(t *testing.T, keeper *keeper, openstack cloud) {
 		eventually(t, 3*time.Minute, func() error {
 			size, err := api.try("exec", keeperPod, "--", "sh", "-c", "df -m /data | tail -n 1 | awk '{print $2}'")
 			if mib, bad := strconv.Atoi(strings.TrimSpace(size)); err == nil && (bad != nil || mib < 1900) {
-				err = fmt.Errorf("its file system has %s MiB", size)
+				err = fmt.Errorf("the file system has %s MiB", size)
 			}
 			return err
 		})
-		t.Logf("%.0f s from the claim to the file system", time.Since(begin).Seconds())
-		assert.Equal(t, pod, api.field(t, ".metadata.uid", "pod", keeperPod), "it is the same pod")
+		t.Logf("the file system grew %.0f s after the claim", time.Since(begin).Seconds())
+		assert.Equal(t, pod, api.field(t, ".metadata.uid", "pod", keeperPod), "the pod is not replaced")
 		assert.Equal(t, 2, openstack.volumeOf(t, api, "data-keeper-0").Size)
 		assert.Equal(t, keeper.written, api.sum(t, keeperPod))
 	})
@@ -87,13 +88,14 @@ func testStorage(t *testing.T, keeper *keeper, openstack cloud) {
 		begin := time.Now()
 		api.apply(t, "snapshot.yaml")
 		api.kubectl(t, "wait", "--for=jsonpath={.status.readyToUse}=true", "volumesnapshot/keeper", "--timeout=120s")
-		made := time.Since(begin)
-		api.kubectl(t, "exec", keeperPod, "--", "sh", "-c", "echo later >/data/later && sync")
+		ready := time.Since(begin)
+		api.kubectl(t, "exec", keeperPod, "--", "sh", "-c", "echo new >/data/after-snapshot && sync")
 		api.apply(t, "restored.yaml")
 		api.waitForPod(t, "restored", "")
-		t.Logf("made in %.0f s, restored and mounted %.0f s later", made.Seconds(), (time.Since(begin) - made).Seconds())
+		t.Logf("the snapshot was ready after %.0f s, and restored and mounted %.0f s later", ready.Seconds(),
+			(time.Since(begin) - ready).Seconds())
 		assert.Equal(t, keeper.written, api.sum(t, "restored"))
-		assert.NotContains(t, api.kubectl(t, "exec", "restored", "--", "ls", "/data"), "later")
+		assert.NotContains(t, api.kubectl(t, "exec", "restored", "--", "ls", "/data"), "after-snapshot")
 		api.kubectl(t, "delete", "pod", "restored")
 		eventually(t, 2*time.Minute, func() error { // otherwise it may still detach while another suite kills nova-compute
 			if volume := openstack.volumeOf(t, api, "restored"); volume.Status != "available" {

@@ -35,9 +35,9 @@ func (c cloud) sweep(t testing.TB, name string) {
 		return found
 	}
 	eventually(t, 3*time.Minute, func() error {
-		var left []string
+		var remaining []string
 		for _, ip := range ids("floatingips", url.Values{"description": {"API of " + name}}.Encode()) { // has no name
-			left = append(left, ip)
+			remaining = append(remaining, ip)
 			remove("floatingips", ip)
 		}
 		for _, thing := range c.inventory(t) {
@@ -45,24 +45,24 @@ func (c cloud) sweep(t testing.TB, name string) {
 			if len(words) < 3 { // resources without a name are Neutron's own, and are deleted with their network
 				continue
 			}
-			kind, called, id := words[0], words[1], words[2]
-			if called != name && !strings.HasPrefix(called, name+"-") {
+			kind, named, id := words[0], words[1], words[2]
+			if named != name && !strings.HasPrefix(named, name+"-") {
 				continue
 			}
-			left = append(left, thing)
+			remaining = append(remaining, thing)
 			switch kind {
 			case "os-keypairs":
-				id = called
+				id = named
 			case "routers":
 				for _, port := range ids("ports", "device_owner=network:router_interface&device_id="+id) {
-					leave := network.ServiceURL(kind, id, "remove_router_interface")
-					_, _ = network.Put(ctx, leave, object{"port_id": port}, nil, &gophercloud.RequestOpts{OkCodes: []int{200}})
+					path := network.ServiceURL(kind, id, "remove_router_interface")
+					_, _ = network.Put(ctx, path, object{"port_id": port}, nil, &gophercloud.RequestOpts{OkCodes: []int{200}})
 				}
 			}
 			remove(kind, id)
 		}
-		if len(left) > 0 {
-			return fmt.Errorf("still there: %s", strings.Join(left, ", "))
+		if len(remaining) > 0 {
+			return fmt.Errorf("these resources still exist: %s", strings.Join(remaining, ", "))
 		}
 		return nil
 	})

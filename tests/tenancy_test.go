@@ -49,7 +49,7 @@ func testTenancy(t *testing.T, e *engine, api *api) (byRBAC, byABAC func(*testin
 		groups, err := api.try("get", "rolebindings", "--namespace", namespace, "--output",
 			"jsonpath={.items[*].subjects[*].name}")
 		if err == nil && strings.Contains(groups, person) != want {
-			err = fmt.Errorf("in %s roles are bound to %q, %s among them: %v", namespace, groups, person, !want)
+			err = fmt.Errorf("in %s, roles are bound to %q; %s is among them: %v", namespace, groups, person, !want)
 		}
 		return err
 	}
@@ -63,36 +63,37 @@ func testTenancy(t *testing.T, e *engine, api *api) (byRBAC, byABAC func(*testin
 		var out strings.Builder
 		fmt.Fprintf(&out, "%-44s %-8s %-14s %-14s %s\n", "", "alice", "her reader", "system:admin", "alice of another domain")
 		for _, r := range requests {
-			fmt.Fprintf(&out, "%-44s", r.what)
+			fmt.Fprintf(&out, "%-44s", r.name)
 			for i, person := range people {
-				answer := answerOf(r.ask(t.Context(), person, namespaces[web]))
+				answer := answerOf(r.send(t.Context(), person, namespaces[web]))
 				fmt.Fprintf(&out, " %-*s", []int{8, 14, 14, 3}[i], answer)
-				assert.Equal(t, r.want[i], answer, "%s, of person %d", r.what, i)
+				assert.Equal(t, r.want[i], answer, "%s, user %d", r.name, i)
 			}
 			out.WriteString("\n")
 		}
-		assert.Equal(t, "yes", answerOf(requests[0].ask(t.Context(), people[3], namespaces[shop])), "each has their own")
+		assert.Equal(t, "yes", answerOf(requests[0].send(t.Context(), people[3], namespaces[shop])),
+			"the other alice has access to her own namespace")
 		t.Log("\n" + out.String())
 	}
-	revoke := func(t *testing.T, gone func() error) {
+	revoke := func(t *testing.T, revoked func() error) {
 		t.Helper()
 		client := api.as(t, alice.token(t))
-		require.Equal(t, "yes", answerOf(requests[0].ask(t.Context(), client, namespaces[web])))
+		require.Equal(t, "yes", answerOf(requests[0].send(t.Context(), client, namespaces[web])))
 		k.delete(alice.role("member")...)
 		begin := time.Now()
 		var refused time.Duration
 		eventually(t, 5*time.Minute, func() error {
-			answer := answerOf(requests[0].ask(t.Context(), client, namespaces[web]))
+			answer := answerOf(requests[0].send(t.Context(), client, namespaces[web]))
 			if answer == "yes" {
 				return fmt.Errorf("alice still has access")
 			}
 			if refused == 0 {
 				refused = time.Since(begin)
-				t.Logf("her token is refused %.0f s after Keystone took her role: %s", refused.Seconds(), answer)
+				t.Logf("the API refuses her token %.0f s after the role was revoked in Keystone: %s", refused.Seconds(), answer)
 			}
-			return gone()
+			return revoked()
 		})
-		t.Logf("nobody with a token that has it would get in any more after %.0f s", time.Since(begin).Seconds())
+		t.Logf("her access was removed from the policy after %.0f s", time.Since(begin).Seconds())
 	}
 	controlPlanes := []string{"e2e-control-plane-0", "e2e-control-plane-1"}
 	started := func(t *testing.T) (when []string) {
@@ -113,18 +114,18 @@ func testTenancy(t *testing.T, e *engine, api *api) (byRBAC, byABAC func(*testin
 		}
 		return found, nil
 	}
-	everyPolicy := func(contains bool, what string) error {
+	checkPolicies := func(contains bool, text string) error {
 		found, err := policies()
 		for name, policy := range found {
-			if err == nil && strings.Contains(policy, what) != contains {
-				err = fmt.Errorf("the policy of %s has %s: %v", name, what, !contains)
+			if err == nil && strings.Contains(policy, text) != contains {
+				err = fmt.Errorf("the policy of %s contains %s: %v", name, text, !contains)
 			}
 		}
 		return err
 	}
 
 	byRBAC = func(t *testing.T) {
-		step(t, "projects get namespaces", func(t *testing.T) {
+		step(t, "each project gets a namespace", func(t *testing.T) {
 			begin := time.Now()
 			eventually(t, 5*time.Minute, func() error {
 				list, err := api.client.CoreV1().Namespaces().List(t.Context(),
@@ -142,7 +143,7 @@ func testTenancy(t *testing.T, e *engine, api *api) (byRBAC, byABAC func(*testin
 				// also wait for access of each user, because tenant-sync's first read may precede the last user
 				return errors.Join(bound(namespaces[web], hostile.id, true), bound(namespaces[shop], namesake.id, true))
 			})
-			t.Logf("%s and %s %.0f s after their people", namespaces[web], namespaces[shop], time.Since(begin).Seconds())
+			t.Logf("%s and %s existed %.0f s after their users", namespaces[web], namespaces[shop], time.Since(begin).Seconds())
 			for _, name := range []string{namespaces[web], namespaces[shop]} {
 				service := &corev1.Service{
 					ObjectMeta: metav1.ObjectMeta{Name: "some"}, Spec: corev1.ServiceSpec{Ports: []corev1.ServicePort{{Port: 80}}},
@@ -151,7 +152,7 @@ func testTenancy(t *testing.T, e *engine, api *api) (byRBAC, byABAC func(*testin
 				require.NoError(t, err)
 			}
 		})
-		step(t, "people log in by kubectl, with a password and with an application credential", func(t *testing.T) {
+		step(t, "kubectl authenticates with a password and with an application credential", func(t *testing.T) {
 			kubeconfig := filepath.Join(t.TempDir(), "kubeconfig")
 			e.run(t, `go run ./cmd/tenant-kubeconfig --project web@Default <"$1" >"$2"`, api.kubeconfig, kubeconfig)
 			whoami := func(variables ...string) (name string, groups []string) {
@@ -186,8 +187,8 @@ func testTenancy(t *testing.T, e *engine, api *api) (byRBAC, byABAC func(*testin
 			assert.Equal(t, tenancy.Username(hostile.id), name)
 			assert.ElementsMatch(t, []string{tenancy.Group(web, hostile.id, "reader"), "system:authenticated"}, groups)
 		})
-		step(t, "what they may do, by RBAC", table)
-		step(t, "who loses a role loses access, by RBAC, and nothing restarts", func(t *testing.T) {
+		step(t, "RBAC allows and refuses the expected requests", table)
+		step(t, "revoking a role ends access by RBAC without a restart", func(t *testing.T) {
 			before := started(t)
 			revoke(t, func() error { return bound(namespaces[web], alice.id, false) })
 			assert.Equal(t, before, started(t))
@@ -195,49 +196,49 @@ func testTenancy(t *testing.T, e *engine, api *api) (byRBAC, byABAC func(*testin
 		})
 	}
 	byABAC = func(t *testing.T) {
-		stepAlone(t, "ABAC takes over, and each API server restarts without a failed request", func(t *testing.T) {
+		stepExclusive(t, "the change to ABAC restarts the API servers and loses no request", func(t *testing.T) {
 			load := api.startLoad(t)
 			e.configure(t, func(text string) string { return patched(t, "abac.yaml")(patched(t, "e2e.yaml")(text)) })
 			e.must("up", "--yes", "--skip-preview")
 			begin := time.Now()
-			eventually(t, 5*time.Minute, func() error { return everyPolicy(true, tenancy.Group(web, alice.id, "member")) })
-			t.Logf("both have restarted %.0f s after up ended", time.Since(begin).Seconds())
+			eventually(t, 5*time.Minute, func() error { return checkPolicies(true, tenancy.Group(web, alice.id, "member")) })
+			t.Logf("both API servers have restarted %.0f s after up ended", time.Since(begin).Seconds())
 			time.Sleep(5 * time.Second)
 			t.Log(load.end())
 			assert.Empty(t, load.failures)
 			assert.Empty(t, api.kubectl(t, "get", "rolebindings", "--namespace", namespaces[web], "--output", "name"))
 		})
-		step(t, "what they may do, by ABAC", table)
-		step(t, "who loses a role or a project loses access, by ABAC", func(t *testing.T) {
+		step(t, "ABAC allows and refuses the expected requests", table)
+		step(t, "revoking a role or deleting a project ends access by ABAC", func(t *testing.T) {
 			k.delete("projects", shop)
-			revoke(t, func() error { return errors.Join(everyPolicy(false, alice.id), everyPolicy(false, namesake.id)) })
+			revoke(t, func() error { return errors.Join(checkPolicies(false, alice.id), checkPolicies(false, namesake.id)) })
 		})
-		step(t, "the namespace of a project that is deleted is closed, and what is in it stays", func(t *testing.T) {
+		step(t, "the namespace of a deleted project is closed and keeps its objects", func(t *testing.T) {
 			eventually(t, 5*time.Minute, func() error {
-				why, err := api.try("get", "namespace", namespaces[shop], "--output",
+				reason, err := api.try("get", "namespace", namespaces[shop], "--output",
 					`jsonpath={.metadata.annotations.kubernetes-openstack/closed}`)
-				if err == nil && why != "deleted" {
-					err = fmt.Errorf("it is closed for %q", why)
+				if err == nil && reason != "deleted" {
+					err = fmt.Errorf("the reason in the annotation is %q, not deleted", reason)
 				}
 				return err
 			})
 			api.kubectl(t, "get", "service", "some", "--namespace", namespaces[shop])
 		})
-		stepAlone(t,
-			"without Keystone, users stay for a moment, administrators stay, and no access changes", func(t *testing.T) {
+		stepExclusive(t,
+			"without Keystone, tokens expire from the cache, and administrators keep access", func(t *testing.T) {
 				client := api.as(t, hostile.token(t))
-				require.Equal(t, "yes", answerOf(requests[0].ask(t.Context(), client, namespaces[web])))
+				require.Equal(t, "yes", answerOf(requests[0].send(t.Context(), client, namespaces[web])))
 				box := openNamespace(t, "")
 				rule := []string{"INPUT", "!", "--in-interface", "lo", "--protocol", "tcp", "--dport", "5000", "--jump", "REJECT",
 					"--reject-with", "tcp-reset"}
 				require.NoError(t, box.iptables(append([]string{"--insert"}, rule...)...))
-				back := sync.OnceFunc(func() { require.NoError(t, box.iptables(append([]string{"--delete"}, rule...)...)) })
-				t.Cleanup(back)
+				restore := sync.OnceFunc(func() { require.NoError(t, box.iptables(append([]string{"--delete"}, rule...)...)) })
+				t.Cleanup(restore)
 				begin := time.Now()
-				require.Equal(t, "yes", answerOf(requests[0].ask(t.Context(), client, namespaces[web])),
-					"it was asked a moment ago")
+				require.Equal(t, "yes", answerOf(requests[0].send(t.Context(), client, namespaces[web])),
+					"the API server has cached the token")
 				eventually(t, 2*time.Minute, func() error {
-					if answer := answerOf(requests[0].ask(t.Context(), client, namespaces[web])); answer != "nobody" {
+					if answer := answerOf(requests[0].send(t.Context(), client, namespaces[web])); answer != "unauthenticated" {
 						return fmt.Errorf("the API server still answers %s", answer)
 					}
 					return nil
@@ -247,16 +248,16 @@ func testTenancy(t *testing.T, e *engine, api *api) (byRBAC, byABAC func(*testin
 					return e.ssh("e2e-control-plane-0", "systemctl is-failed --quiet tenant-sync").Run()
 				})
 				api.waitForNodes(t, 4, time.Minute)
-				require.NoError(t, everyPolicy(true, tenancy.Group(web, hostile.id, "reader")))
-				back()
+				require.NoError(t, checkPolicies(true, tenancy.Group(web, hostile.id, "reader")))
+				restore()
 				begin = time.Now()
 				eventually(t, 2*time.Minute, func() error {
-					if answer := answerOf(requests[0].ask(t.Context(), client, namespaces[web])); answer != "yes" {
+					if answer := answerOf(requests[0].send(t.Context(), client, namespaces[web])); answer != "yes" {
 						return fmt.Errorf("the API server answers %s", answer)
 					}
 					return nil
 				})
-				t.Logf("and taken again %.0f s after Keystone is back", time.Since(begin).Seconds())
+				t.Logf("tokens are accepted again %.0f s after Keystone is available", time.Since(begin).Seconds())
 			})
 	}
 	return byRBAC, byABAC
@@ -267,8 +268,8 @@ func testTenancy(t *testing.T, e *engine, api *api) (byRBAC, byABAC func(*testin
 // of the project, and her application credential is a reader. system:admin is a reader by the group
 // system:masters. The other alice has no role there.
 var requests = []struct {
-	what string
-	ask  func(ctx context.Context, client *kubernetes.Clientset, namespace string) error
+	name string
+	send func(ctx context.Context, client *kubernetes.Clientset, namespace string) error
 	want [4]string
 }{
 	{"list pods", func(ctx context.Context, c *kubernetes.Clientset, n string) error {
@@ -301,7 +302,7 @@ var requests = []struct {
 			"lastTransitionTime": "2026-01-01T00:00:00Z"}]}}`), dryRunPatch, "status")
 		return err
 	}, [4]string{"no", "no", "no", "no"}},
-	{"give somebody a role", func(ctx context.Context, c *kubernetes.Clientset, n string) error {
+	{"create a RoleBinding", func(ctx context.Context, c *kubernetes.Clientset, n string) error {
 		_, err := c.RbacV1().RoleBindings(n).Create(ctx, &rbacv1.RoleBinding{
 			ObjectMeta: metav1.ObjectMeta{Name: "new"},
 			RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "view"},
@@ -327,7 +328,7 @@ var (
 	dryRunPatch = metav1.PatchOptions{DryRun: dryRun.DryRun}
 )
 
-// answerOf returns yes or no, or nobody if the API server does not authenticate the user.
+// answerOf returns yes or no, or unauthenticated if the API server does not authenticate the user.
 func answerOf(err error) string {
 	switch {
 	case err == nil:
@@ -335,7 +336,7 @@ func answerOf(err error) string {
 	case apierrors.IsForbidden(err) || apierrors.IsInvalid(err) && strings.Contains(err.Error(), "tenants do not write"):
 		return "no"
 	case apierrors.IsUnauthorized(err):
-		return "nobody"
+		return "unauthenticated"
 	}
 	return err.Error()
 }
@@ -376,7 +377,7 @@ func (a *api) startLoad(t testing.TB) *apiLoad {
 	client.Timeout = 10 * time.Second
 	url := config.Host + "/api/v1/namespaces/default/configmaps"
 	begin := time.Now()
-	ask := func(ask func() error) {
+	repeat := func(request func() error) {
 		l.done.Go(func() {
 			for {
 				select {
@@ -385,7 +386,7 @@ func (a *api) startLoad(t testing.TB) *apiLoad {
 				case <-time.After(100 * time.Millisecond):
 				}
 				at := time.Since(begin)
-				err := ask()
+				err := request()
 				l.mutex.Lock()
 				if l.answered++; err != nil {
 					l.failures = append(l.failures, fmt.Sprintf("after %.1f s: %v", at.Seconds(), err))
@@ -394,7 +395,7 @@ func (a *api) startLoad(t testing.TB) *apiLoad {
 			}
 		})
 	}
-	ask(func() error {
+	repeat(func() error {
 		client.CloseIdleConnections()
 		response, err := client.Get(url)
 		if err != nil {
@@ -407,7 +408,7 @@ func (a *api) startLoad(t testing.TB) *apiLoad {
 		_, err = io.Copy(io.Discard, response.Body)
 		return err
 	})
-	ask(func() error {
+	repeat(func() error {
 		name := fmt.Sprintf("load-%d", time.Now().UnixNano())
 		_, err := a.client.CoreV1().ConfigMaps("default").Create(context.Background(),
 			&corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: name}}, dryRun)
@@ -419,5 +420,5 @@ func (a *api) startLoad(t testing.TB) *apiLoad {
 func (l *apiLoad) end() string {
 	close(l.stop)
 	l.done.Wait()
-	return fmt.Sprintf("%d requests to the API, %d of them failed", l.answered, len(l.failures))
+	return fmt.Sprintf("%d requests to the API, of which %d failed", l.answered, len(l.failures))
 }

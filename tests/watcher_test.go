@@ -28,18 +28,18 @@ type watcher struct {
 	mu      sync.Mutex
 	calls   []string
 	cluster readiness.Cluster
-	// meanwhile is called when the program waits for a machine.
-	meanwhile func(name string)
+	// onMachine is called when the program waits for a machine.
+	onMachine func(name string)
 }
 
-func (w *watcher) called(name string) {
+func (w *watcher) record(name string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.calls = append(w.calls, name)
 }
 
 func (w *watcher) Working(_ context.Context, names []string) (map[string]bool, error) {
-	w.called("working " + strings.Join(names, " "))
+	w.record("working " + strings.Join(names, " "))
 	working := map[string]bool{}
 	for _, name := range w.working {
 		working[name] = true
@@ -48,12 +48,12 @@ func (w *watcher) Working(_ context.Context, names []string) (map[string]bool, e
 }
 
 func (w *watcher) Machine(_ context.Context, m readiness.Machine, log func(string) error) error {
-	w.called("machine " + m.Name)
+	w.record("machine " + m.Name)
 	if m.ID != "Instance/"+m.Name || m.Timeout == 0 {
-		return fmt.Errorf("asked for %+v", m)
+		return fmt.Errorf("unexpected machine: %+v", m)
 	}
-	if w.meanwhile != nil {
-		w.meanwhile(m.Name)
+	if w.onMachine != nil {
+		w.onMachine(m.Name)
 	}
 	if slices.Contains(w.broken, m.Name) {
 		return errors.New(m.Name + " is not ready after 15m0s: artifacts is failing: no route to host")
@@ -62,16 +62,16 @@ func (w *watcher) Machine(_ context.Context, m readiness.Machine, log func(strin
 }
 
 func (w *watcher) Cluster(_ context.Context, c readiness.Cluster, log func(string) error) error {
-	w.called("cluster")
+	w.record("cluster")
 	w.cluster = c
 	return log("all nodes are Ready")
 }
 
 func (w *watcher) Tenants(_ context.Context, kubeconfig string, cloud tenantsync.Cloud, settings tenancy.Settings,
 	log func(string) error) error {
-	w.called("tenants")
+	w.record("tenants")
 	if kubeconfig != w.cluster.Kubeconfig || cloud.Password == "" || !settings.PodCIDR.IsValid() {
-		return fmt.Errorf("asked for %+v", settings)
+		return fmt.Errorf("unexpected settings: %+v", settings)
 	}
 	return log("+ namespace shop")
 }
@@ -101,7 +101,7 @@ func TestUpWaits(t *testing.T) {
 		"machine dev-etcd-0", "machine dev-etcd-1", "machine dev-etcd-2", "machine dev-control-plane-0",
 		"machine dev-control-plane-1", "machine dev-worker-0", "machine dev-worker-1",
 	}, w.calls[1:8])
-	assert.Equal(t, []string{"cluster", "tenants"}, w.calls[8:], "tenants are of a cluster that is ready")
+	assert.Equal(t, []string{"cluster", "tenants"}, w.calls[8:], "the tenants are updated after the cluster is ready")
 	assert.Equal(t, map[string]string{
 		"dev-control-plane-0": "Instance/dev-control-plane-0", "dev-control-plane-1": "Instance/dev-control-plane-1",
 		"dev-worker-0": "Instance/dev-worker-0", "dev-worker-1": "Instance/dev-worker-1",
@@ -110,21 +110,21 @@ func TestUpWaits(t *testing.T) {
 	assert.Contains(t, w.cluster.Kubeconfig, "proxy-url: http://127.0.0.1:3128")
 }
 
-// TestNewMachinesComeSideBySide checks that no machine of a new cluster waits for another one, because a
+// TestNewMachinesStartInParallel checks that no machine of a new cluster waits for another one, because a
 // first etcd member is not ready before the others.
-func TestNewMachinesComeSideBySide(t *testing.T) {
+func TestNewMachinesStartInParallel(t *testing.T) {
 	t.Parallel()
 	r := &recorder{}
 	var all sync.WaitGroup
 	all.Add(7)
-	w := &watcher{meanwhile: func(string) { all.Done(); all.Wait() }} // each is ready only when all exist
+	w := &watcher{onMachine: func(string) { all.Done(); all.Wait() }} // each is ready only when all exist
 	require.NoError(t, runWith(r, "dev", stackConfig(t, "../Pulumi.dev.yaml"), w, false))
 }
 
-// TestWorkingMachinesGoOneByOne checks that a healthy machine does not change until all machines before it
+// TestHealthyMachinesChangeOneByOne checks that a healthy machine does not change until all machines before it
 // are healthy. First come the unhealthy machines, whatever their index, and then the healthy ones with a
 // lower index.
-func TestWorkingMachinesGoOneByOne(t *testing.T) {
+func TestHealthyMachinesChangeOneByOne(t *testing.T) {
 	t.Parallel()
 	r := &recorder{}
 	var mu sync.Mutex
@@ -132,7 +132,7 @@ func TestWorkingMachinesGoOneByOne(t *testing.T) {
 	w := &watcher{
 		working: []string{"dev-etcd-0", "dev-etcd-1", "dev-control-plane-0", "dev-control-plane-1", "dev-worker-0",
 			"dev-worker-1"},
-		meanwhile: func(name string) {
+		onMachine: func(name string) {
 			mu.Lock()
 			defer mu.Unlock()
 			seen[name] = r.instances()
@@ -146,7 +146,7 @@ func TestWorkingMachinesGoOneByOne(t *testing.T) {
 		"dev-worker-0":        {"dev-worker-1"},
 	} {
 		for _, other := range later {
-			assert.NotContains(t, seen[name], other, "was touched before %s was ready", name)
+			assert.NotContains(t, seen[name], other, "was created before %s was ready", name)
 		}
 	}
 	assert.Len(t, r.instances(), 7)
@@ -167,7 +167,7 @@ func TestMaxUnavailable(t *testing.T) {
 	ready := map[string]bool{}
 	w := &watcher{
 		working: []string{"dev-worker-0", "dev-worker-1", "dev-worker-2", "dev-worker-3", "dev-worker-4"},
-		meanwhile: func(name string) {
+		onMachine: func(name string) {
 			if !strings.HasPrefix(name, "dev-worker-") {
 				return
 			}
@@ -178,10 +178,10 @@ func TestMaxUnavailable(t *testing.T) {
 			time.Sleep(50 * time.Millisecond) // time for machines that do not wait
 			mu.Lock()
 			defer mu.Unlock()
-			away := slices.DeleteFunc(r.instances(), func(other string) bool {
+			unavailable := slices.DeleteFunc(r.instances(), func(other string) bool {
 				return !strings.HasPrefix(other, "dev-worker-") || ready[other]
 			})
-			assert.LessOrEqual(t, len(away), 2, away)
+			assert.LessOrEqual(t, len(unavailable), 2, unavailable)
 			ready[name] = true
 		},
 	}

@@ -443,10 +443,10 @@ func (c *cloud) made(ids ...string) {
 }
 
 // step runs a part of the test in parallel with steps of other suites. If the part fails, the whole test ends.
-func (c *cloud) step(name string, part func()) { c.inTurn(name, turns.Beside, part) }
+func (c *cloud) step(name string, part func()) { c.inTurn(name, turns.Shared, part) }
 
 // stepAlone runs a part of the test that breaks something which other suites use.
-func (c *cloud) stepAlone(name string, part func()) { c.inTurn(name, turns.Alone, part) }
+func (c *cloud) stepAlone(name string, part func()) { c.inTurn(name, turns.Exclusive, part) }
 
 func (c *cloud) inTurn(name string, turn func(testing.TB) (end func()), part func()) {
 	defer turn(c.T)()

@@ -105,7 +105,7 @@ func TestE2ELifecycle(t *testing.T) {
 	}
 	before := host(t, other)
 	part := func(name string, f func(*testing.T)) { // beside steps of other suites
-		defer turns.Beside(t)()
+		defer turns.Shared(t)()
 		t.Run(name, f)
 	}
 

@@ -29,7 +29,7 @@ func main() {
 func run(args []string, file string) (code int, err error) {
 	steps, err := os.OpenFile(file, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
 	if err != nil {
-		return 1, fmt.Errorf("STEPS must name a file that can be written: %w", err)
+		return 1, fmt.Errorf("STEPS must be the path of a writable file: %w", err)
 	}
 	defer steps.Close()
 	command := exec.Command("go", append([]string{"test", "-v"}, args...)...)
@@ -41,12 +41,12 @@ func run(args []string, file string) (code int, err error) {
 	if err := command.Start(); err != nil {
 		return 1, err
 	}
-	followed := follow(output, os.Stdout, steps, slices.Contains(args, "-v"))
+	copyErr := follow(output, os.Stdout, steps, slices.Contains(args, "-v"))
 	err = command.Wait()
 	if exit := new(exec.ExitError); errors.As(err, &exit) {
-		return exit.ExitCode(), followed
+		return exit.ExitCode(), copyErr
 	}
-	if err = errors.Join(followed, err); err != nil {
+	if err = errors.Join(copyErr, err); err != nil {
 		return 1, err
 	}
 	return 0, nil
@@ -68,15 +68,15 @@ func follow(output io.Reader, out, steps io.Writer, verbose bool) error {
 		if err != nil && err != io.EOF {
 			return err
 		}
-		ended := packageEnded.FindStringSubmatch(line)
-		if ended != nil && ended[1] == "ok  " {
+		result := packageEnded.FindStringSubmatch(line)
+		if result != nil && result[1] == "ok  " {
 			held.Reset()
 		}
-		if ended != nil || err == io.EOF {
+		if result != nil || err == io.EOF {
 			fmt.Fprint(out, held.String())
 			held.Reset()
 		}
-		if ended != nil || err == io.EOF || verbose {
+		if result != nil || err == io.EOF || verbose {
 			fmt.Fprint(out, line)
 		} else {
 			held.WriteString(line)
@@ -87,12 +87,12 @@ func follow(output io.Reader, out, steps io.Writer, verbose bool) error {
 		if test := testEnded.FindStringSubmatch(line); test != nil {
 			seconds[test[1]], _ = strconv.ParseFloat(test[2], 64)
 		}
-		if ended == nil {
+		if result == nil {
 			continue
 		}
 		if !strings.HasSuffix(line, "\t(cached)\n") {
 			for test, own := range withoutParts(seconds) {
-				fmt.Fprintf(steps, "%8.1f  %s  %s\n", own, ended[2], test)
+				fmt.Fprintf(steps, "%8.1f  %s  %s\n", own, result[2], test)
 			}
 		}
 		clear(seconds)
@@ -108,9 +108,9 @@ func withoutParts(seconds map[string]float64) map[string]float64 {
 	for _, test := range slices.SortedFunc(maps.Keys(seconds), longer) { // subtests first
 		own[test] = max(0, whole[test]-parts[test])
 		for i := strings.LastIndex(test, "/"); i > 0; i = strings.LastIndex(test[:i], "/") {
-			of := test[:i]
-			if _, ok := seconds[of]; ok { // otherwise the name itself contains a slash
-				whole[of], parts[of] = max(whole[of], whole[test]), parts[of]+whole[test]
+			parent := test[:i]
+			if _, ok := seconds[parent]; ok { // otherwise the name itself contains a slash
+				whole[parent], parts[parent] = max(whole[parent], whole[test]), parts[parent]+whole[test]
 				break
 			}
 		}

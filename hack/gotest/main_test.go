@@ -26,7 +26,7 @@ import (
 )
 
 func TestFine(t *testing.T) {
-	t.Log("nobody asks")
+	t.Log("not printed")
 	t.Run("half a second/of it", func(t *testing.T) { time.Sleep(500 * time.Millisecond) })
 }
 
@@ -36,7 +36,7 @@ func TestBad(t *testing.T) {
 
 func TestCrash(t *testing.T) {
 	if os.Getenv("CRASH") != "" {
-		println("its last words")
+		println("before the crash")
 		os.Exit(3)
 	}
 }
@@ -55,9 +55,9 @@ func TestParallel(t *testing.T) {
 }
 `
 
-// TestPrintsWhatGoTestPrints checks that gotest prints the same failures as go test, ends with its exit code,
+// TestSameOutputAsGoTest checks that gotest prints the same failures as go test, ends with its exit code,
 // and records the seconds of tests.
-func TestPrintsWhatGoTestPrints(t *testing.T) {
+func TestSameOutputAsGoTest(t *testing.T) {
 	dir := t.TempDir()
 	program := filepath.Join(dir, "gotest")
 	out, err := exec.Command("go", "build", "-o", program, ".").CombinedOutput()
@@ -71,7 +71,7 @@ func TestPrintsWhatGoTestPrints(t *testing.T) {
 		require.NoError(t, os.WriteFile(file, []byte(text), 0o644))
 	}
 	steps := filepath.Join(dir, "steps")
-	ours := func(code int, env string, args ...string) string {
+	gotest := func(code int, env string, args ...string) string {
 		t.Helper()
 		cmd := exec.Command(program, args...)
 		cmd.Dir, cmd.Env = dir, append(os.Environ(), "STEPS="+steps, env)
@@ -81,7 +81,7 @@ func TestPrintsWhatGoTestPrints(t *testing.T) {
 	}
 
 	assert.Equal(t, "ok  \texample.com/m\t0s\n?   \texample.com/m/none\t[no test files]\n",
-		ours(0, "X=", "-run", "Fine|Parallel", "-parallel=2", "-count=1", ".", "./none"))
+		gotest(0, "X=", "-run", "Fine|Parallel", "-parallel=2", "-count=1", ".", "./none"))
 	text, err := os.ReadFile(steps)
 	require.NoError(t, err)
 	assert.Regexp(t, `(?m)^ +0\.[5-9]  example\.com/m  TestFine/half_a_second/of_it$`, string(text))
@@ -91,7 +91,7 @@ func TestPrintsWhatGoTestPrints(t *testing.T) {
 	}
 	assert.Regexp(t, `(?m)^ +0\.0  example\.com/m  TestParallel$`, string(text))
 
-	failed := ours(1, "X=", ".", "./none", "./broken")
+	failed := gotest(1, "X=", ".", "./none", "./broken")
 	for _, line := range []string{
 		"broken/broken_test.go:3:13: undefined: nothing", "FAIL\texample.com/m/broken [build failed]",
 		"?   \texample.com/m/none\t[no test files]",
@@ -100,9 +100,9 @@ func TestPrintsWhatGoTestPrints(t *testing.T) {
 	} {
 		assert.Contains(t, strings.Split(failed, "\n"), line)
 	}
-	failed = ours(1, "CRASH=yes", ".")
-	assert.Contains(t, failed, "its last words")
+	failed = gotest(1, "CRASH=yes", ".")
+	assert.Contains(t, failed, "before the crash")
 	assert.Contains(t, failed, "FAIL\texample.com/m\t0s\nFAIL\n")
-	assert.Contains(t, ours(0, "X=", "-v", "-run", "Skipped", "."),
+	assert.Contains(t, gotest(0, "X=", "-v", "-run", "Skipped", "."),
 		"=== RUN   TestSkipped\n    m_test.go:25: \n--- SKIP: TestSkipped (0s)\nPASS\nok  ")
 }

@@ -61,11 +61,11 @@ func record(command []string, out io.Writer) (run, error) {
 		return r, err
 	}
 	write.Close()
-	lines, read2 := make(chan string), bufio.NewScanner(read)
-	read2.Buffer(nil, 1<<20)
+	lines, scanner := make(chan string), bufio.NewScanner(read)
+	scanner.Buffer(nil, 1<<20)
 	go func() {
-		for read2.Scan() {
-			lines <- read2.Text()
+		for scanner.Scan() {
+			lines <- scanner.Text()
 		}
 		close(lines)
 	}()
@@ -77,7 +77,7 @@ func record(command []string, out io.Writer) (run, error) {
 		case line, open = <-lines:
 			if open {
 				fmt.Fprintln(out, line)
-				r.steps.hear(line, since())
+				r.steps.add(line, since())
 			}
 		case <-tick.C:
 			now := processors()

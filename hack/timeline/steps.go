@@ -31,8 +31,8 @@ var patterns = []struct {
 		regexp.MustCompile(`^((?:devcloud|toolchain)) +[\d.]+  (.*?)(?: FAILED after)? [\d.]+ s$`)},
 }
 
-// hear processes a line of output. now is the number of seconds since the start of the command.
-func (s *steps) hear(line string, now float64) {
+// add processes a line of output. now is the number of seconds since the start of the command.
+func (s *steps) add(line string, now float64) {
 	for _, p := range patterns {
 		if found := p.begins; found != nil {
 			if m := found.FindStringSubmatch(line); m != nil {
@@ -49,8 +49,8 @@ func (s *steps) hear(line string, now float64) {
 			return
 		default:
 			for i := len(*s) - 1; i >= 0; i-- {
-				if is := &(*s)[i]; is.kind == p.kind && is.name == name(m) && is.end == 0 {
-					is.end = now
+				if step := &(*s)[i]; step.kind == p.kind && step.name == name(m) && step.end == 0 {
+					step.end = now
 					return
 				}
 			}

@@ -30,7 +30,7 @@ func TestPicture(t *testing.T) {
 		{50, " -  openstack:compute:Instance dev-etcd-0 deleting (0s) "},
 		{51, "nothing of interest: done"},
 	} {
-		r.steps.hear(line.text, line.at)
+		r.steps.add(line.text, line.at)
 	}
 	got := r.svg()
 	if os.Getenv("UPDATE_GOLDEN") != "" {
@@ -38,7 +38,7 @@ func TestPicture(t *testing.T) {
 	}
 	want, err := os.ReadFile("testdata/picture.svg")
 	require.NoError(t, err)
-	assert.Equal(t, string(want), got, "run with UPDATE_GOLDEN=1 if this is meant")
+	assert.Equal(t, string(want), got, "run with UPDATE_GOLDEN=1 if the change is intended")
 }
 
 func TestRecord(t *testing.T) {

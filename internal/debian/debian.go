@@ -1,9 +1,9 @@
-// Package debian makes root filesystems of Debian 12's packages, which come from where the machine's own apt gets
-// Debian's. What one is made of is its recipe, a folder with
+// Package debian builds root filesystems from Debian 12's packages. The packages come from the mirror that the host's
+// apt uses. The input is a recipe, which is a folder with
 //
 //	packages   Debian packages, one per line, with # comments
-//	files/     a tree that is copied over the root (optional)
-//	customize  a shell script that gets the root's path and runs last
+//	files/     a tree that is copied into the root filesystem (optional)
+//	customize  a shell script that runs last and gets the path of the root filesystem
 package debian
 
 import (
@@ -17,9 +17,9 @@ import (
 	"syscall"
 )
 
-// Command is what installs the packages, but for their names and places: all of a root filesystem that neither its
-// recipe nor the mirror's current packages decide. Variant is mmdebstrap's: what is installed besides the packages.
-// Its process namespace ends with it, whatever ends it; its mounts are nobody else's.
+// Command returns the command that installs the packages, without their names and without paths. It contains all inputs
+// of a root filesystem except for the recipe and the mirror's current packages. variant is mmdebstrap's variant, which
+// selects the basic packages. The command runs in its own process namespace and mount namespace, which end with it.
 func Command(variant string) []string {
 	return []string{
 		"unshare", "--mount", "--propagation=private", "--pid", "--fork", "--kill-child", "--mount-proc",
@@ -28,16 +28,17 @@ func Command(variant string) []string {
 		"--dpkgopt=force-unsafe-io",
 		"--dpkgopt=path-exclude=/usr/share/man/*", "--dpkgopt=path-exclude=/usr/share/info/*",
 		"--dpkgopt=path-exclude=/usr/share/doc/*", "--dpkgopt=path-exclude=/usr/share/locale/*",
-		// A third of OpenStack's Python is its own tests. What dpkg leaves out must not be compiled: py3compile would fail.
+		// A third of OpenStack's Python files are tests, which this excludes. py3compile must skip them, too, because it
+		// fails for files that dpkg leaves out.
 		"--dpkgopt=path-exclude=/usr/lib/python3/dist-packages/*/tests/*",
 		`--essential-hook=mkdir -p "$1/usr/share/python3/bcep" && echo "re|-4.0|/|.*/tests/" ` +
 			`>"$1/usr/share/python3/bcep/tests"`,
 	}
 }
 
-// Make makes the root filesystem root out of a recipe and more packages; customize gets
-// arguments after the root's path. What the commands print goes to output. It needs to be root,
-// and writes a file apt.conf beside the root filesystem.
+// Make builds the root filesystem root from a recipe and more packages. customize gets arguments after the path of the
+// root filesystem. output gets the output of the commands. Make must run as root. It writes a file apt.conf beside the
+// root filesystem.
 func Make(ctx context.Context, root, variant, recipe string, more []string, output io.Writer,
 	arguments ...string) error {
 	packages, err := packages(filepath.Join(recipe, "packages"))
@@ -66,7 +67,7 @@ func Make(ctx context.Context, root, variant, recipe string, more []string, outp
 	return Run(ctx, "", output, append([]string{"sh", filepath.Join(recipe, "customize"), root}, arguments...)...)
 }
 
-// Run runs a command that ends with this process; what it prints goes to output.
+// Run runs a command, which is killed when this process ends. output gets its output.
 func Run(ctx context.Context, stdin string, output io.Writer, command ...string) error {
 	c := exec.CommandContext(ctx, command[0], command[1:]...)
 	c.Stdin, c.Stdout, c.Stderr = strings.NewReader(stdin), output, output
@@ -77,7 +78,7 @@ func Run(ctx context.Context, stdin string, output io.Writer, command ...string)
 	return nil
 }
 
-// packages is the list in a recipe's file.
+// packages returns the packages in a recipe's file.
 func packages(path string) ([]string, error) {
 	content, err := os.ReadFile(path)
 	if err != nil {
@@ -91,8 +92,8 @@ func packages(path string) ([]string, error) {
 	return packages, nil
 }
 
-// hostApt asks the machine's apt where it gets Debian 12 from, and how: its sources as lines of a sources.list, and
-// those of its options that such a mirror may need.
+// hostApt returns the host's apt sources of Debian 12 as lines of a sources.list, and the apt options that the mirror
+// may need.
 func hostApt(ctx context.Context) (sources string, options []byte, err error) {
 	targets, err := exec.CommandContext(ctx, "apt-get", "indextargets", "--format", "$(REPO_URI) $(RELEASE) $(COMPONENT)",
 		"Created-By: Packages", "Origin: Debian").Output()
@@ -106,7 +107,7 @@ func hostApt(ctx context.Context) (sources string, options []byte, err error) {
 	}
 	if sources == "" {
 		return "", nil,
-			fmt.Errorf("apt knows no source of Debian 12 (bookworm): is its package list empty? apt-get update fills it")
+			fmt.Errorf("apt must have a source of Debian 12 (bookworm) in its package lists: run apt-get update")
 	}
 	options, err = exec.CommandContext(ctx, "apt-config", "dump",
 		"Acquire::http", "Acquire::https", "Acquire::Check-Date", "Acquire::Check-Valid-Until").Output()

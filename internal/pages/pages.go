@@ -7,9 +7,9 @@ import (
 	"github.com/gophercloud/gophercloud/v2/pagination"
 )
 
-// Collect returns the items of all pages, converted by as. It leaves out items for which wanted is false.
+// Collect returns the items of all pages, converted by as. It leaves out items for which keep is false.
 func Collect[T, U any](
-	ctx context.Context, pager pagination.Pager, extract func(pagination.Page) ([]T, error), as func(T) (u U, wanted bool),
+	ctx context.Context, pager pagination.Pager, extract func(pagination.Page) ([]T, error), as func(T) (u U, keep bool),
 ) ([]U, error) {
 	pages, err := pager.AllPages(ctx)
 	if err != nil {
@@ -21,7 +21,7 @@ func Collect[T, U any](
 	}
 	var out []U
 	for _, t := range all {
-		if u, wanted := as(t); wanted {
+		if u, keep := as(t); keep {
 			out = append(out, u)
 		}
 	}

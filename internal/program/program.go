@@ -65,7 +65,7 @@ func onlyOurKeys() error {
 	}
 	for key := range keys {
 		if strings.HasPrefix(key, "kubernetes-openstack:") && key != configKey {
-			return fmt.Errorf("%s: unknown key; everything is in %s", key, configKey)
+			return fmt.Errorf("%s: unknown key; the only key is %s", key, configKey)
 		}
 	}
 	return nil

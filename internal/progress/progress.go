@@ -26,22 +26,22 @@ func New(out io.Writer, name string) *Log {
 // Step prints a line, runs f, and prints the duration and the CPU time. The error of f is wrapped with the
 // step's name. The CPU time is that of this process and of the commands that ended during the step. It
 // includes the CPU time of parallel steps.
-func (l *Log) Step(what string, f func() error) error {
-	l.Printf("%s …", what)
+func (l *Log) Step(name string, f func() error) error {
+	l.Printf("%s …", name)
 	begin, used := time.Now(), cpuTime()
 	if err := f(); err != nil {
-		l.Printf("%s FAILED after %.1f s", what, time.Since(begin).Seconds())
-		return fmt.Errorf("%s: %w", what, err)
+		l.Printf("%s FAILED after %.1f s", name, time.Since(begin).Seconds())
+		return fmt.Errorf("%s: %w", name, err)
 	}
-	l.Printf("%s %.1f s, CPU %.1f s", what, time.Since(begin).Seconds(), (cpuTime() - used).Seconds())
+	l.Printf("%s %.1f s, CPU %.1f s", name, time.Since(begin).Seconds(), (cpuTime() - used).Seconds())
 	return nil
 }
 
 // cpuTime returns the user and system time of this process and its ended children.
 func cpuTime() (sum time.Duration) {
-	for _, who := range []int{syscall.RUSAGE_SELF, syscall.RUSAGE_CHILDREN} {
+	for _, process := range []int{syscall.RUSAGE_SELF, syscall.RUSAGE_CHILDREN} {
 		var usage syscall.Rusage
-		if syscall.Getrusage(who, &usage) == nil {
+		if syscall.Getrusage(process, &usage) == nil {
 			sum += time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
 		}
 	}

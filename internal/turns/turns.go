@@ -1,5 +1,5 @@
 // Package turns shares one machine among test suites that run in parallel, in one process or in several. A step that
-// measures runs alone. All other steps run beside each other.
+// measures takes an exclusive turn and runs alone. All other steps take shared turns and run in parallel.
 package turns
 
 import (
@@ -15,39 +15,39 @@ import (
 
 // The two files that flock locks, always in this order. The kernel releases the locks of a process when it ends.
 const (
-	// wish: a step that waits to run alone holds a shared lock until linger after its end. A step that runs
-	// beside others needs an exclusive lock for a moment before it begins. So no such step begins while
-	// another step waits to run alone. Otherwise the waiting step could wait forever.
-	wish = "wish"
-	// room: the step that runs alone holds an exclusive lock, and steps that run beside each other hold shared locks.
-	room = "room"
+	// queueLock: an exclusive turn holds a shared lock from its request until queueDelay after its end. A shared
+	// turn needs an exclusive lock for a moment before it begins. So no shared turn begins while an exclusive one
+	// waits. Otherwise the exclusive turn could wait forever.
+	queueLock = "queue"
+	// turnLock: an exclusive turn holds an exclusive lock, and shared turns hold shared locks.
+	turnLock = "turn"
 )
 
-// linger is how long other steps wait for the next step that runs alone. Each change from beside to alone waits until
-// all steps end, so consecutive steps that run alone should not let others in between.
-const linger = time.Second
+// queueDelay is the time that shared turns wait after an exclusive turn for the next exclusive one. Each change from
+// shared to exclusive turns waits until all steps end, so consecutive exclusive turns should not let others in between.
+const queueDelay = time.Second
 
-// Alone waits until no other step runs, and keeps others from running until end is called. A step must not take a
-// second turn before it ends the first: it would wait for itself. Take the turn before the step's clock starts.
-func Alone(t testing.TB) (end func()) {
+// Exclusive waits until no other step runs, and prevents others from running until end is called. A step must not take
+// a second turn before it ends the first: it would wait for itself. Take the turn before the step's clock starts.
+func Exclusive(t testing.TB) (end func()) {
 	t.Helper()
-	wished, taken := lock(t, wish, syscall.LOCK_SH), lock(t, room, syscall.LOCK_EX)
+	queue, turn := lock(t, queueLock, syscall.LOCK_SH), lock(t, turnLock, syscall.LOCK_EX)
 	return func() {
-		taken.Close()
-		time.AfterFunc(linger, func() { wished.Close() })
+		turn.Close()
+		time.AfterFunc(queueDelay, func() { queue.Close() })
 	}
 }
 
-// Beside waits until no step runs alone or waits to run alone, and keeps steps from running alone until end is called.
-func Beside(t testing.TB) (end func()) {
+// Shared waits until no exclusive turn runs or waits, and prevents exclusive turns until end is called.
+func Shared(t testing.TB) (end func()) {
 	t.Helper()
-	wished, taken := lock(t, wish, syscall.LOCK_EX), lock(t, room, syscall.LOCK_SH)
-	wished.Close()
-	return func() { taken.Close() }
+	queue, turn := lock(t, queueLock, syscall.LOCK_EX), lock(t, turnLock, syscall.LOCK_SH)
+	queue.Close()
+	return func() { turn.Close() }
 }
 
 // lock opens a file and locks it. The file is in the cache folder, which suites with different state folders share.
-func lock(t testing.TB, name string, how int) *os.File {
+func lock(t testing.TB, name string, mode int) *os.File {
 	t.Helper()
 	path := dirs.Cache("turns", name)
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
@@ -57,11 +57,11 @@ func lock(t testing.TB, name string, how int) *os.File {
 	if err != nil {
 		t.Fatal(err)
 	}
-	err = flock(file, how|syscall.LOCK_NB)
+	err = flock(file, mode|syscall.LOCK_NB)
 	if errors.Is(err, syscall.EWOULDBLOCK) {
 		begin := time.Now()
-		err = flock(file, how)
-		t.Logf("waited %.1f s for its turn", time.Since(begin).Seconds())
+		err = flock(file, mode)
+		t.Logf("waited %.1f s for a turn", time.Since(begin).Seconds())
 	}
 	if err != nil {
 		t.Fatalf("lock %s: %v", path, err)
@@ -69,9 +69,9 @@ func lock(t testing.TB, name string, how int) *os.File {
 	return file
 }
 
-func flock(file *os.File, how int) error {
+func flock(file *os.File, mode int) error {
 	for {
-		if err := syscall.Flock(int(file.Fd()), how); err != syscall.EINTR {
+		if err := syscall.Flock(int(file.Fd()), mode); err != syscall.EINTR {
 			return err
 		}
 	}

@@ -14,85 +14,84 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// soon is a duration in which a test can take a free turn.
-const soon = 200 * time.Millisecond
+// shortWait is a duration in which a test can take a free turn.
+const shortWait = 200 * time.Millisecond
 
 // taken takes a turn and ends it at once. It sends the time of the turn on the channel.
 func taken(t *testing.T, take func(testing.TB) func()) <-chan time.Time {
-	came := make(chan time.Time, 1)
+	started := make(chan time.Time, 1)
 	go func() {
 		end := take(t)
-		came <- time.Now()
+		started <- time.Now()
 		end()
 	}()
-	return came
+	return started
 }
 
-func comes(t *testing.T, turn <-chan time.Time) time.Time {
+func requireTurn(t *testing.T, turn <-chan time.Time) time.Time {
 	t.Helper()
 	select {
 	case at := <-turn:
 		return at
 	case <-time.After(20 * time.Second):
-		require.Fail(t, "the turn never comes")
+		require.Fail(t, "no turn after 20 s")
 		return time.Time{}
 	}
 }
 
-func waits(t *testing.T, turn <-chan time.Time) {
+func requireWait(t *testing.T, turn <-chan time.Time) {
 	t.Helper()
 	select {
 	case <-turn:
-		require.Fail(t, "somebody else has a turn")
-	case <-time.After(soon):
+		require.Fail(t, "the turn must wait for another one")
+	case <-time.After(shortWait):
 	}
 }
 
-// TestAloneWaitsForAll checks that steps run beside each other, and that a step that runs alone waits for all
-// of them.
-func TestAloneWaitsForAll(t *testing.T) {
+// TestExclusiveWaitsForAll checks that shared turns run in parallel, and that an exclusive turn waits for all of
+// them.
+func TestExclusiveWaitsForAll(t *testing.T) {
 	t.Setenv("XDG_CACHE_HOME", t.TempDir())
-	first, second := Beside(t), Beside(t)
-	alone := taken(t, Alone)
-	waits(t, alone)
+	first, second := Shared(t), Shared(t)
+	exclusive := taken(t, Exclusive)
+	requireWait(t, exclusive)
 	first()
-	waits(t, alone)
+	requireWait(t, exclusive)
 	second()
-	comes(t, alone)
+	requireTurn(t, exclusive)
 }
 
-// TestNobodyIsBesideAlone checks that no step runs beside a step that runs alone.
-func TestNobodyIsBesideAlone(t *testing.T) {
+// TestSharedWaitsForExclusive checks that no other turn runs during an exclusive turn.
+func TestSharedWaitsForExclusive(t *testing.T) {
 	t.Setenv("XDG_CACHE_HOME", t.TempDir())
-	end := Alone(t)
-	beside, alone := taken(t, Beside), taken(t, Alone)
-	waits(t, beside)
-	waits(t, alone)
+	end := Exclusive(t)
+	shared, exclusive := taken(t, Shared), taken(t, Exclusive)
+	requireWait(t, shared)
+	requireWait(t, exclusive)
 	end()
-	comes(t, beside)
-	comes(t, alone)
+	requireTurn(t, shared)
+	requireTurn(t, exclusive)
 }
 
-// TestAloneInARow checks that consecutive steps that run alone go before steps that wait to run beside
-// others. The latter run at the end.
-func TestAloneInARow(t *testing.T) {
+// TestConsecutiveExclusive checks that consecutive exclusive turns go before waiting shared turns.
+func TestConsecutiveExclusive(t *testing.T) {
 	t.Setenv("XDG_CACHE_HOME", t.TempDir())
-	end := Alone(t)
-	beside := taken(t, Beside)
+	end := Exclusive(t)
+	shared := taken(t, Shared)
 	for range 3 {
-		waits(t, beside)
+		requireWait(t, shared)
 		end()
-		end = Alone(t)
+		end = Exclusive(t)
 	}
-	waits(t, beside)
+	requireWait(t, shared)
 	end()
 	ended := time.Now()
-	assert.GreaterOrEqual(t, comes(t, beside).Sub(ended), linger/2)
+	assert.GreaterOrEqual(t, requireTurn(t, shared).Sub(ended), queueDelay/2)
 }
 
-// TestAloneIsNotStarved checks that overlapping steps, of which one always runs, do not starve a step that
-// waits to run alone.
-func TestAloneIsNotStarved(t *testing.T) {
+// TestExclusiveIsNotStarved checks that overlapping shared turns, of which one always runs, do not starve an
+// exclusive turn.
+func TestExclusiveIsNotStarved(t *testing.T) {
 	t.Setenv("XDG_CACHE_HOME", t.TempDir())
 	var running atomic.Int32
 	var streams sync.WaitGroup
@@ -105,7 +104,7 @@ func TestAloneIsNotStarved(t *testing.T) {
 					return
 				default:
 				}
-				end := Beside(t)
+				end := Shared(t)
 				running.Add(1)
 				time.Sleep(50 * time.Millisecond)
 				running.Add(-1)
@@ -114,7 +113,7 @@ func TestAloneIsNotStarved(t *testing.T) {
 		})
 		time.Sleep(20 * time.Millisecond)
 	}
-	end := Alone(t)
+	end := Exclusive(t)
 	for range 20 {
 		assert.Zero(t, running.Load())
 		time.Sleep(10 * time.Millisecond)
@@ -128,7 +127,7 @@ func TestAloneIsNotStarved(t *testing.T) {
 func TestTurnsOfProcesses(t *testing.T) {
 	const other = "TURNS_TEST_OTHER"
 	if os.Getenv(other) != "" {
-		Alone(t)
+		Exclusive(t)
 		_, _ = os.Stdout.WriteString("taken\n")
 		time.Sleep(time.Minute)
 		return
@@ -143,11 +142,11 @@ func TestTurnsOfProcesses(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "taken\n", line)
 
-	beside := taken(t, Beside)
-	waits(t, beside)
+	shared := taken(t, Shared)
+	requireWait(t, shared)
 	require.NoError(t, process.Process.Kill())
 	_ = process.Wait()
-	comes(t, beside)
+	requireTurn(t, shared)
 }
 
 // log is a testing.TB that records its log lines.
@@ -164,10 +163,10 @@ func (l *log) Logf(format string, args ...any) {
 func TestWaitIsLogged(t *testing.T) {
 	t.Setenv("XDG_CACHE_HOME", t.TempDir())
 	l := &log{TB: t}
-	end := Alone(l)
+	end := Exclusive(l)
 	assert.Empty(t, l.lines)
-	time.AfterFunc(soon, end)
-	Beside(l)()
+	time.AfterFunc(shortWait, end)
+	Shared(l)()
 	require.Len(t, l.lines, 1)
-	assert.Regexp(t, `^waited [1-9]\d*\.\d s for its turn$`, l.lines[0])
+	assert.Regexp(t, `^waited [1-9]\d*\.\d s for a turn$`, l.lines[0])
 }

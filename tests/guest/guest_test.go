@@ -14,7 +14,7 @@ import (
 	"kubernetes-openstack/tests/guest"
 )
 
-func TestRunLeavesNothingBehind(t *testing.T) {
+func TestRunRemovesItsFiles(t *testing.T) {
 	out, err := guest.Run(t,
 		map[string]string{"/usr/local/bin/hello": "#!/bin/sh\necho hello from $(cat /etc/name)\n", "/etc/name": "guest"},
 		"sh", "-c", "hello; echo changed >/etc/name; hello; sleep 60 & test -e /usr/bin/cloud-init")
@@ -23,7 +23,7 @@ func TestRunLeavesNothingBehind(t *testing.T) {
 
 	out, err = guest.Run(t, nil, "sh", "-c", "cat /etc/name; exit 3")
 	require.ErrorContains(t, err, "exit status 3")
-	require.Contains(t, out, "No such file", "a run sees what an earlier one wrote")
+	require.Contains(t, out, "No such file", "a run must not see files of an earlier run")
 
 	mounts, err := os.ReadFile("/proc/self/mountinfo")
 	require.NoError(t, err)
@@ -35,8 +35,8 @@ func TestRunLeavesNothingBehind(t *testing.T) {
 	require.Empty(t, runs)
 }
 
-// TestRunsShareNoChange checks that parallel runs share large files, but see no changes of another run.
-func TestRunsShareNoChange(t *testing.T) {
+// TestRunsAreIsolated checks that parallel runs share large files, but see no changes of another run.
+func TestRunsAreIsolated(t *testing.T) {
 	files := map[string]string{"/large": strings.Repeat("0123456789abcdef", 1<<17),
 		"/usr/local/bin/large": strings.Repeat("# a comment\n", 1<<17)}
 	for i := range 4 {
@@ -51,9 +51,9 @@ func TestRunsShareNoChange(t *testing.T) {
 	}
 }
 
-// TestKilledProcessLeavesNothing checks that the image is unmounted after the process that mounted it is
+// TestMountsEndWithTheProcess checks that the image is unmounted after the process that mounted it is
 // killed.
-func TestKilledProcessLeavesNothing(t *testing.T) {
+func TestMountsEndWithTheProcess(t *testing.T) {
 	const killed = "TEST_PROCESS_TO_KILL"
 	if os.Getenv(killed) != "" {
 		mount, err := guest.ImageMount()

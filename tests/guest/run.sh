@@ -1,6 +1,6 @@
 #!/bin/sh
-# run.sh DIR CMD...: runs CMD in a copy-on-write view of base.sh's image with DIR/files laid over it. It is started in
-# mount and PID namespaces of its own, which take all mounts and processes with them.
+# run.sh DIR CMD...: runs CMD in a copy-on-write view of base.sh's image, with DIR/files added to it. It runs in its own
+# mount and PID namespaces, so all mounts and processes end with it.
 set -eu
 cd "$1"
 shift

@@ -75,7 +75,7 @@ func Start(t testing.TB, services ...string) *Cloud {
 		case r.Method == http.MethodGet:
 			write(t, w, Object{id: c.list(id, r)})
 		default:
-			t.Errorf("the fake OpenStack does not know %s", request)
+			t.Errorf("the fake OpenStack does not support %s", request)
 			http.NotFound(w, r)
 		}
 	}))
