@@ -15,25 +15,25 @@ import (
 	"kubernetes-openstack/internal/dirs"
 )
 
-// Box is what the first process inside must know of the host.
+// Box is devcloud's isolated environment. Its fields are the values that its first process needs from the host.
 type Box struct {
 	State       string // the state folder
 	Rootfs      string // squashfs of the root filesystem
-	Mirror      string // the folder that is served to the instances
+	Mirror      string // the folder whose files the instances can download
 	Hierarchies []hierarchy
-	Cgroup      string   // the name of the box's group in each of them
-	Ports       []int    // of 127.0.0.1, one inherited listener for each
+	Cgroup      string   // the name of the box's group in each hierarchy
+	Ports       []int    // ports of 127.0.0.1, with one inherited listener for each
 	Compute     string   // the compute driver
-	Conditions  []string // which of the services run
+	Conditions  []string // select the services that run
 }
 
-// listen opens the listeners that the box will inherit. They are the only way in: the box has no link to the host's
-// network, where they are.
+// listen opens the listeners in the host's network, which the box inherits. They are the only connection from the host,
+// because the box has no link to the host's network.
 func listen(ports []int) (files []*os.File, err error) {
 	for _, port := range ports {
 		listener, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
 		if errors.Is(err, syscall.EADDRINUSE) {
-			return nil, fmt.Errorf("port %d of 127.0.0.1 is in use: devcloud needs the ports %v for itself", port, ports)
+			return nil, fmt.Errorf("port %d of 127.0.0.1 is in use: devcloud needs the ports %v", port, ports)
 		}
 		if err != nil {
 			return nil, err
@@ -48,7 +48,7 @@ func listen(ports []int) (files []*os.File, err error) {
 	return files, nil
 }
 
-// start makes the box and returns when its first process has begun. record is saved as the box is made.
+// start creates the box, and returns when its first process has started. It saves record before each step.
 func (b Box) start(record *Record, listeners []*os.File) error {
 	for _, h := range b.Hierarchies {
 		record.Cgroups = append(record.Cgroups, filepath.Join(h.Mount, b.Cgroup))
@@ -57,11 +57,11 @@ func (b Box) start(record *Record, listeners []*os.File) error {
 	if err != nil {
 		return err
 	}
-	record.Raised = boot
+	record.LimitBoot = boot
 	if err := save("record.json", record); err != nil {
 		return err
 	}
-	if err := raise(inotifyLimit, inotifyShare); err != nil {
+	if err := changeLimit(inotifyLimit, inotifyShare); err != nil {
 		return err
 	}
 	for _, group := range record.Cgroups {
@@ -89,7 +89,8 @@ func (b Box) start(record *Record, listeners []*os.File) error {
 	if err := init.Start(); err != nil {
 		return err
 	}
-	// The first process does nothing before it has read this, and ends if we end before: no box is unrecorded.
+	// The first process does nothing until it has read its standard input, and ends if this process ends before that. So
+	// every box has a record.
 	if record.Init, err = findProcess(init.Process.Pid); err != nil {
 		return err
 	}
@@ -97,40 +98,40 @@ func (b Box) start(record *Record, listeners []*os.File) error {
 		return err
 	}
 	if err := json.NewEncoder(begin).Encode(b); err != nil {
-		return fmt.Errorf("the box ended at once, see %s: %w", log.Name(), err)
+		return fmt.Errorf("the box ended immediately, see %s: %w", log.Name(), err)
 	}
-	go init.Wait() // a zombie of ours would keep the box's number
+	go init.Wait() // otherwise a zombie would keep the box's PID
 	for _, listener := range listeners {
 		listener.Close()
 	}
 	return begin.Close()
 }
 
-// boxEnv is the environment of all that runs in the box.
+// boxEnv is the environment of all processes in the box.
 var boxEnv = []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8", "HOME=/root"}
 
-// enter is a command that runs in the box.
+// enter returns a command that runs in the box.
 func (r Record) enter(command ...string) *exec.Cmd {
 	args := []string{"--target", strconv.Itoa(r.Init.PID),
 		"--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--root", "--", "env", "--ignore-environment", "--chdir=/"}
 	return exec.Command("nsenter", append(append(args, boxEnv...), command...)...)
 }
 
-// remove takes away all that r tells of, and what a killed run may have left; what is not there is no error.
+// remove removes everything that r records, and what a killed run may have left. Missing things are no error.
 func (r Record) remove() error {
 	err := r.Init.kill(30 * time.Second)
 	for _, group := range r.Cgroups {
 		err = errors.Join(err, removeCgroup(group))
 	}
 	err = errors.Join(err, detachLoops(30*time.Second, state("data")))
-	err = errors.Join(err, detachLoops(0, dirs.Cache("devcloud"))) // another devcloud may use the same
+	err = errors.Join(err, detachLoops(0, dirs.Cache("devcloud"))) // does not wait, because another devcloud may use them
 	if err != nil {
-		return err // the record stays: the next run tries again
+		return err // keeps the record, so that the next run retries
 	}
 	if boot, err := bootID(); err != nil {
 		return err
-	} else if r.Raised == boot {
-		if err := raise(inotifyLimit, -inotifyShare); err != nil {
+	} else if r.LimitBoot == boot {
+		if err := changeLimit(inotifyLimit, -inotifyShare); err != nil {
 			return err
 		}
 	}

@@ -20,11 +20,11 @@ import (
 const (
 	region      = "RegionOne"
 	identityURL = "http://127.0.0.1:5000/v3"
-	password    = "devcloud" // everybody's: the APIs are this machine's own
+	password    = "devcloud" // of all users, because only this machine can connect to the APIs
 )
 
-// catalogue is what Keystone tells its clients, itself excepted. The addresses are the same on the host and in the box;
-// internal endpoints are those that instances reach, at externalGateway.
+// catalogue lists the services in Keystone's catalogue, without Keystone itself. The addresses are the same on the host
+// and in the box. Instances use the internal endpoints, which are at externalGateway.
 var catalogue = []struct{ Name, Type, URL string }{
 	{"nova", "compute", "http://127.0.0.1:8774/v2.1"},
 	{"placement", "placement", "http://127.0.0.1:8778"},
@@ -34,24 +34,24 @@ var catalogue = []struct{ Name, Type, URL string }{
 	{"cinderv3", "volumev3", "http://127.0.0.1:8776/v3/%(project_id)s"},
 }
 
-// serviceUsers are those that the services act as.
+// serviceUsers are the users with which the services authenticate.
 var serviceUsers = []string{"glance", "placement", "nova", "neutron", "cinder"}
 
-// ports are those that the box has of 127.0.0.1, in order: the APIs', and the proxy's.
+// ports returns the ports of the APIs and of the proxy on 127.0.0.1, sorted.
 func ports() []int {
 	found := append(apiPorts(), proxyPort)
 	slices.Sort(found)
 	return found
 }
 
-// apiPorts are the APIs'.
+// apiPorts returns the ports of the APIs.
 func apiPorts() (found []int) {
 	urls := []string{identityURL}
 	for _, service := range catalogue {
 		urls = append(urls, service.URL)
 	}
 	for _, address := range urls {
-		// The template of a project's ID is no valid URL.
+		// A URL with the template of a project's ID is not valid.
 		host, _ := url.Parse(address[:slices.Index([]byte(address+"%"), '%')])
 		port, _ := strconv.Atoi(host.Port())
 		if !slices.Contains(found, port) {
@@ -61,7 +61,7 @@ func apiPorts() (found []int) {
 	return found
 }
 
-// admin is a client of all of the cloud.
+// admin returns a client with the permissions of an administrator.
 func admin(ctx context.Context) (*gophercloud.ProviderClient, error) {
 	return openstack.AuthenticatedClient(ctx, gophercloud.AuthOptions{IdentityEndpoint: identityURL, AllowReauth: true,
 		Username: "admin", Password: password, TenantName: "admin", DomainName: "Default"})
@@ -69,7 +69,7 @@ func admin(ctx context.Context) (*gophercloud.ProviderClient, error) {
 
 var inRegion = gophercloud.EndpointOpts{Region: region}
 
-// createCatalogue gives an empty Keystone its services, endpoints and service users.
+// createCatalogue creates the services, endpoints and service users in an empty Keystone.
 func createCatalogue(ctx context.Context) error {
 	provider, err := admin(ctx)
 	if err != nil {
@@ -113,8 +113,10 @@ func createCatalogue(ctx context.Context) error {
 	return nil
 }
 
-// createUser creates a user who has the roles in the project.
-func createUser(ctx context.Context, identity *gophercloud.ServiceClient, name, project string, has ...string) error {
+// createUser creates a user with roles in the project.
+func createUser(ctx context.Context, identity *gophercloud.ServiceClient, name, project string,
+	granted ...string,
+) error {
 	user, err := users.Create(ctx, identity, users.CreateOpts{Name: name, DomainID: "default", Password: password,
 		DefaultProjectID: project}).Extract()
 	if err != nil {
@@ -129,12 +131,12 @@ func createUser(ctx context.Context, identity *gophercloud.ServiceClient, name, 
 		return err
 	}
 	for _, role := range all {
-		if !slices.Contains(has, role.Name) {
+		if !slices.Contains(granted, role.Name) {
 			continue
 		}
 		err := roles.Assign(ctx, identity, role.ID, roles.AssignOpts{UserID: user.ID, ProjectID: project}).ExtractErr()
 		if err != nil {
-			return fmt.Errorf("give user %s the role %s: %w", name, role.Name, err)
+			return fmt.Errorf("assign role %[2]s to user %[1]s: %[3]w", name, role.Name, err)
 		}
 	}
 	return nil

@@ -11,18 +11,19 @@ import (
 	"time"
 )
 
-// cgroupRoot is where Linux systems mount their control groups.
+// cgroupRoot is the folder in which Linux systems mount control groups.
 const cgroupRoot = "/sys/fs/cgroup"
 
-// hierarchy is one mounted tree of control groups. cgroup v2 has one, cgroupRoot itself; v1 has one for each controller
-// or group of them, in folders of cgroupRoot, and may have v2's beside them.
+// hierarchy is one mounted tree of control groups. cgroup v2 has one tree, which is cgroupRoot itself. cgroup v1 has
+// one tree for each controller or group of controllers, in folders of cgroupRoot. A system with v1 may also mount v2
+// there.
 type hierarchy struct {
 	Mount   string // /sys/fs/cgroup/memory
 	Type    string // cgroup or cgroup2
-	Options string // what to mount it with: "memory", "cpu,cpuacct", "none,name=systemd"
+	Options string // mount options: "memory", "cpu,cpuacct", "none,name=systemd"
 }
 
-// hierarchies are the host's; its /proc/self/mounts tells.
+// hierarchies returns the host's hierarchies. mounts is the content of /proc/self/mounts.
 func hierarchies(mounts string) (found []hierarchy, err error) {
 	for _, line := range strings.Split(mounts, "\n") {
 		field := strings.Fields(line)
@@ -41,12 +42,12 @@ func hierarchies(mounts string) (found []hierarchy, err error) {
 		}
 	}
 	if found == nil {
-		return nil, errors.New("nothing is mounted in " + cgroupRoot + ": devcloud needs control groups, of version 1 or 2")
+		return nil, errors.New(cgroupRoot + ": must have control groups of version 1 or 2, but nothing is mounted there")
 	}
 	return found, nil
 }
 
-// controllers are what remains of a v1 mount's options: "rw,relatime,cpu,cpuacct" → "cpu,cpuacct".
+// controllers returns the controllers in a v1 mount's options: "rw,relatime,cpu,cpuacct" → "cpu,cpuacct".
 func controllers(options string) string {
 	var names []string
 	for _, option := range strings.Split(options, ",") {
@@ -62,12 +63,12 @@ func controllers(options string) string {
 	return strings.Join(names, ",")
 }
 
-// makeCgroup makes a group at the top of a hierarchy.
+// makeCgroup creates a group at the top of a hierarchy.
 func makeCgroup(group string) error {
 	if err := os.Mkdir(group, 0o755); err != nil {
 		return err
 	}
-	// A new cpuset is empty, and takes no process until it has processors and memory.
+	// A new cpuset has no processors and no memory nodes, and accepts no process until it has both.
 	for _, file := range []string{"cpuset.cpus", "cpuset.mems"} {
 		all, err := os.ReadFile(filepath.Join(filepath.Dir(group), file))
 		if errors.Is(err, fs.ErrNotExist) {
@@ -83,12 +84,12 @@ func makeCgroup(group string) error {
 	return nil
 }
 
-// shareCgroups lets cgroup v2 limit groups below the one that this process is the first in: such a group must have no
-// processes itself, so this one, and with it the services, goes to a group below.
+// shareCgroups enables the controllers of cgroup v2 for groups below the one of this process. A group with enabled
+// controllers must not contain processes, so this process, and with it the services, moves to a group below.
 func shareCgroups() error {
 	available, err := os.ReadFile(filepath.Join(cgroupRoot, "cgroup.controllers"))
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil // v1 asks for nothing of this
+		return nil // not needed with v1
 	}
 	if err != nil {
 		return err
@@ -108,7 +109,7 @@ func shareCgroups() error {
 	return nil
 }
 
-// removeCgroup removes a group and all below it. Their processes have been killed, but the kernel may take a moment.
+// removeCgroup removes a group and all groups below it. Their processes are killed, but the kernel may need a moment.
 func removeCgroup(group string) error {
 	var groups []string
 	err := filepath.WalkDir(group, func(path string, entry fs.DirEntry, err error) error {

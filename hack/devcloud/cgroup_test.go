@@ -29,7 +29,7 @@ cgroup2 /sys/fs/cgroup/unified cgroup2 rw,relatime 0 0
 		t.Errorf("got %v, %v", got, err)
 	}
 	if _, err := hierarchies("sysfs /sys sysfs rw 0 0\n"); err == nil {
-		t.Error("a machine without control groups is taken")
+		t.Error("a machine without control groups must be an error")
 	}
 }
 
@@ -38,12 +38,12 @@ func TestRemoveCgroup(t *testing.T) {
 	if err := os.MkdirAll(filepath.Join(group, "a", "b"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	for range 2 { // the second time there is nothing
+	for range 2 { // the second time the group does not exist
 		if err := removeCgroup(group); err != nil {
 			t.Error(err)
 		}
 	}
 	if _, err := os.Stat(group); err == nil {
-		t.Error("it is still there")
+		t.Error("the group still exists")
 	}
 }

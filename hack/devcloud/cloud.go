@@ -23,7 +23,7 @@ import (
 	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/subnets"
 )
 
-// What a configuration names by ID has the same ID in every devcloud: a preview then needs no cloud.
+// Resources that a configuration names by ID have the same ID in every devcloud, so that a preview needs no cloud.
 const (
 	imageID   = "0d5a0b9e-6c1e-4f4c-9d6f-000000000012"
 	networkID = "0d5a0b9e-6c1e-4f4c-9d6f-0000000000fe"
@@ -32,17 +32,17 @@ const (
 	rackSubnetID = "0d5a0b9e-6c1e-4f4c-9d6f-0000000000fc"
 )
 
-// The external network, a bridge that ends in the box: the instances' way out leads to the mirror and nowhere else.
+// The external network is a bridge in the box. Through it, instances can connect only to the mirror and the APIs.
 const (
 	externalCIDR    = "172.31.250.0/24"
 	externalGateway = "172.31.250.1"
 	mirrorAddress   = externalGateway + ":80"
 )
 
-// tenant is the name of the project, and of the user in it who is not an administrator.
+// tenant is the name of the project, and of its user, who is not an administrator.
 const tenant = "kubernetes"
 
-// reader is the name of the user who may look at everybody's.
+// reader is the name of the user who can read all projects and users.
 const reader = "tenant-sync"
 
 // machineTypes are the flavors: memory in MB, disk in GB.
@@ -56,7 +56,7 @@ var machineTypes = []struct {
 	{"worker", 2, 4096, 20},
 }
 
-// createCloud gives an empty cloud what its users expect of one.
+// createCloud creates the project, users, flavors, networks and the image in an empty cloud.
 func createCloud(ctx context.Context, record Record, imagePath string) error {
 	client, err := admin(ctx)
 	if err != nil {
@@ -97,8 +97,8 @@ func createTenant(ctx context.Context, client *gophercloud.ProviderClient) (proj
 	return created.ID, createUser(ctx, identity, tenant, created.ID, "member")
 }
 
-// createReader creates the user as whom clusters read who is a tenant. It may read all of Keystone, and in each
-// project of the default domain what a reader may.
+// createReader creates the user with which clusters read the tenants. The user is a reader of Keystone's system and of
+// each project in the default domain.
 func createReader(ctx context.Context, client *gophercloud.ProviderClient) error {
 	identity, err := openstack.NewIdentityV3(client, inRegion)
 	if err != nil {
@@ -124,7 +124,7 @@ func createReader(ctx context.Context, client *gophercloud.ProviderClient) error
 		_, err := identity.Put(ctx, identity.ServiceURL(scope), nil, nil,
 			&gophercloud.RequestOpts{OkCodes: []int{http.StatusNoContent}})
 		if err != nil {
-			return fmt.Errorf("give user %s the role reader: %w", reader, err)
+			return fmt.Errorf("assign role reader to user %s: %w", reader, err)
 		}
 	}
 	return nil
@@ -145,8 +145,7 @@ func createFlavors(ctx context.Context, client *gophercloud.ProviderClient) erro
 	return nil
 }
 
-// createVolumeTypes creates the default one, whose volumes lie in the zone that
-// is asked for, and one of the zone archive.
+// createVolumeTypes creates the default type, whose volumes are in the requested zone, and a type of the zone archive.
 func createVolumeTypes(ctx context.Context, client *gophercloud.ProviderClient) error {
 	storage, err := openstack.NewBlockStorageV3(client, inRegion)
 	if err != nil {
@@ -163,7 +162,7 @@ func createVolumeTypes(ctx context.Context, client *gophercloud.ProviderClient) 
 	return nil
 }
 
-// What the APIs cannot do.
+// statements for changes that the APIs do not support
 var (
 	//go:embed sql/network-id.sql
 	changeNetworkID string
@@ -201,21 +200,21 @@ func createNetwork(ctx context.Context, client *gophercloud.ProviderClient, reco
 	}
 	_, err = subnets.Create(ctx, network, subnets.CreateOpts{Name: "public", NetworkID: networkID, IPVersion: 4,
 		CIDR: externalCIDR, GatewayIP: &gateway, EnableDHCP: &no,
-		// The first ones are the data centre's.
+		// The first addresses belong to the data centre.
 		AllocationPools: []subnets.AllocationPool{{Start: "172.31.250.16", End: "172.31.250.254"}}}).Extract()
 	return err
 }
 
-// changeID gives what Neutron has just made another ID, by the statements for its kind.
+// changeID changes the ID of a new resource in Neutron's database. statements are those for its kind.
 func (r Record) changeID(statements, old, new string) error {
 	if err := r.sql("neutron", fmt.Sprintf("SET @old = '%s', @new = '%s';\n%s", old, new, statements)); err != nil {
-		return fmt.Errorf("change its ID: %w", err)
+		return fmt.Errorf("change the ID: %w", err)
 	}
 	return nil
 }
 
-// createRack creates the provider network whose gateway the router is. It belongs to the project: only a network's
-// owner may choose addresses for its ports.
+// createRack creates the provider network of the rack. It belongs to the project, because only the owner of a network
+// can choose addresses for its ports.
 func createRack(ctx context.Context, client *gophercloud.ProviderClient, record Record, project string) error {
 	network, err := openstack.NewNetworkV2(client, inRegion)
 	if err != nil {
@@ -234,7 +233,7 @@ func createRack(ctx context.Context, client *gophercloud.ProviderClient, record 
 	}
 	subnet, err := subnets.Create(ctx, network, subnets.CreateOpts{Name: "rack", NetworkID: rackID, ProjectID: project,
 		IPVersion: 4, CIDR: rackCIDR, GatewayIP: &gateway, EnableDHCP: &no, DNSNameservers: []string{routerAddress},
-		// Neutron's own and those of ports that choose none; all others can be planned.
+		// Addresses for Neutron and for ports without a fixed address. All other addresses are free for planning.
 		AllocationPools: []subnets.AllocationPool{{Start: "10.0.0.2", End: "10.0.0.9"}}}).Extract()
 	if err != nil {
 		return err
@@ -242,7 +241,7 @@ func createRack(ctx context.Context, client *gophercloud.ProviderClient, record 
 	if err := record.changeID(changeSubnetID, subnet.ID, rackSubnetID); err != nil {
 		return err
 	}
-	// A DHCP server would have had a port of the old ID.
+	// DHCP is enabled now, because an earlier DHCP port would have the old ID.
 	_, err = subnets.Update(ctx, network, rackSubnetID, subnets.UpdateOpts{EnableDHCP: &yes}).Extract()
 	return err
 }
@@ -274,7 +273,7 @@ func createImage(ctx context.Context, client *gophercloud.ProviderClient, path s
 	return imagedata.Upload(ctx, glance, imageID, file).ExtractErr()
 }
 
-// replaceImage gives a cloud that was kept another image under the same ID; instances keep what they have booted from.
+// replaceImage replaces the image of a kept cloud by another one with the same ID. Instances keep their own image.
 func replaceImage(ctx context.Context, record Record, path string) error {
 	client, err := admin(ctx)
 	if err != nil {
@@ -285,7 +284,7 @@ func replaceImage(ctx context.Context, record Record, path string) error {
 		return err
 	}
 	err = images.Delete(ctx, glance, imageID).ExtractErr()
-	if err != nil && !gophercloud.ResponseCodeIs(err, http.StatusNotFound) { // an up that was killed here
+	if err != nil && !gophercloud.ResponseCodeIs(err, http.StatusNotFound) { // an earlier up was killed after this delete
 		return err
 	}
 	if err := record.sql("glance", fmt.Sprintf("SET @id = '%s';\n%s", imageID, forgetImage)); err != nil {

@@ -4,7 +4,7 @@ import (
 	_ "embed"
 )
 
-// cloudsYAML is what OpenStack clients read; OS_CLIENT_CONFIG_FILE points to it.
+// cloudsYAML is the configuration of OpenStack clients. OS_CLIENT_CONFIG_FILE is its path.
 //
 //go:embed clouds.yaml
 var cloudsYAML []byte

@@ -13,7 +13,7 @@ func TestClouds(t *testing.T) {
 		t.Fatal(err)
 	}
 	if info, err := os.Stat(state("clouds.yaml")); err != nil || info.Mode() != 0o600 {
-		t.Errorf("anybody can read it: %v %v", info.Mode(), err)
+		t.Errorf("the mode must be 0600: %v %v", info.Mode(), err)
 	}
 	for name, user := range map[string]string{"devcloud": tenant, "devcloud-admin": "admin"} {
 		auth, endpoint, _, err := clouds.Parse(clouds.WithCloudName(name), clouds.WithLocations(state("clouds.yaml")))

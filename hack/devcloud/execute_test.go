@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -9,7 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// machineFolder finds an instance by name or ID, also while Nova creates other instances.
+// TestMachineFolder checks that machineFolder finds an instance by name or ID, also while Nova creates others.
 func TestMachineFolder(t *testing.T) {
 	root := t.TempDir()
 	for id, content := range map[string]string{
@@ -28,6 +29,6 @@ func TestMachineFolder(t *testing.T) {
 	}
 	for _, instance := range []string{"0c", "dev-etcd", ""} {
 		_, err := machineFolder(root, instance)
-		assert.EqualError(t, err, "there is no instance "+instance)
+		assert.EqualError(t, err, fmt.Sprintf("no instance has the name or ID %q", instance))
 	}
 }

@@ -16,21 +16,21 @@ import (
 	"kubernetes-openstack/internal/progress"
 )
 
-// variant is mmdebstrap's: apt and what it needs, besides the recipe's packages.
+// variant is mmdebstrap's variant: apt and its dependencies, in addition to the recipe's packages.
 const variant = "apt"
 
 //go:embed image
 var imageRecipe embed.FS
 
-// Image builds the machines' Debian 12 image, unless the cache has it, and returns its path: a squashfs of one root
-// filesystem with cloud-init, made from the recipe in image/.
+// Image returns the path of the machines' Debian 12 image, and builds it if the cache does not have it. The image is a
+// squashfs of a root filesystem with cloud-init, which is built from the recipe in image/.
 func Image(ctx context.Context, log *progress.Log) (path string, err error) {
 	return squashfs(ctx, log, "image", imageRecipe)
 }
 
-// squashfs builds a Debian 12 root filesystem, unless the cache has it, and returns the path of its squashfs,
-// devcloud/<name>-<key>.sqfs below the cache; it removes those of other keys. The recipe (package debian) is a folder
-// named like the root filesystem; more are packages in addition to the recipe's.
+// squashfs returns the path of the squashfs of a Debian 12 root filesystem, which is devcloud/<name>-<key>.sqfs in the
+// cache. If the cache does not have it, squashfs builds it and removes files with other keys. The recipe (package
+// debian) is a folder with the name of the root filesystem. more are packages in addition to the recipe's.
 func squashfs(ctx context.Context, log *progress.Log, name string, recipe embed.FS,
 	more ...string) (path string, err error) {
 	content, err := fs.Sub(recipe, name)
@@ -41,7 +41,7 @@ func squashfs(ctx context.Context, log *progress.Log, name string, recipe embed.
 	if err != nil {
 		return "", err
 	}
-	// The cache is shared by all state folders.
+	// All state folders share the cache.
 	unlock, err := lock(dirs.Cache("devcloud", name+".lock"),
 		func() { log.Printf("waiting for another build of %s …", name) })
 	if err != nil {
@@ -52,7 +52,7 @@ func squashfs(ctx context.Context, log *progress.Log, name string, recipe embed.
 	if _, err := os.Stat(path); err == nil {
 		return path, nil
 	}
-	work := dirs.Cache("devcloud", name+".build") // a fixed name, so that the next build removes a killed one's
+	work := dirs.Cache("devcloud", name+".build") // a fixed name, so that the next build removes the files of a killed one
 	if err := os.RemoveAll(work); err != nil {
 		return "", err
 	}
@@ -72,7 +72,7 @@ func squashfs(ctx context.Context, log *progress.Log, name string, recipe embed.
 	return path, err
 }
 
-// recipeKey is a short hash of all that a root filesystem is built from, the mirror's current packages excepted.
+// recipeKey returns a short hash of all inputs of a root filesystem, except for the mirror's current packages.
 func recipeKey(recipe fs.FS, more []string) (string, error) {
 	hash := sha256.New()
 	fmt.Fprintln(hash, debian.Command(variant), more)
@@ -87,7 +87,7 @@ func recipeKey(recipe fs.FS, more []string) (string, error) {
 	return hex.EncodeToString(hash.Sum(nil))[:12], err
 }
 
-// build makes the squashfs at path out of a recipe, in the folder work; its output goes to <path>.log.
+// build builds the squashfs at path from a recipe, in the folder work. The output is in <path>.log.
 func build(ctx context.Context, recipe fs.FS, more []string, work, path string) error {
 	root := filepath.Join(work, "root")
 	if err := os.CopyFS(work, recipe); err != nil {

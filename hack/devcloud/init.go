@@ -22,34 +22,34 @@ import (
 	"kubernetes-openstack/internal/mirror"
 )
 
-// configs are the services' configuration files; they become the box's /etc.
+// configs are the services' configuration files, which the box has in /etc.
 //
 //go:embed etc
 var configs embed.FS
 
-// drivers are Nova's compute driver, with what belongs to it, and Cinder's.
+// drivers are Nova's compute driver with its scripts, and Cinder's driver.
 //
 //go:embed nova cinder
 var drivers embed.FS
 
-// The first process changes namespaces and executes itself again in its first thread. In another one, the first would
-// be a zombie for the moment of the exec, and the process would look as if it had ended.
+// The first process changes namespaces and executes itself again, and it does so in its first thread. In another
+// thread, the first thread would be a zombie during the exec, and the process would seem to have ended.
 func init() {
 	if len(os.Args) > 1 && os.Args[1] == "init" {
 		runtime.LockOSThread()
 	}
 }
 
-// initialize is the box's first process: it makes a root of its own and becomes the supervisor. It begins in
-// namespaces that still see the host's mounts.
+// initialize is the box's first process. It creates the box's root and becomes the supervisor. It starts in namespaces
+// that still have the host's mounts.
 func initialize() error {
 	var box Box
 	if err := json.NewDecoder(os.Stdin).Decode(&box); err == io.EOF {
-		return nil // up ended before it had recorded us
+		return nil // up ended before it had recorded this process
 	} else if err != nil {
 		return err
 	}
-	// Go cannot leave a cgroup namespace with all threads at once: this one leaves it, and becomes the only one.
+	// Go cannot move all threads to another cgroup namespace. So this thread moves, and exec makes it the only one.
 	for _, h := range box.Hierarchies {
 		if err := os.WriteFile(filepath.Join(h.Mount, box.Cgroup, "cgroup.procs"), []byte("0"), 0); err != nil {
 			return err
@@ -58,14 +58,14 @@ func initialize() error {
 	if err := unix.Unshare(unix.CLONE_NEWCGROUP); err != nil {
 		return fmt.Errorf("unshare: %w", err)
 	}
-	again, err := json.Marshal(box)
+	argument, err := json.Marshal(box)
 	if err != nil {
 		return err
 	}
-	return syscall.Exec("/proc/self/exe", []string{"devcloud", "init2", string(again)}, os.Environ())
+	return syscall.Exec("/proc/self/exe", []string{"devcloud", "init2", string(argument)}, os.Environ())
 }
 
-// initialize2 is the box's first process, now in a cgroup namespace of its own.
+// initialize2 is the box's first process in its own cgroup namespace.
 func initialize2(argument string) error {
 	var box Box
 	if err := json.Unmarshal([]byte(argument), &box); err != nil {
@@ -97,7 +97,7 @@ func initialize2(argument string) error {
 	if err != nil {
 		return err
 	}
-	for _, port := range apiPorts() { // as instances reach the APIs: the catalogue's internal endpoints
+	for _, port := range apiPorts() { // instances use the catalogue's internal endpoints
 		listener, err := net.Listen("tcp", net.JoinHostPort(externalGateway, strconv.Itoa(port)))
 		if err != nil {
 			return err
@@ -122,7 +122,7 @@ type mount struct {
 	options                string
 }
 
-// makeRoot mounts a root filesystem of its own and leaves the host's.
+// makeRoot mounts the box's root filesystem and unmounts the host's.
 func (b Box) makeRoot() error {
 	const plain = unix.MS_NOSUID | unix.MS_NODEV
 	base := filepath.Join(b.State, "root")
@@ -130,7 +130,7 @@ func (b Box) makeRoot() error {
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return fmt.Errorf("make / private: %w", err)
 	}
-	// The upper layer is in memory: all but the kept data is new at each start.
+	// The upper layer is in memory, so everything except for the kept data is new at each start.
 	if err := do(mount{base, "tmpfs", "tmpfs", 0, "mode=755"}); err != nil {
 		return err
 	}
@@ -139,7 +139,7 @@ func (b Box) makeRoot() error {
 			return err
 		}
 	}
-	// mount(8) asks for a loop device that goes when its mount goes.
+	// mount(8) sets up a loop device that ends with its mount.
 	if output, err := exec.Command("mount", "-t", "squashfs", "-o", "ro,loop", b.Rootfs,
 		base+"/lower").CombinedOutput(); err != nil {
 		return fmt.Errorf("mount %s: %w: %s", b.Rootfs, err, output)
@@ -186,12 +186,12 @@ func (b Box) makeRoot() error {
 	if err := unix.Unmount("/mnt", unix.MNT_DETACH); err != nil {
 		return fmt.Errorf("unmount the host's root: %w", err)
 	}
-	// As in a booted system; `ip netns` needs it.
+	// as in a booted system, because `ip netns` requires it
 	return unix.Mount("", "/", "", unix.MS_REC|unix.MS_SHARED, "")
 }
 
-// keptFolders are those below /var/lib that stay when the box ends. They are folders of the host's filesystem: the
-// instances' overlays cannot lie on the box's.
+// keptFolders are the folders in /var/lib that stay when the box ends. They are on the host's filesystem, because the
+// instances' overlays cannot be on the box's overlay.
 var keptFolders = []string{"mysql", "keystone", "glance", "nova", "cinder"}
 
 func do(m mount) error {
@@ -204,7 +204,7 @@ func do(m mount) error {
 	return nil
 }
 
-// makeDevices fills /dev.
+// makeDevices creates the device nodes in /dev.
 func makeDevices(dev string) error {
 	type device struct{ mode, major, minor uint32 }
 	const char, block = unix.S_IFCHR | 0o666, unix.S_IFBLK | 0o660
@@ -213,7 +213,7 @@ func makeDevices(dev string) error {
 		"kmsg": {char, 1, 11}, "tty": {char, 5, 0}, "fuse": {char, 10, 229}, "net/tun": {char, 10, 200},
 		"kvm": {char, 10, 232}, "loop-control": {char, 10, 237},
 	}
-	for i := range uint32(64) { // the kernel's later ones have no node here
+	for i := range uint32(64) { // loop devices with higher numbers have no node here
 		devices["loop"+strconv.Itoa(int(i))] = device{block, 7, i}
 	}
 	if err := os.Mkdir(filepath.Join(dev, "net"), 0o755); err != nil {
@@ -235,8 +235,8 @@ func makeDevices(dev string) error {
 	return nil
 }
 
-// configure gives the box its files, its name and its networks: the external one, which is a bridge that ends here, and
-// what is behind the router.
+// configure creates the box's files, its hostname and its networks: the external network, which is a bridge without a
+// connection to the host, and the networks behind the router.
 func (b Box) configure() error {
 	if err := unpack(configs, "etc", "/etc"); err != nil {
 		return err
@@ -283,11 +283,11 @@ func unpack(files fs.FS, folder, target string) error {
 		if strings.HasPrefix(string(content), "#!") {
 			mode = 0o755
 		}
-		return replaceFile(to, content, mode) // a package's own may be a link
+		return replaceFile(to, content, mode) // a file of a package may be a link
 	})
 }
 
-// forward connects each client of the listener, which is in the host's network, with an address in the box's.
+// forward connects each client of the listener, which is in the host's network, to an address in the box's network.
 func forward(listener net.Listener, address string) {
 	for {
 		client, err := listener.Accept()

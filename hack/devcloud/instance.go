@@ -9,14 +9,15 @@ import (
 	"path/filepath"
 )
 
-// execute runs a shell line as root in an instance of any project, which its name or its ID says, or as the router.
+// execute runs a shell line as root in an instance or on the router. instance is the name or ID of an instance in any
+// project, or router.
 func execute(instance, line string) error {
 	var record Record
 	if err := load("record.json", &record); err != nil {
 		return err
 	}
 	if !record.Init.alive() {
-		return errors.New("devcloud does not run")
+		return errors.New("devcloud is not running")
 	}
 	if instance == router {
 		return attached(record.enter("ip", "netns", "exec", router, "bash", "-lc", line))
@@ -40,18 +41,18 @@ func machineFolder(root, instance string) (string, error) {
 		return "", err
 	}
 	for _, path := range found {
-		var is struct{ UUID, Name string }
-		if content, err := os.ReadFile(path); err != nil || json.Unmarshal(content, &is) != nil {
-			continue // it is being made, or deleted
+		var metadata struct{ UUID, Name string }
+		if content, err := os.ReadFile(path); err != nil || json.Unmarshal(content, &metadata) != nil {
+			continue // the instance is being created or deleted
 		}
-		if is.Name == instance || is.UUID == instance {
-			return filepath.Join(folders, is.UUID), nil
+		if metadata.Name == instance || metadata.UUID == instance {
+			return filepath.Join(folders, metadata.UUID), nil
 		}
 	}
-	return "", fmt.Errorf("there is no instance %s", instance)
+	return "", fmt.Errorf("no instance has the name or ID %q", instance)
 }
 
-// attached runs a command whose input and output are ours.
+// attached runs a command with the standard input and output of this process.
 func attached(command *exec.Cmd) error {
 	command.Stdin, command.Stdout, command.Stderr = os.Stdin, os.Stdout, os.Stderr
 	return command.Run()

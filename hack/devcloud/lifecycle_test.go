@@ -36,13 +36,13 @@ import (
 	"kubernetes-openstack/internal/turns"
 )
 
-// program is devcloud's own executable, built by TestE2ELifecycle.
+// program is the path of devcloud's executable, which TestE2ELifecycle builds.
 var program string
 
-// floatingIP is the instance m1's.
+// floatingIP is the floating IP of the instance m1.
 var floatingIP string
 
-// devcloud runs a command to its end.
+// devcloud runs a command of devcloud and returns its output.
 func devcloud(t *testing.T, args ...string) string {
 	t.Helper()
 	command := exec.Command(program, args...)
@@ -60,17 +60,17 @@ func inside(t *testing.T, instance, line string) string {
 	return strings.TrimSpace(devcloud(t, "exec", instance, "--", line))
 }
 
-// killed starts `up` and kills it with SIGKILL when begun says so; the box, if there is one, lives on.
-func killed(t *testing.T, begun func() bool) {
+// killUp starts `up` and kills it with SIGKILL when the condition is true. The box, if it exists, keeps running.
+func killUp(t *testing.T, condition func() bool) {
 	t.Helper()
 	up := exec.Command(program, "up")
 	up.Stderr = os.Stderr
 	if err := up.Start(); err != nil {
 		t.Fatal(err)
 	}
-	for end := time.Now().Add(10 * time.Minute); !begun(); time.Sleep(50 * time.Millisecond) {
+	for end := time.Now().Add(10 * time.Minute); !condition(); time.Sleep(50 * time.Millisecond) {
 		if time.Now().After(end) {
-			t.Fatal("up never came to the point where it was to be killed")
+			t.Fatal("up has not reached the point of the kill")
 		}
 	}
 	if err := up.Process.Kill(); err != nil {
@@ -81,20 +81,19 @@ func killed(t *testing.T, begun func() bool) {
 	}
 }
 
-// TestE2ELifecycle starts, kills and ends a devcloud of its own, from its first start to nothing
-// left. It does so in a network namespace of its own, where the ports are free even if another
-// devcloud runs on the machine, which other suites use.
+// TestE2ELifecycle starts, kills, stops and purges its own devcloud. It does so in its own network namespace, in which
+// the ports are free even while other suites use another devcloud on the machine.
 func TestE2ELifecycle(t *testing.T) {
-	const inside = "DEVCLOUD_TEST_INSIDE" // is the state folder of the other devcloud
+	const inside = "DEVCLOUD_TEST_INSIDE" // the state folder of the other devcloud
 	other := os.Getenv(inside)
 	if other == "" {
 		skipUnchanged(t)
-		again := exec.Command("unshare", "--net", "sh", "-c", `ip link set lo up && exec "$@"`, "sh",
-			// as in the Makefile: it waits for turns
+		command := exec.Command("unshare", "--net", "sh", "-c", `ip link set lo up && exec "$@"`, "sh",
+			// the timeout of the Makefile, because it waits for turns
 			os.Args[0], "-test.run", "^TestE2ELifecycle$", "-test.v", "-test.timeout", "80m")
-		again.Env = append(os.Environ(), inside+"="+state(), "XDG_STATE_HOME="+t.TempDir())
-		again.Stdout, again.Stderr = os.Stdout, os.Stderr
-		if err := again.Run(); err != nil {
+		command.Env = append(os.Environ(), inside+"="+state(), "XDG_STATE_HOME="+t.TempDir())
+		command.Stdout, command.Stderr = os.Stdout, os.Stderr
+		if err := command.Run(); err != nil {
 			t.Fatal(err)
 		}
 		return
@@ -104,12 +103,12 @@ func TestE2ELifecycle(t *testing.T) {
 		t.Fatalf("%v\n%s", err, output)
 	}
 	before := host(t, other)
-	part := func(name string, f func(*testing.T)) { // beside steps of other suites
+	part := func(name string, f func(*testing.T)) { // in parallel with steps of other suites
 		defer turns.Shared(t)()
 		t.Run(name, f)
 	}
 
-	part("up after a first up that was killed in its migrations", func(t *testing.T) {
+	part("up succeeds after a kill of the first up", func(t *testing.T) {
 		snapshots, err := filepath.Glob(dirs.Cache("devcloud", "snapshot-*"))
 		if err != nil {
 			t.Fatal(err)
@@ -117,20 +116,20 @@ func TestE2ELifecycle(t *testing.T) {
 		for _, snapshot := range snapshots {
 			os.RemoveAll(snapshot)
 		}
-		killed(t, func() bool { return unitState("neutron-db") == starting })
+		killUp(t, func() bool { return unitState("neutron-db") == starting })
 		devcloud(t, "up")
 		devcloud(t, "status")
 	})
 	ctx := context.Background()
 	client := tenantClient(t, ctx)
-	part("an instance has its network, its volume and the mirror", func(t *testing.T) { createMachine(t, ctx, client) })
-	part("the router takes what machines of the rack announce", func(t *testing.T) {
+	part("an instance has network, volume and mirror", func(t *testing.T) { createMachine(t, ctx, client) })
+	part("the router imports the routes of machines in the rack", func(t *testing.T) {
 		createRackMachines(t, ctx, client)
-		rackWorks(t)
+		checkRack(t)
 	})
 
 	part("up is idempotent", func(t *testing.T) { devcloud(t, "up") })
-	part("kill -9 of the box is seen, and a port that is taken is named", func(t *testing.T) {
+	part("status reports a killed box, and up names a port in use", func(t *testing.T) {
 		var record Record
 		if err := load("record.json", &record); err != nil {
 			t.Fatal(err)
@@ -139,7 +138,7 @@ func TestE2ELifecycle(t *testing.T) {
 			t.Fatal(err)
 		}
 		if _, err := exec.Command(program, "status").Output(); err == nil {
-			t.Error("status of a killed devcloud ends well")
+			t.Error("status of a killed devcloud must fail")
 		}
 		other, err := net.Listen("tcp", "127.0.0.1:9292")
 		if err != nil {
@@ -148,11 +147,11 @@ func TestE2ELifecycle(t *testing.T) {
 		defer other.Close()
 		if output, err := exec.Command(program, "up").CombinedOutput(); err == nil ||
 			!strings.Contains(string(output), "port 9292") {
-			t.Errorf("up with port 9292 taken: %v\n%s", err, output)
+			t.Errorf("up while port 9292 is in use: %v\n%s", err, output)
 		}
 	})
-	part("the instance runs again after that, kill -9 of an up, and down with another image", func(t *testing.T) {
-		killed(t, func() bool { return unitState("neutron-server") == starting })
+	part("instances run again after kills and a replaced image", func(t *testing.T) {
+		killUp(t, func() bool { return unitState("neutron-server") == starting })
 		devcloud(t, "down")
 		var kept, replaced Kept
 		if err := errors.Join(load("kept.json", &kept),
@@ -161,8 +160,8 @@ func TestE2ELifecycle(t *testing.T) {
 		}
 		before := time.Now()
 		devcloud(t, "up")
-		machineWorks(t)
-		rackWorks(t)
+		checkMachine(t)
+		checkRack(t)
 		if err := load("kept.json", &replaced); err != nil || replaced != kept {
 			t.Errorf("%+v %v", replaced, err)
 		}
@@ -176,20 +175,20 @@ func TestE2ELifecycle(t *testing.T) {
 		}
 	})
 
-	part("down leaves nothing", func(t *testing.T) {
-		for range 2 { // the second has nothing to do
+	part("down --purge leaves nothing", func(t *testing.T) {
+		for range 2 { // the second one has nothing to do
 			devcloud(t, "down", "--purge")
 		}
-		for what, was := range before {
-			is := was
-			for range 20 { // another devcloud on the machine may run a command just now
-				if is = host(t, other)[what]; is == was {
+		for kind, want := range before {
+			got := want
+			for range 20 { // another devcloud on the machine may be running a command
+				if got = host(t, other)[kind]; got == want {
 					break
 				}
 				time.Sleep(time.Second)
 			}
-			if is != was {
-				t.Errorf("%s: before\n%s\nafter\n%s", what, was, is)
+			if got != want {
+				t.Errorf("%s: before\n%s\nafter\n%s", kind, want, got)
 			}
 		}
 	})
@@ -291,16 +290,16 @@ func createMachine(t *testing.T, ctx context.Context, client *gophercloud.Provid
 
 	inside(t, "m1", "cloud-init status --wait")
 	inside(t, "m1", fmt.Sprintf("mkfs.ext4 -q /dev/disk/by-id/virtio-%.20s && echo kept > /root/kept && sync", volume.ID))
-	machineWorks(t)
+	checkMachine(t)
 }
 
-// machineWorks looks at the instance m1 from inside.
-func machineWorks(t *testing.T) {
+// checkMachine checks the instance m1 from inside.
+func checkMachine(t *testing.T) {
 	t.Helper()
 	inside(t, "m1",
 		"for i in $(seq 60); do systemctl is-system-running | grep -qE 'running|degraded' && break; sleep 1; done")
 	if got := inside(t, "m1", "hostname; cat /root/was-here"); got != "m1\nby cloud-init" {
-		t.Errorf("instance says %q", got)
+		t.Errorf("the instance printed %q", got)
 	}
 	inside(t, "m1", "blkid -t TYPE=ext4 /dev/disk/by-id/virtio-*")
 
@@ -311,9 +310,9 @@ func machineWorks(t *testing.T) {
 	defer os.Remove(file)
 	if got := inside(t, "m1",
 		"curl -sf --retry 10 --retry-all-errors http://"+externalGateway+"/devcloud-test"); got != "from the mirror" {
-		t.Errorf("the mirror gives %q", got)
+		t.Errorf("the mirror returned %q", got)
 	}
-	inside(t, "m1", "curl -sf http://"+externalGateway+"/registry.example/v2/") // it is a registry, too
+	inside(t, "m1", "curl -sf http://"+externalGateway+"/registry.example/v2/") // the mirror is also a registry
 	inside(t, "m1",
 		"curl -sf --retry 10 --retry-all-errors http://169.254.169.254/openstack/latest/meta_data.json | grep -q "+
 			"'\"availability_zone\": \"nova\"'")
@@ -323,7 +322,7 @@ func machineWorks(t *testing.T) {
 			break
 		}
 		if time.Since(begin) > time.Minute {
-			t.Errorf("the floating IP gives %q through the proxy: %v", greeting, err)
+			t.Errorf("the floating IP sent %q through the proxy: %v", greeting, err)
 			break
 		}
 	}
@@ -333,11 +332,11 @@ func machineWorks(t *testing.T) {
 		t.Fatal(err)
 	}
 	if routes, err := record.enter("ip", "route", "show", "default").Output(); err != nil || len(routes) > 0 {
-		t.Errorf("the box has a way out: %s %v", routes, err)
+		t.Errorf("the box must have no default route: %s %v", routes, err)
 	}
 }
 
-// throughProxy is the first line of what the address sends to who connects with it through the proxy.
+// throughProxy connects to an address through the proxy, and returns the first line that the address sends.
 func throughProxy(address string) (line string, err error) {
 	connection, err := net.Dial("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(proxyPort)))
 	if err != nil {
@@ -347,31 +346,31 @@ func throughProxy(address string) (line string, err error) {
 	if _, err := fmt.Fprintf(connection, "CONNECT %[1]s HTTP/1.1\r\nHost: %[1]s\r\n\r\n", address); err != nil {
 		return "", err
 	}
-	receives := bufio.NewReader(connection)
-	response, err := http.ReadResponse(receives, &http.Request{Method: http.MethodConnect})
+	reader := bufio.NewReader(connection)
+	response, err := http.ReadResponse(reader, &http.Request{Method: http.MethodConnect})
 	if err != nil {
 		return "", err
 	}
 	if response.StatusCode != http.StatusOK {
 		return "", errors.New(response.Status)
 	}
-	return receives.ReadString('\n')
+	return reader.ReadString('\n')
 }
 
-// host is what a devcloud might change of the machine, without the loop devices of the devcloud with the
-// state folder other: these come and go with the machines and volumes of other suites. A device belongs to it
-// only if its file does, whatever the file's path.
+// host returns everything that a devcloud could change on the machine, by kind. It leaves out the loop devices of the
+// devcloud with the state folder other, because other suites create and delete them. A device belongs to that devcloud
+// if its file does, independent of the file's path.
 func host(t *testing.T, other string) map[string]string {
 	t.Helper()
 	found := map[string]string{}
 	others := loopsOf(t, other)
-	for what, line := range map[string]string{
+	for kind, line := range map[string]string{
 		"processes":  "readlink /proc/[0-9]*/exe | grep --fixed-strings " + program + " || true",
 		"mounts":     "cat /proc/self/mounts",
 		"namespaces": "grep --files-with-matches --fixed-strings " + state() + " /proc/[0-9]*/mountinfo 2>/dev/null || true",
 		"network":    "ip -oneline link; ip -oneline address; ip route; ip netns; ls /run/netns 2>/dev/null || true",
 		"firewall":   "iptables-save 2>/dev/null; ip6tables-save 2>/dev/null; nft list ruleset 2>/dev/null || true",
-		// tests of templates look into the machines' image at the same time, perhaps
+		// tests of templates may mount the machines' image at the same time
 		"loop devices": "losetup --raw --list --noheadings --output NAME,BACK-FILE | grep --invert-match /devcloud/image- " +
 			"| sort",
 		"cgroups": "find /sys/fs/cgroup -maxdepth 2 -type d | sort",
@@ -386,11 +385,11 @@ func host(t *testing.T, other string) map[string]string {
 	} {
 		output, err := exec.Command("sh", "-c", line).Output()
 		if err != nil {
-			t.Fatalf("%s: %v", what, err)
+			t.Fatalf("%s: %v", kind, err)
 		}
-		found[what] = string(output)
+		found[kind] = string(output)
 	}
-	others = append(others, loopsOf(t, other)...) // some may have come meanwhile
+	others = append(others, loopsOf(t, other)...) // some may have been created meanwhile
 	var ours []string
 	for line := range strings.Lines(found["loop devices"]) {
 		if !slices.Contains(others, strings.Fields(line)[0]) {

@@ -7,22 +7,22 @@ import (
 	"strings"
 )
 
-// inotifyLimit is the one setting of the host's kernel that a devcloud changes while it runs: how many inotify
-// instances root may have. All machines share it, and the kernel's own value, 128, is used up by five Kubernetes nodes.
+// inotifyLimit is the only setting of the host's kernel that a running devcloud changes: the number of root's inotify
+// instances. All machines share it. Five Kubernetes nodes use up the kernel's default of 128.
 const inotifyLimit = "/proc/sys/fs/inotify/max_user_instances"
 
-// inotifyShare is what one devcloud adds to the limit, and takes away again: several do so in any order.
+// inotifyShare is the number that each devcloud adds to the limit and later subtracts. Several can do so in any order.
 const inotifyShare = 4096
 
-// raise adds to the limit in the file, which never becomes less than the kernel's own value.
-func raise(limit string, by int) error {
+// changeLimit adds a number to the limit in a file. The limit never becomes lower than the kernel's default.
+func changeLimit(limit string, by int) error {
 	content, err := os.ReadFile(limit)
 	if err != nil {
 		return err
 	}
-	now, err := strconv.Atoi(strings.TrimSpace(string(content)))
+	current, err := strconv.Atoi(strings.TrimSpace(string(content)))
 	if err != nil {
 		return fmt.Errorf("%s: %w", limit, err)
 	}
-	return os.WriteFile(limit, []byte(strconv.Itoa(max(now+by, 128))), 0)
+	return os.WriteFile(limit, []byte(strconv.Itoa(max(current+by, 128))), 0)
 }

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-func TestRaise(t *testing.T) {
+func TestChangeLimit(t *testing.T) {
 	limit := filepath.Join(t.TempDir(), "limit")
 	if err := os.WriteFile(limit, []byte("128\n"), 0o644); err != nil {
 		t.Fatal(err)
@@ -15,7 +15,7 @@ func TestRaise(t *testing.T) {
 		by   int
 		want string
 	}{{10, "138"}, {10, "148"}, {-10, "138"}, {-10, "128"}, {-10, "128"}} {
-		if err := raise(limit, step.by); err != nil {
+		if err := changeLimit(limit, step.by); err != nil {
 			t.Fatal(err)
 		}
 		if got, err := os.ReadFile(limit); err != nil || string(got) != step.want {
@@ -25,7 +25,7 @@ func TestRaise(t *testing.T) {
 	if err := os.WriteFile(limit, []byte("none"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if raise(limit, 1) == nil || raise(limit+".missing", 1) == nil {
-		t.Error("no number is no error")
+	if changeLimit(limit, 1) == nil || changeLimit(limit+".missing", 1) == nil {
+		t.Error("a missing number must be an error")
 	}
 }

@@ -9,21 +9,21 @@ import (
 	"strings"
 )
 
-// logPath is a service's log on the host; the box's own is "box".
+// logPath returns the path of a service's log on the host. The log of the box itself has the name "box".
 func logPath(service string) string { return state("log", service+".log") }
 
-// logTail is the end of a service's log, after its path.
+// logTail returns the path of a service's log, and its last lines.
 func logTail(service string) string {
-	const most = 15
+	const count = 15
 	content, err := os.ReadFile(logPath(service))
 	if err != nil {
 		return err.Error()
 	}
 	lines := strings.Split(strings.TrimSpace(string(content)), "\n")
-	return fmt.Sprintf("the end of %s:\n  %s", logPath(service), strings.Join(lines[max(0, len(lines)-most):], "\n  "))
+	return fmt.Sprintf("last lines of %s:\n  %s", logPath(service), strings.Join(lines[max(0, len(lines)-count):], "\n  "))
 }
 
-// logs prints a service's log, or which there are; or it copies all into a folder.
+// logs prints a service's log, or the list of all logs, or copies all logs to a folder.
 func logs(args []string) error {
 	if len(args) == 2 {
 		return copyLogs(args[1])
@@ -50,19 +50,19 @@ func logs(args []string) error {
 	return nil
 }
 
-// machineLogs prints, as tar does, each machine's journal and the end of its console's output.
+// machineLogs writes a tar archive with each machine's journal and the end of its console output.
 const machineLogs = `
 set -e
-made=$(mktemp -d)
+folder=$(mktemp -d)
 for machine in /var/lib/nova/instances/*/root/; do
 	name=$(cat $machine/etc/hostname)-$(basename $(dirname $machine) | cut -c -8)
-	journalctl --directory=$machine/var/log/journal --no-pager --output=short-precise >$made/$name.journal || true
-	tail -c 1M $machine/../console.log | tr -d '\0' >$made/$name.console
+	journalctl --directory=$machine/var/log/journal --no-pager --output=short-precise >$folder/$name.journal || true
+	tail -c 1M $machine/../console.log | tr -d '\0' >$folder/$name.console
 done
-tar -C $made -c .
-rm -r $made`
+tar -C $folder -c .
+rm -r $folder`
 
-// copyLogs copies into a folder the logs of all services since up, and of all machines that there are.
+// copyLogs copies the logs of all services since the last up, and the logs of all machines, to a folder.
 func copyLogs(folder string) error {
 	services := filepath.Join(folder, "services")
 	if err := errors.Join(os.RemoveAll(folder), os.MkdirAll(services, 0o755)); err != nil {
@@ -70,8 +70,8 @@ func copyLogs(folder string) error {
 	}
 	paths, err := filepath.Glob(logPath("*"))
 	for _, path := range paths {
-		content, bad := os.ReadFile(path)
-		err = errors.Join(err, bad, os.WriteFile(filepath.Join(services, filepath.Base(path)), content, 0o644))
+		content, readErr := os.ReadFile(path)
+		err = errors.Join(err, readErr, os.WriteFile(filepath.Join(services, filepath.Base(path)), content, 0o644))
 	}
 	var record Record
 	if err := errors.Join(err, load("record.json", &record)); err != nil || !record.Init.alive() {

@@ -11,14 +11,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// inode is a file, whatever it is called: the kernel forgets the path of a loop device's file when the mount
-// namespace that knew it is gone.
+// inode identifies a file without its path. The kernel loses the path of a loop device's file when the mount namespace
+// of the path ends.
 type inode struct{ device, number uint64 }
 
-// detachLoops detaches each loop device whose file lies below one of the folders, or on a filesystem that
-// is on such a device. Loop devices are the one thing that may outlive the box: they belong to no
-// namespace. It waits at most so long until they are free: who mounts a file once more while its old mount
-// is still being written back destroys what is on it.
+// detachLoops detaches each loop device whose file is below one of the folders, or on a filesystem on such a device.
+// Loop devices may outlive the box, because they belong to no namespace. detachLoops waits until the devices are free,
+// up to the given time. If a file is mounted again while data of its old mount is still being written, the filesystem
+// is destroyed.
 func detachLoops(wait time.Duration, folders ...string) error {
 	ours, err := filesBelow(folders...)
 	if err != nil {
@@ -33,7 +33,7 @@ func detachLoops(wait time.Duration, folders ...string) error {
 			return nil
 		}
 		if time.Now().After(end) {
-			return fmt.Errorf("%v is still in use after %s: something has its filesystem mounted", attached, wait)
+			return fmt.Errorf("%v is still in use after %s: its filesystem is mounted somewhere", attached, wait)
 		}
 	}
 }
@@ -44,7 +44,7 @@ func filesBelow(folders ...string) (map[inode]bool, error) {
 	for _, folder := range folders {
 		err := filepath.WalkDir(folder, func(path string, entry fs.DirEntry, err error) error {
 			if err != nil || !entry.Type().IsRegular() {
-				return nil // gone meanwhile, or never there
+				return nil // the file was deleted meanwhile, or the folder does not exist
 			}
 			if info, err := entry.Info(); err == nil {
 				stat := info.Sys().(*syscall.Stat_t)
@@ -65,14 +65,14 @@ type loop struct {
 	backing inode
 }
 
-// on says whether its file is one of those, or on a device that is.
-func (l loop) on(files map[inode]bool, devices map[uint64]loop) bool {
+// isOn returns true if the device's file is one of files, or on the filesystem of such a device.
+func (l loop) isOn(files map[inode]bool, devices map[uint64]loop) bool {
 	below, nested := devices[l.backing.device]
-	return files[l.backing] || nested && below.on(files, devices)
+	return files[l.backing] || nested && below.isOn(files, devices)
 }
 
-// detachOnce detaches the devices of the files, at once or when the last who has it open is gone; it says which were
-// attached.
+// detachOnce detaches the devices of the files. The kernel detaches a device that is open when it is closed. detachOnce
+// returns the devices that were attached.
 func detachOnce(files map[inode]bool) (attached []string, err error) {
 	err = eachLoop(files, func(device loop) error {
 		attached = append(attached, device.Name())
@@ -94,19 +94,19 @@ func eachLoop(files map[inode]bool, each func(loop) error) error {
 	for _, path := range found {
 		device, err := os.OpenFile("/dev/"+filepath.Base(filepath.Dir(path)), os.O_RDWR, 0)
 		if err != nil {
-			continue // no node for it here: the host's own devices have one
+			continue // a device without a node is not the host's
 		}
-		defer device.Close() // as long as it is open, it is no other file's
+		defer device.Close() // as long as it is open, no other file can get the device
 		var stat unix.Stat_t
 		if err := unix.Fstat(int(device.Fd()), &stat); err != nil {
 			return err
 		}
-		if status, err := unix.IoctlLoopGetStatus64(int(device.Fd())); err == nil { // else it was detached meanwhile
+		if status, err := unix.IoctlLoopGetStatus64(int(device.Fd())); err == nil { // otherwise it was detached meanwhile
 			devices[stat.Rdev] = loop{device, inode{status.Device, status.Inode}}
 		}
 	}
 	for _, device := range devices {
-		if device.on(files, devices) {
+		if device.isOn(files, devices) {
 			if err := each(device); err != nil {
 				return err
 			}

@@ -50,7 +50,7 @@ func TestDetachLoops(t *testing.T) {
 	}
 	ours, others := t.TempDir(), t.TempDir()
 	our, other := attach(ours, 1<<20), attach(others, 1<<20)
-	if err := os.Rename(ours, ours+"-moved"); err != nil { // the kernel's path is wrong from now on
+	if err := os.Rename(ours, ours+"-moved"); err != nil { // now the kernel has the wrong path
 		t.Fatal(err)
 	}
 	defer os.RemoveAll(ours + "-moved")
@@ -63,7 +63,7 @@ func TestDetachLoops(t *testing.T) {
 		t.Error(err)
 	}
 	if !attached(our) {
-		t.Error("our device was detached although somebody has it open")
+		t.Error("our device was detached while it was open")
 	}
 	if found := loopsOf(t, ours+"-moved"); !slices.Equal(found, []string{"/dev/" + our}) {
 		t.Errorf("the devices of our folder are %v", found)
@@ -76,10 +76,10 @@ func TestDetachLoops(t *testing.T) {
 		t.Error("our device is still attached")
 	}
 	if !attached(other) {
-		t.Error("another's device was detached")
+		t.Error("a device of another folder was detached")
 	}
 
-	// A filesystem on a device of ours stays as long as one of its own files has a device.
+	// A filesystem on one of our devices stays mounted as long as one of its own files has a device.
 	below := t.TempDir()
 	lower := attach(below, 8<<20)
 	for _, line := range []string{"mkfs.ext4 -q /dev/" + lower, "mount /dev/" + lower + " " + others} {
@@ -98,6 +98,6 @@ func TestDetachLoops(t *testing.T) {
 		t.Fatal(err)
 	}
 	if attached(lower) || attached(upper) {
-		t.Error("a device that lies on another is still attached, or the other is")
+		t.Error("a device, or the device below it, is still attached")
 	}
 }

@@ -1,4 +1,4 @@
-// Devcloud is a real OpenStack on one machine, in namespaces of its own: what it does ends with one process.
+// Devcloud runs a real OpenStack on one machine, in its own namespaces. All its processes end with one process.
 package main
 
 import (
@@ -46,7 +46,7 @@ func main() {
 
 func run(ctx context.Context, args []string) error {
 	if len(args) == 0 {
-		return errors.New("no command\n" + usage)
+		return errors.New("a command is required\n" + usage)
 	}
 	command, args := args[0], args[1:]
 	log := progress.New(os.Stderr, "devcloud")

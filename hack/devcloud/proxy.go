@@ -10,21 +10,21 @@ import (
 	"time"
 )
 
-// proxyPort is where the box's proxy listens, an HTTP proxy into the box's networks: the only way from the host to the
-// instances' floating IPs, and to what is behind the router.
+// proxyPort is the port of the box's HTTP proxy. Only through this proxy can the host connect to the instances'
+// floating IPs and to the networks behind the router.
 const proxyPort = 3128
 
-// proxy connects clients (CONNECT) with addresses of the networks; nothing else is to be had of it.
+// proxy connects clients with addresses in the networks. It supports only the method CONNECT.
 func proxy(networks ...netip.Prefix) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method != http.MethodConnect {
-			http.Error(w, "devcloud: this proxy knows CONNECT only, "+r.Method+" is something else", http.StatusMethodNotAllowed)
+			http.Error(w, "devcloud: the method must be CONNECT, got "+r.Method, http.StatusMethodNotAllowed)
 			return
 		}
 		to, err := netip.ParseAddrPort(r.Host)
-		leads := func(network netip.Prefix) bool { return network.Contains(to.Addr()) }
-		if err != nil || !slices.ContainsFunc(networks, leads) {
-			http.Error(w, fmt.Sprintf("devcloud: this proxy leads to addresses of %s only, %s is none", networks, r.Host),
+		contains := func(network netip.Prefix) bool { return network.Contains(to.Addr()) }
+		if err != nil || !slices.ContainsFunc(networks, contains) {
+			http.Error(w, fmt.Sprintf("devcloud: the address must be an IP address in one of %s, got %s", networks, r.Host),
 				http.StatusForbidden)
 			return
 		}
@@ -47,13 +47,13 @@ func proxy(networks ...netip.Prefix) http.Handler {
 	})
 }
 
-// splice carries what the client sends, which begins with what was read of it already, to the server, and back, until
-// the server ends.
-func splice(client net.Conn, sends io.Reader, server net.Conn) {
+// splice copies data between client and server until the server closes the connection. request begins with the data
+// that was already read from the client.
+func splice(client net.Conn, request io.Reader, server net.Conn) {
 	defer client.Close()
 	defer server.Close()
 	go func() {
-		io.Copy(server, sends)
+		io.Copy(server, request)
 		server.(*net.TCPConn).CloseWrite()
 	}()
 	io.Copy(client, server)

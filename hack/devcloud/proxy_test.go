@@ -21,14 +21,14 @@ func TestProxy(t *testing.T) {
 	plain := httptest.NewServer(server.Config.Handler)
 	defer plain.Close()
 	through := func(network string, to string) (string, error) {
-		between := httptest.NewServer(proxy(netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix(network)))
-		defer between.Close()
-		address, err := url.Parse(between.URL)
+		proxyServer := httptest.NewServer(proxy(netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix(network)))
+		defer proxyServer.Close()
+		address, err := url.Parse(proxyServer.URL)
 		require.NoError(t, err)
 		client := server.Client()
 		client.Transport.(*http.Transport).Proxy = http.ProxyURL(address)
 		defer client.CloseIdleConnections()
-		response, err := client.Post(to, "text/plain", strings.NewReader("there and back"))
+		response, err := client.Post(to, "text/plain", strings.NewReader("request and response"))
 		if err != nil {
 			return "", err
 		}
@@ -39,16 +39,16 @@ func TestProxy(t *testing.T) {
 
 	got, err := through("127.0.0.0/24", server.URL)
 	require.NoError(t, err)
-	require.Equal(t, "200 OK: there and back", got)
+	require.Equal(t, "200 OK: request and response", got)
 
 	_, err = through("172.31.250.0/24", server.URL)
 	require.ErrorContains(t, err, "Forbidden")
 	_, err = through("127.0.0.0/24", "https://localhost:1/")
-	require.ErrorContains(t, err, "Forbidden", "a name is no address of the network")
+	require.ErrorContains(t, err, "Forbidden", "a name is not an address in the network")
 	got, err = through("127.0.0.0/24", plain.URL)
 	require.NoError(t, err)
 	require.Contains(t, got, "405")
-	require.Contains(t, got, "CONNECT only")
+	require.Contains(t, got, "the method must be CONNECT")
 
 	closed, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)

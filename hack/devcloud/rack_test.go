@@ -22,7 +22,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// rackMachine is an instance in the rack. BIRD of the box speaks in its network, as a node's own would.
+// rackMachine is an instance in the rack. A BIRD of the box runs in its network, in the role of a node's BIRD.
 type rackMachine struct{ name, address, pod, id string }
 
 var rackMachines = []*rackMachine{
@@ -30,7 +30,7 @@ var rackMachines = []*rackMachine{
 	{name: "r2", address: "10.0.0.202", pod: "10.244.2.1"},
 }
 
-// rackService is an address that all of them have, and rackName its name.
+// rackService is an address of all machines, and rackName is its name.
 const (
 	rackService = "10.96.0.10"
 	rackName    = "hello.default.svc.cluster.local"
@@ -45,7 +45,7 @@ write_files:
     echo $(hostname) $SOCAT_PEERADDR
 `
 
-// createRackMachines creates them as the tenant, with addresses that it chooses.
+// createRackMachines creates the machines as the tenant, with fixed addresses.
 func createRackMachines(t *testing.T, ctx context.Context, client *gophercloud.ProviderClient) {
 	neutron, err := openstack.NewNetworkV2(client, inRegion)
 	require.NoError(t, err)
@@ -87,7 +87,7 @@ func createRackMachines(t *testing.T, ctx context.Context, client *gophercloud.P
 	}
 }
 
-// serve has a machine answer as cluster DNS and as the Service hello, both at the address that all of them have.
+// serve starts servers in the roles of the cluster DNS and of the Service hello, both at the common address.
 func (m rackMachine) serve(t *testing.T, record Record) {
 	t.Helper()
 	inside(t, m.name, fmt.Sprintf("ip address add %s/32 dev lo; ip address add %s/32 dev lo; "+
@@ -98,7 +98,7 @@ func (m rackMachine) serve(t *testing.T, record Record) {
 	require.NoError(t, err, "%s", output)
 }
 
-// announce has a machine announce its pods' block and all Services, and what the router is not to take of it.
+// announce starts a BIRD that announces the pods' block, all Services, and routes that the router must refuse.
 func (m rackMachine) announce(t *testing.T, record Record, password string) {
 	t.Helper()
 	file := "/run/" + m.name
@@ -131,8 +131,8 @@ protocol bgp tor {
 	require.NoError(t, err, "%s", output)
 }
 
-// rackWorks has the machines announce, and looks from the router and from beyond it, which is the box and the host.
-func rackWorks(t *testing.T) {
+// checkRack announces routes from the machines, and checks connections from the router, from the box and from the host.
+func checkRack(t *testing.T) {
 	var record Record
 	require.NoError(t, load("record.json", &record))
 	onRouter := func(line string) string { return strings.TrimSpace(devcloud(t, "exec", "router", "--", line)) }
@@ -142,11 +142,11 @@ func rackWorks(t *testing.T) {
 		found := func() bool {
 			routes = onRouter("ip route show " + prefix)
 			for _, m := range rackMachines {
-				wanted := false
+				want := false
 				for _, other := range machines {
-					wanted = wanted || other == m
+					want = want || other == m
 				}
-				if strings.Contains(routes, "via "+m.address) != wanted {
+				if strings.Contains(routes, "via "+m.address) != want {
 					return false
 				}
 			}
@@ -172,10 +172,10 @@ func rackWorks(t *testing.T) {
 				"'running|degraded' && break; sleep 1; done")
 		require.Contains(t, inside(t, m.name, "ip -brief -4 address show eth0"), m.address+"/24")
 		require.Contains(t, inside(t, m.name, "ip route show default"), rackGateway)
-		// beyond the router
+		// behind the router
 		inside(t, m.name, "curl -sf --retry 10 --retry-all-errors http://"+externalGateway+"/registry.example/v2/")
 		inside(t, m.name, "curl -sf --retry 10 --retry-all-errors http://169.254.169.254/openstack/latest/meta_data.json")
-		// of the data centre's resolver
+		// from the data centre's resolver
 		require.Contains(t, inside(t, m.name, "getent hosts mirror.devcloud.test"), externalGateway)
 		m.serve(t, record)
 		m.announce(t, record, password)
@@ -186,7 +186,7 @@ func rackWorks(t *testing.T) {
 	require.Empty(t, onRouter("ip route show 10.9.0.0/16; ip route show default"))
 	require.Contains(t, onRouter("birdc show route filtered"), "10.9.0.0/16")
 
-	// Nobody on the way translates an address.
+	// No address is translated on the path.
 	require.Equal(t, "r1 "+externalGateway, hello(r1.pod))
 	require.Equal(t, "r2 "+rackGateway, onRouter("timeout 5 bash -c 'cat </dev/tcp/"+r2.pod+"/80'"))
 	connections := map[string]int{}
@@ -194,7 +194,7 @@ func rackWorks(t *testing.T) {
 		connections[hello(rackService)]++
 	}
 	require.Len(t, connections, 2, connections)
-	t.Logf("of 40 connections: %v", connections)
+	t.Logf("40 connections by machine: %v", connections)
 
 	require.Contains(t, onRouter("timeout 5 bash -c 'cat </dev/tcp/"+rackName+"/80'"), " "+rackGateway)
 
@@ -205,7 +205,7 @@ func rackWorks(t *testing.T) {
 		return n
 	}
 	for begin := time.Now(); refused() == 0; time.Sleep(200 * time.Millisecond) {
-		require.Less(t, time.Since(begin), 20*time.Second, "the router counts no wrong password")
+		require.Less(t, time.Since(begin), 20*time.Second, "the router must count a wrong password")
 	}
 	routesTo("10.96.0.0/16", r1)
 	r2.announce(t, record, password)
@@ -222,6 +222,6 @@ func rackWorks(t *testing.T) {
 	require.Eventually(t, func() bool {
 		output, err := exec.Command(program, "exec", "router", "--", "birdc show protocols").Output()
 		return err == nil && strings.Count(string(output), "Established") == 2
-	}, 30*time.Second, 200*time.Millisecond, "the router's BIRD does not come back")
+	}, 30*time.Second, 200*time.Millisecond, "the router's BIRD must restart")
 	routesTo("10.96.0.0/16", both...)
 }

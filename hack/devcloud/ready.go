@@ -17,32 +17,32 @@ import (
 	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/extensions/agents"
 )
 
-// reporting are the programs that tell OpenStack's databases that they live.
+// reporting are the programs that report their state to OpenStack's databases.
 var reporting = []string{
 	"nova-conductor", "nova-scheduler", "nova-compute", "cinder-scheduler", "cinder-volume",
 	"neutron-linuxbridge-agent", "neutron-dhcp-agent", "neutron-l3-agent", "neutron-metadata-agent",
 }
 
-// waitReady waits until every part has reported since the record's start, there is a hypervisor, and Cinder has a
-// pool; it fails after the timeout with what is missing.
+// waitReady waits until every program has reported since the record's start, Nova has a hypervisor, and Cinder has a
+// pool. After the timeout, the error names what is missing.
 func waitReady(ctx context.Context, record Record, timeout time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	missing := errors.New("OpenStack does not answer")
+	missing := errors.New("OpenStack does not respond")
 	for {
 		client, err := admin(ctx)
 		if err == nil {
 			err = missingParts(ctx, client, record)
 		}
-		if record.Ready.IsZero() { // later, a service may well have been killed some times
-			if err := endless(); err != nil {
+		if record.Ready.IsZero() { // later, a restart of a service is not an error
+			if err := restartLoop(); err != nil {
 				return err
 			}
 		}
 		if err == nil {
 			return nil
 		}
-		if ctx.Err() == nil { // else it is only that there was no time to ask
+		if ctx.Err() == nil { // otherwise the request was only cut off by the timeout
 			missing = err
 		}
 		select {
@@ -53,24 +53,25 @@ func waitReady(ctx context.Context, record Record, timeout time.Duration) error 
 	}
 }
 
-// endless is an error if a service is started again and again.
-func endless() error {
+// restartLoop returns an error if a service restarts repeatedly.
+func restartLoop() error {
 	var units []Unit
 	if err := load("run/units.json", &units); err != nil {
 		return err
 	}
 	for _, unit := range units {
 		if unit.Restarts > 2 {
-			return fmt.Errorf("%s ends whenever it is started\n%s", unit.Name, logTail(unit.Name))
+			return fmt.Errorf("%s ends after each start\n%s", unit.Name, logTail(unit.Name))
 		}
 	}
 	return nil
 }
 
-// dhcpAgentListens finds the agent's queue, with a consumer, among RabbitMQ's.
-var dhcpAgentListens = regexp.MustCompile(`(?m)^dhcp_agent\.devcloud\t[1-9]`)
+// dhcpAgentQueue matches the agent's queue in RabbitMQ's list if it has a consumer.
+var dhcpAgentQueue = regexp.MustCompile(`(?m)^dhcp_agent\.devcloud\t[1-9]`)
 
-// missingParts asks once; an up state from an old database counts for nothing.
+// missingParts checks all parts once. A state from before the record's start does not count, because it is from an old
+// database.
 func missingParts(ctx context.Context, client *gophercloud.ProviderClient, record Record) error {
 	compute, err := openstack.NewComputeV2(client, inRegion)
 	if err != nil {
@@ -85,8 +86,8 @@ func missingParts(ctx context.Context, client *gophercloud.ProviderClient, recor
 		return err
 	}
 	missing := slices.Clone(reporting)
-	lives := func(binary string, up bool, reported time.Time) {
-		if up && reported.After(record.Started) {
+	reported := func(binary string, up bool, at time.Time) {
+		if up && at.After(record.Started) {
 			missing = slices.DeleteFunc(missing, func(name string) bool { return name == binary })
 		}
 	}
@@ -100,7 +101,7 @@ func missingParts(ctx context.Context, client *gophercloud.ProviderClient, recor
 		return fmt.Errorf("nova: %w", err)
 	}
 	for _, service := range nova {
-		lives(service.Binary, service.State == "up", service.UpdatedAt)
+		reported(service.Binary, service.State == "up", service.UpdatedAt)
 	}
 	if pages, err = agents.List(network, nil).AllPages(ctx); err != nil {
 		return fmt.Errorf("neutron: %w", err)
@@ -110,7 +111,7 @@ func missingParts(ctx context.Context, client *gophercloud.ProviderClient, recor
 		return fmt.Errorf("neutron: %w", err)
 	}
 	for _, agent := range neutron {
-		lives(agent.Binary, agent.Alive, agent.HeartbeatTimestamp)
+		reported(agent.Binary, agent.Alive, agent.HeartbeatTimestamp)
 	}
 	if pages, err = volumeservices.List(storage, nil).AllPages(ctx); err != nil {
 		return fmt.Errorf("cinder: %w", err)
@@ -120,10 +121,10 @@ func missingParts(ctx context.Context, client *gophercloud.ProviderClient, recor
 		return fmt.Errorf("cinder: %w", err)
 	}
 	for _, service := range cinder {
-		lives(service.Binary, service.State == "up", service.UpdatedAt)
+		reported(service.Binary, service.State == "up", service.UpdatedAt)
 	}
 	if len(missing) > 0 {
-		return fmt.Errorf("no sign of life from %v\n%s", missing, logTail(missing[0]))
+		return fmt.Errorf("no report from %v\n%s", missing, logTail(missing[0]))
 	}
 
 	if pages, err = hypervisors.List(compute, nil).AllPages(ctx); err != nil {
@@ -136,14 +137,13 @@ func missingParts(ctx context.Context, client *gophercloud.ProviderClient, recor
 		return fmt.Errorf("cinder: %w", err)
 	}
 	if pools, err := schedulerstats.ExtractStoragePools(pages); err != nil || len(pools) == 0 {
-		return errors.Join(fmt.Errorf("cinder-volume has no pool of storage\n%s", logTail("cinder-volume")), err)
+		return errors.Join(fmt.Errorf("cinder-volume has no storage pool\n%s", logTail("cinder-volume")), err)
 	}
 
-	// The DHCP agent reports long before it has served the networks that there
-	// were. What Neutron tells it until then is lost.
+	// The DHCP agent reports long before it has configured the existing networks. Until then it loses Neutron's messages.
 	queues, err := record.enter("rabbitmqctl", "list_queues", "--quiet", "name", "consumers").Output()
-	if err != nil || !dhcpAgentListens.Match(queues) {
-		return errors.Join(fmt.Errorf("neutron-dhcp-agent takes no messages\n%s", logTail("neutron-dhcp-agent")), err)
+	if err != nil || !dhcpAgentQueue.Match(queues) {
+		return errors.Join(fmt.Errorf("neutron-dhcp-agent reads no messages\n%s", logTail("neutron-dhcp-agent")), err)
 	}
 	return nil
 }

@@ -15,35 +15,35 @@ import (
 
 // The state folder:
 //
-//	lock           held by the command that changes anything
-//	record.json    what runs now (Record)
-//	data/          what stays over down and up: databases, images, volumes, instances
-//	kept.json      says that data/ is complete, and what made it (Kept)
-//	log/ log.old/  the services' output since the last up, and of the up before
-//	run/           what the box and the host tell each other
-//	root/          where the box, in its own mount namespace, mounts its root
+//	lock           locked by the command that changes anything
+//	record.json    the running box (Record)
+//	data/          kept over down and up: databases, images, volumes, instances
+//	kept.json      exists if data/ is complete, and describes how it was created (Kept)
+//	log/ log.old/  the services' output since the last up, and since the up before it
+//	run/           files that the box and the host exchange
+//	root/          the box mounts its root here, in its own mount namespace
 //	clouds.yaml
 func state(elem ...string) string { return dirs.State(append([]string{"devcloud"}, elem...)...) }
 
-// Record is all that a box is made of and that the end of its first process does not end. It is written before what
-// it tells of is made, so a box whose `up` was killed can still be taken away.
+// Record lists everything of a box that does not end with its first process. It is written before the things that it
+// lists are created. So a later run can remove a box whose `up` was killed.
 type Record struct {
-	Init    Process   `json:"init"`
-	Cgroups []string  `json:"cgroups"`
-	Raised  string    `json:"raised"` // the boot in which inotifyLimit was raised; "": it was not
-	Compute string    `json:"compute"`
-	Mirror  string    `json:"mirror"` // the folder that is served to the instances
-	Started time.Time `json:"started"`
-	Ready   time.Time `json:"ready"` // zero until up has ended well
+	Init    Process  `json:"init"`
+	Cgroups []string `json:"cgroups"`
+	// LimitBoot is the boot in which inotifyLimit was raised, or "" if it was not.
+	LimitBoot string    `json:"raised"`
+	Compute   string    `json:"compute"`
+	Started   time.Time `json:"started"`
+	Ready     time.Time `json:"ready"` // zero until up has succeeded
 }
 
-// Kept says what the kept data were made with.
+// Kept describes how the kept data was created.
 type Kept struct {
 	Compute string `json:"compute"`
 	Image   string `json:"image"`
 }
 
-// load reads a JSON file of the state folder; a missing one leaves v as it is.
+// load reads a JSON file in the state folder. If it is missing, v stays unchanged.
 func load(name string, v any) error {
 	content, err := os.ReadFile(state(name))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -58,7 +58,7 @@ func load(name string, v any) error {
 	return nil
 }
 
-// save writes a JSON file of the state folder, whole or not at all.
+// save writes a JSON file in the state folder atomically.
 func save(name string, v any) error { return saveJSON(state(name), v) }
 
 func saveJSON(path string, v any) error {
@@ -69,14 +69,14 @@ func saveJSON(path string, v any) error {
 	return replaceFile(path, append(content, '\n'), 0o644)
 }
 
-// replaceFile writes a file, whole or not at all.
+// replaceFile writes a file atomically.
 func replaceFile(path string, content []byte, mode fs.FileMode) error {
 	part := path + ".part"
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return err
 	}
 	if err := os.Remove(part); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err // an old one might have another mode
+		return err // an old file might have another mode
 	}
 	if err := os.WriteFile(part, content, mode); err != nil {
 		return err
@@ -84,8 +84,8 @@ func replaceFile(path string, content []byte, mode fs.FileMode) error {
 	return os.Rename(part, path)
 }
 
-// lock keeps others from what the lock file at path stands for, until unlock is called or this process ends. wait is
-// called if others have it.
+// lock locks the file at path until unlock is called or this process ends. It calls wait if another process has the
+// lock.
 func lock(path string, wait func()) (unlock func(), err error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return nil, err

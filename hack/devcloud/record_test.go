@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-func TestKillsOnlyWhatWasRecorded(t *testing.T) {
+func TestKillOnlyRecordedProcess(t *testing.T) {
 	sleep := exec.Command("sleep", "60")
 	if err := sleep.Start(); err != nil {
 		t.Fatal(err)
@@ -22,13 +22,13 @@ func TestKillsOnlyWhatWasRecorded(t *testing.T) {
 	}
 	another := Process{recorded.PID, "1"} // the same number, another process
 	if err := another.kill(time.Second); err != nil || another.alive() || !recorded.alive() {
-		t.Error("a process that was not recorded was killed", err)
+		t.Error("a process that is not in the record was killed", err)
 	}
 	if err := recorded.kill(time.Second); err != nil || recorded.alive() {
 		t.Error("the recorded process was not killed", err)
 	}
 	if err := (Process{}).kill(time.Second); err != nil {
-		t.Error("no process:", err)
+		t.Error("kill of no process:", err)
 	}
 }
 
@@ -36,13 +36,13 @@ func TestRecordIsKept(t *testing.T) {
 	t.Setenv("XDG_STATE_HOME", t.TempDir())
 	var none, loaded Record
 	if err := load("record.json", &none); err != nil || none.Cgroups != nil {
-		t.Error("a missing record is no error:", err)
+		t.Error("a missing record must be no error:", err)
 	}
 	group := filepath.Join(t.TempDir(), "devcloud-1")
 	if err := os.Mkdir(group, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	written := Record{Init: Process{1 << 22, "1"}, Cgroups: []string{group, group + "-never-made"}, Compute: "fake",
+	written := Record{Init: Process{1 << 22, "1"}, Cgroups: []string{group, group + "-missing"}, Compute: "fake",
 		Started: time.Now()}
 	if err := save("record.json", written); err != nil {
 		t.Fatal(err)
@@ -55,30 +55,30 @@ func TestRecordIsKept(t *testing.T) {
 		t.Error(err)
 	}
 	if err := (Record{}).remove(); err != nil {
-		t.Error("nothing to remove is an error:", err)
+		t.Error("an empty record must be no error:", err)
 	}
-	for _, gone := range []string{group, state("record.json")} {
-		if _, err := os.Stat(gone); err == nil {
-			t.Error(gone, "is still there")
+	for _, path := range []string{group, state("record.json")} {
+		if _, err := os.Stat(path); err == nil {
+			t.Error(path, "still exists")
 		}
 	}
 }
 
-func TestRecordStaysWhileSomethingIsLeft(t *testing.T) {
+func TestRecordStaysAfterAnError(t *testing.T) {
 	t.Setenv("XDG_STATE_HOME", t.TempDir())
 	file := filepath.Join(t.TempDir(), "file")
 	if err := os.WriteFile(file, nil, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	record := Record{Cgroups: []string{filepath.Join(file, "group")}} // can neither be found nor be missing
+	record := Record{Cgroups: []string{filepath.Join(file, "group")}} // the path is an error, because its parent is a file
 	if err := save("record.json", record); err != nil {
 		t.Fatal(err)
 	}
 	if err := record.remove(); err == nil {
-		t.Error("a group that cannot be removed is no error")
+		t.Error("a group that cannot be removed must be an error")
 	}
 	if _, err := os.Stat(state("record.json")); err != nil {
-		t.Error("nobody knows of the group any more:", err)
+		t.Error("the record of the group is lost:", err)
 	}
 }
 
@@ -92,7 +92,7 @@ func TestReplaceFile(t *testing.T) {
 		if err != nil || info.Mode() != mode {
 			t.Error(info.Mode(), err)
 		}
-		if err := os.WriteFile(path+".part", nil, 0o644); err != nil { // what a killed run leaves
+		if err := os.WriteFile(path+".part", nil, 0o644); err != nil { // the file of a killed run
 			t.Fatal(err)
 		}
 	}

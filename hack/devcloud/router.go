@@ -1,22 +1,22 @@
 package main
 
-// router is the network namespace that stands for a data centre's top-of-rack switch. It is the gateway of the machines
-// in the rack, and BIRD in it (etc/bird/bird.conf) learns over BGP what they announce. The data centre's resolver is
-// there, too (etc/dnsmasq/dnsmasq.conf).
+// router is a network namespace in the role of a data centre's top-of-rack switch. It is the gateway of the machines in
+// the rack. Its BIRD (etc/bird/bird.conf) gets the machines' routes over BGP. It also has the data centre's resolver
+// (etc/dnsmasq/dnsmasq.conf).
 const router = "router"
 
 const (
-	// routerAddress is the router's in the external network.
+	// routerAddress is the router's address in the external network.
 	routerAddress = "172.31.250.2"
-	// rackCIDR is the machines' provider network, whose gateway the router is.
+	// rackCIDR is the machines' provider network. The router is its gateway.
 	rackCIDR    = "10.0.0.0/24"
 	rackGateway = "10.0.0.1"
-	// behindRouter is the rack, and all that its machines may announce.
+	// behindRouter contains the rack, and all addresses that its machines may announce.
 	behindRouter = "10.0.0.0/8"
 )
 
-// connectRouter are the commands that make the router, with a cable into the external network and one from the rack:
-// to Neutron's agent, router-rack is the physical interface of the network (etc/neutron/linuxbridge-agent.ini).
+// connectRouter are the commands that create the router and connect it to the external network and to the rack.
+// Neutron's agent uses router-rack as the physical interface of the rack's network (etc/neutron/linuxbridge-agent.ini).
 var connectRouter = []string{
 	"ip netns add " + router,
 	"ip link add name router-public type veth peer name public netns " + router,
@@ -28,7 +28,7 @@ var connectRouter = []string{
 	"ip -n router address add " + rackGateway + "/24 dev rack",
 	"ip -n router link set rack up",
 	"ip -n router link set lo up",
-	// Connections, not addresses, are spread over several next hops: those of one client, too.
+	// The router distributes connections over several next hops, also those of one client.
 	"ip netns exec router sysctl --quiet --write net.ipv4.ip_forward=1 net.ipv4.fib_multipath_hash_policy=1",
 	"ip route add " + behindRouter + " via " + routerAddress,
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// What the router is told in its own language is what everything else knows of it.
+// TestRouterConfigurationAgrees checks that the configuration files of the router have the same values as the code.
 func TestRouterConfigurationAgrees(t *testing.T) {
 	text := func(path string) string {
 		content, err := fs.ReadFile(configs, path)
@@ -30,15 +30,16 @@ func TestRouterConfigurationAgrees(t *testing.T) {
 	for _, found := range expected {
 		prefix := netip.MustParsePrefix(found[1])
 		announced = append(announced, prefix)
-		require.True(t, netip.MustParsePrefix(behindRouter).Contains(prefix.Addr()), "%s: the box has no route to it", prefix)
-		require.False(t, netip.MustParsePrefix(rackCIDR).Overlaps(prefix), "%s: the rack is there", prefix)
+		require.True(t, netip.MustParsePrefix(behindRouter).Contains(prefix.Addr()),
+			"%s: must be in behindRouter, because the box has no other route", prefix)
+		require.False(t, netip.MustParsePrefix(rackCIDR).Overlaps(prefix), "%s: must not overlap the rack", prefix)
 	}
 	resolver := text("etc/dnsmasq/dnsmasq.conf")
-	asked := regexp.MustCompile(`(?m)^(?:rev-)?server=.*`).FindAllString(resolver, -1)
-	require.NotEmpty(t, asked)
-	for _, found := range regexp.MustCompile(`\d+\.\d+\.\d+\.\d+`).FindAllString(strings.Join(asked, "\n"), -1) {
-		known := func(prefix netip.Prefix) bool { return prefix.Contains(netip.MustParseAddr(found)) }
-		require.True(t, slices.ContainsFunc(announced, known), "%s: no machine may announce it", found)
+	servers := regexp.MustCompile(`(?m)^(?:rev-)?server=.*`).FindAllString(resolver, -1)
+	require.NotEmpty(t, servers)
+	for _, found := range regexp.MustCompile(`\d+\.\d+\.\d+\.\d+`).FindAllString(strings.Join(servers, "\n"), -1) {
+		contains := func(prefix netip.Prefix) bool { return prefix.Contains(netip.MustParseAddr(found)) }
+		require.True(t, slices.ContainsFunc(announced, contains), "%s: must be an address that machines may announce", found)
 	}
 	require.Contains(t, resolver, "host-record=mirror.devcloud.test,"+externalGateway+"\n")
 	require.Equal(t, "nameserver "+routerAddress+"\n", text("etc/netns/router/resolv.conf"))
@@ -46,8 +47,8 @@ func TestRouterConfigurationAgrees(t *testing.T) {
 	require.Contains(t, text("etc/neutron/ml2.ini"), "flat_networks = public,rack\n")
 }
 
-// The cables, in a network and mounts of the test's own: who is in the box
-// reaches the rack's side of the router, and no further.
+// TestConnectRouter runs the commands in its own namespaces. The box can connect to the router's address in the rack,
+// and to nothing behind it.
 func TestConnectRouter(t *testing.T) {
 	lines := append([]string{"set -e", "mount -t tmpfs tmpfs /run", "ip link add br-ext type bridge",
 		"ip address add " + externalGateway + "/24 dev br-ext", "ip link set br-ext up"}, connectRouter...)

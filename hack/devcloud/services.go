@@ -2,22 +2,22 @@ package main
 
 import "slices"
 
-// Service is a program that runs in the box, or a job that runs to its end before others start.
+// Service is a program that runs in the box, or a job that ends before others start.
 type Service struct {
 	Name    string
-	Command string   // a shell line; a service's last one is exec
-	User    string   // "": root. The box is what confines them
-	Ready   string   // the address that answers when it is ready: tcp, unix or http; "": as soon as it runs
-	After   []string // what must be ready, or have ended well, before it starts
+	Command string   // shell code; the last line of a service is an exec
+	User    string   // "": root, because the box isolates all services
+	Ready   string   // the address that responds when it is ready: tcp, unix or http; "": ready when it runs
+	After   []string // services that must be ready, and jobs that must have succeeded, before it starts
 	Job     bool     // ends by itself
-	Only    string   // in which boxes it runs (a condition below); "": in all
+	Only    string   // a condition below; "": runs in every box
 }
 
-// Conditions of a box's start.
+// Conditions at the start of a box.
 const (
-	onFirst   = "first"   // no data was kept
-	onMigrate = "migrate" // no data was kept, nor a snapshot of the databases: all schemas are made
-	onRestore = "restore" // no data was kept, but there is a snapshot of the databases
+	onFirst   = "first"   // there is no kept data
+	onMigrate = "migrate" // there is no kept data and no snapshot of the databases, so all schemas are created
+	onRestore = "restore" // there is no kept data, but a snapshot of the databases
 )
 
 const (
@@ -29,18 +29,18 @@ const (
 	mariadb       = "mariadb --defaults-file=/etc/mysql/devcloud.cnf"
 )
 
-// services is all that runs in a box with a compute driver, the name of one of computes.
+// services returns all services of a box. compute is the name of a compute driver in computes.
 func services(compute string) []Service {
 	needs := func(schema string) []string { return []string{"mariadb", "rabbitmq", schema, "restore", "catalogue"} }
 	return append([]Service{
-		// The data centre's router, and the resolver on it.
+		// the data centre's router and resolver
 		{Name: "bird", Ready: "unix:///run/bird/bird.ctl", Command: `
 			mkdir -p /run/bird
 			exec ip netns exec ` + router + ` bird -f -c /etc/bird/bird.conf`},
 		{Name: "dnsmasq", Ready: "tcp://" + routerAddress + ":53", Command: `
 			exec ip netns exec ` + router + ` dnsmasq --keep-in-foreground --conf-file=/etc/dnsmasq/dnsmasq.conf`},
 
-		// What OpenStack needs.
+		// requirements of OpenStack
 		{Name: "mariadb-install", Only: onFirst, Job: true, Command: `
 			chown mysql: /var/lib/mysql
 			mariadb-install-db --defaults-file=/etc/mysql/devcloud.cnf --skip-test-db --auth-root-authentication-method=socket`},
@@ -52,8 +52,8 @@ func services(compute string) []Service {
 		{Name: "rabbitmq", User: "rabbitmq", Ready: "tcp://127.0.0.1:5672",
 			Command: `exec /usr/lib/rabbitmq/bin/rabbitmq-server`},
 
-		// Volumes lie on a filesystem whose files can be copied at once, which the host's need not be. It takes of the
-		// host's disk what is written to them; their loop device ends with its last mount.
+		// The volumes' filesystem supports instant copies of files, which the host's may not. It uses only as much of the
+		// host's disk as is written to it. Its loop device ends with its last mount.
 		{Name: "volumes", Job: true, Command: `
 			cd /var/lib/cinder
 			if ! [ -e volumes.xfs ]; then
@@ -64,8 +64,8 @@ func services(compute string) []Service {
 			mkdir -p volumes
 			mount -o loop,discard volumes.xfs volumes`},
 
-		// Empty databases become OpenStack's: all schemas (two of these jobs at a time fill two processors),
-		// or what an earlier first start kept of them.
+		// These jobs fill the empty databases. Either they create all schemas, two jobs in parallel because they use two
+		// processors, or they restore the snapshot of an earlier first start.
 		{Name: "keystone-db", Only: onMigrate, Job: true, After: []string{"databases"}, Command: `
 			install -d -m 700 /var/lib/keystone/fernet-keys /var/lib/keystone/credential-keys
 			keystone-manage db_sync
@@ -91,7 +91,7 @@ func services(compute string) []Service {
 			cp -a /run/devcloud/snapshot/keystone/. /var/lib/keystone/
 			` + mariadb + ` < /run/devcloud/snapshot/databases.sql`},
 
-		// The services find each other in Keystone's catalogue, which up writes when Keystone answers.
+		// The services find each other in Keystone's catalogue. up writes it when Keystone responds.
 		{Name: "keystone", After: []string{"mariadb", "keystone-db", "restore"}, Ready: "http://127.0.0.1:5000/v3",
 			Command: `exec uwsgi --ini /etc/devcloud/uwsgi.ini --http-socket 127.0.0.1:5000 --wsgi-file ` +
 				`/usr/bin/keystone-wsgi-public`},
@@ -109,7 +109,7 @@ func services(compute string) []Service {
 			Command: `exec uwsgi --ini /etc/devcloud/uwsgi.ini --http-socket 127.0.0.1:8778 --wsgi-file /usr/bin/placement-api`},
 		{Name: "glance-api", After: needs("glance-db"), Ready: "http://127.0.0.1:9292/",
 			Command: `exec glance-api` + glanceConfig},
-		// These two end where Placement does not answer when they start.
+		// These two end if Placement does not respond when they start.
 		{Name: "nova-conductor", After: append(needs("nova-db"), "placement"),
 			Command: `exec nova-conductor` + novaDatabase},
 		{Name: "nova-scheduler", After: append(needs("nova-db"), "placement"),
@@ -126,7 +126,7 @@ func services(compute string) []Service {
 			export PYTHONPATH=/opt/devcloud/cinder # its driver
 			exec cinder-volume` + cinderConfig},
 
-		// An agent that starts before its server waits longer than it would have to.
+		// An agent that starts before its server would wait longer than necessary.
 		{Name: "neutron-linuxbridge-agent", After: []string{"neutron-server"},
 			Command: `exec neutron-linuxbridge-agent` + neutronConfig + ` --config-file /etc/neutron/linuxbridge-agent.ini`},
 		{Name: "neutron-dhcp-agent", After: []string{"neutron-server"},
@@ -138,11 +138,11 @@ func services(compute string) []Service {
 	}, computes[compute].Services...)
 }
 
-// Compute is how instances run.
+// Compute is a compute driver.
 type Compute struct {
-	Packages []string // of the root filesystem, in addition to rootfs/packages
+	Packages []string // packages of the root filesystem, in addition to rootfs/packages
 	Services []Service
-	OwnImage bool // Image's is none that it can boot
+	OwnImage bool // the driver cannot boot the image of the function Image
 }
 
 var computes = map[string]Compute{
@@ -167,7 +167,7 @@ func novaCompute(driver, program string, after ...string) Service {
 			` --config-file /etc/nova/compute-` + driver + `.conf`}
 }
 
-// selectServices are those for a box that has the conditions.
+// selectServices returns the services of a box with these conditions.
 func selectServices(all []Service, conditions []string) (selected []Service) {
 	for _, service := range all {
 		if service.Only == "" || slices.Contains(conditions, service.Only) {

@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// starts are the ways a box begins.
+// starts maps the kinds of starts to their conditions.
 var starts = map[string][]string{
 	"kept data": nil,
 	"migrate":   {onFirst, onMigrate},
@@ -22,7 +22,7 @@ func TestServicesCanStart(t *testing.T) {
 		known := map[string]bool{}
 		for _, service := range table {
 			if known[service.Name] {
-				t.Errorf("%s: %s is there twice", compute, service.Name)
+				t.Errorf("%s: %s is listed twice", compute, service.Name)
 			}
 			known[service.Name] = true
 		}
@@ -51,14 +51,14 @@ func TestServicesCanStart(t *testing.T) {
 			}
 			for _, service := range selected {
 				if !ready[service.Name] {
-					t.Errorf("%s, %s: %s would wait for ever", compute, start, service.Name)
+					t.Errorf("%s, %s: %s would wait forever", compute, start, service.Name)
 				}
 			}
 		}
 	}
 }
 
-// What is not needed at a first start only must be needed by name, or a later start begins with everything at once.
+// TestServicesWaitForTheDatabase checks the order of later starts, in which the jobs of a first start do not run.
 func TestServicesWaitForTheDatabase(t *testing.T) {
 	without := []string{"bird", "dnsmasq", "mariadb", "rabbitmq", "volumes", "virtlogd", "libvirtd"}
 	for compute := range computes {
@@ -83,11 +83,11 @@ func TestServicesCommands(t *testing.T) {
 		for _, service := range services(compute) {
 			lines := strings.Split(strings.TrimSpace(service.Command), "\n")
 			if last := strings.TrimSpace(lines[len(lines)-1]); !service.Job && !strings.HasPrefix(last, "exec ") {
-				t.Errorf("%s: its shell would stay: %s", service.Name, last)
+				t.Errorf("%s: the last line must be an exec, got %s", service.Name, last)
 			}
 			if address, err := url.Parse(service.Ready); err != nil ||
 				!slices.Contains([]string{"", "tcp", "unix", "http"}, address.Scheme) {
-				t.Errorf("%s: ready when %q answers?", service.Name, service.Ready)
+				t.Errorf("%s: Ready must be a tcp, unix or http address, got %q", service.Name, service.Ready)
 			}
 			for _, path := range regexp.MustCompile(`/etc/\S+\.\w+`).FindAllString(service.Command, -1) {
 				if _, err := fs.Stat(configs, path[1:]); err != nil {
@@ -107,13 +107,13 @@ func TestReportingServicesExist(t *testing.T) {
 	for compute := range computes {
 		for _, name := range reporting {
 			if !slices.ContainsFunc(services(compute), func(s Service) bool { return s.Name == name }) {
-				t.Errorf("%s: up would wait for %s, which does not run", compute, name)
+				t.Errorf("%s: up would wait for %s, which is not a service", compute, name)
 			}
 		}
 	}
 }
 
-// A service that gets a secret which its partner does not know fails late and obscurely.
+// TestConfigurationsAgree checks passwords and names, because a wrong one fails late and with an unclear error.
 func TestConfigurationsAgree(t *testing.T) {
 	passwords := regexp.MustCompile(`(?m)^(?:password|metadata_proxy_shared_secret) = (.*)$|//openstack:([^@]*)@`)
 	databases, err := fs.ReadFile(configs, "etc/devcloud/databases.sql")
@@ -132,12 +132,12 @@ func TestConfigurationsAgree(t *testing.T) {
 		}
 		for _, found := range regexp.MustCompile(`@localhost/(\w+)\?`).FindAllStringSubmatch(string(content), -1) {
 			if !strings.Contains(string(databases), "CREATE DATABASE "+found[1]+";") {
-				t.Errorf("%s: there is no database %s", path, found[1])
+				t.Errorf("%s: database %s does not exist", path, found[1])
 			}
 		}
 		for _, found := range regexp.MustCompile(`(?m)^username = (.*)$`).FindAllStringSubmatch(string(content), -1) {
 			if !slices.Contains(serviceUsers, found[1]) {
-				t.Errorf("%s: there is no user %s", path, found[1])
+				t.Errorf("%s: user %s does not exist", path, found[1])
 			}
 		}
 		return err

@@ -9,27 +9,27 @@ import (
 	"kubernetes-openstack/internal/dirs"
 )
 
-// A snapshot is the databases right after all schemas were made and the catalogue was written, and Keystone's keys:
+// A snapshot has Keystone's keys, and the databases with all schemas and the catalogue:
 //
 //	databases.sql
 //	keystone/
 //
-// A first start that finds one need not make them.
+// A first start restores the snapshot instead of creating the schemas.
 
-// snapshotPath is where the cache has the snapshot that this root filesystem, these configurations and these services
-// make.
+// snapshotPath returns the path of the snapshot in the cache. Its key contains the root filesystem, the configuration
+// files and the services that create the snapshot.
 func snapshotPath(rootfs string) (string, error) {
-	madeBy := []string{filepath.Base(rootfs), fmt.Sprint(catalogue, externalGateway)}
-	for _, service := range services("fake") { // these are the same with all drivers
+	inputs := []string{filepath.Base(rootfs), fmt.Sprint(catalogue, externalGateway)}
+	for _, service := range services("fake") { // the same for all drivers
 		if service.Only == onFirst || service.Only == onMigrate {
-			madeBy = append(madeBy, service.Command)
+			inputs = append(inputs, service.Command)
 		}
 	}
-	key, err := recipeKey(configs, madeBy)
+	key, err := recipeKey(configs, inputs)
 	return dirs.Cache("devcloud", "snapshot-"+key), err
 }
 
-// keepSnapshot moves what the box's snapshot job made to the cache, in place of all older ones.
+// keepSnapshot copies the output of the box's snapshot job to the cache, and deletes all older snapshots.
 func keepSnapshot(path string) error {
 	part := filepath.Join(filepath.Dir(path), "snapshot.part")
 	if err := os.RemoveAll(part); err != nil {
@@ -50,7 +50,7 @@ func keepSnapshot(path string) error {
 	return os.Rename(part, path)
 }
 
-// copyFolder keeps owners and modes: a snapshot has keys.
+// copyFolder copies a folder with owners and modes, because a snapshot contains keys.
 func copyFolder(from, to string) error {
 	if output, err := exec.Command("cp", "-a", from, to).CombinedOutput(); err != nil {
 		return fmt.Errorf("copy %s: %w: %s", from, err, output)

@@ -12,20 +12,20 @@ import (
 	"time"
 )
 
-// status prints what runs; its error says why that is not well.
+// status prints the status of all services. It returns an error if one of them is not healthy.
 func status(ctx context.Context) error {
 	var record Record
 	if err := load("record.json", &record); err != nil {
 		return err
 	}
 	if !record.Init.alive() {
-		return errors.New("devcloud does not run")
+		return errors.New("devcloud is not running")
 	}
 	var units []Unit
 	if err := load("run/units.json", &units); err != nil {
 		return err
 	}
-	fmt.Printf("devcloud (%s) runs since %s in process %d, with %s of memory\n\n", record.Compute,
+	fmt.Printf("devcloud (%s): running since %s, process %d, memory %s\n\n", record.Compute,
 		record.Started.Format(time.DateTime), record.Init.PID, memory(record.Cgroups))
 	table := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
 	for _, unit := range units {
@@ -44,7 +44,7 @@ func status(ctx context.Context) error {
 		return err
 	}
 	if record.Ready.IsZero() {
-		return errors.New("up has not ended")
+		return errors.New("up has not completed")
 	}
 	for _, unit := range units {
 		if unit.State != running && unit.State != done {
@@ -54,7 +54,7 @@ func status(ctx context.Context) error {
 	return waitReady(ctx, record, 10*time.Second)
 }
 
-// memory is what a box's processes have resident, its instances' too.
+// memory returns the resident memory of all processes of a box, including those of its instances.
 func memory(cgroups []string) string {
 	for _, group := range cgroups {
 		stat, err := os.ReadFile(filepath.Join(group, "memory.stat"))
@@ -69,5 +69,5 @@ func memory(cgroups []string) string {
 			}
 		}
 	}
-	return "an unknown amount"
+	return "unknown"
 }

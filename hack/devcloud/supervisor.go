@@ -14,11 +14,11 @@ import (
 	"time"
 )
 
-// Unit is how a service does, as the box tells the host.
+// Unit is the state of a service. The box writes it for the host.
 type Unit struct {
 	Name     string    `json:"name"`
 	State    string    `json:"state"`
-	PID      int       `json:"pid,omitempty"` // in the box
+	PID      int       `json:"pid,omitempty"` // in the box's PID namespace
 	Since    time.Time `json:"since"`
 	Restarts int       `json:"restarts,omitempty"`
 	Error    string    `json:"error,omitempty"`
@@ -26,28 +26,28 @@ type Unit struct {
 
 // States of a unit.
 const (
-	waiting  = "waiting"  // for what it needs
-	starting = "starting" // it runs, but does not answer; a job: it runs
+	waiting  = "waiting"  // for other services
+	starting = "starting" // a service that does not respond yet, or a job that runs
 	running  = "running"
-	done     = "done"   // a job that ended well
-	failed   = "failed" // a job that did not, or a service that ended before it answered
+	done     = "done"   // a job that succeeded
+	failed   = "failed" // a job that failed, or a service that ended before it responded
 )
 
-// restartDelay keeps a service that cannot run from using a processor.
+// restartDelay prevents a service that cannot run from using a whole processor.
 const restartDelay = time.Second
 
-// supervisor starts services in the order of what they need, starts those again that end, and tells how they do.
+// supervisor starts services in the order of their dependencies, restarts services that end, and reports their states.
 // It is the box's first process, and so the parent of all orphans.
 type supervisor struct {
 	logs   string // the folder of <service>.log
 	report func([]Unit)
 
-	mu       sync.Mutex // also held while a process starts: the reaper must not see one that is not in children
+	mu       sync.Mutex // held while a process starts, because the reaper must find each process in children
 	units    []Unit
 	children map[int]chan syscall.WaitStatus
 }
 
-// run starts the services and supervises them; it does not return.
+// run starts the services and supervises them. It does not return.
 func (s *supervisor) run(services []Service) {
 	s.children = map[int]chan syscall.WaitStatus{}
 	ready := map[string]chan struct{}{}
@@ -58,7 +58,7 @@ func (s *supervisor) run(services []Service) {
 	for i, service := range services {
 		go func() {
 			for _, name := range service.After {
-				if needed, ok := ready[name]; ok { // else it is not for this box
+				if needed, ok := ready[name]; ok { // otherwise it does not run in this box
 					<-needed
 				}
 			}
@@ -68,7 +68,7 @@ func (s *supervisor) run(services []Service) {
 	s.reap()
 }
 
-// supervise runs a service for ever, or a job to its end; it closes ready when others may start.
+// supervise runs a service forever, or a job once. It closes ready when others may start.
 func (s *supervisor) supervise(i int, service Service, ready chan struct{}) {
 	for first := true; ; {
 		pid, ended, err := s.start(service)
@@ -78,15 +78,15 @@ func (s *supervisor) supervise(i int, service Service, ready chan struct{}) {
 		}
 		s.set(i, starting, pid, "")
 		ctx, cancel := context.WithCancel(context.Background())
-		var answered <-chan struct{} // never, for a job
+		var responded <-chan struct{} // nil for a job
 		if !service.Job {
-			answered = answers(ctx, service.Ready)
+			responded = responds(ctx, service.Ready)
 		}
 		var status syscall.WaitStatus
 		for alive := true; alive; {
 			select {
-			case <-answered:
-				answered = nil
+			case <-responded:
+				responded = nil
 				s.set(i, running, pid, "")
 				if first {
 					first = false
@@ -103,23 +103,23 @@ func (s *supervisor) supervise(i int, service Service, ready chan struct{}) {
 			close(ready)
 			return
 		case first:
-			s.set(i, failed, 0, ending(status))
+			s.set(i, failed, 0, exitReason(status))
 			return
 		}
-		s.set(i, starting, 0, ending(status))
+		s.set(i, starting, 0, exitReason(status))
 		time.Sleep(restartDelay)
 	}
 }
 
-// ending says how a process ended.
-func ending(status syscall.WaitStatus) string {
+// exitReason describes how a process ended.
+func exitReason(status syscall.WaitStatus) string {
 	if status.Signaled() {
-		return "ended by signal " + status.Signal().String()
+		return "killed by signal " + status.Signal().String()
 	}
 	return fmt.Sprintf("exit status %d", status.ExitStatus())
 }
 
-// start starts a service's command in a session of its own, its output appended to its log.
+// start starts a service's command in its own session. It appends the output to the service's log.
 func (s *supervisor) start(service Service) (pid int, ended chan syscall.WaitStatus, err error) {
 	log, err := os.OpenFile(filepath.Join(s.logs, service.Name+".log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
@@ -149,7 +149,7 @@ func (s *supervisor) start(service Service) (pid int, ended chan syscall.WaitSta
 	return pid, ended, nil
 }
 
-// set changes a unit and reports all of them.
+// set changes a unit and reports all units.
 func (s *supervisor) set(i int, state string, pid int, message string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -161,12 +161,12 @@ func (s *supervisor) set(i int, state string, pid int, message string) {
 	s.report(slices.Clone(s.units))
 }
 
-// reap waits for every process of the box that ends.
+// reap waits for all processes of the box that end.
 func (s *supervisor) reap() {
 	for {
 		var status syscall.WaitStatus
 		pid, err := syscall.Wait4(-1, &status, 0, nil)
-		if err == syscall.ECHILD { // all that remains waits for something
+		if err == syscall.ECHILD { // no process is running, because all services wait
 			time.Sleep(50 * time.Millisecond)
 		}
 		s.mu.Lock()
@@ -178,32 +178,33 @@ func (s *supervisor) reap() {
 	}
 }
 
-// answers closes the channel when the address answers, until ctx is done: tcp://host:port and unix:///path take a
-// connection, http://… sends any response; "" is answered at once.
-func answers(ctx context.Context, address string) <-chan struct{} {
-	answered := make(chan struct{})
+// responds returns a channel that it closes when the address responds. It stops when ctx is done. tcp://host:port and
+// unix:///path must accept a connection, and http://… must send any response. "" counts as an address that responds.
+func responds(ctx context.Context, address string) <-chan struct{} {
+	responded := make(chan struct{})
 	go func() {
-		for ask(ctx, address) != nil {
+		for probe(ctx, address) != nil {
 			select {
 			case <-ctx.Done():
 				return
 			case <-time.After(100 * time.Millisecond):
 			}
 		}
-		close(answered)
+		close(responded)
 	}()
-	return answered
+	return responded
 }
 
-func ask(ctx context.Context, address string) error {
+// probe connects to the address once.
+func probe(ctx context.Context, address string) error {
 	if address == "" {
 		return nil
 	}
-	to, err := url.Parse(address)
+	target, err := url.Parse(address)
 	if err != nil {
 		return err
 	}
-	if to.Scheme == "http" {
+	if target.Scheme == "http" {
 		request, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 		if err != nil {
 			return err
@@ -214,7 +215,7 @@ func ask(ctx context.Context, address string) error {
 		}
 		return response.Body.Close()
 	}
-	connection, err := (&net.Dialer{}).DialContext(ctx, to.Scheme, to.Host+to.Path)
+	connection, err := (&net.Dialer{}).DialContext(ctx, target.Scheme, target.Host+target.Path)
 	if err != nil {
 		return err
 	}

@@ -10,28 +10,28 @@ import (
 	"time"
 )
 
-func TestAnswers(t *testing.T) {
+func TestResponds(t *testing.T) {
 	listener, err := net.Listen("unix", filepath.Join(t.TempDir(), "socket"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer listener.Close()
 	server := httptest.NewServer(http.NotFoundHandler())
-	address := server.Listener.Addr().String()
-	for _, answering := range []string{"", "tcp://" + address, "http://" + address + "/v3",
+	host := server.Listener.Addr().String()
+	for _, address := range []string{"", "tcp://" + host, "http://" + host + "/v3",
 		"unix://" + listener.Addr().String()} {
 		select {
-		case <-answers(t.Context(), answering):
+		case <-responds(t.Context(), address):
 		case <-time.After(5 * time.Second):
-			t.Errorf("%s does not answer", answering)
+			t.Errorf("%s does not respond", address)
 		}
 	}
 	server.Close()
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
 	select {
-	case <-answers(ctx, "tcp://"+address):
-		t.Error("a closed port answers")
+	case <-responds(ctx, "tcp://"+host):
+		t.Error("a closed port must not respond")
 	case <-ctx.Done():
 	}
 }

@@ -17,18 +17,18 @@ import (
 //go:embed rootfs
 var rootfsRecipe embed.FS
 
-// patience is how long services may take without any of them getting anywhere.
-const patience = 5 * time.Minute
+// timeout is the maximum time in which no service makes progress.
+const timeout = 5 * time.Minute
 
-// up starts the cloud, whatever was there before, and returns when all of it works.
-// Instances boot from the file image, or if that is "" from Image's. They download from the folder mirror.
-func up(ctx context.Context, log *progress.Log, compute, image, mirror string) (err error) {
+// up starts the cloud from any earlier state, and returns when all services are healthy. Instances boot from the file
+// image, or from the image of the function Image if it is "".
+func up(ctx context.Context, log *progress.Log, compute, image string) (err error) {
 	driver, ok := computes[compute]
 	if !ok {
-		return fmt.Errorf("--compute %s: there is no such driver", compute)
+		return fmt.Errorf("--compute: must be nspawn, libvirt or fake, got %s", compute)
 	}
 	if os.Geteuid() != 0 {
-		return errors.New("only root can make namespaces and mounts: run it as root")
+		return errors.New("must run as root, because it creates namespaces and mounts")
 	}
 	if mirror, err = filepath.Abs(mirror); err != nil {
 		return err
@@ -45,15 +45,12 @@ func up(ctx context.Context, log *progress.Log, compute, image, mirror string) (
 	}
 	if record.Init.alive() && !record.Ready.IsZero() {
 		if record.Compute != compute {
-			return fmt.Errorf("devcloud runs with --compute %s: end it first (down)", record.Compute)
+			return fmt.Errorf("devcloud is running with --compute %s: run down first", record.Compute)
 		}
-		if record.Mirror != mirror {
-			return fmt.Errorf("devcloud runs with --mirror %s: end it first (down)", record.Mirror)
-		}
-		return log.Step("devcloud runs already, check it", func() error { return waitReady(ctx, record, 30*time.Second) })
+		return log.Step("check the running devcloud", func() error { return waitReady(ctx, record, 30*time.Second) })
 	}
 	if record.Cgroups != nil {
-		err := log.Step("clean up what an earlier run left", func() error { return record.remove() })
+		err := log.Step("clean up after an earlier run", func() error { return record.remove() })
 		if err != nil {
 			return err
 		}
@@ -65,15 +62,15 @@ func up(ctx context.Context, log *progress.Log, compute, image, mirror string) (
 	}
 	first := kept == Kept{}
 	if !first && kept.Compute != compute {
-		return fmt.Errorf("the kept data are of --compute %s: remove them first (down --purge)", kept.Compute)
+		return fmt.Errorf("the kept data was created with --compute %s: run down --purge first", kept.Compute)
 	}
 	if first && image == "" && driver.OwnImage {
-		return fmt.Errorf("--compute %s needs --image, a disk image with cloud-init in it", compute)
+		return fmt.Errorf("--compute %s: --image must be a disk image with cloud-init", compute)
 	}
 	if !first && image == "" && driver.OwnImage {
 		image = kept.Image
 	}
-	listeners, err := listen(ports()) // now: to build takes long
+	listeners, err := listen(ports()) // before the builds, because they take long
 	if err != nil {
 		return err
 	}
@@ -105,7 +102,7 @@ func up(ctx context.Context, log *progress.Log, compute, image, mirror string) (
 			err = errors.Join(err, record.remove())
 		}
 	}()
-	if err := log.Step("make the box", func() error { return box.start(&record, listeners) }); err != nil {
+	if err := log.Step("create the box", func() error { return box.start(&record, listeners) }); err != nil {
 		return err
 	}
 	err = log.Step("start the services", func() error {
@@ -126,7 +123,7 @@ func up(ctx context.Context, log *progress.Log, compute, image, mirror string) (
 	if err != nil {
 		return err
 	}
-	if err := log.Step("wait for every agent", func() error { return waitReady(ctx, record, patience) }); err != nil {
+	if err := log.Step("wait for all agents", func() error { return waitReady(ctx, record, timeout) }); err != nil {
 		return err
 	}
 	built := <-building
@@ -134,7 +131,7 @@ func up(ctx context.Context, log *progress.Log, compute, image, mirror string) (
 		return built.err
 	}
 	if first {
-		err = log.Step("create project, flavors, networks, image",
+		err = log.Step("create project, flavors, networks and image",
 			func() error { return createCloud(ctx, record, built.path) })
 	} else if kept.Image != filepath.Base(built.path) {
 		err = log.Step("replace the image", func() error { return replaceImage(ctx, record, built.path) })
@@ -152,13 +149,13 @@ func up(ctx context.Context, log *progress.Log, compute, image, mirror string) (
 	return save("record.json", record)
 }
 
-// built is an image, or why there is none.
+// built is an image, or the error of its build.
 type built struct {
 	path string
 	err  error
 }
 
-// prepareImage builds the instances' image while other things happen, unless it is there or a file is given.
+// prepareImage builds the instances' image in the background, unless a file is given.
 func prepareImage(ctx context.Context, log *progress.Log, file string) <-chan built {
 	image := make(chan built, 1)
 	if file != "" {
@@ -172,9 +169,9 @@ func prepareImage(ctx context.Context, log *progress.Log, file string) <-chan bu
 	return image
 }
 
-// prepare makes the state folder ready for a box and says which services run in it.
-func prepare(first bool, snapshot, mirror string) (conditions []string, err error) {
-	if first { // what is there is of a first start that did not end
+// prepare prepares the state folder for a box, and returns the conditions that select its services.
+func prepare(first bool, snapshot string) (conditions []string, err error) {
+	if first { // the data is from an incomplete first start
 		if err := os.RemoveAll(state("data")); err != nil {
 			return nil, err
 		}
@@ -203,10 +200,10 @@ func prepare(first bool, snapshot, mirror string) (conditions []string, err erro
 	return []string{onFirst, onRestore}, copyFolder(snapshot, state("run", "snapshot"))
 }
 
-// follow calls each for every unit that begins to run or is done, until all are; a unit that fails is an error with
+// follow calls each for every unit that is running or done, until all units are. If a unit fails, the error contains
 // the end of its log.
 func (r Record) follow(ctx context.Context, each func(Unit) error) error {
-	told := map[string]bool{}
+	seen := map[string]bool{}
 	for last := time.Now(); ; time.Sleep(100 * time.Millisecond) {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -224,13 +221,13 @@ func (r Record) follow(ctx context.Context, each func(Unit) error) error {
 			case failed:
 				return fmt.Errorf("%s: %s\n%s", unit.Name, unit.Error, logTail(unit.Name))
 			case running, done:
-				if told[unit.Name] {
+				if seen[unit.Name] {
 					continue
 				}
 				if err := each(unit); err != nil {
 					return fmt.Errorf("%s: %w", unit.Name, err)
 				}
-				told[unit.Name] = true
+				seen[unit.Name] = true
 				last = time.Now()
 			default:
 				all = false
@@ -239,17 +236,17 @@ func (r Record) follow(ctx context.Context, each func(Unit) error) error {
 		if all {
 			return nil
 		}
-		if time.Since(last) > patience {
+		if time.Since(last) > timeout {
 			for _, unit := range units {
 				if unit.State == starting {
-					return fmt.Errorf("%s does not answer\n%s", unit.Name, logTail(unit.Name))
+					return fmt.Errorf("%s does not respond\n%s", unit.Name, logTail(unit.Name))
 				}
 			}
 		}
 	}
 }
 
-// down ends what runs. The data stay, unless purge.
+// down stops devcloud. It keeps the data, unless purge is set.
 func down(log *progress.Log, purge bool) error {
 	unlock, err := lock(state("lock"), func() { log.Printf("waiting for another devcloud command to end …") })
 	if err != nil {
@@ -260,11 +257,11 @@ func down(log *progress.Log, purge bool) error {
 	if err := load("record.json", &record); err != nil {
 		return err
 	}
-	if err := log.Step("end devcloud", func() error { return record.remove() }); err != nil {
+	if err := log.Step("stop devcloud", func() error { return record.remove() }); err != nil {
 		return err
 	}
 	if !purge {
 		return nil
 	}
-	return log.Step("remove its data", func() error { return os.RemoveAll(state()) })
+	return log.Step("remove the data", func() error { return os.RemoveAll(state()) })
 }

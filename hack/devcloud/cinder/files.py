@@ -1,8 +1,8 @@
 """Cinder driver whose volumes are sparse files: volume_driver = files.FileDriver.
 
-So are snapshots and copies. They share the source's blocks until one of them is written to, and are made at once, so that
-they are as of one moment even of a volume in use: the folder's filesystem must have reflinks. Only one host has the
-files: it is made to try out what one would do on a cloud.
+Snapshots and copies are sparse files, too. They share the source's blocks until one of them is written to. The copy is
+instant, so it is consistent even if the volume is in use. The folder's filesystem must support reflinks. The driver is
+for development: only one host has the files.
 """
 import contextlib
 import os
@@ -18,7 +18,7 @@ CONF = cfg.CONF
 
 @interface.volumedriver
 class FileDriver(driver.VolumeDriver):
-    """See the module. What each method is for, VolumeDriver tells."""
+    """See the module. VolumeDriver documents the methods."""
 
     VERSION = '1.0'
 
@@ -58,14 +58,14 @@ class FileDriver(driver.VolumeDriver):
         pass
 
     def initialize_connection(self, volume, connector):
-        # Nova's libvirt driver takes a file by this name, and a block device by 'local'.
+        # With this type Nova's libvirt driver uses a file, and with 'local' a block device.
         return {'driver_volume_type': 'gpfs', 'data': {'volume_id': volume.id, 'device_path': _path(volume)}}
 
     def terminate_connection(self, volume, connector, **kwargs):
         pass
 
     def _update_volume_stats(self):
-        disk = os.statvfs(CONF.state_path)  # not of the volumes' own filesystem, which is larger than the disk it is on
+        disk = os.statvfs(CONF.state_path)  # the host's disk, because the volumes' own filesystem is larger than it
         self._stats = {
             'volume_backend_name': self.configuration.volume_backend_name, 'vendor_name': 'devcloud',
             'driver_version': self.VERSION, 'storage_protocol': 'file', 'reserved_percentage': 0,
@@ -74,8 +74,8 @@ class FileDriver(driver.VolumeDriver):
             'free_capacity_gb': disk.f_bavail * disk.f_frsize / units.Gi}
 
 
-def _path(thing):
-    return os.path.join(CONF.state_path, 'volumes', thing.name)
+def _path(resource):
+    return os.path.join(CONF.state_path, 'volumes', resource.name)
 
 
 def _grow(volume, gib):
@@ -83,9 +83,9 @@ def _grow(volume, gib):
         file.truncate(gib * units.Gi)
 
 
-def _remove(thing):
+def _remove(resource):
     with contextlib.suppress(FileNotFoundError):
-        os.remove(_path(thing))
+        os.remove(_path(resource))
 
 
 def _copy(source, target):

@@ -1,4 +1,4 @@
--- Glance keeps deleted images; while it does, their IDs cannot be used again. This forgets the deleted image @id.
+-- Glance keeps the records of deleted images, so their IDs cannot be reused. This deletes the record of the image @id.
 START TRANSACTION;
 DELETE FROM image_members WHERE image_id = @id;
 DELETE FROM image_tags WHERE image_id = @id;

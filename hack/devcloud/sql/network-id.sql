@@ -1,4 +1,4 @@
--- Gives the network @old, which has no ports or subnets yet, the ID @new.
+-- Changes the ID of the network @old, which has no ports or subnets yet, to @new.
 SET FOREIGN_KEY_CHECKS = 0;
 START TRANSACTION;
 UPDATE networks SET id = @new WHERE id = @old;

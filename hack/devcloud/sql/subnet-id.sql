@@ -1,4 +1,4 @@
--- Gives the subnet @old, which has no ports or routes yet, the ID @new.
+-- Changes the ID of the subnet @old, which has no ports or routes yet, to @new.
 SET FOREIGN_KEY_CHECKS = 0;
 START TRANSACTION;
 UPDATE subnets SET id = @new WHERE id = @old;

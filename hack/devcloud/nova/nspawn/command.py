@@ -6,12 +6,12 @@ LOG = log.getLogger(__name__)
 
 
 def run(*command):
-    """Run a command; its standard output. oslo_concurrency.processutils.ProcessExecutionError when it fails."""
+    """Run a command and return its standard output. Raises processutils.ProcessExecutionError if it fails."""
     return processutils.execute(*command)[0]
 
 
 def attempt(*command):
-    """Run a command that may fail; its standard output, None when it did."""
+    """Run a command and return its standard output, or None if it fails."""
     try:
         return run(*command)
     except processutils.ProcessExecutionError as error:

@@ -1,12 +1,13 @@
 """Nova driver whose instances are systemd-nspawn machines: compute_driver = nspawn.driver.NspawnDriver.
 
-They boot an image's root filesystem on the host's kernel in seconds, with the real Neutron's ports (network.py), the
-real Cinder's volumes (volume.py) and a config drive. It needs root, and a host (here: devcloud's box) that is its own.
+Instances boot an image's root filesystem on the host's kernel in seconds. They have ports of the real Neutron
+(network.py), volumes of the real Cinder (volume.py) and a config drive. The driver must run as root on its own host,
+which is devcloud's box here.
 
-It is no isolation boundary: root of an instance has all capabilities on the host's kernel. It is made to try out what
-one would do on a cloud, by whoever may do anything on the machine anyway.
+Instances are not isolated from the host: root in an instance has all capabilities on the host's kernel. The driver is
+for development by users who are root on the host anyway.
 
-There is no resize, migration, snapshot, rescue or pause.
+It does not support resize, migration, snapshot, rescue or pause.
 """
 import os
 import re
@@ -32,12 +33,12 @@ from oslo_utils import excutils
 CONF = conf.CONF
 LOG = log.getLogger(__name__)
 
-SEED = '/var/lib/cloud/seed/config_drive'  # where cloud-init looks for a config drive that is not a drive
+SEED = '/var/lib/cloud/seed/config_drive'  # cloud-init reads a config drive from this folder, too
 CONSOLE_BYTES = 100 << 10
 
 
 class NspawnDriver(driver.ComputeDriver):
-    """See the module. What each method is for, ComputeDriver tells."""
+    """See the module. ComputeDriver documents the methods."""
 
     capabilities = dict(
         driver.ComputeDriver.capabilities, supports_attach_interface=True, supports_image_type_raw=True,
@@ -46,11 +47,11 @@ class NspawnDriver(driver.ComputeDriver):
     def init_host(self, host):
         os.makedirs(CONF.instances_path, exist_ok=True)
         self._running = set()
-        loopingcall.FixedIntervalLoopingCall(self._tell_who_stopped).start(interval=1)
+        loopingcall.FixedIntervalLoopingCall(self._report_stopped).start(interval=1)
         loopingcall.FixedIntervalLoopingCall(self._trim_consoles).start(interval=10)
 
-    def _tell_who_stopped(self):
-        """An instance that shuts itself down is then SHUTOFF for Nova at once, not when it next looks."""
+    def _report_stopped(self):
+        """Report instances that have shut down. Otherwise Nova sets them to SHUTOFF only at its next check."""
         running = {uuid for uuid in all_uuids() if Machine(uuid).is_running()}
         for uuid in self._running - running:
             self.emit_event(event.LifecycleEvent(uuid, event.EVENT_LIFECYCLE_STOPPED))
@@ -60,7 +61,7 @@ class NspawnDriver(driver.ComputeDriver):
         for uuid in all_uuids():
             Machine(uuid).trim_console()
 
-    # An instance's life
+    # Lifecycle
 
     def spawn(self, context, instance, image_meta, injected_files, admin_password, allocations, network_info=None,
               block_device_info=None, power_on=True, accel_info=None):
@@ -85,7 +86,7 @@ class NspawnDriver(driver.ComputeDriver):
             machine.write(os.path.join(SEED, path), data, mode=0o600)
 
     def _plug_and_wait(self, instance, network_info):
-        """Plug the ports and wait until Neutron says that they work, security groups and all."""
+        """Plug the ports and wait until Neutron reports that they and their security groups are active."""
         def failed(event_name, instance):
             if CONF.vif_plugging_is_fatal:
                 raise exception.VirtualInterfaceCreateException()
@@ -124,9 +125,9 @@ class NspawnDriver(driver.ComputeDriver):
             machine.remove()
 
     def power_on(self, context, instance, network_info, block_device_info=None, accel_info=None):
-        # All of it, as the host may be new since the machine was off.
+        # Mounts and connects everything, because the host may have been rebooted while the machine was off.
         machine = Machine(instance.uuid)
-        image.mount_again(os.readlink(machine.path('image')))
+        image.remount(os.readlink(machine.path('image')))
         machine.mount_root()
         self._connect(machine, block_device_info)
         self.plug_vifs(instance, network_info)
@@ -142,7 +143,7 @@ class NspawnDriver(driver.ComputeDriver):
         self.power_off(instance, CONF.shutdown_timeout if reboot_type == 'SOFT' else 0)
         self.power_on(context, instance, network_info, block_device_info)
 
-    # What can be attached to it
+    # Interfaces and volumes
 
     def plug_vifs(self, instance, network_info):
         netns = Machine(instance.uuid).netns
@@ -174,9 +175,9 @@ class NspawnDriver(driver.ComputeDriver):
         return {'ip': CONF.my_block_storage_ip, 'initiator': 'nspawn', 'host': CONF.host, 'multipath': False}
 
     def default_root_device_name(self, instance, image_meta, root_bdm):
-        return '/dev/vda'  # there is none, but volumes are named after it: /dev/vdb and so on
+        return '/dev/vda'  # the device does not exist, but Nova derives the volumes' names from it: /dev/vdb and so on
 
-    # What Nova asks about instances
+    # State of instances
 
     def get_info(self, instance, use_cache=True):
         machine = Machine(instance.uuid)
@@ -197,7 +198,7 @@ class NspawnDriver(driver.ComputeDriver):
     def instance_on_disk(self, instance):
         return Machine(instance.uuid).exists()
 
-    # What Nova asks about the host
+    # State of the host
 
     def get_available_nodes(self, refresh=False):
         return [CONF.host]
@@ -229,7 +230,7 @@ class NspawnDriver(driver.ComputeDriver):
 
 
 def _host_resources():
-    """(CPUs, MiB of memory, GiB of disk, GiB of it that are free)"""
+    """Return (CPUs, memory in MiB, disk in GiB, free disk in GiB)."""
     with open('/proc/meminfo') as file:
         memory_kb = int(re.search(r'MemTotal:\s+(\d+)', file.read()).group(1))
     disk = os.statvfs(CONF.instances_path)

@@ -1,4 +1,4 @@
-"""Images: root filesystems as squashfs, fetched from Glance once and mounted once, as the machines' lower layer."""
+"""Images: root filesystems as squashfs. Each is downloaded from Glance once, and mounted once for all machines."""
 import os
 
 from nova import conf
@@ -12,8 +12,8 @@ CONF = conf.CONF
 
 @utils.synchronized('nspawn-images')
 def mounted(context, image_id):
-    """Fetch an image, unless it was, and mount it, unless it is; the folder where it is."""
-    # By its content: an image may be replaced by another with the same ID.
+    """Download and mount an image if necessary, and return the folder of the mount."""
+    # The key is the checksum, because an image can be replaced by another one with the same ID.
     folder = os.path.join(_images(), glance.API().get(context, image_id)['checksum'])
     if not os.path.exists(folder + '.squashfs'):
         _remove_unused()
@@ -24,15 +24,15 @@ def mounted(context, image_id):
 
 
 @utils.synchronized('nspawn-images')
-def mount_again(folder):
-    """Mount an image that mounted() gave, unless it still is."""
+def remount(folder):
+    """Mount the image of a folder that mounted() returned, if it is not mounted any more."""
     _mount(folder)
 
 
 def _mount(folder):
     os.makedirs(folder, exist_ok=True)
     if not os.path.ismount(folder):
-        run('mount', '-t', 'squashfs', '-o', 'loop,ro', folder + '.squashfs', folder)  # the loop device goes with it
+        run('mount', '-t', 'squashfs', '-o', 'loop,ro', folder + '.squashfs', folder)  # the loop ends with the mount
 
 
 def _images():

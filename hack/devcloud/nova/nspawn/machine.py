@@ -1,8 +1,8 @@
 """A machine: one systemd-nspawn, from its folder to its processes.
 
-Its control groups are its identity: what runs in them is the machine, when nothing does it is off. That holds when
-nova-compute starts again, when any process of the machine was killed, and when the whole box was: there is no PID file
-that could lie.
+Its control groups identify its processes. If they contain no process, the machine is off. This is correct after a
+restart of nova-compute, after a kill of any process of the machine, and after a kill of the whole box. A PID file would
+not be.
 """
 import os
 import signal
@@ -18,33 +18,33 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 LAUNCHER = os.path.join(HERE, '..', 'nspawn-launch')
 ENTER = os.path.join(HERE, '..', 'nspawn-enter')
 
-# What systemd-nspawn refuses by default and a Kubernetes node needs.
+# System calls that a Kubernetes node needs and systemd-nspawn refuses by default.
 SYSTEM_CALLS = '@keyring @module @mount bpf'
 
-# containerd's and the kubelet's own overlays: an overlay, as the machine's root is one, cannot be the upper layer of
-# another. They are plain folders of the machine's disk, bound over the root.
+# containerd and kubelet create overlays in these folders. The machine's root is an overlay, which cannot be the upper
+# layer of another one. So these folders are plain folders of the machine's disk, with bind mounts over the root.
 PLAIN_FOLDERS = ('/var/lib/containerd', '/var/lib/kubelet')
 
-# What the driver gives a machine is below its /run: its disk may be full.
+# The driver's files for a machine are below /run, because the machine's disk may be full.
 KERNEL_UNIT = 'nspawn-kernel.service'
 TMPFILES = '/run/tmpfiles.d'
 
-CONSOLE_BYTES = 1 << 20  # of the console's output, so much is kept at least
+CONSOLE_BYTES = 1 << 20  # minimum of console output that is kept
 
 
 class Machine:
-    """The systemd-nspawn machine of the instance with this UUID, which need not exist yet.
+    """The systemd-nspawn machine of the instance with this UUID. It may not exist yet.
 
     Its folder, <instances_path>/<uuid>, has
-        image         link to the folder where the image is mounted
-        disk.ext4     its disk: as large as its flavor says, though its holes take no space
-        disk/         it, mounted, with
+        image         link to the folder of the mounted image
+        disk.ext4     its disk: a sparse file with the size of its flavor
+        disk/         mount of disk.ext4, with
             upper/ work/  the machine's own layer over the image
-            plain/        what is bound over root (PLAIN_FOLDERS)
-        root/         image and upper, mounted
-        tmpfiles.d/   what its systemd-tmpfiles makes at each boot (volume.py)
+            plain/        folders that are bound over root (PLAIN_FOLDERS)
+        root/         overlay mount of image and upper
+        tmpfiles.d/   configuration of its systemd-tmpfiles (volume.py)
         volumes.json  attached volumes (volume.py)
-        console.log   what it wrote to its console
+        console.log   its console output
     """
 
     def __init__(self, uuid):
@@ -55,33 +55,33 @@ class Machine:
         self.cgroups = [os.path.join(hierarchy, 'nova-' + uuid) for hierarchy in _cgroup_hierarchies()]
 
     def path(self, *names):
-        """Path of a file of the machine's folder."""
+        """Return the path of a file in the machine's folder."""
         return os.path.join(self.folder, *names)
 
     def exists(self):
         return os.path.isdir(self.folder)
 
-    # The root filesystem
+    # Root filesystem
 
     def create(self, image, disk_gb):
-        """Make the machine's folder over an image, a mounted root filesystem; mount_root is next."""
+        """Create the machine's folder. image is the folder of a mounted image. The next step is mount_root."""
         for name in ('disk', 'root', 'tmpfiles.d'):
             os.makedirs(self.path(name))
         os.symlink(image, self.path('image'))
         with open(self.path('disk.ext4'), 'wb') as file:
             file.truncate(max(disk_gb, 1) << 30)
-        # Nothing is written that is not used.
+        # Writes no unused blocks.
         run('mkfs.ext4', '-q', '-m', '0', '-E', 'lazy_itable_init=1,lazy_journal_init=1,nodiscard', file.name)
         self._mount_disk()
         for path in ('upper', 'work', *map(_plain, PLAIN_FOLDERS)):
             os.makedirs(self.path('disk', path))
 
     def _mount_disk(self):
-        # The loop device goes with the mount. What the machine deletes takes no space any more (discard).
+        # The loop device ends with the mount. discard frees the host's disk space when the machine deletes files.
         run('mount', '-t', 'ext4', '-o', 'loop,noinit_itable,discard', self.path('disk.ext4'), self.path('disk'))
 
     def mount_root(self):
-        """Mount the root filesystem, unless it is."""
+        """Mount the root filesystem if it is not mounted."""
         if not os.path.ismount(self.path('disk')):
             self._mount_disk()
         if not os.path.ismount(self.root):
@@ -89,7 +89,7 @@ class Machine:
                 os.path.realpath(self.path('image')), self.path('disk', 'upper'), self.path('disk', 'work')))
 
     def write(self, path, content, mode=0o644):
-        """Write a file of the root filesystem; content is str or bytes."""
+        """Write a file in the root filesystem. content is str or bytes."""
         path = os.path.join(self.root, path.lstrip('/'))
         os.makedirs(os.path.dirname(path), exist_ok=True)
         with open(path, 'wb') as file:
@@ -97,41 +97,41 @@ class Machine:
             file.write(content.encode() if isinstance(content, str) else content)
 
     def remove(self):
-        """Remove all that is left of a machine that is off, but for its network and its volumes."""
+        """Remove the files of a machine that is off. Its network and volumes stay."""
         for mount in (self.root, self.path('disk')):
             if os.path.ismount(mount):
                 run('umount', mount)
         run('rm', '--recursive', '--force', '--one-file-system', self.folder)
 
-    # The processes
+    # Processes
 
     def processes(self):
-        """The PIDs of all that runs in it, and of what runs it."""
+        """Yield the PIDs of its processes, including those of systemd-nspawn."""
         for cgroup, _, _ in os.walk(self.cgroups[0]):
             try:
                 with open(os.path.join(cgroup, 'cgroup.procs')) as procs:
                     yield from map(int, procs.read().split())
             except OSError:
-                pass  # gone meanwhile
+                pass  # the group was removed meanwhile
 
     def is_running(self):
         return any(True for _ in self.processes())
 
     def leader(self):
-        """The PID of its init; None when it has none (yet)."""
+        """Return the PID of its init, or None if there is none (yet)."""
         for pid in self.processes():
             try:
                 with open('/proc/%d/status' % pid) as status:
                     pids = next(line.split()[1:] for line in status if line.startswith('NSpid:'))
             except (OSError, StopIteration):
                 continue
-            if len(pids) == 2 and pids[1] == '1':  # deeper ones are the first processes of its containers
+            if len(pids) == 2 and pids[1] == '1':  # longer lists belong to its containers
                 return pid
 
     def start(self, hostname, vcpus, memory_mb):
-        """Boot it, unless it runs.
+        """Boot the machine if it is off.
 
-        :returns: whether it runs now; if not, its console tells why
+        :returns: True if it is running; otherwise its console has the reason
         """
         if self.is_running():
             return True
@@ -139,8 +139,8 @@ class Machine:
             'cpu.cfs_quota_us': vcpus * 100000, 'cpu.max': '%d 100000' % (vcpus * 100000),
             'memory.limit_in_bytes': memory_mb << 20, 'memory.max': memory_mb << 20})
         run('setsid', '--fork',
-            # /proc/sys and /sys are the host's: only what belongs to the machine's own network may be written. That
-            # /sys is read-only also keeps udev away.
+            # /proc/sys and /sys are the host's. Only the settings of the machine's own network are writable. udev does
+            # not start, because /sys is read-only.
             'env', 'SYSTEMD_NSPAWN_API_VFS_WRITABLE=network', 'SYSTEMD_NSPAWN_LOCK=0',
             LAUNCHER, self.path('console.log'), self.netns, ' '.join(self.cgroups),
             'systemd-nspawn', '--quiet', '--boot', '--directory=' + self.root,
@@ -148,7 +148,7 @@ class Machine:
             '--register=no', '--keep-unit',  # the host has no systemd-machined
             '--capability=all', '--system-call-filter=' + SYSTEM_CALLS,
             '--console=read-only', '--link-journal=no', '--resolv-conf=off', '--timezone=off',
-            '--bind=/dev/kmsg',  # the kubelet learns there of processes that were out of memory
+            '--bind=/dev/kmsg',  # kubelet reads reports of the OOM killer from it
             *('--bind=%s:%s' % (self.path('disk', _plain(folder)), folder) for folder in PLAIN_FOLDERS),
             '--bind=%s:%s' % (self.path('tmpfiles.d'), TMPFILES),
             '--bind-ro=%s:/run/systemd/system/%s' % (os.path.join(HERE, KERNEL_UNIT), KERNEL_UNIT),
@@ -156,7 +156,7 @@ class Machine:
         return wait(lambda: self.leader() or not self.is_running(), 30) and self.is_running()
 
     def stop(self, timeout):
-        """Have it shut itself down for timeout seconds, at once when 0; then kill what is left of it."""
+        """Shut the machine down. After timeout seconds, or at once if 0, kill the remaining processes."""
         leader = self.leader()
         if leader and timeout:
             _kill(leader, signal.SIGRTMIN + 3)  # systemd(1): halt
@@ -174,11 +174,11 @@ class Machine:
         return not alive
 
     def enter(self, *command):
-        """Run a command of the machine's in it; its output, or None when the machine is off or it fails."""
+        """Run a command in the machine. Return its output, or None if it fails or the machine is off."""
         return attempt(ENTER, self.folder, *command)
 
     def console(self, size):
-        """The last bytes, at most size, that it wrote to its console."""
+        """Return the last bytes of its console output, at most size."""
         try:
             with open(self.path('console.log'), 'rb') as file:
                 file.seek(max(0, os.fstat(file.fileno()).st_size - size))
@@ -187,7 +187,7 @@ class Machine:
             return b''
 
     def trim_console(self):
-        """Give back what the disk holds of the console's old output, once that is much; the file's length stays."""
+        """Free the disk space of old console output if it is large. The length of the file stays."""
         try:
             file = os.stat(self.path('console.log'))
         except FileNotFoundError:
@@ -197,10 +197,10 @@ class Machine:
             attempt('fallocate', '--punch-hole', '--length', old, self.path('console.log'))
 
     def _make_cgroups(self, limits):
-        """:param limits: what to write to which file, where the hierarchy has it: cgroup v1's and v2's"""
+        """:param limits: maps files of cgroup v1 and v2 to values; files that a hierarchy does not have are skipped"""
         for cgroup in self.cgroups:
             os.makedirs(cgroup, exist_ok=True)
-            for name in ('cpuset.cpus', 'cpuset.mems'):  # v1's, that no process may be without
+            for name in ('cpuset.cpus', 'cpuset.mems'):  # with v1, a group accepts no process without them
                 parent = os.path.join(os.path.dirname(cgroup), name)
                 if os.path.exists(parent):
                     with open(parent) as file:
@@ -213,12 +213,12 @@ class Machine:
 
 
 def all_uuids():
-    """The UUIDs of the machines that have a folder."""
+    """Return the UUIDs of all machines with a folder."""
     return [name for name in os.listdir(CONF.instances_path) if os.path.islink(Machine(name).path('image'))]
 
 
 def wait(condition, timeout):
-    """Wait until condition() is true, at most timeout seconds; returns whether it is."""
+    """Wait up to timeout seconds until condition() is true. Return False after the timeout."""
     end = time.monotonic() + timeout
     while not condition():
         if time.monotonic() > end:

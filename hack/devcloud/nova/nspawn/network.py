@@ -1,8 +1,8 @@
 """An instance's network: a namespace, and in it one end of a veth pair for each port, eth0 and so on.
 
-The other end is what Neutron's Linux bridge agent looks for: tap<port ID> on the network's bridge, which the agent
-leaves to us for compute ports. Security groups, port security and address pairs are the agent's, on the tap.
-A reboot renews the namespace and keeps the interfaces (nspawn-launch).
+The other end is tap<port ID> on the network's bridge. Neutron's Linux bridge agent looks for it, but does not create it
+for compute ports. The agent applies security groups, port security and address pairs to the tap. A reboot replaces the
+namespace and keeps the interfaces (nspawn-launch).
 """
 import itertools
 import os
@@ -12,18 +12,18 @@ from nova.virt.nspawn.command import attempt, run
 
 
 def create(netns):
-    """Make the namespace, unless there is one."""
+    """Create the namespace if it does not exist."""
     if not os.path.exists('/run/netns/' + netns):
         run('ip', 'netns', 'add', netns)
 
 
 @utils.synchronized('nspawn-network')
 def plug(netns, vif):
-    """Connect a port, a nova.network.model.VIF, to the namespace, unless it is."""
+    """Connect a port (nova.network.model.VIF) to the namespace if it is not connected."""
     tap, bridge = _tap(vif), vif['network']['bridge']
     mtu = str(vif['network'].get_meta('mtu') or 1500)
     if not _exists(bridge):
-        # As the agent makes it, which may do so at the same time.
+        # The agent creates the same bridge, perhaps at the same time.
         attempt('ip', 'link', 'add', bridge, 'type', 'bridge', 'forward_delay', '0', 'stp_state', '0')
         attempt('sysctl', '--quiet', '--write', 'net.ipv6.conf.%s.disable_ipv6=1' % bridge)
     if not _exists(tap):
@@ -37,7 +37,7 @@ def plug(netns, vif):
 
 @utils.synchronized('nspawn-network')
 def unplug(vif):
-    """Remove a port's interface, and its bridge with the last one: the agent removes only those it made."""
+    """Remove a port's interface, and the bridge after the last one. The agent removes only bridges that it created."""
     tap, bridge = _tap(vif), vif['network']['bridge']
     if _exists(tap):
         attempt('ip', 'link', 'delete', tap)

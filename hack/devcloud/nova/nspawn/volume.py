@@ -1,10 +1,10 @@
-"""Volumes of a machine: files that Cinder has here, as loop devices.
+"""Volumes of a machine: loop devices on Cinder's files.
 
-A loop device belongs to no namespace: it would outlive the box. So each is made to end with the last process that has
-it open, and a holder, a sleeping process, has it open as long as the volume is attached.
+A loop device belongs to no namespace, so it could outlive the box. Each device is set to end with the last process that
+has it open. A sleeping process, the holder, keeps it open as long as the volume is attached.
 
-In the machine a volume is /dev/vdX and /dev/disk/by-id/virtio-<first 20 characters of its ID>, as with KVM. Its own
-systemd-tmpfiles makes them, at each boot and when a volume comes to a running machine.
+In the machine a volume is /dev/vdX and /dev/disk/by-id/virtio-<first 20 characters of its ID>, as with KVM. Its
+systemd-tmpfiles creates them at each boot, and when a volume is attached to a running machine.
 """
 import fcntl
 import json
@@ -20,14 +20,14 @@ from oslo_log import log
 LOG = log.getLogger(__name__)
 
 TMPFILES = 'nova-volumes.conf'
-SHUTDOWN = 0x8004587d  # EXT4_IOC_SHUTDOWN, XFS_IOC_GOINGDOWN: write what is dirty, then fail
+SHUTDOWN = 0x8004587d  # EXT4_IOC_SHUTDOWN, XFS_IOC_GOINGDOWN: write dirty data, then fail
 
-# Prints its PID, so that the device is held and marked to be detached when this returns.
+# Prints its PID after it has opened the device and marked it for detaching.
 HOLDER = 'exec 9<>"$1" && losetup --detach "$1" && echo $$ && exec sleep infinity >/dev/null 2>&1'
 
 
 def attach(machine, connection_info, device):
-    """Attach a volume, unless it is; device is the name that Nova chose, /dev/vdX."""
+    """Attach a volume if it is not attached. device is the name that Nova chose, /dev/vdX."""
     volumes, volume_id = _load(machine), _volume_id(connection_info)
     if volume_id in volumes and _is_held(volumes[volume_id]):
         return
@@ -39,7 +39,7 @@ def attach(machine, connection_info, device):
 
 
 def detach(machine, connection_info):
-    """Detach a volume, if it is attached; a filesystem of it that the machine still has mounted ends first."""
+    """Detach a volume if it is attached. A filesystem that the machine still has mounted is shut down first."""
     volumes, volume_id = _load(machine), _volume_id(connection_info)
     volume = volumes.pop(volume_id, None)
     if volume:
@@ -51,14 +51,14 @@ def detach(machine, connection_info):
 
 
 def grow(machine, connection_info):
-    """Have a machine see how large a volume is that has grown, unless it sees that when it starts."""
+    """Update the size of a grown volume in a running machine. A machine that is off gets it at its start."""
     volume = _load(machine).get(_volume_id(connection_info))
     if volume and _is_held(volume):
         run('losetup', '--set-capacity', volume['loop'])
 
 
 def detach_all(machine):
-    """Detach what a machine that is off still has, whatever Nova knows of it."""
+    """Detach all volumes of a machine that is off, including those that Nova does not list."""
     for volume in _load(machine).values():
         _release(volume)
 
@@ -93,7 +93,7 @@ def _save(machine, volumes):
 
 
 def _is_held(volume):
-    """Whether the holder is what was recorded, not a process that got its PID in a box that was started later."""
+    """Return True if the recorded holder is running. In a later box, another process may have its PID."""
     try:
         return os.readlink('/proc/%d/fd/9' % volume['holder']) == volume['loop']
     except OSError:
@@ -105,14 +105,14 @@ def _release(volume):
         return
     os.kill(volume['holder'], signal.SIGKILL)
     backing = '/sys/block/%s/loop/backing_file' % os.path.basename(volume['loop'])
-    # A machine that ended a moment ago may still be writing back what it had mounted.
+    # The kernel may still be writing data of a machine that has just ended.
     if not wait(lambda: not os.path.exists(backing), 20):
-        LOG.warning('%s is still open in the machine and goes with its last process that has it open', volume['loop'])
+        LOG.warning('%s is still open in the machine; it is detached when its last process closes it', volume['loop'])
 
 
 def _pull(machine, volume):
-    """Take a device away from those who have it mounted, as pulling a disk would: what was written is on it, what
-    comes later fails. Without that, the machine would go on writing to a volume that Cinder believes to be free.
+    """Shut down the filesystems on a device, as if the disk were pulled. Earlier writes are on the disk, and later ones
+    fail. Otherwise the machine would continue to write to a volume that Cinder treats as free.
     """
     number = os.stat(volume['loop']).st_rdev
     device, root = '%d:%d' % (os.major(number), os.minor(number)), '/proc/%d/root' % machine.leader()
@@ -125,6 +125,6 @@ def _pull(machine, volume):
         try:
             fcntl.ioctl(folder, SHUTDOWN, struct.pack('I', 0))
         except OSError as error:
-            LOG.warning('%s: its filesystem cannot be shut down: %s', volume['loop'], error)
+            LOG.warning('%s: cannot shut down its filesystem: %s', volume['loop'], error)
         finally:
             os.close(folder)
