@@ -3,8 +3,7 @@
 # upstream's checksums, and Pulumi's own plugins manage the state. So FROM=upstream uses a separate stack.
 FROM ?=
 $(if $(filter-out upstream,$(FROM)),$(error FROM: must be upstream or absent, got $(FROM)))
-$(if $(and $(FROM),$(filter test e2e bench bench-scale,$(MAKECMDGOALS))),$(error FROM: tests are of what is built from modules))
-$(if $(filter mirror,$(MAKECMDGOALS)),$(if $(DIR),,$(error DIR: must be a folder, such as DIR=/srv/mirror)))
+$(if $(and $(FROM),$(filter test e2e bench bench-scale,$(MAKECMDGOALS))),$(error FROM: must be absent for tests and benchmarks, which need programs that are built from modules))
 STACK ?= $(or $(FROM),dev)
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -51,7 +50,7 @@ define summary
 for phase in $(1); do \
 	  read -r wall user system <$$times/$$phase; printf '  %-15s %5d s, CPU %5d s\n' $$phase $$wall $$((user + system)); \
 	done; \
-	printf '  %-15s %5d s, CPU %5d s with all that runs on this machine, stolen %d s; $(2)\n\n' all $$SECONDS $$(($$($(CPU)) - used)) $$(($$($(STOLEN)) - stolen))
+	printf '  %-15s %5d s, CPU %5d s of all processes of this machine, stolen %d s; $(2)\n\n' all $$SECONDS $$(($$($(CPU)) - used)) $$(($$($(STOLEN)) - stolen))
 endef
 
 .PHONY: help up env pulumi-up nodes sample down destroy preview push mirror kubeconfig status timeline release test $(TESTS) e2e bench bench-scale host toolchain toolchain-all image cloud
@@ -71,13 +70,13 @@ up: ## start OpenStack on this machine and create the stack `dev` on it; FROM=up
 	printf '\nThe cluster is up:\n'; \
 	$(call summary,host toolchain cloud pulumi-up nodes sample,toolchain and cloud ran in parallel)
 	@echo "Next:"
-	@echo "  eval \"\$$(make env)\"                                            # pulumi is the real engine, on this OpenStack"
+	@echo "  eval \"\$$(make env)\"                                            # pulumi uses this OpenStack"
 	@echo "  pulumi stack output --stack $(STACK) --show-secrets kubeconfig > kubeconfig"
 	@echo "  kubectl --kubeconfig kubeconfig get nodes                       # from this host"
 	@echo "  go run ./hack/devcloud exec $(STACK)-etcd-0 -- etcdctl member list    # any command on any machine"
-	@echo "  make destroy$(if $(FROM), FROM=$(FROM)); make down                                         # leaves nothing"
+	@echo "  make destroy$(if $(FROM), FROM=$(FROM)); make down                                         # deletes everything"
 	@echo
-	@echo "A Service by its cluster name, from the data centre's router:"
+	@echo "Connect to a Service by its cluster name, from the data centre's router:"
 	@echo "  $(REACH_SAMPLE)"
 
 test: host toolchain-all image ## run all tests that need no running OpenStack
@@ -193,4 +192,4 @@ sample: # ends when the sample is reachable
 	kubectl --kubeconfig <(echo "$$kubeconfig") apply --filename tests/testdata/hello.yaml; \
 	kubectl --kubeconfig <(echo "$$kubeconfig") rollout status deployment/hello --timeout 120s
 	@$(REACH_SAMPLE) --no-show-error --fail --max-time 5 --retry 60 --retry-delay 1 --retry-all-errors || \
-		{ echo "the Service hello cannot be reached by its name from the router"; exit 1; }
+		{ echo "sample: the router cannot connect to the Service hello by its name"; exit 1; }
