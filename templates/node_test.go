@@ -81,9 +81,9 @@ case "$*" in *install*) ln -s /bin/true /usr/bin/missing-command; ln -s /bin/tru
 	}
 }
 
-// TestImageLacksNoPackage checks that the image has all packages, because devcloud's machines have no package
+// TestImageHasAllPackages checks that the image has all packages, because devcloud's machines have no package
 // mirror.
-func TestImageLacksNoPackage(t *testing.T) {
+func TestImageHasAllPackages(t *testing.T) {
 	t.Parallel()
 	for role, m := range machines() {
 		t.Run(role, func(t *testing.T) {

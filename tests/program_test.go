@@ -219,9 +219,9 @@ func TestSecrets(t *testing.T) {
 	assert.NotEmpty(t, config.SecretValue().Element.StringValue())
 }
 
-// TestUserDataHoldsWhatTheRoleHas checks the secrets in user-data. A worker runs pods of other people, so it
+// TestUserDataHasOnlyTheRolesSecrets checks the secrets in user-data. A worker runs pods of other people, so it
 // gets certificates of authorities, but no key.
-func TestUserDataHoldsWhatTheRoleHas(t *testing.T) {
+func TestUserDataHasOnlyTheRolesSecrets(t *testing.T) {
 	t.Parallel()
 	r, err := run(t, "dev", stackConfig(t, "../Pulumi.dev.yaml"))
 	require.NoError(t, err)

@@ -53,9 +53,9 @@ func TestInstances(t *testing.T) {
 	}
 }
 
-// TestInstancesThatStay checks that instances that cannot be deleted in time are left to the OpenStack
+// TestUndeletedInstances checks that instances that cannot be deleted in time are left to the OpenStack
 // provider.
-func TestInstancesThatStay(t *testing.T) {
+func TestUndeletedInstances(t *testing.T) {
 	c := start(t)
 	refused, slow := server("i1", "prod"), server("i2", "prod")
 	refused.Refuse, slow.Delete = "it is locked", []string{"deleting"}
