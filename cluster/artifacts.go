@@ -260,12 +260,12 @@ var checksums = map[string]map[string]string{
 		"3.28.5": "fe4702ce171045728b6c37b2c01e6f903780997aea7e695b35735754eeeeaf64",
 	},
 	"keystone-webhook": {
-		"0.1.0": "682714643bac1a3b8814fea1e045c2a40507c0f006753b6976e48d31f8749bb1",
+		"0.1.0": "d4ae80c8d0bef9ec4bada7a0ded32105b012885a77dbeed70b991583f3f75276",
 	},
 	"node-approver": {
 		"0.1.0": "226c89f7eca8ddc768bd0a7fd8164c49ff555f5f31ad31d080cb571cd12f05f1",
 	},
 	"tenant-sync": {
-		"0.1.0": "9d4f14a36594d12bc3f0cabf34b7839c06dc640b907a9bfef971fa1cc7c57637",
+		"0.1.0": "c99bee94947f29c0d3dc16a929705bf6c64cf9713e1f5b55445fe5e910e756e7",
 	},
 }

@@ -458,7 +458,7 @@ func TestNodeApprover(t *testing.T) {
 
 	files := controlPlane(t)
 	files["/usr/local/bin/node-approver"] = binary(t, dirs.Mirror(
-		"github.com/kubernetes-openstack/kubernetes-openstack/releases/download/v0.1.0/node-approver"))
+		"github.com/kubernetes-openstack/kubernetes-openstack/releases/download/v"+cluster.ProgramsVersion, "node-approver"))
 	// without NodeRestriction, because it refuses most of the forged requests before they reach node-approver
 	const start = "/usr/local/sbin/run-kube-apiserver"
 	require.Contains(t, files[start], ",NodeRestriction ")

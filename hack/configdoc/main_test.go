@@ -77,10 +77,6 @@ pools:
     taints: [{key: example.com/a, effect: NoSchedule}]
 artifacts:
   mirror: https://mirror.example.com
-  checksums:
-    node-approver: "0000000000000000000000000000000000000000000000000000000000000000"
-    keystone-webhook: "0000000000000000000000000000000000000000000000000000000000000000"
-    tenant-sync: "0000000000000000000000000000000000000000000000000000000000000000"
 `
 	providerChange = `
 network: {mode: provider, networkID: a, subnetID: b, external: null}
