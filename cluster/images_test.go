@@ -28,7 +28,7 @@ func TestNodeImages(t *testing.T) {
 	script, err := fs.ReadFile(files, "calico-node/usr/local/sbin/calico-image")
 	require.NoError(t, err)
 	require.Contains(t, string(script), "image=quay.io/calico/$1:v$version\n")
-	for _, match := range regexp.MustCompile(`(?m)^with (\S+) `).FindAllSubmatch(script, -1) {
+	for _, match := range regexp.MustCompile(`(?m)^with_image (\S+) `).FindAllSubmatch(script, -1) {
 		named = append(named, "quay.io/calico/"+string(match[1])+":v3.28.5")
 	}
 
