@@ -307,9 +307,14 @@ func TestCancel(t *testing.T) {
 	v := volume("v1", "prod")
 	v.Object["status"] = "detaching"
 	c.Add("volumes", v)
-	p := newProvider(&engine{})
+	e := &engine{}
+	p := newProvider(e)
 	p.interval = time.Millisecond
-	time.AfterFunc(200*time.Millisecond, func() { _ = p.SignalCancellation(t.Context()) })
+	e.status = func(message string) {
+		if strings.Contains(message, "pvc-v1") { // the wait has begun
+			_ = p.SignalCancellation(t.Context())
+		}
+	}
 	begin := time.Now()
 	_, err := p.Delete(t.Context(), plugin.DeleteRequest{Inputs: properties("delete")})
 	assert.ErrorIs(t, err, context.Canceled)

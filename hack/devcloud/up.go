@@ -33,16 +33,11 @@ func up(ctx context.Context, log *progress.Log, compute, image string) (err erro
 	if mirror, err = filepath.Abs(mirror); err != nil {
 		return err
 	}
-	unlock, err := lock(state("lock"), func() { log.Printf("waiting for another devcloud command to end …") })
+	record, unlock, err := lockRecord(log)
 	if err != nil {
 		return err
 	}
 	defer unlock()
-
-	var record Record
-	if err := load("record.json", &record); err != nil {
-		return err
-	}
 	if record.Init.alive() && !record.Ready.IsZero() {
 		if record.Compute != compute {
 			return fmt.Errorf("devcloud is running with --compute %s: run down first", record.Compute)
@@ -246,17 +241,27 @@ func (r Record) follow(ctx context.Context, each func(Unit) error) error {
 	}
 }
 
+// lockRecord waits until no other devcloud command runs, and returns the record of the running cloud. Other commands
+// wait until unlock is called.
+func lockRecord(log *progress.Log) (record Record, unlock func(), err error) {
+	unlock, err = lock(state("lock"), func() { log.Printf("waiting for another devcloud command to end …") })
+	if err != nil {
+		return record, nil, err
+	}
+	if err := load("record.json", &record); err != nil {
+		unlock()
+		return record, nil, err
+	}
+	return record, unlock, nil
+}
+
 // down stops devcloud. It keeps the data, unless purge is set.
 func down(log *progress.Log, purge bool) error {
-	unlock, err := lock(state("lock"), func() { log.Printf("waiting for another devcloud command to end …") })
+	record, unlock, err := lockRecord(log)
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	var record Record
-	if err := load("record.json", &record); err != nil {
-		return err
-	}
 	if err := log.Step("stop devcloud", func() error { return record.remove() }); err != nil {
 		return err
 	}
