@@ -19,8 +19,11 @@ sed -i 's/127.0.0.1:2379/10.0.0.10:2379/' /etc/calico/calico.env /etc/calico/cal
 mkdir -p /var/lib/calico /var/lib/kubelet/pki /status
 cat /etc/kubernetes/pki/admin.crt /etc/kubernetes/pki/admin.key >/var/lib/kubelet/pki/kubelet-client-current.pem
 run() { (set -a; unset KUBECONFIG; . /etc/calico/calico.env; exec "$@") >>/log/calico 2>&1; }
-calico_startup() { run calico-node -startup && run calico-patch-node; }
-calico_node_ref() {
+# Like systemd, both functions start a failed unit again: a write to the Calico Node fails if another client writes too.
+calico_startup() { eventually startup; }
+startup() { run calico-node -startup && run calico-patch-node; }
+calico_node_ref() { eventually node_ref; }
+node_ref() {
 	run wait-for-node && run env CALICO_K8S_NODE_REF=dev-control-plane-0 calico-node -startup && run calico-node-ref
 }
 kubelet() { # registers the Node, and calico-node-ref starts with it
