@@ -646,7 +646,8 @@ func TestVirtualAddressMoves(t *testing.T) {
 		kill $(cat /run/a.pid); moves b 'a shuts down'
 		while test -e /run/a.pid; do sleep 0.1; done
 		keep a; sleep 6; moves b 'a starts'
-		kill -9 $(cat /run/b.pid /run/b-vrrp.pid); rm /run/b*.pid
+		# the order matters: a child whose parent ends releases the address, and a parent restarts its child
+		kill -STOP $(cat /run/b.pid); kill -9 $(cat /run/b-vrrp.pid /run/b.pid); rm /run/b*.pid
 		start=$(now)
 		until held a; do sleep 0.05; done
 		echo "at a after $(($(now) - start)) ms: b crashed"
