@@ -21,7 +21,7 @@ func TestPolicy(t *testing.T) {
 	require.NoError(t, err)
 	text, err := os.ReadFile("../internal/tenancy/testdata/example.yaml")
 	require.NoError(t, err)
-	var cloud tenancy.World
+	var cloud tenancy.KeystoneSnapshot
 	require.NoError(t, yaml.UnmarshalStrict(text, &cloud))
 
 	plan, err := tenancy.NewPlan(cloud, cluster.NewPlan(config).Tenancy.Settings, []corev1.Namespace{})

@@ -10,31 +10,31 @@ import (
 	"kubernetes-openstack/internal/tenancy"
 )
 
-// Keys of what k8s-keystone-auth tells of a token besides its user, and of what is added here in the same manner.
+// Keys of the extra values that k8s-keystone-auth returns. nameKey has the same prefix, and is added here.
 const (
-	identity   = "alpha.kubernetes.io/identity/"
-	projectKey = identity + "project/id"
-	rolesKey   = identity + "roles"
-	nameKey    = identity + "user/name"
+	keyPrefix  = "alpha.kubernetes.io/identity/"
+	projectKey = keyPrefix + "project/id"
+	rolesKey   = keyPrefix + "roles"
+	nameKey    = keyPrefix + "user/name"
 )
 
-// user is whom Kubernetes gets for what k8s-keystone-auth says of a token.
+// userInfo returns the Kubernetes user for the status that k8s-keystone-auth returns for a token.
 //
-// Upstream's user and groups are names that people choose, each domain for itself, and `system:masters` can
-// be one. So none is passed on, but in extra, which decides nothing: user and groups are made here of IDs,
-// which Keystone chooses, and of roles behind these.
-func user(review authentication.TokenReviewStatus) (authentication.UserInfo, error) {
+// The names of users and groups in the status come from users, who can choose any name in their domain, for example
+// `system:masters`. So userInfo does not use these names for the user and the groups. It builds them from IDs, which
+// Keystone generates, and appends the roles to the IDs. The names only appear in extra, which grants nothing.
+func userInfo(status authentication.TokenReviewStatus) (authentication.UserInfo, error) {
 	var none authentication.UserInfo
-	if !review.Authenticated { // upstream does not say which of the two it is
-		return none, errors.New("Keystone refuses the token, or does not answer")
+	if !status.Authenticated { // upstream does not distinguish the two cases
+		return none, errors.New("Keystone rejected the token or did not respond")
 	}
-	userID := review.User.UID
+	userID := status.User.UID
 	if err := checkID("user", userID); err != nil {
 		return none, err
 	}
-	projects := review.User.Extra[projectKey]
+	projects := status.User.Extra[projectKey]
 	if len(projects) != 1 {
-		return none, fmt.Errorf("the token of user ID %q must be for one project, not for %d", userID, len(projects))
+		return none, fmt.Errorf("the token of user ID %q must be scoped to one project, not to %d", userID, len(projects))
 	}
 	projectID := projects[0]
 	if err := checkID("project", projectID); err != nil {
@@ -44,22 +44,22 @@ func user(review authentication.TokenReviewStatus) (authentication.UserInfo, err
 		Username: tenancy.Username(userID),
 		Extra:    map[string]authentication.ExtraValue{},
 	}
-	for _, role := range review.User.Extra[rolesKey] {
+	for _, role := range status.User.Extra[rolesKey] {
 		out.Groups = append(out.Groups, tenancy.Group(projectID, userID, role))
 	}
-	for key, values := range review.User.Extra {
-		if strings.HasPrefix(key, identity) { // Kubernetes gives some others a meaning
+	for key, values := range status.User.Extra {
+		if strings.HasPrefix(key, keyPrefix) { // Kubernetes interprets some other keys
 			out.Extra[key] = values
 		}
 	}
-	out.Extra[nameKey] = authentication.ExtraValue{review.User.Username}
+	out.Extra[nameKey] = authentication.ExtraValue{status.User.Username}
 	return out, nil
 }
 
-// checkID refuses what could be taken for something else in the names that are made of it.
+// checkID returns an error for an ID that would make names ambiguous.
 func checkID(kind, id string) error {
 	if id == "" || strings.Contains(id, ":") {
-		return fmt.Errorf("the token's %s ID must be set and have no colon, not %q", kind, id)
+		return fmt.Errorf("the %s ID of the token must be set and must not contain a colon, not %q", kind, id)
 	}
 	return nil
 }

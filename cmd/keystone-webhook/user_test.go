@@ -14,17 +14,17 @@ import (
 
 type extra = map[string]authentication.ExtraValue
 
-// alice is what upstream says of the token of a user alice with role member on one project.
+// alice returns upstream's status of a token of the user alice for one project, after a change.
 func alice(change func(*authentication.UserInfo)) authentication.TokenReviewStatus {
 	user := authentication.UserInfo{
 		Username: "alice",
 		UID:      "a11ce",
 		Groups:   []string{"developers", "e4d"},
 		Extra: extra{
-			rolesKey:                    {"member", "reader"},
-			projectKey:                  {"e4d"},
-			identity + "project/name":   {"web"},
-			identity + "user/domain/id": {"default"},
+			rolesKey:                     {"member", "reader"},
+			projectKey:                   {"e4d"},
+			keyPrefix + "project/name":   {"web"},
+			keyPrefix + "user/domain/id": {"default"},
 		},
 	}
 	change(&user)
@@ -32,54 +32,54 @@ func alice(change func(*authentication.UserInfo)) authentication.TokenReviewStat
 }
 
 func TestUser(t *testing.T) {
-	got, err := user(alice(func(*authentication.UserInfo) {}))
+	got, err := userInfo(alice(func(*authentication.UserInfo) {}))
 	require.NoError(t, err)
 	require.Equal(t, authentication.UserInfo{
 		Username: "keystone:a11ce",
 		Groups:   []string{"keystone:e4d:a11ce:member", "keystone:e4d:a11ce:reader"},
 		Extra: extra{
-			rolesKey:                    {"member", "reader"},
-			projectKey:                  {"e4d"},
-			identity + "project/name":   {"web"},
-			identity + "user/domain/id": {"default"},
-			nameKey:                     {"alice"},
+			rolesKey:                     {"member", "reader"},
+			projectKey:                   {"e4d"},
+			keyPrefix + "project/name":   {"web"},
+			keyPrefix + "user/domain/id": {"default"},
+			nameKey:                      {"alice"},
 		},
 	}, got)
 }
 
-// Whatever people may name their users, groups and roles, nobody becomes more than they are.
-func TestHostileNames(t *testing.T) {
+// TestMaliciousNames checks that names of users, groups and roles give no more access.
+func TestMaliciousNames(t *testing.T) {
 	for name, test := range map[string]struct {
 		change func(*authentication.UserInfo)
 		user   string
 		groups []string
 	}{
-		"a user of Kubernetes' own": {
+		"a username of Kubernetes": {
 			func(u *authentication.UserInfo) { u.Username = "system:admin" },
 			"keystone:a11ce", []string{"keystone:e4d:a11ce:member", "keystone:e4d:a11ce:reader"},
 		},
-		"a user by another's ID": {
+		"the username of another user": {
 			func(u *authentication.UserInfo) { u.Username = "keystone:b0b" },
 			"keystone:a11ce", []string{"keystone:e4d:a11ce:member", "keystone:e4d:a11ce:reader"},
 		},
 		"alice of another domain": {
 			func(u *authentication.UserInfo) {
 				u.UID = "a11ce2"
-				u.Extra[identity+"user/domain/id"] = []string{"other"}
+				u.Extra[keyPrefix+"user/domain/id"] = []string{"other"}
 			},
 			"keystone:a11ce2", []string{"keystone:e4d:a11ce2:member", "keystone:e4d:a11ce2:reader"},
 		},
-		"groups of Kubernetes' own": {
+		"groups of Kubernetes": {
 			func(u *authentication.UserInfo) {
 				u.Groups = []string{"system:masters", "system:nodes", "keystone:e4d:a11ce:admin"}
 			},
 			"keystone:a11ce", []string{"keystone:e4d:a11ce:member", "keystone:e4d:a11ce:reader"},
 		},
-		"a role that is a group of Kubernetes' own": {
+		"a role with the name of a group of Kubernetes": {
 			func(u *authentication.UserInfo) { u.Extra[rolesKey] = []string{"system:masters"} },
 			"keystone:a11ce", []string{"keystone:e4d:a11ce:system:masters"},
 		},
-		"a role that is another's group": {
+		"a role with the name of another user's group": {
 			func(u *authentication.UserInfo) { u.Extra[rolesKey] = []string{"keystone:e4d:b0b:admin", ":admin"} },
 			"keystone:a11ce", []string{"keystone:e4d:a11ce:keystone:e4d:b0b:admin", "keystone:e4d:a11ce::admin"},
 		},
@@ -89,7 +89,7 @@ func TestHostileNames(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got, err := user(alice(test.change))
+			got, err := userInfo(alice(test.change))
 			require.NoError(t, err)
 			require.Equal(t, test.user, got.Username)
 			require.Equal(t, test.groups, got.Groups)
@@ -99,44 +99,44 @@ func TestHostileNames(t *testing.T) {
 
 func TestRefused(t *testing.T) {
 	const (
-		userID    = "the token's user ID must be set and have no colon, not "
-		projectID = "the token's project ID must be set and have no colon, not "
+		userID    = "the user ID of the token must be set and must not contain a colon, not "
+		projectID = "the project ID of the token must be set and must not contain a colon, not "
 	)
 	for name, test := range map[string]struct {
 		change func(*authentication.UserInfo)
 		want   string
 	}{
-		"no user":                 {func(u *authentication.UserInfo) { u.UID = "" }, userID + `""`},
-		"a user and half a group": {func(u *authentication.UserInfo) { u.UID = "e4d:a11ce" }, userID + `"e4d:a11ce"`},
-		"Kubernetes' own user":    {func(u *authentication.UserInfo) { u.UID = "system:admin" }, userID + `"system:admin"`},
+		"no user":                  {func(u *authentication.UserInfo) { u.UID = "" }, userID + `""`},
+		"a project in the user ID": {func(u *authentication.UserInfo) { u.UID = "e4d:a11ce" }, userID + `"e4d:a11ce"`},
+		"a user of Kubernetes":     {func(u *authentication.UserInfo) { u.UID = "system:admin" }, userID + `"system:admin"`},
 		"no project": {func(u *authentication.UserInfo) { delete(u.Extra, projectKey) },
-			`the token of user ID "a11ce" must be for one project, not for 0`},
+			`the token of user ID "a11ce" must be scoped to one project, not to 0`},
 		"two projects": {func(u *authentication.UserInfo) { u.Extra[projectKey] = []string{"e4d", "f00"} },
-			`the token of user ID "a11ce" must be for one project, not for 2`},
+			`the token of user ID "a11ce" must be scoped to one project, not to 2`},
 		"a project without an ID": {func(u *authentication.UserInfo) { u.Extra[projectKey] = []string{""} },
 			projectID + `""`},
-		"a project and a user": {func(u *authentication.UserInfo) { u.Extra[projectKey] = []string{"e4d:b0b"} },
+		"a user in the project ID": {func(u *authentication.UserInfo) { u.Extra[projectKey] = []string{"e4d:b0b"} },
 			projectID + `"e4d:b0b"`},
-		"Kubernetes' own group": {func(u *authentication.UserInfo) { u.Extra[projectKey] = []string{"system:masters"} },
+		"a group of Kubernetes": {func(u *authentication.UserInfo) { u.Extra[projectKey] = []string{"system:masters"} },
 			projectID + `"system:masters"`},
-		"nothing at all but a yes": {func(u *authentication.UserInfo) { *u = authentication.UserInfo{} }, userID + `""`},
+		"only authenticated": {func(u *authentication.UserInfo) { *u = authentication.UserInfo{} }, userID + `""`},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got, err := user(alice(test.change))
+			got, err := userInfo(alice(test.change))
 			require.EqualError(t, err, test.want)
 			require.Zero(t, got)
 		})
 	}
-	no := alice(func(*authentication.UserInfo) {})
-	no.Authenticated = false
-	got, err := user(no)
-	require.EqualError(t, err, "Keystone refuses the token, or does not answer")
+	rejected := alice(func(*authentication.UserInfo) {})
+	rejected.Authenticated = false
+	got, err := userInfo(rejected)
+	require.EqualError(t, err, "Keystone rejected the token or did not respond")
 	require.Zero(t, got)
 }
 
-// Kubernetes gives keys such as these a meaning, and upstream has none of them.
+// TestOtherExtraIsDropped checks that keys that Kubernetes interprets are removed. Upstream does not use such keys.
 func TestOtherExtraIsDropped(t *testing.T) {
-	got, err := user(alice(func(u *authentication.UserInfo) {
+	got, err := userInfo(alice(func(u *authentication.UserInfo) {
 		u.Extra["authentication.kubernetes.io/node-name"] = []string{"n1"}
 		u.Extra[nameKey] = []string{"bob"}
 	}))
@@ -145,10 +145,10 @@ func TestOtherExtraIsDropped(t *testing.T) {
 	require.Equal(t, authentication.ExtraValue{"alice"}, got.Extra[nameKey])
 }
 
-// said is a random answer of upstream's, made of what could do harm.
-type said authentication.TokenReviewStatus
+// randomStatus is a random status of upstream that consists of malicious texts.
+type randomStatus authentication.TokenReviewStatus
 
-func (said) Generate(r *rand.Rand, _ int) reflect.Value {
+func (randomStatus) Generate(r *rand.Rand, _ int) reflect.Value {
 	text := func() string {
 		var out string
 		for range r.Intn(4) {
@@ -164,13 +164,13 @@ func (said) Generate(r *rand.Rand, _ int) reflect.Value {
 		}
 		return out
 	}
-	s := said{
+	s := randomStatus{
 		Authenticated: r.Intn(8) > 0,
 		User:          authentication.UserInfo{Username: text(), UID: text(), Groups: list(3), Extra: extra{text(): list(2)}},
 		Error:         text(),
 		Audiences:     list(1),
 	}
-	for _, key := range []string{projectKey, projectKey, rolesKey, identity + "user/domain/name",
+	for _, key := range []string{projectKey, projectKey, rolesKey, keyPrefix + "user/domain/name",
 		"authentication.kubernetes.io/pod-name"} {
 		if r.Intn(5) > 0 {
 			s.User.Extra[key] = list(2)
@@ -179,12 +179,12 @@ func (said) Generate(r *rand.Rand, _ int) reflect.Value {
 	return reflect.ValueOf(s)
 }
 
-// Whatever upstream says: every name is one of Keystone's users', can be read
-// back to what it is of, and to nothing else.
-func TestEveryNameIsOneOfKeystones(t *testing.T) {
+// TestNamesAreUnambiguous checks that with any status of upstream, every name belongs to a Keystone user, and contains
+// the user, project and role of the token.
+func TestNamesAreUnambiguous(t *testing.T) {
 	accepted, refused := 0, 0
-	check := func(s said) bool {
-		got, err := user(authentication.TokenReviewStatus(s))
+	check := func(s randomStatus) bool {
+		got, err := userInfo(authentication.TokenReviewStatus(s))
 		if err != nil {
 			refused++
 			return reflect.DeepEqual(got, authentication.UserInfo{})
@@ -206,7 +206,7 @@ func TestEveryNameIsOneOfKeystones(t *testing.T) {
 			}
 		}
 		for key := range got.Extra {
-			if !strings.HasPrefix(key, identity) {
+			if !strings.HasPrefix(key, keyPrefix) {
 				return false
 			}
 		}

@@ -20,39 +20,40 @@ import (
 
 var tokenReview = meta.TypeMeta{APIVersion: "authentication.k8s.io/v1beta1", Kind: "TokenReview"}
 
-// The most bytes of a request and of an answer. A token came to kube-apiserver in a header, a user has at most some
-// hundreds of roles on a project.
+// The maximum sizes of requests and of upstream's responses, in bytes. kube-apiserver got the token in an HTTP
+// header, and a user has at most some hundreds of roles on a project.
 const (
-	mostAsked    = 64 << 10
-	mostAnswered = 1 << 20
+	maxRequestSize  = 64 << 10
+	maxResponseSize = 1 << 20
 )
 
-// tries is how often upstream is asked of a token that it refuses. All its requests share one client of Keystone's, and
-// put their tokens into it: of two at a time, one may be asked of in the name of the other, and Keystone tells people
-// of their own tokens only. Where dozens come at a time, it so refuses one good token of a hundred.
-const tries = 3
+// maxAttempts is the maximum number of requests to upstream for one token. upstream uses one Keystone client for all
+// requests, and sets the client's own token for each request. If two requests run in parallel, the client may check one
+// token with the other one as its own. Keystone refuses this, because users may only check their own tokens. With
+// dozens of parallel requests, about 1% of the valid tokens are refused.
+const maxAttempts = 3
 
-// webhook answers kube-apiserver by what k8s-keystone-auth, upstream, says.
+// webhook reviews tokens for kube-apiserver with upstream, which is k8s-keystone-auth.
 //
-// A token is refused with a reason in status.error, and what is wrong with upstream is an HTTP error: kube-apiserver
-// keeps neither, while it would keep a refusal without a reason for as long as an acceptance.
+// A refused token has a reason in status.error, and a failure of upstream is an HTTP error. kube-apiserver caches
+// neither of them. It would cache a refusal without a reason as long as an accepted token.
 type webhook struct {
 	upstream *url.URL
 	client   *http.Client
-	patience time.Duration // until upstream has answered
+	timeout  time.Duration // of a review, including all attempts
 	log      *log.Logger
 }
 
-// newWebhook asks upstream, whose certificate must be of these authorities.
+// newWebhook returns a webhook that trusts upstream certificates of these authorities.
 func newWebhook(upstream *url.URL, authorities *x509.CertPool, log *log.Logger) *webhook {
 	return &webhook{
 		upstream: upstream,
 		client: &http.Client{
-			Transport:     &http.Transport{TLSClientConfig: &tls.Config{RootCAs: authorities}}, // through no proxy
+			Transport:     &http.Transport{TLSClientConfig: &tls.Config{RootCAs: authorities}}, // without a proxy
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
-		patience: 10 * time.Second, // kube-apiserver's is 30 s
-		log:      log,
+		timeout: 10 * time.Second, // kube-apiserver's timeout is 30 s
+		log:     log,
 	}
 }
 
@@ -63,55 +64,56 @@ func (w *webhook) handler() http.Handler {
 	return mux
 }
 
-// review answers a TokenReview.
+// review handles a TokenReview.
 func (w *webhook) review(response http.ResponseWriter, request *http.Request) {
-	token, err := tokenOf(http.MaxBytesReader(response, request.Body, mostAsked))
+	token, err := readToken(http.MaxBytesReader(response, request.Body, maxRequestSize))
 	if err != nil {
 		http.Error(response, err.Error(), http.StatusBadRequest)
 		return
 	}
-	ctx, cancel := context.WithTimeout(request.Context(), w.patience)
+	ctx, cancel := context.WithTimeout(request.Context(), w.timeout)
 	defer cancel()
-	status, err := w.ask(ctx, token)
-	for try := 1; err == nil && !status.Authenticated && try < tries; try++ {
-		status, err = w.ask(ctx, token)
+	status, err := w.upstreamReview(ctx, token)
+	for attempt := 1; err == nil && !status.Authenticated && attempt < maxAttempts; attempt++ {
+		status, err = w.upstreamReview(ctx, token)
 	}
 	if err != nil {
-		w.log.Printf("failed: %v", err)
+		w.log.Printf("review failed: %v", err)
 		http.Error(response, err.Error(), http.StatusBadGateway)
 		return
 	}
-	answer := authentication.TokenReview{TypeMeta: tokenReview}
-	if answer.Status.User, err = user(status); err != nil {
-		w.log.Printf("refused: %v", err)
-		answer.Status.Error = err.Error()
+	result := authentication.TokenReview{TypeMeta: tokenReview}
+	if result.Status.User, err = userInfo(status); err != nil {
+		w.log.Printf("token refused: %v", err)
+		result.Status.Error = err.Error()
 	} else {
-		answer.Status.Authenticated = true
+		result.Status.Authenticated = true
 	}
 	response.Header().Set("Content-Type", "application/json")
-	if err := json.NewEncoder(response).Encode(answer); err != nil {
+	if err := json.NewEncoder(response).Encode(result); err != nil {
 		w.log.Print(err)
 	}
 }
 
-// tokenOf is the token of kube-apiserver's request.
-func tokenOf(body io.Reader) (string, error) {
+// readToken returns the token in kube-apiserver's request.
+func readToken(body io.Reader) (string, error) {
 	text, err := io.ReadAll(body)
 	if err != nil {
 		return "", err
 	}
-	var asked authentication.TokenReview
-	switch err := json.Unmarshal(text, &asked); {
-	case err != nil || asked.TypeMeta != tokenReview:
+	var review authentication.TokenReview
+	switch err := json.Unmarshal(text, &review); {
+	case err != nil || review.TypeMeta != tokenReview:
 		return "", fmt.Errorf("the body must be a TokenReview of %s", tokenReview.APIVersion)
-	case asked.Spec.Token == "":
+	case review.Spec.Token == "":
 		return "", errors.New("spec.token must be set")
 	}
-	return asked.Spec.Token, nil
+	return review.Spec.Token, nil
 }
 
-// ask is what upstream says of a token. Its errors have nothing of the two bodies, as both have the token.
-func (w *webhook) ask(ctx context.Context, token string) (authentication.TokenReviewStatus, error) {
+// upstreamReview returns upstream's status of a token. Its errors do not contain the bodies of the request and the
+// response, because both contain the token.
+func (w *webhook) upstreamReview(ctx context.Context, token string) (authentication.TokenReviewStatus, error) {
 	var none authentication.TokenReviewStatus
 	body, err := json.Marshal(authentication.TokenReview{
 		TypeMeta: tokenReview,
@@ -132,32 +134,32 @@ func (w *webhook) ask(ctx context.Context, token string) (authentication.TokenRe
 	defer response.Body.Close()
 	switch response.StatusCode {
 	case http.StatusOK:
-	case http.StatusUnauthorized: // as it answers of a token that is not good
+	case http.StatusUnauthorized: // the status for an invalid token
 		return none, nil
 	default:
-		return none, fmt.Errorf("%s answers HTTP %d", w.upstream, response.StatusCode)
+		return none, fmt.Errorf("%s responded with HTTP %d, expected 200 or 401", w.upstream, response.StatusCode)
 	}
-	text, err := io.ReadAll(http.MaxBytesReader(nil, response.Body, mostAnswered))
+	text, err := io.ReadAll(http.MaxBytesReader(nil, response.Body, maxResponseSize))
 	if err != nil {
 		return none, err
 	}
-	var answered authentication.TokenReview
-	if err := json.Unmarshal(text, &answered); err != nil || answered.TypeMeta != tokenReview {
-		return none, fmt.Errorf("%s answers no TokenReview of %s", w.upstream, tokenReview.APIVersion)
+	var review authentication.TokenReview
+	if err := json.Unmarshal(text, &review); err != nil || review.TypeMeta != tokenReview {
+		return none, fmt.Errorf("the response of %s is not a TokenReview of %s", w.upstream, tokenReview.APIVersion)
 	}
-	return answered.Status, nil
+	return review.Status, nil
 }
 
-// health tells whether upstream answers at all: what it says of a token is Keystone's affair.
+// health checks that upstream responds. Its status is ignored, because it depends on Keystone.
 func (w *webhook) health(response http.ResponseWriter, request *http.Request) {
-	ctx, cancel := context.WithTimeout(request.Context(), w.patience)
+	ctx, cancel := context.WithTimeout(request.Context(), w.timeout)
 	defer cancel()
-	asked, err := http.NewRequestWithContext(ctx, http.MethodGet,
+	upstreamRequest, err := http.NewRequestWithContext(ctx, http.MethodGet,
 		w.upstream.ResolveReference(&url.URL{Path: "/"}).String(), nil)
 	if err == nil {
-		var answer *http.Response
-		if answer, err = w.client.Do(asked); err == nil {
-			err = answer.Body.Close()
+		var upstreamResponse *http.Response
+		if upstreamResponse, err = w.client.Do(upstreamRequest); err == nil {
+			err = upstreamResponse.Body.Close()
 		}
 	}
 	if err != nil {

@@ -26,12 +26,12 @@ import (
 
 const token = "gAAAAAB-secret"
 
-// asked is kube-apiserver's question.
-const asked = `{"kind":"TokenReview","apiVersion":"authentication.k8s.io/v1beta1","metadata":{},"spec":{"token":"` +
-	token + `"},"status":{"user":{}}}`
+// requestBody is a request of kube-apiserver.
+const requestBody = `{"kind":"TokenReview","apiVersion":"authentication.k8s.io/v1beta1","metadata":{},` +
+	`"spec":{"token":"` + token + `"},"status":{"user":{}}}`
 
-// answered is k8s-keystone-auth's answer to it, the question within.
-const answered = `{
+// responseBody is k8s-keystone-auth's response to it, which contains the request.
+const responseBody = `{
   "apiVersion": "authentication.k8s.io/v1beta1",
   "kind": "TokenReview",
   "metadata": {},
@@ -50,7 +50,7 @@ const answered = `{
   }
 }`
 
-// buffer is a log that requests may write to at the same time.
+// buffer is a log to which parallel requests can write.
 type buffer struct {
 	mu  sync.Mutex
 	out bytes.Buffer
@@ -68,8 +68,8 @@ func (b *buffer) String() string {
 	return b.out.String()
 }
 
-// hookTo is a webhook of an upstream that answers so. Nothing of a token may be in its log.
-func hookTo(t *testing.T, upstream http.HandlerFunc) (*webhook, *httptest.Server, *buffer) {
+// newHook returns a webhook, its upstream with this handler, and its log. The log must not contain the token.
+func newHook(t *testing.T, upstream http.HandlerFunc) (*webhook, *httptest.Server, *buffer) {
 	server := httptest.NewUnstartedServer(upstream)
 	server.Config.ErrorLog = log.New(io.Discard, "", 0)
 	server.StartTLS()
@@ -78,20 +78,20 @@ func hookTo(t *testing.T, upstream http.HandlerFunc) (*webhook, *httptest.Server
 	require.NoError(t, err)
 	authorities := x509.NewCertPool()
 	authorities.AddCert(server.Certificate())
-	said := new(buffer)
-	t.Cleanup(func() { require.NotContains(t, said.String(), "secret") })
-	return newWebhook(address, authorities, log.New(said, "", 0)), server, said
+	logged := new(buffer)
+	t.Cleanup(func() { require.NotContains(t, logged.String(), "secret") })
+	return newWebhook(address, authorities, log.New(logged, "", 0)), server, logged
 }
 
-// post asks the webhook as kube-apiserver does.
+// post sends a request like kube-apiserver.
 func post(w *webhook, body string) *httptest.ResponseRecorder {
 	response := httptest.NewRecorder()
 	w.handler().ServeHTTP(response, httptest.NewRequest(http.MethodPost, "/webhook", strings.NewReader(body)))
 	return response
 }
 
-// answers is an upstream's way to answer always the same.
-func answers(code int, body string) http.HandlerFunc {
+// respond returns a handler that always sends the same response.
+func respond(code int, body string) http.HandlerFunc {
 	return func(response http.ResponseWriter, _ *http.Request) {
 		response.WriteHeader(code)
 		io.WriteString(response, body)
@@ -100,12 +100,12 @@ func answers(code int, body string) http.HandlerFunc {
 
 func TestWebhook(t *testing.T) {
 	var got authentication.TokenReview
-	hook, _, _ := hookTo(t, func(response http.ResponseWriter, request *http.Request) {
+	hook, _, _ := newHook(t, func(response http.ResponseWriter, request *http.Request) {
 		json.NewDecoder(request.Body).Decode(&got)
 		got.Name = request.Method + " " + request.URL.Path
-		io.WriteString(response, answered)
+		io.WriteString(response, responseBody)
 	})
-	response := post(hook, asked)
+	response := post(hook, requestBody)
 	require.Equal(t, "POST /webhook", got.Name)
 	require.Equal(t, tokenReview, got.TypeMeta)
 	require.Equal(t, token, got.Spec.Token)
@@ -125,92 +125,93 @@ func TestWebhook(t *testing.T) {
 	}`, response.Body.String())
 }
 
-// kube-apiserver keeps a refusal for minutes unless it has an error, and an HTTP error never.
+// TestRefusalHasAReason checks that each refusal has an error, because kube-apiserver caches a refusal without one for
+// minutes.
 func TestRefusalHasAReason(t *testing.T) {
-	const no = "Keystone refuses the token, or does not answer"
+	const rejected = "Keystone rejected the token or did not respond"
 	for name, test := range map[string]struct {
 		upstream http.HandlerFunc
 		want     string
 	}{
-		"as upstream refuses": {answers(http.StatusUnauthorized, strings.ReplaceAll(answered, "true", "false")), no},
-		"as it could refuse":  {answers(http.StatusOK, strings.ReplaceAll(answered, "true", "false")), no},
-		"by the name of it":   {answers(http.StatusUnauthorized, answered), no},
-		"an odd user": {answers(http.StatusOK, strings.ReplaceAll(answered, "a11ce", "system:admin")),
-			`the token's user ID must be set and have no colon, not "system:admin"`},
+		"HTTP 401":      {respond(http.StatusUnauthorized, strings.ReplaceAll(responseBody, "true", "false")), rejected},
+		"HTTP 200":      {respond(http.StatusOK, strings.ReplaceAll(responseBody, "true", "false")), rejected},
+		"only HTTP 401": {respond(http.StatusUnauthorized, responseBody), rejected},
+		"invalid user ID": {respond(http.StatusOK, strings.ReplaceAll(responseBody, "a11ce", "system:admin")),
+			`the user ID of the token must be set and must not contain a colon, not "system:admin"`},
 	} {
 		t.Run(name, func(t *testing.T) {
-			hook, _, said := hookTo(t, test.upstream)
-			response := post(hook, asked)
+			hook, _, logged := newHook(t, test.upstream)
+			response := post(hook, requestBody)
 			require.Equal(t, http.StatusOK, response.Code)
 			var review authentication.TokenReview
 			require.NoError(t, json.Unmarshal(response.Body.Bytes(), &review))
 			require.Equal(t, authentication.TokenReview{TypeMeta: tokenReview,
 				Status: authentication.TokenReviewStatus{Error: test.want}}, review)
-			require.Equal(t, "refused: "+test.want+"\n", said.String())
+			require.Equal(t, "token refused: "+test.want+"\n", logged.String())
 		})
 	}
 }
 
-func TestOddUpstreamIsAnError(t *testing.T) {
+func TestInvalidResponse(t *testing.T) {
 	for name, test := range map[string]struct {
 		upstream http.HandlerFunc
 		want     string
 	}{
-		"HTTP 500": {answers(http.StatusInternalServerError, "token secret"), "answers HTTP 500"},
-		"HTTP 201": {answers(http.StatusCreated, answered), "answers HTTP 201"},
+		"HTTP 500": {respond(http.StatusInternalServerError, "token secret"), "responded with HTTP 500"},
+		"HTTP 201": {respond(http.StatusCreated, responseBody), "responded with HTTP 201"},
 		"a redirect": {http.RedirectHandler("/elsewhere", http.StatusTemporaryRedirect).ServeHTTP,
-			"answers HTTP 307"},
-		"nothing":       {answers(http.StatusOK, ""), "answers no TokenReview"},
-		"no JSON":       {answers(http.StatusOK, "<secret>"), "answers no TokenReview"},
-		"JSON and more": {answers(http.StatusOK, answered+answered), "answers no TokenReview"},
-		"v1": {answers(http.StatusOK, strings.Replace(answered, "v1beta1", "v1", 1)),
-			"answers no TokenReview of authentication.k8s.io/v1beta1"},
-		"another kind": {answers(http.StatusOK, strings.Replace(answered, "TokenReview", "SubjectAccessReview", 1)),
-			"answers no TokenReview"},
-		"a list for a name": {answers(http.StatusOK, strings.Replace(answered, `"alice"`, `["secret"]`, 1)),
-			"answers no TokenReview"},
-		"more than can be":      {answers(http.StatusOK, answered+strings.Repeat(" ", mostAnswered)), "too large"},
-		"a connection that end": {func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, "EOF"},
+			"responded with HTTP 307"},
+		"empty":         {respond(http.StatusOK, ""), "is not a TokenReview"},
+		"no JSON":       {respond(http.StatusOK, "<secret>"), "is not a TokenReview"},
+		"JSON and more": {respond(http.StatusOK, responseBody+responseBody), "is not a TokenReview"},
+		"v1": {respond(http.StatusOK, strings.Replace(responseBody, "v1beta1", "v1", 1)),
+			"is not a TokenReview of authentication.k8s.io/v1beta1"},
+		"another kind": {respond(http.StatusOK, strings.Replace(responseBody, "TokenReview", "SubjectAccessReview", 1)),
+			"is not a TokenReview"},
+		"a list as a name": {respond(http.StatusOK, strings.Replace(responseBody, `"alice"`, `["secret"]`, 1)),
+			"is not a TokenReview"},
+		"too large":           {respond(http.StatusOK, responseBody+strings.Repeat(" ", maxResponseSize)), "too large"},
+		"a closed connection": {func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, "EOF"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			hook, _, said := hookTo(t, test.upstream)
-			response := post(hook, asked)
+			hook, _, logged := newHook(t, test.upstream)
+			response := post(hook, requestBody)
 			require.Equal(t, http.StatusBadGateway, response.Code)
 			require.Contains(t, response.Body.String(), test.want)
 			require.NotContains(t, response.Body.String(), "secret")
-			require.Contains(t, said.String(), test.want)
+			require.Contains(t, logged.String(), test.want)
 		})
 	}
 }
 
-func TestUpstreamThatIsNotThere(t *testing.T) {
-	hook, server, _ := hookTo(t, answers(http.StatusOK, answered))
+func TestUpstreamIsDown(t *testing.T) {
+	hook, server, _ := newHook(t, respond(http.StatusOK, responseBody))
 	server.Close()
-	require.Equal(t, http.StatusBadGateway, post(hook, asked).Code)
+	require.Equal(t, http.StatusBadGateway, post(hook, requestBody).Code)
 }
 
-// Who listens on upstream's port and has no certificate of ours gets no token.
-func TestUpstreamThatIsAnother(t *testing.T) {
-	hook, _, _ := hookTo(t, answers(http.StatusOK, answered))
-	asks := false
-	_, other, _ := hookTo(t, func(http.ResponseWriter, *http.Request) { asks = true })
+// TestUpstreamWithAnotherCertificate checks that a server without a trusted certificate gets no token.
+func TestUpstreamWithAnotherCertificate(t *testing.T) {
+	hook, _, _ := newHook(t, respond(http.StatusOK, responseBody))
+	requested := false
+	_, other, _ := newHook(t, func(http.ResponseWriter, *http.Request) { requested = true })
 	hook.upstream.Host = strings.Replace(other.Listener.Addr().String(), "127.0.0.1", "localhost", 1)
-	response := post(hook, asked)
+	response := post(hook, requestBody)
 	require.Equal(t, http.StatusBadGateway, response.Code)
 	require.Contains(t, response.Body.String(), "certificate")
-	require.False(t, asks)
+	require.False(t, requested)
 }
 
-func TestOddQuestion(t *testing.T) {
-	hook, _, _ := hookTo(t, func(http.ResponseWriter, *http.Request) { t.Error("upstream is asked") })
+func TestInvalidRequest(t *testing.T) {
+	hook, _, _ := newHook(t, func(http.ResponseWriter, *http.Request) { t.Error("upstream got a request") })
 	for name, body := range map[string]string{
-		"nothing":        "",
-		"no JSON":        "secret",
-		"v1":             strings.Replace(asked, "v1beta1", "v1", 1),
-		"another kind":   strings.Replace(asked, "TokenReview", "SubjectAccessReview", 1),
-		"no token":       strings.Replace(asked, token, "", 1),
-		"a list for one": strings.Replace(asked, `"`+token+`"`, `["secret"]`, 1),
-		"more than most": asked + strings.Repeat(" ", mostAsked),
+		"empty":           "",
+		"no JSON":         "secret",
+		"v1":              strings.Replace(requestBody, "v1beta1", "v1", 1),
+		"another kind":    strings.Replace(requestBody, "TokenReview", "SubjectAccessReview", 1),
+		"no token":        strings.Replace(requestBody, token, "", 1),
+		"a list as token": strings.Replace(requestBody, `"`+token+`"`, `["secret"]`, 1),
+		"too large":       requestBody + strings.Repeat(" ", maxRequestSize),
 	} {
 		t.Run(name, func(t *testing.T) {
 			response := post(hook, body)
@@ -223,53 +224,54 @@ func TestOddQuestion(t *testing.T) {
 	require.Equal(t, http.StatusMethodNotAllowed, response.Code)
 }
 
-// Upstream may refuse a token because of another that came at the same time.
-func TestRefusalIsAskedForAgain(t *testing.T) {
+// TestRefusalIsRetried checks the retries after a refusal, because upstream may refuse a valid token when requests run
+// in parallel.
+func TestRefusalIsRetried(t *testing.T) {
 	for refusals, want := range map[int]struct {
 		authenticated bool
-		asked         int
+		requests      int
 	}{
 		0: {true, 1},
 		2: {true, 3},
 		3: {false, 3},
 	} {
 		times := 0
-		hook, _, _ := hookTo(t, func(response http.ResponseWriter, _ *http.Request) {
+		hook, _, _ := newHook(t, func(response http.ResponseWriter, _ *http.Request) {
 			if times++; times <= refusals {
 				response.WriteHeader(http.StatusUnauthorized)
 			}
-			io.WriteString(response, answered)
+			io.WriteString(response, responseBody)
 		})
 		var review authentication.TokenReview
-		require.NoError(t, json.Unmarshal(post(hook, asked).Body.Bytes(), &review))
+		require.NoError(t, json.Unmarshal(post(hook, requestBody).Body.Bytes(), &review))
 		require.Equal(t, want.authenticated, review.Status.Authenticated)
-		require.Equal(t, want.asked, times)
+		require.Equal(t, want.requests, times)
 	}
 }
 
-// A Keystone that never answers keeps upstream from answering. When it is back, so is all else.
-func TestUpstreamThatHangs(t *testing.T) {
+// TestUpstreamHangs checks that requests fail while Keystone does not respond, and succeed afterwards.
+func TestUpstreamHangs(t *testing.T) {
 	var hang atomic.Bool
 	hang.Store(true)
-	hook, _, said := hookTo(t, func(response http.ResponseWriter, request *http.Request) {
+	hook, _, logged := newHook(t, func(response http.ResponseWriter, request *http.Request) {
 		if hang.Load() {
-			io.Copy(io.Discard, request.Body) // else it does not see the end of the connection
+			io.Copy(io.Discard, request.Body) // otherwise the server does not notice the end of the connection
 			<-request.Context().Done()
 		}
-		io.WriteString(response, answered)
+		io.WriteString(response, responseBody)
 	})
-	hook.patience = 50 * time.Millisecond
-	require.Equal(t, http.StatusBadGateway, post(hook, asked).Code)
-	require.Contains(t, said.String(), "deadline exceeded")
+	hook.timeout = 50 * time.Millisecond
+	require.Equal(t, http.StatusBadGateway, post(hook, requestBody).Code)
+	require.Contains(t, logged.String(), "deadline exceeded")
 
-	hook.patience = 10 * time.Second
+	hook.timeout = 10 * time.Second
 	hang.Store(false)
-	require.Equal(t, http.StatusOK, post(hook, asked).Code)
+	require.Equal(t, http.StatusOK, post(hook, requestBody).Code)
 }
 
 func TestHealth(t *testing.T) {
 	path := ""
-	hook, server, _ := hookTo(t, func(response http.ResponseWriter, request *http.Request) {
+	hook, server, _ := newHook(t, func(response http.ResponseWriter, request *http.Request) {
 		path = request.URL.Path
 		http.NotFound(response, request)
 	})
@@ -284,17 +286,17 @@ func TestHealth(t *testing.T) {
 	require.Equal(t, http.StatusServiceUnavailable, health())
 }
 
-// The command answers over TLS what was asked before it is told to end.
+// TestRun checks that the command responds over TLS, and completes open requests before it ends.
 func TestRun(t *testing.T) {
 	ctx, end := context.WithCancel(t.Context())
 	defer end()
-	var waits atomic.Bool
-	_, upstream, _ := hookTo(t, func(response http.ResponseWriter, _ *http.Request) {
-		waits.Store(true)
+	var open atomic.Bool
+	_, upstream, _ := newHook(t, func(response http.ResponseWriter, _ *http.Request) {
+		open.Store(true)
 		end()
 		time.Sleep(100 * time.Millisecond)
-		waits.Store(false)
-		io.WriteString(response, answered)
+		open.Store(false)
+		io.WriteString(response, responseBody)
 	})
 	key, err := x509.MarshalPKCS8PrivateKey(upstream.TLS.Certificates[0].PrivateKey)
 	require.NoError(t, err)
@@ -304,21 +306,23 @@ func TestRun(t *testing.T) {
 		return path
 	}
 	certificate := file("CERTIFICATE", upstream.Certificate().Raw)
-	said := new(buffer)
+	logged := new(buffer)
 	ended := make(chan error, 1)
 	go func() {
 		err := run(ctx, []string{
 			"--listen", "127.0.0.1:0", "--tls-cert-file", certificate, "--tls-private-key-file", file("PRIVATE KEY", key),
 			"--upstream", upstream.URL + "/webhook", "--upstream-ca-file", certificate,
-		}, log.New(said, "", 0))
-		if waits.Load() {
-			err = errors.New("it ended while somebody waited")
+		}, log.New(logged, "", 0))
+		if open.Load() {
+			err = errors.New("run returned before the response to an open request")
 		}
 		ended <- err
 	}()
-	require.Eventually(t, func() bool { return strings.HasSuffix(said.String(), "\n") }, 10*time.Second, time.Millisecond)
-	address := strings.TrimPrefix(strings.TrimSpace(said.String()), "listening on ")
-	response, err := upstream.Client().Post("https://"+address+"/webhook", "application/json", strings.NewReader(asked))
+	listening := func() bool { return strings.HasSuffix(logged.String(), "\n") }
+	require.Eventually(t, listening, 10*time.Second, time.Millisecond)
+	address := strings.TrimPrefix(strings.TrimSpace(logged.String()), "listening on ")
+	response, err := upstream.Client().Post("https://"+address+"/webhook", "application/json",
+		strings.NewReader(requestBody))
 	require.NoError(t, err)
 	defer response.Body.Close()
 	text, err := io.ReadAll(response.Body)
@@ -327,11 +331,11 @@ func TestRun(t *testing.T) {
 	require.NoError(t, <-ended)
 }
 
-func TestWrongFlags(t *testing.T) {
+func TestInvalidFlags(t *testing.T) {
 	for want, args := range map[string][]string{
-		`--upstream must be an https:// URL, not "http://127.0.0.1:8443"`: {"--upstream", "http://127.0.0.1:8443"},
-		`unknown argument "more": there are only flags`:                   {"more"},
-		"--tls-cert-file, --tls-private-key-file: open ":                  {"--tls-cert-file", "absent"},
+		`--upstream: must be an https:// URL, not "http://127.0.0.1:8443"`: {"--upstream", "http://127.0.0.1:8443"},
+		`unexpected argument "more": only flags are allowed`:               {"more"},
+		"--tls-cert-file, --tls-private-key-file: open ":                   {"--tls-cert-file", "absent"},
 	} {
 		require.ErrorContains(t, run(t.Context(), args, log.New(io.Discard, "", 0)), want)
 	}

@@ -16,51 +16,54 @@ import (
 	coordination "k8s.io/client-go/kubernetes/typed/coordination/v1"
 )
 
-// lease is the Lease kube-system/tenant-sync: who holds it works, and nobody else.
+// lease holds the Lease kube-system/tenant-sync. Only the process that holds it syncs.
 //
-// It is not client-go's leaderelection, which is for programs that run for ever: it tries again and again
-// where it may not, and says so in its own log only.
+// client-go's leaderelection does not fit. It is for programs that run forever: it retries requests that the API
+// server forbids, and reports errors only in its own log.
 type lease struct {
 	client coordination.LeaseInterface
 	holder string
-	// duration is how long one who has died holds it: longer than two starts of kube-apiserver take, which is a reload.
+	// duration is the time after which the Lease of a dead holder expires. A reload of kube-apiserver must fit into
+	// it, which takes up to two starts.
 	duration time.Duration
-	// interval is how often one who waits looks.
-	interval time.Duration
+	// retryInterval is the time between two attempts to acquire the Lease.
+	retryInterval time.Duration
 
 	mu   sync.Mutex
 	held *coordinationv1.Lease
 }
 
-// newLease is for this very run: one that somebody starts by hand beside the timer's waits, too.
+// newLease returns a lease for this process. So a manual run also waits for the timer's run.
 func newLease(client kubernetes.Interface) (*lease, error) {
 	host, err := os.Hostname()
 	return &lease{
 		client: client.CoordinationV1().Leases(metav1.NamespaceSystem), holder: fmt.Sprintf("%s/%d", host, os.Getpid()),
-		duration: 5 * time.Minute, interval: 2 * time.Second,
+		duration: 5 * time.Minute, retryInterval: 2 * time.Second,
 	}, err
 }
 
 const leaseName = "tenant-sync"
 
-var errLost = errors.New("another has taken it")
+var errLost = errors.New("another process has acquired the Lease")
 
-// take waits until it is ours. held ends when that is no longer sure; release lets the next one have it.
-func (l *lease) take(ctx context.Context, out io.Writer) (held context.Context, release func(), err error) {
-	var seen string // the version
+// acquire waits until this process holds the Lease. held ends when this is no longer certain. release frees the
+// Lease.
+func (l *lease) acquire(ctx context.Context, out io.Writer) (held context.Context, release func(), err error) {
+	var seen string // resourceVersion
 	var since time.Time
-	for waiting := false; ; {
+	for logged := false; ; {
 		current, err := l.client.Get(ctx, leaseName, metav1.GetOptions{})
 		if apierrors.IsNotFound(err) {
-			nobodys := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Name: leaseName}}
-			current, err = l.client.Create(ctx, nobodys, metav1.CreateOptions{})
+			free := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Name: leaseName}}
+			current, err = l.client.Create(ctx, free, metav1.CreateOptions{})
 		}
 		if apierrors.IsAlreadyExists(err) {
 			continue
 		} else if err != nil {
 			return nil, nil, err
 		}
-		// Its own time may be of another clock. Who lives renews it, so it is given up when it stayed as it was.
+		// The time in the Lease may come from another clock. A living holder renews the Lease, so it has expired if
+		// its version stays the same for the duration.
 		if current.ResourceVersion != seen {
 			seen, since = current.ResourceVersion, time.Now()
 		}
@@ -73,24 +76,24 @@ func (l *lease) take(ctx context.Context, out io.Writer) (held context.Context, 
 			} else if errors.Is(err, errLost) {
 				continue
 			}
-			l.release(ctx) // if it is ours, and we only did not hear of it
+			l.release(ctx) // the renewal may have succeeded although its response is lost
 			return nil, nil, err
 		}
-		if !waiting {
-			fmt.Fprintf(out, "waiting for %s, which is at work\n", holder)
-			waiting = true
+		if !logged {
+			fmt.Fprintf(out, "waiting for %s, which holds the Lease\n", holder)
+			logged = true
 		}
 		select {
 		case <-ctx.Done():
 			return nil, nil, ctx.Err()
-		case <-time.After(l.interval):
+		case <-time.After(l.retryInterval):
 		}
 	}
 	held, release = l.keep(ctx)
 	return held, release, nil
 }
 
-// keep renews it until it is released: after a signal, too, as a reload goes on.
+// keep renews the Lease until release is called. It continues after a signal, because a reload also continues.
 func (l *lease) keep(ctx context.Context) (held context.Context, release func()) {
 	held, cancel := context.WithCancelCause(ctx)
 	ctx = context.WithoutCancel(ctx)
@@ -107,7 +110,7 @@ func (l *lease) keep(ctx context.Context) (held context.Context, release func())
 			if err == nil {
 				renewed = time.Now()
 			} else if lost := errors.Is(err, errLost); lost || time.Since(renewed) > l.duration/2 {
-				cancel(fmt.Errorf("Lease %s: %w", leaseName, err))
+				cancel(fmt.Errorf("renew Lease %s: %w", leaseName, err))
 				if lost {
 					return
 				}
@@ -122,10 +125,10 @@ func (l *lease) keep(ctx context.Context) (held context.Context, release func())
 	}
 }
 
-// renew has the Lease say that the holder lives.
+// renew extends the Lease of this process.
 func (l *lease) renew(ctx context.Context) error { return l.write(ctx, l.holder) }
 
-// release has it say that there is none. Where that fails, it is taken when it was not renewed for long enough.
+// release frees the Lease. If this fails, the Lease expires.
 func (l *lease) release(ctx context.Context) { _ = l.write(context.WithoutCancel(ctx), "") }
 
 func (l *lease) write(ctx context.Context, holder string) error {
@@ -134,7 +137,7 @@ func (l *lease) write(ctx context.Context, holder string) error {
 	ctx, cancel := context.WithTimeout(ctx, l.duration/3)
 	defer cancel()
 	for {
-		next := l.held.DeepCopy() // the API server refuses it where that is another version by now
+		next := l.held.DeepCopy() // the update fails if the resourceVersion has changed
 		now, seconds := metav1.NowMicro(), int32(l.duration.Seconds())
 		next.Spec = coordinationv1.LeaseSpec{HolderIdentity: &holder, LeaseDurationSeconds: &seconds, RenewTime: &now}
 		updated, err := l.client.Update(ctx, next, metav1.UpdateOptions{})

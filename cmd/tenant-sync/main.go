@@ -1,14 +1,16 @@
-// Command tenant-sync makes the tenants of a cluster be OpenStack's. It runs on each control plane, by a timer.
+// Command tenant-sync updates the tenants of a cluster to those of OpenStack. A timer starts it on each control
+// plane.
 //
 //	tenant-sync plan  --kubeconfig FILE [--policy-file FILE]
 //	tenant-sync apply --kubeconfig FILE [--policy-file FILE --reload COMMAND]
 //
-// What it is to do is in kube-system: ConfigMap tenant-sync has the settings, Secret tenant-sync how OpenStack is
-// reached. The policy file is that of this machine's kube-apiserver for ABAC: where it changes, COMMAND makes
-// kube-apiserver read it. One machine at a time works, by Lease tenant-sync, so one kube-apiserver at a time restarts.
+// The configuration is in the namespace kube-system: ConfigMap tenant-sync contains the settings, and Secret
+// tenant-sync contains the address of OpenStack and the credentials. The policy file is the ABAC policy file of this
+// machine's kube-apiserver. When tenant-sync changes it, COMMAND makes kube-apiserver read it. The Lease tenant-sync
+// lets only one machine work at a time, so only one kube-apiserver restarts at a time.
 //
-// SIGTERM ends it, except while COMMAND runs: that it waits for. (systemd:
-// KillMode=mixed, or COMMAND gets the signal, too.)
+// SIGTERM ends tenant-sync, but it waits for a running COMMAND. systemd must use KillMode=mixed, because otherwise
+// COMMAND also gets the signal.
 package main
 
 import (
@@ -49,11 +51,11 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 		return errors.New(usage)
 	}
 	flags := flag.NewFlagSet(args[0], flag.ContinueOnError)
-	kubeconfig := flags.String("kubeconfig", "", "of user tenant-sync")
+	kubeconfig := flags.String("kubeconfig", "", "kubeconfig of the user tenant-sync (required)")
 	policy := &policyFile{}
-	flags.StringVar(&policy.path, "policy-file", "", "of this machine's kube-apiserver, for ABAC")
+	flags.StringVar(&policy.path, "policy-file", "", "ABAC policy file of this machine's kube-apiserver")
 	flags.StringVar(&policy.reload, "reload", "",
-		"program that makes kube-apiserver read the policy file, once it has changed")
+		"program that makes kube-apiserver read the changed policy file")
 	if err := flags.Parse(args[1:]); err != nil {
 		return err
 	}
@@ -70,7 +72,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	j := &job{kube: kube, client: client, policy: policy, out: out, began: time.Now()}
+	j := &job{kube: kube, client: client, policy: policy, out: out, begin: time.Now()}
 	if !apply {
 		_, err := j.compare(ctx)
 		return err
@@ -82,28 +84,28 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	return j.apply(ctx, l)
 }
 
-// job is one run.
+// job is one run of tenant-sync.
 type job struct {
 	kube   *rest.Config
 	client kubernetes.Interface
 	policy *policyFile
 	out    io.Writer
 
-	began time.Time
-	took  []string
+	begin     time.Time
+	durations []string
 }
 
-// done notes how long a part took that ends now.
+// done records the duration of a part that ends now.
 func (j *job) done(part string) {
-	j.note(part, time.Since(j.began))
-	j.began = time.Now()
+	j.record(part, time.Since(j.begin))
+	j.begin = time.Now()
 }
 
-func (j *job) note(part string, took time.Duration) {
-	j.took = append(j.took, fmt.Sprintf("%s %.1f s", part, took.Seconds()))
+func (j *job) record(part string, duration time.Duration) {
+	j.durations = append(j.durations, fmt.Sprintf("%s %.1f s", part, duration.Seconds()))
 }
 
-// compare prints what there is to change.
+// compare prints the necessary changes.
 func (j *job) compare(ctx context.Context) (*tenantsync.Changes, error) {
 	settings, cloud, err := configuration(ctx, j.client)
 	if err != nil {
@@ -120,15 +122,15 @@ func (j *job) compare(ctx context.Context) (*tenantsync.Changes, error) {
 	for _, line := range append(changes.Lines(), access...) {
 		fmt.Fprintln(j.out, line)
 	}
-	j.began = j.began.Add(changes.Reading)
-	j.note("OpenStack", changes.Reading)
+	j.begin = j.begin.Add(changes.ReadDuration)
+	j.record("OpenStack", changes.ReadDuration)
 	j.done("Kubernetes")
 	return changes, nil
 }
 
 func (j *job) apply(ctx context.Context, l *lease) (err error) {
-	defer func() { fmt.Fprintln(j.out, "took: "+strings.Join(j.took, ", ")) }()
-	ctx, release, err := l.take(ctx, j.out)
+	defer func() { fmt.Fprintln(j.out, "took: "+strings.Join(j.durations, ", ")) }()
+	ctx, release, err := l.acquire(ctx, j.out)
 	if err != nil {
 		return err
 	}
@@ -151,13 +153,13 @@ func (j *job) apply(ctx context.Context, l *lease) (err error) {
 			return errors.Join(failed, err)
 		}
 	}
-	may := func() error { return l.renew(ctx) } // so that the Lease is ours for as long as a reload takes
-	err = j.policy.write(policy, may)
+	renew := func() error { return l.renew(ctx) } // the Lease must not expire during the reload
+	err = j.policy.write(policy, renew)
 	j.done("reload")
 	return errors.Join(failed, err)
 }
 
-// configuration is what Pulumi left in the cluster.
+// configuration returns the settings and credentials that Pulumi wrote to the cluster.
 func configuration(ctx context.Context,
 	client kubernetes.Interface) (settings tenancy.Settings, cloud tenantsync.Cloud, err error) {
 	const name, settingsKey, cloudKey = "tenant-sync", "settings.yaml", "cloud.yaml"

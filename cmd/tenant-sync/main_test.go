@@ -25,7 +25,7 @@ import (
 	"kubernetes-openstack/tests/apiserver"
 )
 
-var world = tenancy.World{
+var snapshot = tenancy.KeystoneSnapshot{
 	Domains: []tenancy.Domain{{ID: "default", Name: "Default", Enabled: true}},
 	Projects: []tenancy.Project{{ID: "3f2a9c1d5e6b4a7f8c9d0e1f2a3b4c5d", Name: "shop", DomainID: "default",
 		Enabled: true}},
@@ -40,14 +40,14 @@ var world = tenancy.World{
 	},
 }
 
-// TestCommand has the command work as on a control plane.
+// TestCommand runs the command as on a control plane.
 func TestCommand(t *testing.T) {
 	api := apiserver.Start(t)
 	if !t.Run("lease", func(t *testing.T) { testLease(t, api.Client) }) {
-		return // all else would wait
+		return // the other steps would wait for the Lease
 	}
 
-	o := tenantsynctest.Start(t, world)
+	o := tenantsynctest.Start(t, snapshot)
 	configure(t, api.Client, o)
 	dir := t.TempDir()
 	file := func(name string) string { return filepath.Join(dir, name) }
@@ -60,7 +60,7 @@ func TestCommand(t *testing.T) {
 	reload := program(t,
 		fmt.Sprintf("cd %s\ntest ! -e broken\ntouch reloading\nwhile test -e hold; do sleep 0.1; done\ncat policy >loaded\n",
 			dir))
-	// command is what it prints.
+	// command runs the command and returns its output.
 	command := func(ctx context.Context, args ...string) (string, error) {
 		var out bytes.Buffer
 		err := run(ctx, append(args, "--kubeconfig", file("kubeconfig"), "--policy-file", file("policy")),
@@ -73,41 +73,41 @@ func TestCommand(t *testing.T) {
 	require.NoError(t, err)
 	assert.Contains(t, out, "+ namespace shop-default-3f2a9c1d (project shop@Default)\n")
 	assert.Contains(t, out,
-		"+ access to shop-default-3f2a9c1d of "+tenancy.Group(world.Projects[0].ID, "b0b", "reader")+"\n")
+		"+ access to namespace shop-default-3f2a9c1d for group "+tenancy.Group(snapshot.Projects[0].ID, "b0b", "reader")+"\n")
 	assert.NoFileExists(t, file("policy"))
 
-	t.Log("apply, and what a second one does")
+	t.Log("apply, and a second apply without changes")
 	out, err = command(t.Context(), "apply", "--reload", reload)
 	require.NoError(t, err)
 	assert.Contains(t, out, "+ namespace shop-default-3f2a9c1d (project shop@Default)\n")
 	assert.Regexp(t,
 		`\ntook: lease \d+\.\d s, OpenStack \d+\.\d s, Kubernetes \d+\.\d s, apply \d+\.\d s, reload \d+\.\d s\n$`, out)
-	assert.Contains(t, read("loaded"), tenancy.Group(world.Projects[0].ID, "b0b", "reader"))
+	assert.Contains(t, read("loaded"), tenancy.Group(snapshot.Projects[0].ID, "b0b", "reader"))
 	require.NoError(t, os.Remove(file("loaded")))
 	out, err = command(t.Context(), "apply", "--reload", reload)
 	require.NoError(t, err)
 	assert.Regexp(t, `^took: `, out)
 	assert.NoFileExists(t, file("loaded"))
 
-	t.Log("who may no more, may no more after the next")
-	o.Change(func(w *tenancy.World) { w.Users[1].Enabled = false })
+	t.Log("apply removes the access of a disabled user")
+	o.Change(func(k *tenancy.KeystoneSnapshot) { k.Users[1].Enabled = false })
 	_, err = command(t.Context(), "apply", "--reload", reload)
 	require.NoError(t, err)
 	assert.Contains(t, read("loaded"), "a11ce")
 	assert.NotContains(t, read("loaded"), "b0b")
 
-	t.Log("a reload that fails is an error, and done by the next one")
-	o.Change(func(w *tenancy.World) { w.Users[1].Enabled = true })
+	t.Log("a failed reload is an error, and the next run repeats it")
+	o.Change(func(k *tenancy.KeystoneSnapshot) { k.Users[1].Enabled = true })
 	require.NoError(t, os.WriteFile(file("broken"), nil, 0o600))
 	_, err = command(t.Context(), "apply", "--reload", reload)
-	require.ErrorContains(t, err, "the next run tries again")
+	require.ErrorContains(t, err, "the next run retries")
 	require.NoError(t, os.Remove(file("broken")))
 	_, err = command(t.Context(), "apply", "--reload", reload)
 	require.NoError(t, err)
 	assert.Contains(t, read("loaded"), "b0b")
 
 	t.Log("a signal waits for the reload")
-	o.Change(func(w *tenancy.World) { w.Users[0].Enabled = false })
+	o.Change(func(k *tenancy.KeystoneSnapshot) { k.Users[0].Enabled = false })
 	require.NoError(t, os.Remove(file("reloading")))
 	require.NoError(t, os.WriteFile(file("hold"), nil, 0o600))
 	ctx, cancel := context.WithCancel(t.Context())
@@ -121,7 +121,7 @@ func TestCommand(t *testing.T) {
 	cancel()
 	select {
 	case err := <-ended:
-		t.Fatalf("it ended: %v", err)
+		t.Fatalf("apply ended before the reload: %v", err)
 	case <-time.After(300 * time.Millisecond):
 	}
 	require.NoError(t, os.Remove(file("hold")))
@@ -129,8 +129,8 @@ func TestCommand(t *testing.T) {
 	assert.NotContains(t, read("loaded"), "a11ce")
 	assert.NoFileExists(t, file("policy.reload"))
 
-	t.Log("one that comes before the reload ends all, and holds nobody up")
-	o.Change(func(w *tenancy.World) { w.Users[0].Enabled = true })
+	t.Log("a signal before the reload ends the run, and the next run can start")
+	o.Change(func(k *tenancy.KeystoneSnapshot) { k.Users[0].Enabled = true })
 	before := read("policy")
 	_, err = command(ctx, "apply", "--reload", reload)
 	require.ErrorIs(t, err, context.Canceled)
@@ -139,7 +139,7 @@ func TestCommand(t *testing.T) {
 	require.NoError(t, err)
 	assert.Contains(t, read("loaded"), "a11ce")
 
-	t.Log("settings that are none")
+	t.Log("invalid settings")
 	_, err = api.Client.CoreV1().ConfigMaps(metav1.NamespaceSystem).Patch(t.Context(), "tenant-sync", types.MergePatchType,
 		[]byte(`{"data": {"settings.yaml": "authoriser: rbac"}}`), metav1.PatchOptions{})
 	require.NoError(t, err)
@@ -148,7 +148,7 @@ func TestCommand(t *testing.T) {
 	require.ErrorContains(t, err, `"authoriser"`)
 }
 
-// configure is what Pulumi does.
+// configure creates the ConfigMap and the Secret, as Pulumi does.
 func configure(t *testing.T, client kubernetes.Interface, o *tenantsynctest.OpenStack) {
 	t.Helper()
 	settings, err := yaml.Marshal(tenancy.Settings{Authorizer: tenancy.ABAC,
@@ -168,48 +168,48 @@ func configure(t *testing.T, client kubernetes.Interface, o *tenantsynctest.Open
 	require.NoError(t, err)
 }
 
-// testLease has two machines, "a" and "b", want it.
+// testLease checks the Lease with two machines, "a" and "b".
 func testLease(t *testing.T, client kubernetes.Interface) {
-	of := func(holder string) *lease {
+	leaseOf := func(holder string) *lease {
 		l, err := newLease(client)
 		require.NoError(t, err)
-		l.holder, l.duration, l.interval = holder, 3*time.Second, 300*time.Millisecond
+		l.holder, l.duration, l.retryInterval = holder, 3*time.Second, 300*time.Millisecond
 		return l
 	}
-	a, b := of("a"), of("b")
+	a, b := leaseOf("a"), leaseOf("b")
 	ctxA, signal := context.WithCancel(t.Context())
-	_, releaseA, err := a.take(ctxA, io.Discard)
+	_, releaseA, err := a.acquire(ctxA, io.Discard)
 	require.NoError(t, err)
-	signal() // which a reload does not end by
+	signal() // a signal does not end a reload, so it must not end the renewal
 
-	t.Log("b waits for as long as a works")
+	t.Log("b waits while a holds the Lease")
 	ctx, cancel := context.WithTimeout(t.Context(), b.duration*4/3)
 	defer cancel()
 	var out bytes.Buffer
-	_, _, err = b.take(ctx, &out)
+	_, _, err = b.acquire(ctx, &out)
 	require.Error(t, err)
 	require.Error(t, ctx.Err())
-	assert.Equal(t, "waiting for a, which is at work\n", out.String())
+	assert.Equal(t, "waiting for a, which holds the Lease\n", out.String())
 
-	t.Log("and not much longer")
+	t.Log("b acquires the Lease soon after a releases it")
 	time.AfterFunc(300*time.Millisecond, releaseA)
 	begin := time.Now()
-	workingB, releaseB, err := b.take(t.Context(), io.Discard)
+	heldB, releaseB, err := b.acquire(t.Context(), io.Discard)
 	require.NoError(t, err)
 	assert.Less(t, time.Since(begin), b.duration)
 	require.Error(t, a.renew(t.Context()))
 
-	t.Log("who has lost it hears of it")
+	t.Log("held ends when another process acquires the Lease")
 	_, err = b.client.Patch(t.Context(), leaseName, types.MergePatchType, []byte(`{"spec": {"holderIdentity": "c"}}`),
 		metav1.PatchOptions{})
 	require.NoError(t, err)
-	<-workingB.Done()
-	require.ErrorIs(t, context.Cause(workingB), errLost)
+	<-heldB.Done()
+	require.ErrorIs(t, context.Cause(heldB), errLost)
 	releaseB()
 
-	t.Log("who has died is waited for as long as the lease lasts")
+	t.Log("the Lease of a dead holder expires after its duration")
 	begin = time.Now()
-	_, releaseA, err = a.take(t.Context(), io.Discard)
+	_, releaseA, err = a.acquire(t.Context(), io.Discard)
 	require.NoError(t, err)
 	assert.Greater(t, time.Since(begin), a.duration)
 	releaseA()

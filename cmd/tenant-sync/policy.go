@@ -14,14 +14,14 @@ import (
 	"syscall"
 )
 
-// policyFile is kube-apiserver's for ABAC, if it has one.
+// policyFile is the ABAC policy file of kube-apiserver. path is empty without ABAC.
 type policyFile struct{ path, reload string }
 
-// pending is a file that is there from before the policy changes until kube-apiserver has read it. Where a run ended
-// between the two, the next one reloads.
-func (f *policyFile) pending() string { return f.path + ".reload" }
+// pendingPath returns the path of a marker file. The file exists from before a change of the policy until
+// kube-apiserver has read the new policy. If a run ends in between, the next run reloads.
+func (f *policyFile) pendingPath() string { return f.path + ".reload" }
 
-// read is the policy that is there; one that was never written is empty.
+// read returns the current policy, or nothing if it was never written.
 func (f *policyFile) read() ([]byte, error) {
 	policy, err := os.ReadFile(f.path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -30,14 +30,14 @@ func (f *policyFile) read() ([]byte, error) {
 	return policy, err
 }
 
-// access is whose it is, and where.
+// access is a pair of a group and a namespace to which the group has access.
 type access struct {
 	Group     string `json:"group"`
 	Namespace string `json:"namespace"`
 }
 
-// accesses are the policy's, each with its lines. What is no line of ours is nobody's.
-func accesses(policy []byte) map[access]string {
+// linesByAccess returns the lines of a policy by access. It ignores lines that are not JSON.
+func linesByAccess(policy []byte) map[access]string {
 	out := map[access]string{}
 	for line := range bytes.Lines(policy) {
 		var p struct {
@@ -50,7 +50,7 @@ func accesses(policy []byte) map[access]string {
 	return out
 }
 
-// changes are lines for people, of who has access by the policy file and who shall have.
+// changes returns one line for people for each difference between the current policy and the given one.
 func (f *policyFile) changes(policy []byte) ([]string, error) {
 	if f.path == "" {
 		return nil, nil
@@ -59,34 +59,34 @@ func (f *policyFile) changes(policy []byte) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	is, shall := accesses(old), accesses(policy)
-	all := maps.Clone(is)
-	maps.Copy(all, shall)
+	current, wanted := linesByAccess(old), linesByAccess(policy)
+	all := maps.Clone(current)
+	maps.Copy(all, wanted)
 	var lines []string
 	for a := range all {
 		sign := "~"
 		switch {
-		case is[a] == shall[a]:
+		case current[a] == wanted[a]:
 			continue
-		case is[a] == "":
+		case current[a] == "":
 			sign = "+"
-		case shall[a] == "":
+		case wanted[a] == "":
 			sign = "-"
 		}
-		lines = append(lines, fmt.Sprintf("%s access to %s of %s", sign, a.Namespace, a.Group))
+		lines = append(lines, fmt.Sprintf("%s access to namespace %s for group %s", sign, a.Namespace, a.Group))
 	}
 	slices.Sort(lines)
 	return lines, nil
 }
 
-// revoked is the policy that there is, without what is not in the new one.
+// revoked returns the current policy without the lines that are not in the given one.
 func (f *policyFile) revoked(policy []byte) ([]byte, error) {
 	if f.path == "" {
 		return nil, nil
 	}
-	shall := map[string]bool{}
+	wanted := map[string]bool{}
 	for line := range bytes.Lines(policy) {
-		shall[string(line)] = true
+		wanted[string(line)] = true
 	}
 	old, err := f.read()
 	if err != nil {
@@ -94,16 +94,16 @@ func (f *policyFile) revoked(policy []byte) ([]byte, error) {
 	}
 	var out []byte
 	for line := range bytes.Lines(old) {
-		if shall[string(line)] {
+		if wanted[string(line)] {
 			out = append(out, line...)
 		}
 	}
 	return out, nil
 }
 
-// write has kube-apiserver have the policy, if it has another. Once it has begun it ends,
-// whatever signals come. may tells whether to begin.
-func (f *policyFile) write(policy []byte, may func() error) error {
+// write replaces the policy and reloads kube-apiserver, if the policy has changed. It first calls prepare, and writes
+// nothing if that fails. After prepare it continues in spite of signals.
+func (f *policyFile) write(policy []byte, prepare func() error) error {
 	if f.path == "" {
 		return nil
 	}
@@ -111,33 +111,33 @@ func (f *policyFile) write(policy []byte, may func() error) error {
 	if err != nil {
 		return err
 	}
-	_, err = os.Stat(f.pending())
+	_, err = os.Stat(f.pendingPath())
 	if errors.Is(err, fs.ErrNotExist) && bytes.Equal(old, policy) {
 		return nil
 	}
-	if err := may(); err != nil {
-		return fmt.Errorf("%s is not written: %w", f.path, err)
+	if err := prepare(); err != nil {
+		return fmt.Errorf("%s was not written: %w", f.path, err)
 	}
-	if err := replace(f.pending(), nil); err != nil {
+	if err := writeFile(f.pendingPath(), nil); err != nil {
 		return err
 	}
-	if err := replace(f.path, policy); err != nil {
+	if err := writeFile(f.path, policy); err != nil {
 		return err
 	}
 	command := exec.Command(f.reload)
 	command.Stdout, command.Stderr = os.Stdout, os.Stderr
-	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // a terminal's ^C is for us alone
+	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C in a terminal must not reach the program
 	if err := command.Run(); err != nil {
-		return fmt.Errorf("%s is written, and kube-apiserver may not have read it: %s: %w; the next run tries again", f.path,
+		return fmt.Errorf("%s was written, but kube-apiserver may not have read it: %s: %w; the next run retries", f.path,
 			f.reload, err)
 	}
-	return os.Remove(f.pending())
+	return os.Remove(f.pendingPath())
 }
 
-// replace writes a file that is there as a whole or not at all, even after the power was off.
-func replace(path string, content []byte) error {
-	beside := path + ".new"
-	file, err := os.OpenFile(beside, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+// writeFile replaces a file atomically, and durably across a power loss.
+func writeFile(path string, content []byte) error {
+	next := path + ".new"
+	file, err := os.OpenFile(next, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return err
 	}
@@ -145,7 +145,7 @@ func replace(path string, content []byte) error {
 	if err := errors.Join(err, file.Sync(), file.Close()); err != nil {
 		return err
 	}
-	if err := os.Rename(beside, path); err != nil {
+	if err := os.Rename(next, path); err != nil {
 		return err
 	}
 	folder, err := os.Open(filepath.Dir(path))

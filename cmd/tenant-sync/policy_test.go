@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// program writes one that runs the script.
+// program writes a program that runs script, and returns its path.
 func program(t *testing.T, script string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "program")
@@ -30,7 +30,7 @@ func TestPolicyFile(t *testing.T) {
 	reload := fmt.Sprintf("test -e %[1]s.reload\ntest ! -e %[3]s\ncat %[1]s >>%[2]s\necho loaded >>%[2]s\n", path, loaded,
 		broken)
 	f := &policyFile{path: path, reload: program(t, reload)}
-	may := func() error { return nil }
+	prepare := func() error { return nil }
 	read := func(name string) string {
 		text, err := os.ReadFile(name)
 		if !errors.Is(err, os.ErrNotExist) {
@@ -39,41 +39,41 @@ func TestPolicyFile(t *testing.T) {
 		return string(text)
 	}
 
-	t.Log("nothing is what is there before")
-	require.NoError(t, f.write(nil, may))
+	t.Log("without a policy file, an empty policy is no change")
+	require.NoError(t, f.write(nil, prepare))
 	assert.Empty(t, read(loaded))
 
-	t.Log("a policy is written, then loaded, once")
-	require.NoError(t, f.write([]byte("one\n"), may))
-	require.NoError(t, f.write([]byte("one\n"), may))
+	t.Log("a policy is written and then loaded, once")
+	require.NoError(t, f.write([]byte("one\n"), prepare))
+	require.NoError(t, f.write([]byte("one\n"), prepare))
 	assert.Equal(t, "one\nloaded\n", read(loaded))
 
-	t.Log("where it may not, nothing is written")
+	t.Log("if prepare fails, nothing is written")
 	require.ErrorContains(t, f.write([]byte("two\n"), func() error { return errLost }),
-		path+" is not written: another has taken it")
+		path+" was not written: another process has acquired the Lease")
 	assert.Equal(t, "one\n", read(path))
-	require.NoError(t, f.write([]byte("one\n"), may))
+	require.NoError(t, f.write([]byte("one\n"), prepare))
 	assert.Equal(t, "one\nloaded\n", read(loaded))
 
-	t.Log("what was not loaded is loaded by the next run, though the file is as it should be")
+	t.Log("after a failed reload, the next run reloads, although the file has not changed")
 	require.NoError(t, os.WriteFile(broken, nil, 0o600))
-	require.ErrorContains(t, f.write([]byte("two\n"), may),
-		path+" is written, and kube-apiserver may not have read it: "+f.reload+": exit status 1")
+	require.ErrorContains(t, f.write([]byte("two\n"), prepare),
+		path+" was written, but kube-apiserver may not have read it: "+f.reload+": exit status 1")
 	assert.Equal(t, "two\n", read(path))
-	require.Error(t, f.write([]byte("two\n"), may))
+	require.Error(t, f.write([]byte("two\n"), prepare))
 	require.NoError(t, os.Remove(broken))
-	require.NoError(t, f.write([]byte("two\n"), may))
+	require.NoError(t, f.write([]byte("two\n"), prepare))
 	assert.Equal(t, "one\nloaded\ntwo\nloaded\n", read(loaded))
-	require.NoError(t, f.write([]byte("two\n"), may))
+	require.NoError(t, f.write([]byte("two\n"), prepare))
 	assert.Equal(t, "one\nloaded\ntwo\nloaded\n", read(loaded))
 
-	t.Log("nothing is left beside it")
+	t.Log("no temporary files are left")
 	files, err := os.ReadDir(dir)
 	require.NoError(t, err)
 	assert.Len(t, files, 2)
 
-	t.Log("where there is none, there is nothing to do")
-	require.NoError(t, (&policyFile{}).write([]byte("one\n"), may))
+	t.Log("without ABAC, nothing happens")
+	require.NoError(t, (&policyFile{}).write([]byte("one\n"), prepare))
 }
 
 func TestPolicyChanges(t *testing.T) {
@@ -84,7 +84,8 @@ func TestPolicyChanges(t *testing.T) {
 
 	lines, err := f.changes(policy)
 	require.NoError(t, err)
-	assert.Equal(t, []string{"+ access to b of bob", "- access to a of alice", "~ access to a of bob"}, lines)
+	assert.Equal(t, []string{"+ access to namespace b for group bob", "- access to namespace a for group alice",
+		"~ access to namespace a for group bob"}, lines)
 	lines, err = f.changes([]byte(old))
 	require.NoError(t, err)
 	assert.Empty(t, lines)

@@ -178,7 +178,7 @@ func TestWebhooksAnswerForKeystone(t *testing.T) {
 		require.NoError(t, json.NewDecoder(response.Body).Decode(&review))
 		return review.Status
 	}
-	refused := authentication.TokenReviewStatus{Error: "Keystone refuses the token, or does not answer"}
+	refused := authentication.TokenReviewStatus{Error: "Keystone rejected the token or did not respond"}
 	require.Equal(t, refused, ask("another"))
 	require.Equal(t, authentication.TokenReviewStatus{Authenticated: true, User: authentication.UserInfo{
 		Username: "keystone:a11ce",

@@ -6,33 +6,33 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 )
 
-// Access is how much may be done in a namespace, by the names of Kubernetes' own ClusterRoles for users.
+// Access is a level of access to a namespace. The names are those of Kubernetes' ClusterRoles for users.
 type Access string
 
 const (
-	// View is to read all that gives no power by being read: no Secrets.
+	// View can read everything except Secrets, because reading a Secret can give more access.
 	View Access = "view"
-	// Edit is to run programs, with all that they need.
+	// Edit can run workloads, and write everything that workloads need.
 	Edit Access = "edit"
-	// Admin is to ask, too, what others may do. It gives nobody anything: that is Keystone's to do.
+	// Admin can also query the access of other users. It cannot grant access, because only Keystone grants access.
 	Admin Access = "admin"
 )
 
-// accesses are in their order: each may do what those before it may.
-var accesses = []Access{View, Edit, Admin}
+// accessLevels are sorted: each level includes the levels before it.
+var accessLevels = []Access{View, Edit, Admin}
 
-// includes tells whether a may do what takes the least access; nobody may where that is empty.
-func (a Access) includes(least Access) bool {
-	return least != "" && slices.Index(accesses, a) >= slices.Index(accesses, least)
+// includes reports whether a includes the required level. If required is empty, no level is sufficient.
+func (a Access) includes(required Access) bool {
+	return required != "" && slices.Index(accessLevels, a) >= slices.Index(accessLevels, required)
 }
 
-// resource is one of the Kubernetes API's, all in namespaces, and the least access that may read it and change it.
+// resource is a namespaced resource of the Kubernetes API, with the levels that are required to read and to write it.
 type resource struct {
 	group, name string
 	read, write Access
-	// looks are its subresources for those who may read it, uses for those who may change it. ABAC knows no
-	// subresources: it gives them all with their resource.
-	looks, uses []string
+	// readSub are the subresources that users can read with the resource. writeSub are the subresources that users
+	// can write with it. ABAC does not distinguish subresources from their resource.
+	readSub, writeSub []string
 }
 
 var (
@@ -41,43 +41,43 @@ var (
 	statusAndScale = []string{"status", "scale"}
 )
 
-// resources are all that tenants may do: what Kubernetes 1.36's own view, edit and admin let do, and volumes'
-// snapshots. Each difference is in testdata/beside-kubernetes-roles.txt.
+// resources are all resources that tenants can access. They are those of the roles view, edit and admin of Kubernetes
+// 1.36, and volume snapshots. testdata/beside-kubernetes-roles.txt lists each difference.
 //
-// Roles and RoleBindings are not among them: who could write them gave themselves the rest, as nothing but RBAC asks
-// whether the writer has what the role gives. Nobody writes quotas and limits, nor Endpoints, which can lead a Service
-// to anybody's address.
+// Roles and RoleBindings are not in the list. A user who writes them could get every permission, because only RBAC
+// checks that the user already has the permissions of the role. Nobody can write quotas and limits. Nobody can write
+// Endpoints, because they can direct a Service to any address.
 var resources = []resource{
 	{group: "", name: "configmaps", read: View, write: Edit},
 	{group: "", name: "endpoints", read: View},
 	{group: "", name: "events", read: View, write: Edit},
 	{group: "", name: "limitranges", read: View},
-	// its own: the request's namespace is the one that it reads
-	{group: "", name: "namespaces", read: View, looks: status},
-	{group: "", name: "persistentvolumeclaims", read: View, write: Edit, looks: status},
-	{group: "", name: "pods", read: View, write: Edit, looks: []string{"log", "status"},
-		uses: []string{"attach", "eviction", "exec", "portforward", "proxy"}},
-	{group: "", name: "replicationcontrollers", read: View, write: Edit, looks: statusAndScale, uses: scale},
-	{group: "", name: "resourcequotas", read: View, looks: status},
+	// only the tenant's own namespace: it is the namespace of the request
+	{group: "", name: "namespaces", read: View, readSub: status},
+	{group: "", name: "persistentvolumeclaims", read: View, write: Edit, readSub: status},
+	{group: "", name: "pods", read: View, write: Edit, readSub: []string{"log", "status"},
+		writeSub: []string{"attach", "eviction", "exec", "portforward", "proxy"}},
+	{group: "", name: "replicationcontrollers", read: View, write: Edit, readSub: statusAndScale, writeSub: scale},
+	{group: "", name: "resourcequotas", read: View, readSub: status},
 	{group: "", name: "secrets", read: Edit, write: Edit},
-	{group: "", name: "serviceaccounts", read: View, write: Edit, uses: []string{"token"}},
-	{group: "", name: "services", read: View, write: Edit, looks: status, uses: []string{"proxy"}},
+	{group: "", name: "serviceaccounts", read: View, write: Edit, writeSub: []string{"token"}},
+	{group: "", name: "services", read: View, write: Edit, readSub: status, writeSub: []string{"proxy"}},
 	{group: "apps", name: "controllerrevisions", read: View},
-	{group: "apps", name: "daemonsets", read: View, write: Edit, looks: status},
-	{group: "apps", name: "deployments", read: View, write: Edit, looks: statusAndScale, uses: scale},
-	{group: "apps", name: "replicasets", read: View, write: Edit, looks: statusAndScale, uses: scale},
-	{group: "apps", name: "statefulsets", read: View, write: Edit, looks: statusAndScale, uses: scale},
+	{group: "apps", name: "daemonsets", read: View, write: Edit, readSub: status},
+	{group: "apps", name: "deployments", read: View, write: Edit, readSub: statusAndScale, writeSub: scale},
+	{group: "apps", name: "replicasets", read: View, write: Edit, readSub: statusAndScale, writeSub: scale},
+	{group: "apps", name: "statefulsets", read: View, write: Edit, readSub: statusAndScale, writeSub: scale},
 	{group: "authorization.k8s.io", name: "localsubjectaccessreviews", read: Admin, write: Admin},
-	{group: "autoscaling", name: "horizontalpodautoscalers", read: View, write: Edit, looks: status},
-	{group: "batch", name: "cronjobs", read: View, write: Edit, looks: status},
-	{group: "batch", name: "jobs", read: View, write: Edit, looks: status},
+	{group: "autoscaling", name: "horizontalpodautoscalers", read: View, write: Edit, readSub: status},
+	{group: "batch", name: "cronjobs", read: View, write: Edit, readSub: status},
+	{group: "batch", name: "jobs", read: View, write: Edit, readSub: status},
 	{group: "coordination.k8s.io", name: "leases", read: Edit, write: Edit},
 	{group: "discovery.k8s.io", name: "endpointslices", read: View},
 	{group: "events.k8s.io", name: "events", read: View, write: Edit},
-	{group: "networking.k8s.io", name: "ingresses", read: View, write: Edit, looks: status},
+	{group: "networking.k8s.io", name: "ingresses", read: View, write: Edit, readSub: status},
 	{group: "networking.k8s.io", name: "networkpolicies", read: View, write: Edit},
-	{group: "policy", name: "poddisruptionbudgets", read: View, write: Edit, looks: status},
-	{group: "snapshot.storage.k8s.io", name: "volumesnapshots", read: View, write: Edit, looks: status},
+	{group: "policy", name: "poddisruptionbudgets", read: View, write: Edit, readSub: status},
+	{group: "snapshot.storage.k8s.io", name: "volumesnapshots", read: View, write: Edit, readSub: status},
 }
 
 var (
@@ -85,7 +85,7 @@ var (
 	writeVerbs = []string{"get", "list", "watch", "create", "update", "patch", "delete", "deletecollection"}
 )
 
-// rules are what the access may do, in RBAC's terms: for each API group what it reads, then what it changes.
+// rules returns the RBAC rules of the level: for each API group, first the resources to read, then those to write.
 func (a Access) rules() []rbacv1.PolicyRule {
 	var rules []rbacv1.PolicyRule
 	for i, first := range resources {
@@ -103,11 +103,11 @@ func (a Access) rules() []rbacv1.PolicyRule {
 				rule = &write
 			}
 			rule.Resources = append(rule.Resources, r.name)
-			for _, sub := range r.looks {
+			for _, sub := range r.readSub {
 				read.Resources = append(read.Resources, r.name+"/"+sub)
 			}
 			if a.includes(r.write) {
-				for _, sub := range r.uses {
+				for _, sub := range r.writeSub {
 					write.Resources = append(write.Resources, r.name+"/"+sub)
 				}
 			}

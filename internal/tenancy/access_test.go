@@ -12,14 +12,14 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Rules and policies are made in the table's order.
+// TestResourcesAreSorted checks the order of resources, because rules and policies keep it.
 func TestResourcesAreSorted(t *testing.T) {
 	assert.True(t, slices.IsSortedFunc(resources,
 		func(a, b resource) int { return cmp.Or(cmp.Compare(a.group, b.group), cmp.Compare(a.name, b.name)) }))
 }
 
-// What tenants must not have, as they could give themselves the rest by it.
-func TestNothingToEscalateBy(t *testing.T) {
+// TestNoPrivilegeEscalation checks that no resource lets tenants give themselves more permissions.
+func TestNoPrivilegeEscalation(t *testing.T) {
 	for _, r := range resources {
 		assert.NotContains(t, []string{"*", "rbac.authorization.k8s.io", "certificates.k8s.io",
 			"admissionregistration.k8s.io", "apiextensions.k8s.io", "storage.k8s.io"}, r.group)
@@ -27,14 +27,14 @@ func TestNothingToEscalateBy(t *testing.T) {
 		if slices.Contains([]string{"namespaces", "resourcequotas", "limitranges", "endpoints", "endpointslices"}, r.name) {
 			assert.Empty(t, r.write, r.name)
 		}
-		assert.False(t, View.includes(r.write), "view changes nothing: %s", r.name)
-		assert.True(t, r.write == "" || r.write.includes(r.read), "who writes %s reads it", r.name)
-		assert.NotContains(t, r.uses, "status", "of %s", r.name)
+		assert.False(t, View.includes(r.write), "view is read-only: %s", r.name)
+		assert.True(t, r.write == "" || r.write.includes(r.read), "write access to %s includes read access", r.name)
+		assert.NotContains(t, r.writeSub, "status", "%s", r.name)
 	}
-	for _, a := range accesses {
+	for _, a := range accessLevels {
 		for _, rule := range a.rules() {
 			assert.NotContains(t, slices.Concat(rule.APIGroups, rule.Resources, rule.Verbs), "*")
-			assert.False(t, a == View && slices.Contains(rule.Resources, "secrets"), "reading Secrets is more than to view")
+			assert.False(t, a == View && slices.Contains(rule.Resources, "secrets"), "view must not read Secrets")
 		}
 	}
 }
@@ -42,11 +42,11 @@ func TestNothingToEscalateBy(t *testing.T) {
 func TestIncludes(t *testing.T) {
 	assert.True(t, Admin.includes(Edit) && Edit.includes(View) && View.includes(View))
 	assert.False(t, View.includes(Edit) || Edit.includes(Admin))
-	assert.False(t, Admin.includes(""), "what nobody may")
+	assert.False(t, Admin.includes(""), "no level is sufficient")
 	assert.False(t, Access("").includes(View))
 }
 
-// Each line is one object with each of its fields, whatever is in them: the name of a role cannot begin another line.
+// TestPolicyLines checks that each line is one object with all fields, even if the name of a role contains a newline.
 func TestPolicyLines(t *testing.T) {
 	plan := Plan{
 		Settings: Settings{Authorizer: ABAC},
@@ -55,7 +55,7 @@ func TestPolicyLines(t *testing.T) {
 	text, err := plan.Policy()
 	require.NoError(t, err)
 	lines := strings.Split(strings.TrimSuffix(string(text), "\n"), "\n")
-	require.Len(t, lines, len(resources)-3, "but Secrets, Leases and reviews of access")
+	require.Len(t, lines, len(resources)-3, "all but Secrets, Leases and LocalSubjectAccessReviews")
 	for _, line := range lines {
 		var fields struct {
 			APIVersion, Kind string

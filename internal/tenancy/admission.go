@@ -8,16 +8,17 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// admissionName is of the ValidatingAdmissionPolicy and of its binding.
+// admissionName is the name of the ValidatingAdmissionPolicy and of its binding.
 const admissionName = "tenants.kubernetes-openstack"
 
-// admissionPolicy takes back what ABAC gives with a resource and RBAC does not: to write subresources that are others'
-// to write, and to reach into pods and Services by reading. Who may write a Service's status has kube-proxy on each
-// node send them what is meant for any address; who may write a Pod's has the API server connect to any.
+// admissionPolicy denies requests that ABAC allows together with a resource and that RBAC does not allow. These are
+// writes to subresources that controllers own, and connections to pods and Services by users with read-only access. A
+// user who can write the status of a Service can redirect traffic on every node, because kube-proxy then accepts
+// packets for any address. A user who can write the status of a Pod can make the API server connect to any address.
 func admissionPolicy() *admissionv1.ValidatingAdmissionPolicy {
 	var uses []string
 	for _, r := range resources {
-		for _, sub := range r.uses {
+		for _, sub := range r.writeSub {
 			uses = append(uses, fmt.Sprintf("'%s/%s'", r.name, sub))
 		}
 	}
@@ -36,7 +37,7 @@ func admissionPolicy() *admissionv1.ValidatingAdmissionPolicy {
 							Scope: &namespaced},
 					},
 				}},
-				// what Kubernetes would fill in, and a sync find to be another
+				// the API server's defaults, so that the next sync finds no difference
 				MatchPolicy: &equivalent, NamespaceSelector: &metav1.LabelSelector{}, ObjectSelector: &metav1.LabelSelector{},
 			},
 			MatchConditions: []admissionv1.MatchCondition{
@@ -46,13 +47,13 @@ func admissionPolicy() *admissionv1.ValidatingAdmissionPolicy {
 			Validations: []admissionv1.Validation{
 				{
 					Expression: fmt.Sprintf("request.resource.resource + '/' + request.subResource in [%s]", strings.Join(uses, ", ")),
-					Message:    "tenants do not write this subresource",
+					Message:    "tenants may not write this subresource",
 				},
 				{
 					Expression: "request.operation != 'CONNECT' || " +
 						"authorizer.group(request.resource.group).resource(request.resource.resource)" +
 						".namespace(request.namespace).check('create').allowed()",
-					Message: "who may only read does not connect",
+					Message: "read-only access does not include exec, attach, port forwarding and the proxy",
 				},
 			},
 		},

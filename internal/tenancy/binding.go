@@ -5,12 +5,12 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// clusterRole is the name of the ClusterRole of an access, and of the RoleBindings to it.
+// clusterRole returns the name of the ClusterRole for a, and of the RoleBindings to that role.
 func (a Access) clusterRole() string { return "kubernetes-openstack:tenant-" + string(a) }
 
 func clusterRoles() []*rbacv1.ClusterRole {
 	var roles []*rbacv1.ClusterRole
-	for _, a := range accesses {
+	for _, a := range accessLevels {
 		roles = append(roles, &rbacv1.ClusterRole{
 			TypeMeta:   metav1.TypeMeta{APIVersion: "rbac.authorization.k8s.io/v1", Kind: "ClusterRole"},
 			ObjectMeta: metav1.ObjectMeta{Name: a.clusterRole()},
@@ -20,10 +20,10 @@ func clusterRoles() []*rbacv1.ClusterRole {
 	return roles
 }
 
-// roleBindings are one for each access that somebody has.
+// roleBindings returns one RoleBinding for each access level that a member has.
 func (t Tenant) roleBindings() []*rbacv1.RoleBinding {
 	var bindings []*rbacv1.RoleBinding
-	for _, a := range accesses {
+	for _, a := range accessLevels {
 		var subjects []rbacv1.Subject
 		for _, m := range t.Members {
 			if m.Access == a {

@@ -4,21 +4,21 @@ import "strings"
 
 const prefix = "keystone:"
 
-// Username is a user of Keystone's name in Kubernetes: `keystone:<user ID>`.
+// Username returns the Kubernetes username of a Keystone user: `keystone:<user ID>`.
 //
-// The ID is one user's for ever. A name is not: another domain has users of the same names, whoever gets the name of
-// one who is gone would get what they had, and no separator of name and domain is one that neither may have in it.
-// Names are for people: the webhook tells them besides (`extra`), which audit logs have. The prefix keeps Keystone's
-// users apart from all others, and from `system:`, whose names Kubernetes itself trusts.
+// It contains the ID because an ID identifies the same user forever. Names are not unique: users of two domains may
+// have the same name, a new user may get the name of a deleted one, and any separator between name and domain may
+// occur in both. The webhook passes the user's name in `extra`, so audit logs contain it. The prefix separates
+// Keystone's users from other users, and from the `system:` names that Kubernetes trusts.
 func Username(userID string) string { return prefix + userID }
 
-// Group is a role in a token of Keystone's, in Kubernetes: `keystone:<project ID>:<user ID>:<role>`. Whoever shows a
-// token is in one for each role that it has, and all access is by these.
+// Group returns the Kubernetes group of a role in a Keystone token: `keystone:<project ID>:<user ID>:<role>`. A user
+// with a token is in one group for each role of the token. All access is granted to these groups.
 //
-// So a token opens here what it opens in OpenStack. One for a project has nothing in another, and an application
-// credential with fewer roles than its user has fewer rights. The user is part of it so that a role which Keystone
-// takes from them is worth nothing from the next plan on, though tokens of before may still say it. The role, by its
-// name, is last, as it alone may have a colon in it.
+// So a token gives the same access as in OpenStack. A token for one project gives no access to other projects. An
+// application credential with fewer roles than its user gives less access. The group contains the user so that a role
+// assignment that Keystone removes gives no access after the next plan, even if an older token still contains the
+// role. The name of the role comes last, because only it may contain a colon.
 func Group(projectID, userID, role string) string {
 	return prefix + strings.Join([]string{projectID, userID, role}, ":")
 }

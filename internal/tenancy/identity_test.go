@@ -9,7 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Two users are never one, and none is one of those that Kubernetes trusts by their names.
+// TestUsername checks that two users never have the same name, and that no name begins with system:.
 func TestUsername(t *testing.T) {
 	check := func(a, b string) bool {
 		return !strings.HasPrefix(Username(a), "system:") && (Username(a) == Username(b)) == (a == b)
@@ -18,7 +18,8 @@ func TestUsername(t *testing.T) {
 	require.NoError(t, quick.Check(check, nil))
 }
 
-// A role of one user on one project is never another, whatever colons the names of roles have in them.
+// TestGroup checks that groups of different users, projects or roles differ, even if the names of roles contain
+// colons.
 func TestGroup(t *testing.T) {
 	assert.Equal(t, "keystone:p:u:member", Group("p", "u", "member"))
 	seen, ids := map[string]bool{}, []string{"a", "b", "ab", "system"}
@@ -31,6 +32,6 @@ func TestGroup(t *testing.T) {
 			}
 		}
 	}
-	// which is why World.Validate refuses a colon in an ID
+	// this is why KeystoneSnapshot.Validate refuses a colon in an ID
 	assert.Equal(t, Group("p", "u:v", "w"), Group("p", "u", "v:w"))
 }

@@ -9,18 +9,19 @@ import (
 	"kubernetes-openstack/internal/field"
 )
 
-// Mapping is which of OpenStack's tenants become Kubernetes', and what their users may do.
+// Mapping selects the OpenStack projects that become tenants, and maps roles to access.
 type Mapping struct {
-	// Roles is what each role of Keystone, by its name, lets do in the project's namespace. Where empty:
+	// Roles maps the names of Keystone roles to the access that they give in the project's namespace. The default is
 	// {reader: view, member: edit, admin: admin}.
 	Roles map[string]Access `json:"roles,omitempty" mapstructure:"roles"`
-	// Exclude lists projects that become no tenants, each as NAME@DOMAIN or by its ID, which outlives another name.
+	// Exclude lists projects that do not become tenants, each as NAME@DOMAIN or by ID. An ID stays the same after a
+	// rename.
 	Exclude []string `json:"exclude,omitempty" mapstructure:"exclude"`
 }
 
 var defaultRoles = map[string]Access{"reader": View, "member": Edit, "admin": Admin}
 
-// roles is what each role lets do.
+// roles returns Roles, or the default.
 func (m Mapping) roles() map[string]Access {
 	if len(m.Roles) == 0 {
 		return defaultRoles
@@ -34,7 +35,7 @@ func (m Mapping) validate(e *field.Errors) {
 		if role == "" {
 			e.Add(path, "must be the name of a role")
 		}
-		if !slices.Contains(accesses, m.Roles[role]) {
+		if !slices.Contains(accessLevels, m.Roles[role]) {
 			e.Add(path, "must be view, edit or admin, not %q", m.Roles[role])
 		}
 	}
@@ -44,26 +45,27 @@ func (m Mapping) validate(e *field.Errors) {
 		if project == "" || strings.HasPrefix(project, "@") || strings.HasSuffix(project, "@") {
 			e.Add(path, "must be NAME@DOMAIN or the ID of a project, not %q", project)
 		} else if first, taken := seen[project]; taken {
-			e.Add(path, "%q is exclude[%d] too", project, first)
+			e.Add(path, "%q is also exclude[%d]", project, first)
 		} else {
 			seen[project] = i
 		}
 	}
 }
 
-// members are the grants by which somebody has access, by the project's ID.
+// members returns the members of each project, by the project's ID. A grant of a role without a mapping gives no
+// access.
 func (m Mapping) members(grants []Grant) map[string][]Member {
 	out := map[string][]Member{}
 	for _, g := range grants {
-		if access, known := m.roles()[g.Role]; known {
+		if access, mapped := m.roles()[g.Role]; mapped {
 			out[g.ProjectID] = append(out[g.ProjectID], Member{g.UserID, g.Role, access})
 		}
 	}
 	return out
 }
 
-// excludes tells whether an entry of Exclude means the project, whose domain has the name.
-func excludes(entry string, p Project, domain string) bool {
-	// put together, not taken apart: a name may have an @ in it
+// matches reports whether an entry of Exclude selects the project. domain is the name of the project's domain.
+func matches(entry string, p Project, domain string) bool {
+	// the entry is not split at @, because names may contain @
 	return entry == p.ID || entry == p.Name+"@"+domain
 }

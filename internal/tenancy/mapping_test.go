@@ -6,7 +6,7 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-// A user is a member by each role that the mapping knows: a token may have any of them.
+// TestMembers checks that a user is one member for each mapped role, because a token may contain any of them.
 func TestMembers(t *testing.T) {
 	m := Mapping{Roles: map[string]Access{"a": Admin, "b": View, "c": Edit}}
 	assert.Equal(t, map[string][]Member{
@@ -15,7 +15,7 @@ func TestMembers(t *testing.T) {
 	}, m.members([]Grant{
 		{"p", "u", "a"}, {"p", "u", "b"}, {"p", "u", "other"}, {"p", "v", "c"}, {"q", "u", "b"}, {"q", "v", "other"},
 	}))
-	assert.Empty(t, m.members([]Grant{{"p", "u", "reader"}}), "the default's")
+	assert.Empty(t, m.members([]Grant{{"p", "u", "reader"}}), "reader is mapped only by default")
 	assert.Equal(t, map[string][]Member{"p": {{"u", "reader", View}}},
 		Mapping{}.members([]Grant{{"p", "u", "reader"}, {"p", "u", "other"}}))
 }

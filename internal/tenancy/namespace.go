@@ -14,8 +14,8 @@ import (
 	"kubernetes-openstack/internal/field"
 )
 
-// ProjectLabel has the ID of a project as its value. The namespace with this label belongs to the project, whatever the
-// names of both are. All planned objects in the namespace have the label, too.
+// ProjectLabel is the label with the ID of a project. The namespace with this label belongs to the project,
+// regardless of their names. All planned objects in the namespace also have the label.
 const ProjectLabel = "kubernetes-openstack/project"
 
 // Annotations of a project's namespace.
@@ -25,7 +25,7 @@ const (
 	ClosedAnnotation  = "kubernetes-openstack/closed"
 )
 
-// namespace is the tenant's, as it is to be.
+// namespace returns the tenant's namespace.
 func (t Tenant) namespace() *corev1.Namespace {
 	annotations := map[string]string{ProjectAnnotation: t.Project, DomainAnnotation: t.Domain}
 	if t.Closed != "" {
@@ -39,7 +39,7 @@ func (t Tenant) namespace() *corev1.Namespace {
 	}
 }
 
-// namespacesOf are the existing namespaces of projects, by the projects' IDs.
+// namespacesOf returns the existing namespaces of projects, by the projects' IDs.
 func namespacesOf(existing []corev1.Namespace) (map[string]corev1.Namespace, field.Errors) {
 	var e field.Errors
 	out := map[string]corev1.Namespace{}
@@ -56,9 +56,9 @@ func namespacesOf(existing []corev1.Namespace) (map[string]corev1.Namespace, fie
 		case project == "":
 			e.Add(path, "must be the ID of a project")
 		case taken:
-			e.Add(path, "%q is %s's too: a project has one namespace", project, first.Name)
+			e.Add(path, "%q is also the project of namespace %s: label only one", project, first.Name)
 		case n.Name == corev1.NamespaceDefault || isReserved(n.Name):
-			e.Add(path, "cannot be set: no project may have a namespace of Kubernetes' own")
+			e.Add(path, "must not be set: this namespace belongs to Kubernetes")
 		default:
 			out[project] = n
 		}
@@ -66,7 +66,7 @@ func namespacesOf(existing []corev1.Namespace) (map[string]corev1.Namespace, fie
 	return out, e
 }
 
-// isReserved tells whether Kubernetes keeps the name of a namespace for itself.
+// isReserved reports whether Kubernetes reserves the name of a namespace.
 func isReserved(name string) bool { return strings.HasPrefix(name, "kube-") }
 
 var (
@@ -74,12 +74,12 @@ var (
 	notInDNSName = regexp.MustCompile(`[^a-z0-9]+`)
 )
 
-// newNamespace names the namespace of a project that has none: NAME-DOMAIN-ID, as much of both names as a DNS label can
-// have, and as much of the ID as makes it none that is taken. That is eight digits, unless somebody is up to something.
-// A name is chosen once. Empty where even the whole ID is taken.
-func newNamespace(p Project, domain string, taken map[string]bool) string {
+// newNamespaceName returns a name for the new namespace of a project: NAME-DOMAIN-ID. It shortens name and domain so
+// that the result is a valid DNS label. It uses 8 digits of the ID, or more if the name is taken. The namespace keeps
+// this name when the project is renamed. newNamespaceName returns "" if the name with the whole ID is taken.
+func newNamespaceName(p Project, domain string, taken map[string]bool) string {
 	id := p.ID
-	if !uuid.MatchString(id) { // as no Keystone of today makes them
+	if !uuid.MatchString(id) { // current versions of Keystone create only UUIDs
 		id = fmt.Sprintf("%x", sha256.Sum256([]byte(id)))[:32]
 	}
 	readable := notInDNSName.ReplaceAllString(strings.ToLower(p.Name+"-"+domain), "-")
@@ -91,8 +91,8 @@ func newNamespace(p Project, domain string, taken map[string]bool) string {
 		readable = "project-" + readable
 	}
 	for digits := 8; digits <= len(id); digits += 8 {
-		most := min(len(readable), validation.DNS1123LabelMaxLength-1-digits)
-		name := strings.TrimRight(readable[:most], "-") + "-" + id[:digits]
+		length := min(len(readable), validation.DNS1123LabelMaxLength-1-digits)
+		name := strings.TrimRight(readable[:length], "-") + "-" + id[:digits]
 		if !taken[name] {
 			return name
 		}

@@ -12,7 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 )
 
-func TestNewNamespace(t *testing.T) {
+func TestNewNamespaceName(t *testing.T) {
 	const id = "3f2a9c1d5e6b4a7f8c9d0e1f2a3b4c5d"
 	for _, test := range []struct{ name, domain, id, want string }{
 		{"shop", "Default", id, "shop-default-3f2a9c1d"},
@@ -27,44 +27,44 @@ func TestNewNamespace(t *testing.T) {
 		{strings.Repeat("a", 300), "Default", id, strings.Repeat("a", 54) + "-3f2a9c1d"},
 		{strings.Repeat("a", 53) + "-", "b", id, strings.Repeat("a", 53) + "-3f2a9c1d"},
 		{"shop-default-3f2a9c1d", "Default", "00000000000000000000000000000001", "shop-default-3f2a9c1d-default-00000000"},
-		// IDs that are none of Keystone's own
+		// IDs in a format that Keystone does not use
 		{"shop", "Default", "3F2A9C1D5E6B4A7F8C9D0E1F2A3B4C5D", "shop-default-511fa3b5"},
 		{"shop", "Default", "1", "shop-default-6b86b273"},
 	} {
-		got := newNamespace(Project{ID: test.id, Name: test.name}, test.domain, nil)
+		got := newNamespaceName(Project{ID: test.id, Name: test.name}, test.domain, nil)
 		assert.Equal(t, test.want, got)
 		assert.Empty(t, validation.IsDNS1123Label(got))
 	}
 }
 
-// Whoever chooses names such that another's is taken gets one with more of their own ID, up to all of it.
-func TestNamespaceTaken(t *testing.T) {
+// TestTakenNamespaceNames checks that a name gets more digits of the ID while shorter names are taken.
+func TestTakenNamespaceNames(t *testing.T) {
 	p, taken := Project{ID: "3f2a9c1d5e6b4a7f8c9d0e1f2a3b4c5d", Name: "shop"}, map[string]bool{}
 	for _, want := range []string{
 		"shop-d-3f2a9c1d", "shop-d-3f2a9c1d5e6b4a7f", "shop-d-3f2a9c1d5e6b4a7f8c9d0e1f",
 		"shop-d-3f2a9c1d5e6b4a7f8c9d0e1f2a3b4c5d", "",
 	} {
-		got := newNamespace(p, "d", taken)
+		got := newNamespaceName(p, "d", taken)
 		assert.Equal(t, want, got)
 		taken[got] = true
 	}
-	w := cloud()
-	w.Projects = []Project{{ID: p.ID, Name: "shop", DomainID: "D", Enabled: true}}
+	k := cloud()
+	k.Projects = []Project{{ID: p.ID, Name: "shop", DomainID: "D", Enabled: true}}
 	var existing []corev1.Namespace
 	for name := range taken {
 		existing = append(existing, namespace(name, ""))
 	}
-	_, err := NewPlan(w, settings(), existing)
-	assert.EqualError(t, err, fmt.Sprintf("1 error:\n  namespaces: have all names that the project %s could have: "+
-		"give one of them the label %s=%[1]s", p.ID, ProjectLabel))
+	_, err := NewPlan(k, settings(), existing)
+	assert.EqualError(t, err, fmt.Sprintf("1 error:\n  namespaces: no free namespace name for project %s: "+
+		"label an existing namespace with %s=%[1]s", p.ID, ProjectLabel))
 }
 
-// Whatever the names and the ID.
-func TestAnyNamespace(t *testing.T) {
+// TestNewNamespaceNameIsValid checks the names of projects with random names and IDs.
+func TestNewNamespaceNameIsValid(t *testing.T) {
 	check := func(name, domain, id string) bool {
 		p, taken := Project{ID: id, Name: name}, map[string]bool{}
 		for range 4 {
-			got := newNamespace(p, domain, taken)
+			got := newNamespaceName(p, domain, taken)
 			if len(validation.IsDNS1123Label(got)) > 0 || isReserved(got) || got == "default" || taken[got] {
 				t.Errorf("%q of %q", got, p.ID)
 			}

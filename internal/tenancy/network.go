@@ -7,13 +7,14 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// networkPolicy keeps other tenants' pods out of the tenant's. Policies add up, so a tenant can let more in by
-// one of their own, into their own namespace alone.
+// networkPolicy keeps traffic from other tenants' pods out of the tenant's pods. NetworkPolicies are additive, so a
+// tenant can allow more traffic with a policy of their own. Such a policy affects only their own namespace.
 //
-// Peers are told by the source address that arrives. A pod in the cluster has its own, by a ClusterIP too, so podCIDR
-// tells pods from all else. Clients from outside have their own or, by a ClusterIP, that of the node which the router
-// chose. Where pods leave with their node's address (calico.natOutgoing), those of other tenants are clients from
-// outside, too, of what is open to all of these: a Service's NodePort.
+// The policy matches the source address that arrives at the pod. Packets from pods keep the pod's address, also
+// through a ClusterIP, so podCIDR matches pods and nothing else. Packets from outside of the cluster keep the
+// client's address. Through a ClusterIP, they have the address of the node to which the router sent them. If packets
+// of pods leave a node with the node's address (calico.natOutgoing), other tenants' pods count as clients from
+// outside. They reach only what is open to such clients, such as a Service's NodePort.
 func (t Tenant) networkPolicy(podCIDR netip.Prefix) *networkingv1.NetworkPolicy {
 	return &networkingv1.NetworkPolicy{
 		TypeMeta:   metav1.TypeMeta{APIVersion: "networking.k8s.io/v1", Kind: "NetworkPolicy"},
@@ -21,9 +22,9 @@ func (t Tenant) networkPolicy(podCIDR netip.Prefix) *networkingv1.NetworkPolicy 
 		Spec: networkingv1.NetworkPolicySpec{
 			PolicyTypes: []networkingv1.PolicyType{networkingv1.PolicyTypeIngress},
 			Ingress: []networkingv1.NetworkPolicyIngressRule{{From: []networkingv1.NetworkPolicyPeer{
-				{PodSelector: &metav1.LabelSelector{}}, // the namespace's own
+				{PodSelector: &metav1.LabelSelector{}}, // pods of the same namespace
 				{NamespaceSelector: &metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{
-					{Key: ProjectLabel, Operator: metav1.LabelSelectorOpDoesNotExist}, // the operators': monitoring and the like
+					{Key: ProjectLabel, Operator: metav1.LabelSelectorOpDoesNotExist}, // namespaces of operators, such as monitoring
 				}}},
 				{IPBlock: &networkingv1.IPBlock{CIDR: "0.0.0.0/0", Except: []string{podCIDR.String()}}},
 			}}},

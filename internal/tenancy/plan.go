@@ -1,8 +1,8 @@
-// Package tenancy makes OpenStack's tenants Kubernetes' tenants: projects are namespaces, and roles on projects are
-// access to them. It is pure: it knows neither OpenStack's APIs nor Kubernetes'.
+// Package tenancy maps OpenStack's tenants to Kubernetes. A project becomes a namespace, and a role on a project
+// becomes access to its namespace. The package is pure: it calls no API of OpenStack or Kubernetes.
 //
-// A change's way through it: World and Settings, and the namespaces that there are → NewPlan → Plan.Objects, and for
-// API servers that authorize by ABAC Plan.Policy.
+// NewPlan computes a Plan from a KeystoneSnapshot, Settings and the existing namespaces. Plan.Objects returns the
+// Kubernetes objects. Plan.Policy returns the policy file of API servers that use ABAC.
 package tenancy
 
 import (
@@ -15,47 +15,47 @@ import (
 	"kubernetes-openstack/internal/field"
 )
 
-// Plan is what there is to be in Kubernetes. It follows from what it is made of, in whatever order that was told.
+// Plan is the desired state in Kubernetes. It depends only on the inputs of NewPlan, and not on their order.
 type Plan struct {
 	Settings Settings
-	// Tenants in the order of their namespaces.
+	// Tenants are sorted by namespace.
 	Tenants []Tenant
-	// Gone are those whose projects Keystone does not list any more, where their namespaces are to be deleted. A list
-	// may be incomplete, so whoever deletes one asks Keystone for that very project first. Until then nothing in it
-	// is to change: the plan's objects are in others.
-	Gone []Tenant
-	// Warnings tell what is named and Keystone does not list, by which access may be missing. It may be that it never was
-	// there, or that a list is incomplete.
+	// ToDelete are the tenants whose namespaces are to be deleted, because Keystone does not list their projects any
+	// more. A list may be incomplete, so the caller must request each of these projects from Keystone before it
+	// deletes the namespace. Objects does not return objects of these namespaces.
+	ToDelete []Tenant
+	// Warnings are about IDs and names that Keystone does not list. Access may be missing because of them. Either the
+	// object does not exist, or a list is incomplete.
 	Warnings []field.Error
 }
 
-// NewPlan is the plan for what OpenStack has and the stack's configuration says. Existing namespaces, those of projects
-// and all others, are as the Kubernetes API tells them. The error is field.Errors.
-func NewPlan(w World, s Settings, existing []corev1.Namespace) (Plan, error) {
+// NewPlan returns the Plan for the state of Keystone and the stack's settings. existing are all namespaces of the
+// cluster, including those of projects. The error is of type field.Errors.
+func NewPlan(k KeystoneSnapshot, s Settings, existing []corev1.Namespace) (Plan, error) {
 	namespaces, errs := namespacesOf(existing)
-	if errs = slices.Concat(w.Validate(), s.Validate(), errs); len(errs) > 0 {
+	if errs = slices.Concat(k.Validate(), s.Validate(), errs); len(errs) > 0 {
 		return Plan{}, errs
 	}
 	taken := map[string]bool{}
 	for _, n := range existing {
 		taken[n.Name] = true
 	}
-	domains, members := w.domains(), s.members(w.Effective())
+	domains, members := k.domains(), s.members(k.EffectiveGrants())
 
-	plan := Plan{Settings: s, Warnings: slices.Concat(w.warnings(), s.warnings(w))}
-	for _, p := range slices.SortedFunc(slices.Values(w.Projects),
+	plan := Plan{Settings: s, Warnings: slices.Concat(k.warnings(), s.warnings(k))}
+	for _, p := range slices.SortedFunc(slices.Values(k.Projects),
 		func(a, b Project) int { return cmp.Compare(a.ID, b.ID) }) {
 		domain := domains[p.DomainID]
 		t := Tenant{ProjectID: p.ID, Project: p.Name, Domain: domain.Name, Quota: p.Quota}
 		switch {
-		case slices.ContainsFunc(s.Exclude, func(entry string) bool { return excludes(entry, p, domain.Name) }):
+		case slices.ContainsFunc(s.Exclude, func(entry string) bool { return matches(entry, p, domain.Name) }):
 			t.Closed = Excluded
 		case !p.Enabled || !domain.Enabled:
 			t.Closed = Disabled
 		default:
 			t.Members = members[p.ID]
 		}
-		if len(t.Members) == 0 { // who could make anything? and what is there may be made again by its controllers
+		if len(t.Members) == 0 { // controllers may still recreate existing pods and volumes
 			t.Quota = Quota{Unlimited, Unlimited, Unlimited, Unlimited, Unlimited}
 		}
 		if n, exists := namespaces[p.ID]; exists {
@@ -63,9 +63,9 @@ func NewPlan(w World, s Settings, existing []corev1.Namespace) (Plan, error) {
 			delete(namespaces, p.ID)
 		} else if t.Closed != "" {
 			continue
-		} else if t.Namespace = newNamespace(p, domain.Name, taken); t.Namespace == "" {
-			errs.Add("namespaces", "have all names that the project %s could have: give one of them the label %s=%s", p.ID,
-				ProjectLabel, p.ID)
+		} else if t.Namespace = newNamespaceName(p, domain.Name, taken); t.Namespace == "" {
+			errs.Add("namespaces", "no free namespace name for project %[1]s: label an existing namespace with %[2]s=%[1]s",
+				p.ID, ProjectLabel)
 		}
 		taken[t.Namespace] = true
 		plan.Tenants = append(plan.Tenants, t)
@@ -73,25 +73,25 @@ func NewPlan(w World, s Settings, existing []corev1.Namespace) (Plan, error) {
 	if len(errs) > 0 {
 		return Plan{}, errs
 	}
-	for project, n := range namespaces { // those that are left
+	for project, n := range namespaces { // namespaces whose projects Keystone does not list
 		t := Tenant{
 			Namespace: n.Name, ProjectID: project, Closed: Deleted,
 			Project: n.Annotations[ProjectAnnotation], Domain: n.Annotations[DomainAnnotation],
 		}
 		if s.OnProjectDelete == DeleteNamespace {
-			plan.Gone = append(plan.Gone, t)
+			plan.ToDelete = append(plan.ToDelete, t)
 		} else {
 			plan.Tenants = append(plan.Tenants, t)
 		}
 	}
-	for _, tenants := range [][]Tenant{plan.Tenants, plan.Gone} {
+	for _, tenants := range [][]Tenant{plan.Tenants, plan.ToDelete} {
 		slices.SortFunc(tenants, func(a, b Tenant) int { return cmp.Compare(a.Namespace, b.Namespace) })
 	}
 	return plan, nil
 }
 
-// Objects are Kubernetes', each with its kind, in the order in which they are to be there: access comes last.
-// RoleBindings are among them where RBAC is the authorizer.
+// Objects returns the Kubernetes objects in the order in which they must be created. Objects that give access come
+// last. RoleBindings are included if RBAC is the authorizer.
 func (p Plan) Objects() []runtime.Object {
 	out := []runtime.Object{admissionPolicy(), admissionBinding()}
 	for _, role := range clusterRoles() {

@@ -5,8 +5,8 @@ import (
 	"encoding/json"
 )
 
-// policy is a line of the API server's ABAC policy file. Each line says each of its fields: the API server reads a
-// missing one as more than was meant, and a misspelt one as missing.
+// policy is a line of the API server's ABAC policy file. Each line contains all fields, because a missing field
+// matches more than intended. The API server ignores a misspelt field.
 type policy struct {
 	APIVersion string     `json:"apiVersion"`
 	Kind       string     `json:"kind"`
@@ -21,9 +21,10 @@ type policySpec struct {
 	Readonly  bool   `json:"readonly"`
 }
 
-// Policy is the plan in ABAC's terms, and nothing where ABAC is not the authorizer: JSON lines in the order of
-// namespaces, users, roles and resources. It gives what RoleBindings give, and more where ABAC knows less: verbs are
-// reading or anything, subresources go with their resource. Admission takes that back.
+// Policy returns the ABAC policy file of the plan, or nothing if ABAC is not the authorizer. The file consists of
+// JSON lines, sorted by namespace, user, role and resource. It grants the same access as RoleBindings, and more where
+// ABAC is less precise: ABAC only distinguishes reading from everything else, and includes all subresources. The
+// admission policy denies these additional requests.
 func (p Plan) Policy() ([]byte, error) {
 	if p.Settings.Authorizer != ABAC {
 		return nil, nil

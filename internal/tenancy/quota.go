@@ -10,32 +10,32 @@ import (
 	"kubernetes-openstack/internal/field"
 )
 
-// Unlimited is a Quota's number where there is no limit.
+// Unlimited is the value of a Quota's field without a limit.
 const Unlimited = -1
 
-// Quota is how much a project may have of Nova and Cinder, each Unlimited or 0
-// and more. One that was not read is one of nothing.
+// Quota is a project's quota in Nova and Cinder. Each field is Unlimited or at least 0. The zero value allows
+// nothing. It is the value of a project whose quota was not read.
 type Quota struct {
-	// Cores and RAM (MiB) of all its instances.
+	// Cores and RAM (MiB) are the limits of all instances.
 	Cores int64 `json:"cores"`
 	RAM   int64 `json:"ram"`
-	// Gigabytes (GiB) of all its volumes.
+	// Gigabytes (GiB) is the limit of all volumes.
 	Gigabytes int64 `json:"gigabytes"`
 	Volumes   int64 `json:"volumes"`
 	Snapshots int64 `json:"snapshots"`
 }
 
-// limit is one number of a Quota, in Kubernetes' terms.
+// limit is one field of a Quota as a Kubernetes quota.
 type limit struct {
-	key      string // in the Quota
+	key      string // the name of the field
 	resource corev1.ResourceName
 	number   int64
 	unit     string
 }
 
-// limits are what a project may have in the cluster: as much again as outside of it. Its cores are what its
-// containers may request, as CPUs are shared where all are wanted at once, by Nova too; its memory is what they may
-// take, as that is nobody else's until they give it back.
+// limits returns the limits of a project in the cluster. A project can use its quota once in OpenStack and once more
+// in the cluster. Cores limit the CPU requests of containers, because containers share CPUs under load, like
+// instances in Nova. RAM limits the memory limits of containers, because memory in use is not shared.
 func (q Quota) limits() []limit {
 	return []limit{
 		{"cores", corev1.ResourceRequestsCPU, q.Cores, ""},
@@ -49,13 +49,14 @@ func (q Quota) limits() []limit {
 func (q Quota) validate(e *field.Errors, path string) {
 	for _, l := range q.limits() {
 		if l.number < Unlimited {
-			e.Add(path+"."+l.key, "must be -1, which is unlimited, or 0 and more, not %d", l.number)
+			e.Add(path+"."+l.key, "must be -1 (unlimited) or at least 0, not %d", l.number)
 		}
 	}
 }
 
-// resourceQuotas of the tenant: what it may have, unless all is unlimited, and that no
-// pod of it is of those that others' are ended for.
+// resourceQuotas returns the tenant's ResourceQuotas. The first one forbids pods with a system priority class,
+// because such pods preempt other tenants' pods. The second one has the limits. It is omitted if everything is
+// unlimited.
 func (t Tenant) resourceQuotas() []*corev1.ResourceQuota {
 	hard := corev1.ResourceList{}
 	for _, l := range t.Quota.limits() {
@@ -85,8 +86,9 @@ func (t Tenant) resourceQuota(name string, spec corev1.ResourceQuotaSpec) *corev
 	}
 }
 
-// limitRange is what a container gets that does not say itself what the quota counts, and would be refused; nil where
-// the quota counts neither CPUs nor memory. Memory is then requested as much as may be taken.
+// limitRange returns the defaults for containers without requests and limits. A ResourceQuota refuses pods without a
+// value for a limited resource. limitRange returns nil if the quota limits neither CPU nor memory. The default memory
+// request equals the default memory limit.
 func (t Tenant) limitRange() *corev1.LimitRange {
 	item := corev1.LimitRangeItem{Type: corev1.LimitTypeContainer, DefaultRequest: corev1.ResourceList{}}
 	if t.Quota.Cores != Unlimited {
@@ -95,7 +97,7 @@ func (t Tenant) limitRange() *corev1.LimitRange {
 	if t.Quota.RAM != Unlimited {
 		memory := quantity.MustParse("512Mi")
 		item.Default = corev1.ResourceList{corev1.ResourceMemory: memory}
-		item.DefaultRequest[corev1.ResourceMemory] = memory // what Kubernetes would fill in, and a sync find to be another
+		item.DefaultRequest[corev1.ResourceMemory] = memory // the API server's default, so no difference to it
 	}
 	if len(item.DefaultRequest) == 0 {
 		return nil

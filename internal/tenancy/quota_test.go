@@ -27,19 +27,19 @@ func TestQuota(t *testing.T) {
 	assert.Equal(t, map[string]string{
 		"requests.cpu": "0", "limits.memory": "0", "requests.storage": "0", "persistentvolumeclaims": "0",
 		"count/volumesnapshots.snapshot.storage.k8s.io": "0",
-	}, hard(Quota{}), "nothing, where nothing is known")
+	}, hard(Quota{}), "a quota that was not read allows nothing")
 
 	memory := unlimited
-	memory.RAM = 2147483647 // the most that Nova takes
+	memory.RAM = 2147483647 // the maximum in Nova
 	assert.Equal(t, map[string]string{"limits.memory": "2147483647Mi"}, hard(memory))
 	limits := Tenant{Quota: memory}.limitRange()
 	require.NotNil(t, limits)
-	assert.Contains(t, limits.Spec.Limits[0].Default, corev1.ResourceMemory, "who says nothing is not refused")
+	assert.Contains(t, limits.Spec.Limits[0].Default, corev1.ResourceMemory, "a container without a limit is accepted")
 	assert.Equal(t, limits.Spec.Limits[0].Default, limits.Spec.Limits[0].DefaultRequest,
-		"and no CPU, which is not counted")
+		"no CPU, because its quota is unlimited")
 }
 
-// Pods of these classes have others' ended for them.
+// TestNoSystemPriority checks that tenants cannot create pods that preempt other tenants' pods.
 func TestNoSystemPriority(t *testing.T) {
 	for _, quota := range (Tenant{Quota: Quota{Unlimited, Unlimited, Unlimited, Unlimited, Unlimited}}).resourceQuotas() {
 		assert.Equal(t, "no-system-priority", quota.Name)

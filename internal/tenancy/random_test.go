@@ -17,13 +17,13 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 )
 
-// roleNames are of roles that tokens may have.
+// roleNames are the names of the roles that tokens may contain.
 var roleNames = []string{"reader", "member", "admin", "site:admin"}
 
-// random is a World in which anything may be: names that are alike or hostile, roles and projects that go round
-// in circles, and assignments of what is not there.
-func random(r *rand.Rand) World {
-	var w World
+// random returns a snapshot that may have similar or malicious names, circular roles and projects, and assignments with
+// unknown IDs.
+func random(r *rand.Rand) KeystoneSnapshot {
+	var k KeystoneSnapshot
 	one := func(list ...string) string { return list[r.IntN(len(list))] }
 	mostly := func() bool { return r.IntN(6) > 0 }
 	some := func(kind string, n int) []string {
@@ -33,37 +33,37 @@ func random(r *rand.Rand) World {
 		}
 		return append(ids, kind+"-unknown")
 	}
-	// half of all IDs begin alike
+	// half of all IDs have a common prefix
 	domains, projects, users, groups, roles := some("d", 3), some("p", 8), some("u", 8), some("g", 3), some("r", 6)
 	name := func() string {
 		return one("shop", "Shop", "shop-d0", "kube-system", "default", "system:masters", "магазин", "a@b", "*", "", "x\n\"y",
 			strings.Repeat("long", 70))
 	}
 	for i, id := range domains[:3] {
-		w.Domains = append(w.Domains, Domain{id, fmt.Sprintf("d%d", i), mostly()})
+		k.Domains = append(k.Domains, Domain{id, fmt.Sprintf("d%d", i), mostly()})
 	}
 	quota := func() int64 { return r.Int64N(20) + Unlimited }
 	for _, id := range projects[:8] {
-		w.Projects = append(w.Projects, Project{
+		k.Projects = append(k.Projects, Project{
 			id, name(), one(domains...), one(append(projects, domains...)...), mostly(),
 			Quota{quota(), quota(), quota(), quota(), quota()},
 		})
 	}
 	for _, id := range users[:8] {
-		w.Users = append(w.Users, User{id, name(), one(domains...), mostly()})
+		k.Users = append(k.Users, User{id, name(), one(domains...), mostly()})
 	}
 	for _, id := range groups[:3] {
-		w.Groups = append(w.Groups, UserGroup{id, name(), one(domains...), []string{one(users...), one(users...)}})
+		k.Groups = append(k.Groups, UserGroup{id, name(), one(domains...), []string{one(users...), one(users...)}})
 	}
 	for i, id := range roles[:6] {
 		role := Role{ID: id, Name: append(roleNames, "reader", "auditor")[i]}
 		if i > 3 {
 			role.DomainID = one(domains...)
 		}
-		w.Roles = append(w.Roles, role)
+		k.Roles = append(k.Roles, role)
 	}
 	for range r.IntN(6) {
-		w.ImpliedRoles = append(w.ImpliedRoles, ImpliedRole{one(roles...), one(roles...)})
+		k.ImpliedRoles = append(k.ImpliedRoles, ImpliedRole{one(roles...), one(roles...)})
 	}
 	for range 1 + r.IntN(24) {
 		a := Assignment{RoleID: one(roles...), Inherited: r.IntN(2) == 0}
@@ -77,82 +77,83 @@ func random(r *rand.Rand) World {
 		} else {
 			a.DomainID = one(domains...)
 		}
-		w.Assignments = append(w.Assignments, a)
+		k.Assignments = append(k.Assignments, a)
 	}
-	return w
+	return k
 }
 
-// holds tells whether the user has the role on the project: the definition, question by question, and no more clever.
-func holds(w World, user, project, role string) bool {
+// holds reports whether the user has the role on the project. It is a simple implementation of the definition, to
+// compare with.
+func holds(k KeystoneSnapshot, user, project, role string) bool {
 	enabled := func(domain string) bool {
-		return slices.ContainsFunc(w.Domains, func(d Domain) bool { return d.ID == domain && d.Enabled })
+		return slices.ContainsFunc(k.Domains, func(d Domain) bool { return d.ID == domain && d.Enabled })
 	}
-	if !slices.ContainsFunc(w.Users, func(u User) bool { return u.ID == user && u.Enabled && enabled(u.DomainID) }) ||
-		!slices.ContainsFunc(w.Projects,
+	if !slices.ContainsFunc(k.Users, func(u User) bool { return u.ID == user && u.Enabled && enabled(u.DomainID) }) ||
+		!slices.ContainsFunc(k.Projects,
 			func(p Project) bool { return p.ID == project && p.Enabled && enabled(p.DomainID) }) {
 		return false
 	}
-	within := func(target string) bool { // not more than as deep as there are projects
+	within := func(target string) bool { // the number of projects limits the depth
 		at := project
-		for range w.Projects {
-			i := slices.IndexFunc(w.Projects, func(p Project) bool { return p.ID == at })
+		for range k.Projects {
+			i := slices.IndexFunc(k.Projects, func(p Project) bool { return p.ID == at })
 			if i < 0 {
 				return false
 			}
-			if at = w.Projects[i].ParentID; at == target && target != project {
+			if at = k.Projects[i].ParentID; at == target && target != project {
 				return true
 			}
 		}
 		return false
 	}
 	ofDomain := func(domain string) bool {
-		return slices.ContainsFunc(w.Projects, func(p Project) bool { return p.ID == project && p.DomainID == domain })
+		return slices.ContainsFunc(k.Projects, func(p Project) bool { return p.ID == project && p.DomainID == domain })
 	}
 	gives := func(id string) bool {
-		if !slices.ContainsFunc(w.Roles, func(r Role) bool { return r.ID == id }) {
+		if !slices.ContainsFunc(k.Roles, func(r Role) bool { return r.ID == id }) {
 			return false
 		}
 		reached := []string{id}
-		for range w.Roles {
-			for _, i := range w.ImpliedRoles {
+		for range k.Roles {
+			for _, i := range k.ImpliedRoles {
 				if slices.Contains(reached, i.Prior) {
 					reached = append(reached, i.Implied)
 				}
 			}
 		}
-		return slices.ContainsFunc(w.Roles,
+		return slices.ContainsFunc(k.Roles,
 			func(r Role) bool { return r.Name == role && r.DomainID == "" && slices.Contains(reached, r.ID) })
 	}
-	return slices.ContainsFunc(w.Assignments, func(a Assignment) bool {
-		who := a.UserID == user ||
-			slices.ContainsFunc(w.Groups, func(g UserGroup) bool { return g.ID == a.GroupID && slices.Contains(g.Users, user) })
-		where := !a.Inherited && a.ProjectID == project || a.Inherited && a.ProjectID != "" && within(a.ProjectID) ||
+	return slices.ContainsFunc(k.Assignments, func(a Assignment) bool {
+		assigned := a.UserID == user ||
+			slices.ContainsFunc(k.Groups, func(g UserGroup) bool { return g.ID == a.GroupID && slices.Contains(g.Users, user) })
+		applies := !a.Inherited && a.ProjectID == project || a.Inherited && a.ProjectID != "" && within(a.ProjectID) ||
 			a.Inherited && a.DomainID != "" && (ofDomain(a.DomainID) || within(a.DomainID))
-		return who && where && gives(a.RoleID)
+		return assigned && applies && gives(a.RoleID)
 	})
 }
 
-// token is what somebody may show to the API server, and the only namespace that it may open.
+// token is the user of a Keystone token, and the only namespace to which the token may give access.
 type token struct {
 	User      string   `json:"user"`
 	Groups    []string `json:"groups"`
-	Namespace string   `json:"namespace"` // of its project; empty where that has none
+	Namespace string   `json:"namespace"` // of its project; empty if the project has none
 	Access    Access   `json:"access"`
 }
 
-// tokens are for each project and user: with all roles that they have there and with any fewer, as application
-// credentials have, and one with all roles that there are, as they might have had before they lost some.
-func tokens(w World, s Settings, plan Plan) []token {
+// tokens returns tokens of each user for each project. They contain every subset of the user's roles, like application
+// credentials. One more token contains all roles, like a token from before the user lost some of them.
+func tokens(k KeystoneSnapshot, s Settings, plan Plan) []token {
 	namespaces := map[string]string{}
 	for _, t := range plan.Tenants {
 		namespaces[t.ProjectID] = t.Namespace
 	}
 	var out []token
-	for _, p := range w.Projects {
-		for _, u := range w.Users {
+	for _, p := range k.Projects {
+		for _, u := range k.Users {
 			held := map[string]bool{}
 			for _, role := range roleNames {
-				held[role] = holds(w, u.ID, p.ID, role)
+				held[role] = holds(k, u.ID, p.ID, role)
 			}
 			all := 1<<len(roleNames) - 1
 			for subset := 1; subset <= all; subset++ {
@@ -178,14 +179,14 @@ func tokens(w World, s Settings, plan Plan) []token {
 }
 
 func most(a, b Access) Access {
-	if slices.Index(accesses, b) > slices.Index(accesses, a) {
+	if slices.Index(accessLevels, b) > slices.Index(accessLevels, a) {
 		return b
 	}
 	return a
 }
 
-// opens is what the plan gives a token, by the namespace.
-func (p Plan) opens(t token) map[string]Access {
+// accessOf returns the access that the plan gives to a token, by namespace.
+func (p Plan) accessOf(t token) map[string]Access {
 	out := map[string]Access{}
 	for _, tenant := range p.Tenants {
 		for _, m := range tenant.Members {
@@ -197,11 +198,11 @@ func (p Plan) opens(t token) map[string]Access {
 	return out
 }
 
-// shuffle is the same world, told in another order.
-func shuffle(r *rand.Rand, w World) World {
-	return World{
-		shuffled(r, w.Domains), shuffled(r, w.Projects), shuffled(r, w.Users), shuffled(r, w.Groups), shuffled(r, w.Roles),
-		shuffled(r, w.ImpliedRoles), shuffled(r, w.Assignments),
+// shuffle returns k with all lists in another order.
+func shuffle(r *rand.Rand, k KeystoneSnapshot) KeystoneSnapshot {
+	return KeystoneSnapshot{
+		shuffled(r, k.Domains), shuffled(r, k.Projects), shuffled(r, k.Users), shuffled(r, k.Groups), shuffled(r, k.Roles),
+		shuffled(r, k.ImpliedRoles), shuffled(r, k.Assignments),
 	}
 }
 
@@ -211,21 +212,22 @@ func shuffled[T any](r *rand.Rand, list []T) []T {
 	return list
 }
 
-// TestRandomWorlds plans worlds, and plans again when they have changed. With RANDOM_WORLDS=FOLDER it writes some there
-// in which access differs, for Kubernetes' own authorizers to judge (hack/toolchain/kubernetes).
-func TestRandomWorlds(t *testing.T) {
-	folder := os.Getenv("RANDOM_WORLDS")
-	granted, fewer, gone, written := 0, 0, 0, 0
+// TestRandomSnapshots plans random snapshots, and plans them again after changes. If RANDOM_SNAPSHOTS is set, it writes
+// some plans with different access levels to this folder. hack/toolchain/kubernetes checks them with Kubernetes' own
+// authorizers.
+func TestRandomSnapshots(t *testing.T) {
+	folder := os.Getenv("RANDOM_SNAPSHOTS")
+	granted, fewer, toDelete, written := 0, 0, 0, 0
 	for seed := range uint64(300) {
 		r := rand.New(rand.NewPCG(seed, 0))
-		w, s := random(r), settings()
+		k, s := random(r), settings()
 		if seed%2 == 1 {
 			s.Roles = map[string]Access{"member": View, "site:admin": Admin}
-			s.Exclude = []string{w.Projects[0].ID}
+			s.Exclude = []string{k.Projects[0].ID}
 			s.OnProjectDelete = DeleteNamespace
 		}
-		judge := func(w World, plan Plan) []token {
-			tokens := tokens(w, s, plan)
+		check := func(k KeystoneSnapshot, plan Plan) []token {
+			tokens := tokens(k, s, plan)
 			best := map[string]Access{}
 			for _, token := range tokens {
 				want := map[string]Access{}
@@ -233,8 +235,8 @@ func TestRandomWorlds(t *testing.T) {
 					want[token.Namespace] = token.Access
 					granted++
 				}
-				if got := plan.opens(token); !maps.Equal(got, want) {
-					t.Errorf("seed %d: %v opens %v, not %v", seed, token, got, want)
+				if got := plan.accessOf(token); !maps.Equal(got, want) {
+					t.Errorf("seed %d: %v gives access to %v, not %v", seed, token, got, want)
 				}
 				best[token.User+token.Namespace] = most(best[token.User+token.Namespace], token.Access)
 			}
@@ -245,9 +247,9 @@ func TestRandomWorlds(t *testing.T) {
 			}
 			return tokens
 		}
-		plan, err := NewPlan(w, s, nil)
+		plan, err := NewPlan(k, s, nil)
 		require.NoError(t, err)
-		judged := judge(w, plan)
+		checked := check(k, plan)
 
 		seen := map[string]bool{}
 		var existing []corev1.Namespace
@@ -258,50 +260,50 @@ func TestRandomWorlds(t *testing.T) {
 			existing = append(existing, *tenant.namespace())
 		}
 
-		again, err := NewPlan(shuffle(r, w), s, nil)
+		reordered, err := NewPlan(shuffle(r, k), s, nil)
 		require.NoError(t, err)
-		assert.Equal(t, plan, again, "the order does not matter")
-		after, err := NewPlan(w, s, shuffled(r, existing))
+		assert.Equal(t, plan, reordered, "the order does not matter")
+		after, err := NewPlan(k, s, shuffled(r, existing))
 		require.NoError(t, err)
-		assert.Equal(t, plan, after, "what is there already is planned again")
+		assert.Equal(t, plan, after, "a second plan is the same")
 
-		// another world with some of the same projects: each is where it was
+		// another snapshot with some of the same projects: each keeps its namespace
 		changed := random(r)
-		changed.Projects = append(changed.Projects, w.Projects[:4]...)
+		changed.Projects = append(changed.Projects, k.Projects[:4]...)
 		later, err := NewPlan(changed, s, existing)
 		require.NoError(t, err)
-		judge(changed, later)
+		check(changed, later)
 		ids := map[string]string{}
-		for _, tenant := range slices.Concat(later.Tenants, later.Gone) {
+		for _, tenant := range slices.Concat(later.Tenants, later.ToDelete) {
 			assert.NotContains(t, ids, tenant.Namespace, "one namespace, one project")
 			ids[tenant.Namespace] = tenant.ProjectID
 		}
 		for _, n := range existing {
 			assert.Equal(t, n.Labels[ProjectLabel], ids[n.Name])
 		}
-		for _, tenant := range later.Gone {
-			gone++
+		for _, tenant := range later.ToDelete {
+			toDelete++
 			assert.False(t, slices.ContainsFunc(changed.Projects, func(p Project) bool { return p.ID == tenant.ProjectID }))
 		}
 
 		kinds := map[Access]bool{}
-		for _, token := range judged {
+		for _, token := range checked {
 			kinds[token.Access] = true
 		}
 		if folder != "" && len(kinds) > 2 && written < 6 {
 			written++
 			byABAC := s
 			byABAC.Authorizer = ABAC
-			abac, err := NewPlan(w, byABAC, nil)
+			abac, err := NewPlan(k, byABAC, nil)
 			require.NoError(t, err)
 			policy, err := abac.Policy()
 			require.NoError(t, err)
-			nothing := 0
-			text, err := json.Marshal(slices.DeleteFunc(judged, func(t token) bool {
+			withoutAccess := 0
+			text, err := json.Marshal(slices.DeleteFunc(checked, func(t token) bool {
 				if t.Access == "" {
-					nothing++
+					withoutAccess++
 				}
-				return t.Access == "" && nothing%8 != 0 // they are many, and alike
+				return t.Access == "" && withoutAccess%8 != 0 // these are many and similar
 			}))
 			require.NoError(t, err)
 			for extension, content := range map[string]string{
@@ -312,5 +314,5 @@ func TestRandomWorlds(t *testing.T) {
 			}
 		}
 	}
-	assert.Greater(t, min(granted, fewer, gone), 300, "or nothing has been looked at")
+	assert.Greater(t, min(granted, fewer, toDelete), 300, "the snapshots must contain all cases")
 }

@@ -6,35 +6,36 @@ import (
 	"kubernetes-openstack/internal/field"
 )
 
-// Authorizer is one of the API server's.
+// Authorizer is an authorization mode of the API server.
 type Authorizer string
 
-// Authorizers of tenants: RoleBindings, or a policy file.
+// Authorizers of tenants: RBAC uses RoleBindings, and ABAC uses a policy file.
 const (
 	RBAC Authorizer = "rbac"
 	ABAC Authorizer = "abac"
 )
 
-// What may become of the namespace of a project that Keystone has no more.
+// Values of Settings.OnProjectDelete.
 const (
-	// CloseNamespace leaves it and what is in it, and nobody has access.
+	// CloseNamespace keeps the namespace and its content, and removes all access.
 	CloseNamespace = "close"
-	// DeleteNamespace deletes it with all that is in it.
+	// DeleteNamespace deletes the namespace with its content.
 	DeleteNamespace = "delete"
 )
 
-// Settings are what the stack's configuration says of tenants.
+// Settings is the part of the stack's configuration about tenants.
 type Settings struct {
 	Mapping `mapstructure:",squash"`
-	// Authorizer has the tenants' access, and the other one none of it. Where empty: RBAC.
+	// Authorizer grants the tenants' access. The other authorizer grants none. The default is RBAC.
 	Authorizer Authorizer `json:"authorizer,omitempty" mapstructure:"authorizer"`
-	// OnProjectDelete is CloseNamespace or DeleteNamespace. Where empty: CloseNamespace.
+	// OnProjectDelete is CloseNamespace or DeleteNamespace. The default is CloseNamespace.
 	OnProjectDelete string `json:"onProjectDelete,omitempty" mapstructure:"onProjectDelete"`
-	// PodCIDR has the addresses of all pods, and no other. It is the cluster's, and nobody's to set for tenants.
+	// PodCIDR contains the addresses of all pods, and no other addresses. It comes from the cluster's network
+	// settings, so tenancy settings cannot contain it.
 	PodCIDR netip.Prefix `json:"podCIDR" mapstructure:"-"`
 }
 
-// Validate is everything wrong with the settings by themselves, in the order of their fields.
+// Validate returns all errors of the settings, in the order of the fields.
 func (s Settings) Validate() field.Errors {
 	var e field.Errors
 	s.Mapping.validate(&e)

@@ -11,7 +11,7 @@ import (
 	"kubernetes-openstack/internal/field"
 )
 
-// A file of the settings reads as what was written, and says nothing of defaults.
+// TestSettingsYAML checks that settings in YAML read back unchanged, and that defaults are omitted.
 func TestSettingsYAML(t *testing.T) {
 	text, err := yaml.Marshal(settings())
 	require.NoError(t, err)
@@ -30,7 +30,7 @@ func TestSettingsYAML(t *testing.T) {
 	assert.Equal(t, s, read)
 }
 
-// As package cluster has them, beside what else is said of tenants.
+// TestSettingsOfAStack decodes the settings as part of a larger struct, as package cluster does.
 func TestSettingsOfAStack(t *testing.T) {
 	var tenancy struct {
 		Enabled  bool `mapstructure:"enabled"`
@@ -46,7 +46,7 @@ func TestSettingsOfAStack(t *testing.T) {
 		Mapping:    Mapping{Roles: map[string]Access{"member": Edit}, Exclude: []string{"service@Default"}},
 		Authorizer: ABAC, OnProjectDelete: DeleteNamespace,
 	}, tenancy.Settings)
-	assert.ErrorContains(t, decoder.Decode(map[string]any{"podCIDR": "10.0.0.0/16"}), "podCIDR", "is the cluster's")
+	assert.ErrorContains(t, decoder.Decode(map[string]any{"podCIDR": "10.0.0.0/16"}), "podCIDR", "it comes from network")
 }
 
 func TestSettingsValidate(t *testing.T) {

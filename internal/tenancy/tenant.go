@@ -5,38 +5,39 @@ import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 // Tenant is a project with its namespace.
 type Tenant struct {
 	Namespace, ProjectID string
-	// Project and Domain are their names, for people.
+	// Project and Domain are the names of the project and its domain. They are only for people.
 	Project, Domain string
-	// Closed says why nobody has access to the namespace any more; empty where the project is as it should be. What is in
-	// the namespace stays and runs on, as a disabled project's instances do; a deleted one's quota lets nothing come.
-	Closed Closed
-	// Members in the order of their users and roles.
+	// Closed is the reason why no user has access to the namespace. It is empty for an open namespace. The content of
+	// a closed namespace stays and its pods keep running, like the instances of a disabled project. The quota of a
+	// deleted project is 0, so the namespace gets no new content.
+	Closed ClosedReason
+	// Members are sorted by user and role.
 	Members []Member
 	Quota   Quota
 }
 
-// Closed is a reason.
-type Closed string
+// ClosedReason is the reason why a namespace is closed.
+type ClosedReason string
 
-// Reasons why a namespace is closed: Keystone does not have the project, the project or its domain is disabled, or the
-// configuration excludes it.
+// Reasons: Keystone has deleted the project, the project or its domain is disabled, or the configuration excludes the
+// project.
 const (
-	Deleted  Closed = "deleted"
-	Disabled Closed = "disabled"
-	Excluded Closed = "excluded"
+	Deleted  ClosedReason = "deleted"
+	Disabled ClosedReason = "disabled"
+	Excluded ClosedReason = "excluded"
 )
 
-// Member is a role that a user of Keystone has on the project, and what it lets do in the namespace. Who has several
-// roles is a member by each: a token may have any of them.
+// Member is a role of a Keystone user on the project, with the access that the role gives. A user with several roles
+// is one member for each role, because a token may contain only some of the roles.
 type Member struct {
 	UserID, Role string
 	Access       Access
 }
 
-// group has the access: that of the tokens with the member's role.
+// group returns the Kubernetes group of tokens with the member's role.
 func (t Tenant) group(m Member) string { return Group(t.ProjectID, m.UserID, m.Role) }
 
-// metadata of something in the tenant's namespace.
+// metadata returns the metadata of an object in the tenant's namespace.
 func (t Tenant) metadata(name string) metav1.ObjectMeta {
 	return metav1.ObjectMeta{Name: name, Namespace: t.Namespace, Labels: map[string]string{ProjectLabel: t.ProjectID}}
 }

@@ -17,28 +17,28 @@ import (
 	"kubernetes-openstack/internal/tenancy"
 )
 
-// parallel is how many requests are under way at a time.
-const parallel = 8
+// maxParallel is the maximum number of parallel requests.
+const maxParallel = 8
 
-// project as Keystone lists it. Whoever may change one may write on it whatever they like, such as a quota.
+// project is a project in Keystone's list. quota may have any type, because Keystone stores unknown properties.
 type project struct {
 	tenancy.Project
 	Quota any `json:"quota"`
 }
 
-// group likewise.
+// group is a group in Keystone's list. users may have any type, because Keystone stores unknown properties.
 type group struct {
 	tenancy.UserGroup
 	Users any `json:"users"`
 }
 
-// user likewise. An LDAP server may not know whether its users are enabled: to Keystone they then are.
+// user is a user in Keystone's list. Enabled may be missing for an LDAP user. Keystone treats such a user as enabled.
 type user struct {
 	tenancy.User
 	Enabled *bool `json:"enabled"`
 }
 
-// inference is what a role implies.
+// inference lists the roles that a role implies.
 type inference struct {
 	Prior   tenancy.Role   `json:"prior_role"`
 	Implies []tenancy.Role `json:"implies"`
@@ -48,7 +48,7 @@ type reference struct {
 	ID string `json:"id"`
 }
 
-// assignment is one of a role: on a project, a domain or, where neither is set, the system.
+// assignment is a role assignment on a project or a domain. If neither is set, it is on the system.
 type assignment struct {
 	Role  reference `json:"role"`
 	User  reference `json:"user"`
@@ -60,98 +60,98 @@ type assignment struct {
 	} `json:"scope"`
 }
 
-// world is what Keystone says to who may read all of it: all, or an error. The reader itself is nobody's member, and
-// groups without a role are nothing to anybody. Quotas are not in it.
-func (r *reader) world(ctx context.Context) (tenancy.World, error) {
-	var w tenancy.World
+// snapshot returns the state of Keystone without quotas. It returns an error if it cannot read all lists. It leaves out
+// the reader's own assignments and memberships, and groups without a role.
+func (s *session) snapshot(ctx context.Context) (tenancy.KeystoneSnapshot, error) {
+	var snapshot tenancy.KeystoneSnapshot
 	var projects []project
 	var inferences []inference
 	var assignments []assignment
 	lists, listing := errgroup.WithContext(ctx)
-	lists.SetLimit(parallel)
-	collect(lists, listing, r.identity, &w.Domains, "domains", "domains")
-	collect(lists, listing, r.identity, &projects, "projects", "projects")
-	collect(lists, listing, r.identity, &w.Roles, "roles", "roles")
-	collect(lists, listing, r.identity, &inferences, "role_inferences", "role_inferences")
-	collect(lists, listing, r.identity, &assignments, "role_assignments", "role_assignments")
+	lists.SetLimit(maxParallel)
+	collect(lists, listing, s.identity, &snapshot.Domains, "domains", "domains")
+	collect(lists, listing, s.identity, &projects, "projects", "projects")
+	collect(lists, listing, s.identity, &snapshot.Roles, "roles", "roles")
+	collect(lists, listing, s.identity, &inferences, "role_inferences", "role_inferences")
+	collect(lists, listing, s.identity, &assignments, "role_assignments", "role_assignments")
 	if err := lists.Wait(); err != nil {
-		return w, err
+		return snapshot, err
 	}
 	for _, p := range projects {
-		w.Projects = append(w.Projects, p.Project)
+		snapshot.Projects = append(snapshot.Projects, p.Project)
 	}
 	for _, i := range inferences {
 		for _, implied := range i.Implies {
-			w.ImpliedRoles = append(w.ImpliedRoles, tenancy.ImpliedRole{Prior: i.Prior.ID, Implied: implied.ID})
+			snapshot.ImpliedRoles = append(snapshot.ImpliedRoles, tenancy.ImpliedRole{Prior: i.Prior.ID, Implied: implied.ID})
 		}
 	}
 	withRole := map[string]bool{}
 	for _, a := range assignments {
-		if a.Scope.Project.ID+a.Scope.Domain.ID == "" || a.User.ID == r.userID {
+		if a.Scope.Project.ID+a.Scope.Domain.ID == "" || a.User.ID == s.userID {
 			continue
 		}
 		withRole[a.Group.ID] = true
-		w.Assignments = append(w.Assignments, tenancy.Assignment{
+		snapshot.Assignments = append(snapshot.Assignments, tenancy.Assignment{
 			RoleID: a.Role.ID, UserID: a.User.ID, GroupID: a.Group.ID,
 			ProjectID: a.Scope.Project.ID, DomainID: a.Scope.Domain.ID, Inherited: a.Scope.InheritedTo == "projects",
 		})
 	}
 
-	// Keystone asks an LDAP server for its users only where it is asked for those of the server's domain.
-	users, groups, roles := make([][]user, len(w.Domains)), make([][]group, len(w.Domains)), make([][]tenancy.Role,
-		len(w.Domains))
+	// Keystone requests users from an LDAP server only in a list for the server's domain.
+	n := len(snapshot.Domains)
+	users, groups, roles := make([][]user, n), make([][]group, n), make([][]tenancy.Role, n)
 	lists, listing = errgroup.WithContext(ctx)
-	lists.SetLimit(parallel)
-	for i, d := range w.Domains {
-		of := "?domain_id=" + url.QueryEscape(d.ID)
-		collect(lists, listing, r.identity, &users[i], "users"+of, "users")
-		collect(lists, listing, r.identity, &groups[i], "groups"+of, "groups")
-		collect(lists, listing, r.identity, &roles[i], "roles"+of, "roles")
+	lists.SetLimit(maxParallel)
+	for i, d := range snapshot.Domains {
+		query := "?domain_id=" + url.QueryEscape(d.ID)
+		collect(lists, listing, s.identity, &users[i], "users"+query, "users")
+		collect(lists, listing, s.identity, &groups[i], "groups"+query, "groups")
+		collect(lists, listing, s.identity, &roles[i], "roles"+query, "roles")
 	}
 	if err := lists.Wait(); err != nil {
-		return w, err
+		return snapshot, err
 	}
 	for _, u := range slices.Concat(users...) {
 		u.User.Enabled = u.Enabled == nil || *u.Enabled
-		w.Users = append(w.Users, u.User)
+		snapshot.Users = append(snapshot.Users, u.User)
 	}
-	w.Roles = slices.Concat(append([][]tenancy.Role{w.Roles}, roles...)...)
+	snapshot.Roles = slices.Concat(append([][]tenancy.Role{snapshot.Roles}, roles...)...)
 	for _, g := range slices.Concat(groups...) {
 		if withRole[g.ID] {
-			w.Groups = append(w.Groups, g.UserGroup)
+			snapshot.Groups = append(snapshot.Groups, g.UserGroup)
 		}
 	}
 
-	members := make([][]user, len(w.Groups))
+	members := make([][]user, len(snapshot.Groups))
 	lists, listing = errgroup.WithContext(ctx)
-	lists.SetLimit(parallel)
-	for i, g := range w.Groups {
-		collect(lists, listing, r.identity, &members[i], "groups/"+url.PathEscape(g.ID)+"/users", "users")
+	lists.SetLimit(maxParallel)
+	for i, g := range snapshot.Groups {
+		collect(lists, listing, s.identity, &members[i], "groups/"+url.PathEscape(g.ID)+"/users", "users")
 	}
 	err := lists.Wait()
-	for i := range w.Groups {
+	for i := range snapshot.Groups {
 		for _, u := range members[i] {
-			if u.ID != r.userID {
-				w.Groups[i].Users = append(w.Groups[i].Users, u.ID)
+			if u.ID != s.userID {
+				snapshot.Groups[i].Users = append(snapshot.Groups[i].Users, u.ID)
 			}
 		}
 	}
-	return w, err
+	return snapshot, err
 }
 
-// collect lists into *all beside others.
+// collect lists into *all, in a goroutine of g.
 func collect[T any](g *errgroup.Group, ctx context.Context, keystone *gophercloud.ServiceClient, all *[]T,
 	path, key string) {
 	g.Go(func() (err error) {
 		if *all, err = list[T](ctx, keystone, path, key); err != nil {
-			return fmt.Errorf("Keystone's list of %s: %w", path, err)
+			return fmt.Errorf("list %s in Keystone: %w", path, err)
 		}
 		return nil
 	})
 }
 
-// list is all that Keystone lists at the path, on all pages. It is not package pages' to do: that takes a list which
-// Keystone has cut off for a whole one.
+// list returns the items of all pages of a list. It does not use gophercloud's pagination, because that ignores that
+// Keystone truncated a list.
 func list[T any](ctx context.Context, keystone *gophercloud.ServiceClient, path, key string) ([]T, error) {
 	path, query, _ := strings.Cut(path, "?")
 	var all []T
@@ -167,10 +167,10 @@ func list[T any](ctx context.Context, keystone *gophercloud.ServiceClient, path,
 		}
 		var truncated bool
 		for name, into := range map[string]any{key: &items, "links": &links, "truncated": &truncated} {
-			if page[name] == nil && name != key { // what Keystone does not always say
+			if page[name] == nil && name != key { // optional in Keystone's responses
 				continue
 			}
-			// with respect to case, as "ID" is not "id" but what somebody wrote there
+			// case-sensitive, because a user may have stored a property ID beside id
 			if err := kjson.UnmarshalCaseSensitivePreserveInts(page[name], into); err != nil {
 				return nil, fmt.Errorf("%s: %w", name, err)
 			}
@@ -178,7 +178,7 @@ func list[T any](ctx context.Context, keystone *gophercloud.ServiceClient, path,
 		all = append(all, items...)
 		if links.Next == "" {
 			if truncated {
-				return nil, fmt.Errorf("cut off after %d: list_limit in keystone.conf must be higher, or not be set", len(all))
+				return nil, fmt.Errorf("truncated after %d items: raise or unset list_limit in keystone.conf", len(all))
 			}
 			return all, nil
 		}
@@ -186,16 +186,16 @@ func list[T any](ctx context.Context, keystone *gophercloud.ServiceClient, path,
 		if err != nil {
 			return nil, err
 		}
-		// nothing but the query: behind a proxy, Keystone may not know its own address
+		// only the query: behind a proxy, the link may contain a wrong host
 		if query = next.RawQuery; read[query] {
-			return nil, fmt.Errorf("page %s comes after itself", links.Next)
+			return nil, fmt.Errorf("the next page %s was already read", links.Next)
 		}
 	}
 }
 
-// isDeleted tells whether Keystone itself says that it has no such project: a proxy's 404 is no answer.
-func (r *reader) isDeleted(ctx context.Context, projectID string) (bool, error) {
-	_, err := r.identity.Get(ctx, r.identity.ServiceURL("projects", url.PathEscape(projectID)), nil, nil)
+// isDeleted reports whether Keystone responds that the project does not exist. A 404 of a proxy is an error.
+func (s *session) isDeleted(ctx context.Context, projectID string) (bool, error) {
+	_, err := s.identity.Get(ctx, s.identity.ServiceURL("projects", url.PathEscape(projectID)), nil, nil)
 	var refused gophercloud.ErrUnexpectedResponseCode
 	if !errors.As(err, &refused) || refused.Actual != http.StatusNotFound {
 		return false, err

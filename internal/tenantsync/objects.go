@@ -24,8 +24,8 @@ import (
 	"kubernetes-openstack/internal/tenancy"
 )
 
-// manager is the field manager of all that is ours.
-const manager = "tenant-sync"
+// fieldManager is the field manager of all fields that this package applies.
+const fieldManager = "tenant-sync"
 
 type object = unstructured.Unstructured
 
@@ -34,7 +34,7 @@ var (
 	bindingKind   = rbacv1.SchemeGroupVersion.WithKind("RoleBinding")
 )
 
-// kinds are those of what is planned in namespaces.
+// kinds are the kinds of planned objects in namespaces.
 var kinds = []schema.GroupVersionKind{
 	bindingKind,
 	corev1.SchemeGroupVersion.WithKind("ResourceQuota"),
@@ -42,7 +42,7 @@ var kinds = []schema.GroupVersionKind{
 	networkingv1.SchemeGroupVersion.WithKind("NetworkPolicy"),
 }
 
-// id is an object's, whatever its version.
+// id identifies an object in all API versions.
 type id struct {
 	schema.GroupKind
 	namespace, name string
@@ -58,35 +58,35 @@ func (i id) String() string {
 	return strings.ToLower(i.Kind) + " " + name
 }
 
-// api is Kubernetes'.
+// api is a client of the Kubernetes API.
 type api struct{ dynamic.Interface }
 
 func newAPI(config *rest.Config) (api, error) {
 	config = rest.CopyConfig(config)
-	config.QPS = -1 // parallel is the limit
+	config.QPS = -1 // maxParallel limits the requests
 	client, err := dynamic.NewForConfig(config)
 	return api{client}, err
 }
 
-// of is where objects of the kind are; in a namespace, unless it is empty.
-func (a api) of(kind schema.GroupVersionKind, namespace string) dynamic.ResourceInterface {
-	resource, _ := meta.UnsafeGuessKindToResource(kind) // right for all that is planned
+// resourceOf returns the client of a kind in a namespace, or in the whole cluster if namespace is empty.
+func (a api) resourceOf(kind schema.GroupVersionKind, namespace string) dynamic.ResourceInterface {
+	resource, _ := meta.UnsafeGuessKindToResource(kind) // correct for all planned kinds
 	if namespace == "" {
 		return a.Resource(resource)
 	}
 	return a.Resource(resource).Namespace(namespace)
 }
 
-// list is all of the kind in all namespaces, or those with a label.
+// list returns all objects of a kind in all namespaces. If label is set, it returns only objects with this label.
 func (a api) list(ctx context.Context, kind schema.GroupVersionKind, label string) ([]object, error) {
-	list, err := a.of(kind, "").List(ctx, metav1.ListOptions{LabelSelector: label})
+	list, err := a.resourceOf(kind, "").List(ctx, metav1.ListOptions{LabelSelector: label})
 	if err != nil {
 		return nil, err
 	}
 	return list.Items, nil
 }
 
-// existing are the objects that there are of those planned, and all others that say of themselves that they are ours.
+// existing returns the existing objects of the plan, and all objects with ProjectLabel.
 func (a api) existing(ctx context.Context, planned []*object, namespaces []object) (map[id]*object, error) {
 	out := map[id]*object{}
 	add := func(objects []object) {
@@ -106,7 +106,7 @@ func (a api) existing(ctx context.Context, planned []*object, namespaces []objec
 		if o.GetNamespace() != "" || o.GetKind() == namespaceKind.Kind {
 			continue
 		}
-		found, err := a.of(o.GroupVersionKind(), "").Get(ctx, o.GetName(), metav1.GetOptions{})
+		found, err := a.resourceOf(o.GroupVersionKind(), "").Get(ctx, o.GetName(), metav1.GetOptions{})
 		if apierrors.IsNotFound(err) {
 			continue
 		} else if err != nil {
@@ -117,17 +117,17 @@ func (a api) existing(ctx context.Context, planned []*object, namespaces []objec
 	return out, nil
 }
 
-// apply makes the object be as planned; the fields that nobody plans are others' to have.
+// apply applies the planned fields. Other clients own all other fields.
 func (a api) apply(ctx context.Context, o *object, dryRun ...string) (*object, error) {
-	return a.of(o.GroupVersionKind(), o.GetNamespace()).Apply(ctx, o.GetName(), o, metav1.ApplyOptions{
-		FieldManager: manager, Force: true, DryRun: dryRun,
+	return a.resourceOf(o.GroupVersionKind(), o.GetNamespace()).Apply(ctx, o.GetName(), o, metav1.ApplyOptions{
+		FieldManager: fieldManager, Force: true, DryRun: dryRun,
 	})
 }
 
-// delete deletes the very object that was seen, not one that has taken its place.
+// delete deletes the object with the UID of o, and not a new object with the same name.
 func (a api) delete(ctx context.Context, o *object) error {
 	uid := o.GetUID()
-	err := a.of(o.GroupVersionKind(), o.GetNamespace()).Delete(ctx, o.GetName(), metav1.DeleteOptions{
+	err := a.resourceOf(o.GroupVersionKind(), o.GetNamespace()).Delete(ctx, o.GetName(), metav1.DeleteOptions{
 		Preconditions: &metav1.Preconditions{UID: &uid},
 	})
 	if apierrors.IsNotFound(err) {
@@ -136,21 +136,22 @@ func (a api) delete(ctx context.Context, o *object) error {
 	return err
 }
 
-// differs tells whether to apply the planned object would change the one that there is. The API server knows: it has
-// defaults. It is not asked where what we applied last is as it was, and as it is planned, as nearly all is each time.
-func (a api) differs(ctx context.Context, is, planned *object) (bool, error) {
-	fields := applied(is)
-	if fields != nil && reflect.DeepEqual(owned(fields, is.Object), fieldsOf(planned)) {
+// differs reports whether applying planned would change current. The API server decides this in a dry run, because it
+// sets defaults. No dry run is necessary if our applied fields are unchanged and equal to the planned ones. This is
+// the case for most objects.
+func (a api) differs(ctx context.Context, current, planned *object) (bool, error) {
+	fields := appliedFields(current)
+	if fields != nil && reflect.DeepEqual(valuesOf(fields, current.Object), plannedFields(planned)) {
 		return false, nil
 	}
-	would, err := a.apply(ctx, planned, metav1.DryRunAll)
+	result, err := a.apply(ctx, planned, metav1.DryRunAll)
 	if err != nil {
 		return true, err
 	}
-	return !reflect.DeepEqual(fields, applied(would)) || !reflect.DeepEqual(content(is), content(would)), nil
+	return !reflect.DeepEqual(fields, appliedFields(result)) || !reflect.DeepEqual(content(current), content(result)), nil
 }
 
-// content of an object is what others do not change all the time.
+// content returns the object without the parts that change all the time.
 func content(o *object) map[string]any {
 	o = o.DeepCopy()
 	o.SetResourceVersion("")
@@ -159,10 +160,11 @@ func content(o *object) map[string]any {
 	return o.Object
 }
 
-// applied are the fields that we applied and nobody else took since, in FieldsV1; nil where we applied none.
-func applied(o *object) map[string]any {
+// appliedFields returns the fields, in FieldsV1 format, that our field manager applied and still owns. It returns nil
+// if there are none.
+func appliedFields(o *object) map[string]any {
 	for _, m := range o.GetManagedFields() {
-		if m.Manager == manager && m.Operation == metav1.ManagedFieldsOperationApply && m.Subresource == "" &&
+		if m.Manager == fieldManager && m.Operation == metav1.ManagedFieldsOperationApply && m.Subresource == "" &&
 			m.FieldsV1 != nil {
 			var fields map[string]any
 			if json.Unmarshal(m.FieldsV1.GetRawBytes(), &fields) == nil {
@@ -173,18 +175,18 @@ func applied(o *object) map[string]any {
 	return nil
 }
 
-// owned is the value, of maps only the fields. Lists are taken as a whole.
-func owned(fields map[string]any, value any) any {
-	of, isMap := value.(map[string]any)
+// valuesOf returns the parts of value that fields contains. It returns lists as a whole.
+func valuesOf(fields map[string]any, value any) any {
+	object, isMap := value.(map[string]any)
 	out := map[string]any{}
 	for key, inner := range fields {
 		name, isField := strings.CutPrefix(key, "f:")
 		if !isField || !isMap {
 			continue
 		}
-		if v, there := of[name]; there {
+		if v, exists := object[name]; exists {
 			inner, _ := inner.(map[string]any)
-			out[name] = owned(inner, v)
+			out[name] = valuesOf(inner, v)
 		}
 	}
 	if len(out) == 0 {
@@ -193,8 +195,9 @@ func owned(fields map[string]any, value any) any {
 	return out
 }
 
-// fieldsOf a planned object are those that one owns who applies it: not its name and kind.
-func fieldsOf(planned *object) map[string]any {
+// plannedFields returns the fields that a client owns after it has applied planned. These do not include name and
+// kind.
+func plannedFields(planned *object) map[string]any {
 	out := maps.Clone(planned.Object)
 	delete(out, "apiVersion")
 	delete(out, "kind")
@@ -207,8 +210,8 @@ func fieldsOf(planned *object) map[string]any {
 	return out
 }
 
-// toApply is a planned object with no field that is not planned, such as an empty status.
-func toApply(planned runtime.Object) (*object, error) {
+// toUnstructured converts a planned object. It removes fields that are not planned, such as an empty status.
+func toUnstructured(planned runtime.Object) (*object, error) {
 	fields, err := runtime.DefaultUnstructuredConverter.ToUnstructured(planned)
 	if err != nil {
 		return nil, err
@@ -219,7 +222,7 @@ func toApply(planned runtime.Object) (*object, error) {
 	return o, nil
 }
 
-// subjects are the names of those to whom a RoleBinding gives access.
+// subjects returns the sorted names of the subjects of a RoleBinding.
 func subjects(binding *object) []string {
 	var names []string
 	list, _, _ := unstructured.NestedSlice(binding.Object, "subjects")

@@ -15,33 +15,34 @@ import (
 	"kubernetes-openstack/internal/tenancy"
 )
 
-// addQuotas adds those of the projects that have a namespace and somebody to use it; the others' stay none.
-func (r *reader) addQuotas(ctx context.Context, w tenancy.World, settings tenancy.Settings) error {
-	plan, err := tenancy.NewPlan(w, settings, nil)
+// addQuotas reads the quotas of the projects that have a namespace and at least one role assignment. The quotas of
+// other projects stay 0.
+func (s *session) addQuotas(ctx context.Context, snapshot tenancy.KeystoneSnapshot, settings tenancy.Settings) error {
+	plan, err := tenancy.NewPlan(snapshot, settings, nil)
 	if err != nil {
 		return err
 	}
 	projects := map[string]*tenancy.Project{}
-	for i := range w.Projects {
-		projects[w.Projects[i].ID] = &w.Projects[i]
+	for i := range snapshot.Projects {
+		projects[snapshot.Projects[i].ID] = &snapshot.Projects[i]
 	}
-	used := usedProjects(w)
-	quotas, reading := errgroup.WithContext(ctx)
-	quotas.SetLimit(parallel)
+	used := projectsWithRoles(snapshot)
+	quotas, quotasCtx := errgroup.WithContext(ctx)
+	quotas.SetLimit(maxParallel)
 	for _, t := range plan.Tenants {
 		if !used[t.ProjectID] {
 			continue
 		}
 		quotas.Go(func() (err error) {
 			project := projects[t.ProjectID]
-			if project.Quota, err = r.quota(reading, t.ProjectID); err != nil {
+			if project.Quota, err = s.quota(quotasCtx, t.ProjectID); err != nil {
 				err = fmt.Errorf("quota of project %q: %w", t.Project+"@"+t.Domain, err)
 			}
 			if gophercloud.ResponseCodeIs(err, http.StatusUnauthorized) ||
 				gophercloud.ResponseCodeIs(err, http.StatusForbidden) {
-				err = fmt.Errorf("%w\n"+
-					"%s may not read it: openstack role add --user %s --user-domain %s --domain %s --inherited reader",
-					err, r.Username, r.Username, r.UserDomain, project.DomainID)
+				err = fmt.Errorf("%w\n%s has no permission to read it, run: openstack role add "+
+					"--user %s --user-domain %s --domain %s --inherited reader",
+					err, s.Username, s.Username, s.UserDomain, project.DomainID)
 			}
 			return err
 		})
@@ -49,27 +50,28 @@ func (r *reader) addQuotas(ctx context.Context, w tenancy.World, settings tenanc
 	return quotas.Wait()
 }
 
-// usedProjects are those on which somebody has a role, by ID. Disabled users count: what they left running runs on.
-func usedProjects(w tenancy.World) map[string]bool {
-	w.Users = slices.Clone(w.Users)
-	for i := range w.Users {
-		w.Users[i].Enabled = true
+// projectsWithRoles returns the IDs of the projects on which at least one user has a role. Disabled users count,
+// because their pods keep running.
+func projectsWithRoles(snapshot tenancy.KeystoneSnapshot) map[string]bool {
+	snapshot.Users = slices.Clone(snapshot.Users)
+	for i := range snapshot.Users {
+		snapshot.Users[i].Enabled = true
 	}
 	used := map[string]bool{}
-	for _, g := range w.Effective() {
+	for _, g := range snapshot.EffectiveGrants() {
 		used[g.ProjectID] = true
 	}
 	return used
 }
 
-// quota is read with a token for the project, as Nova and Cinder tell one project nothing of others.
-func (r *reader) quota(ctx context.Context, projectID string) (tenancy.Quota, error) {
-	provider, err := r.authenticate(ctx,
-		gophercloud.AuthOptions{TokenID: r.token, Scope: &gophercloud.AuthScope{ProjectID: projectID}})
+// quota requests the quotas with a token for the project, because Nova and Cinder show a project only its own quotas.
+func (s *session) quota(ctx context.Context, projectID string) (tenancy.Quota, error) {
+	provider, err := s.authenticate(ctx,
+		gophercloud.AuthOptions{TokenID: s.token, Scope: &gophercloud.AuthScope{ProjectID: projectID}})
 	if err != nil {
 		return tenancy.Quota{}, err
 	}
-	compute, err := openstack.NewComputeV2(provider, r.endpoint())
+	compute, err := openstack.NewComputeV2(provider, s.endpoint())
 	if err != nil {
 		return tenancy.Quota{}, fmt.Errorf("compute: %w", err)
 	}
@@ -77,7 +79,7 @@ func (r *reader) quota(ctx context.Context, projectID string) (tenancy.Quota, er
 	if err != nil {
 		return tenancy.Quota{}, err
 	}
-	volume, err := openstack.NewBlockStorageV3(provider, r.endpoint())
+	volume, err := openstack.NewBlockStorageV3(provider, s.endpoint())
 	if err != nil {
 		return tenancy.Quota{}, fmt.Errorf("volume: %w", err)
 	}

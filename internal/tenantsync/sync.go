@@ -1,9 +1,8 @@
-// Package tenantsync does what package tenancy plans: it reads what OpenStack knows of
-// its tenants, and makes Kubernetes' be the same.
+// Package tenantsync reads the tenants of OpenStack, and applies the plan of package tenancy to Kubernetes.
 //
-// What is ours in Kubernetes has tenancy's label, and fields that our field manager applied. A tenant can have both
-// said of NetworkPolicies in their own namespace, the only one of our kinds that they may write. All that they get by
-// it is that we delete theirs: each sync makes ours what is planned, whoever else says that it is theirs.
+// Objects of this package have tenancy's label, and fields that our field manager applied. A tenant can imitate both
+// only on a NetworkPolicy in their own namespace, because they cannot write our other kinds. Then the sync deletes
+// their NetworkPolicy. Each sync restores the planned fields of our objects, even if another field manager owns them.
 package tenantsync
 
 import (
@@ -25,8 +24,8 @@ import (
 	"kubernetes-openstack/internal/tenancy"
 )
 
-// Sync makes the cluster's tenants be OpenStack's. It logs the changes, each in a line, then makes them. The policy is
-// Changes'.
+// Sync updates the tenants of the cluster to those of OpenStack. It passes a line for each change to log before it
+// makes the changes. It returns Changes.Policy.
 func Sync(ctx context.Context, kube *rest.Config, cloud Cloud, settings tenancy.Settings,
 	log func(line string) error) (policy []byte, err error) {
 	changes, err := Compare(ctx, kube, cloud, settings)
@@ -41,43 +40,45 @@ func Sync(ctx context.Context, kube *rest.Config, cloud Cloud, settings tenancy.
 	return changes.Policy, changes.Apply(ctx)
 }
 
-// Changes are what is to be done so that the cluster is as planned.
+// Changes are the differences between the cluster and the plan.
 type Changes struct {
-	// Policy is for API servers that authorize by ABAC, once the changes are applied, and empty where RBAC is the
-	// authorizer. Where one of the changes failed, of it only what takes access away.
+	// Policy is the policy file of API servers that use ABAC, after Apply has succeeded. It is empty if RBAC is the
+	// authorizer. If Apply has failed, only the removals of Policy may be used.
 	Policy []byte
-	// Reading is how long OpenStack took to say what it has.
-	Reading time.Duration
+	// ReadDuration is the time that the requests to OpenStack took.
+	ReadDuration time.Duration
 
 	api      api
 	warnings []field.Error
 	list     []change
 }
 
-// change is of one object.
+// change is the change of one object.
 type change struct {
-	// sign is + for what is not there, ~ for what is otherwise, and - for what goes.
+	// sign is + for a new object, ~ for a changed one, and - for a deleted one.
 	sign string
-	// object is as it is to be; as it is, where it goes.
+	// object is the planned object, or the existing object if it is to be deleted.
 	object *object
-	// about is what to say of it besides its name.
-	about string
-	stage stage
+	// detail follows the object's name in the log.
+	detail string
+	stage  stage
 }
 
-// stage is when a change is made: what takes access away first, and what gives it when all else is there.
+// stage is the stage of Apply that makes the change. Removals of access come first. Additions of access come after
+// all objects that they need.
 type stage int
 
 const (
-	revoke  stage = iota
-	outside       // of namespaces, and these themselves
-	inside
+	revoke        stage = iota
+	clusterScoped       // namespaces and objects without a namespace
+	namespaced
 	grant
 	prune
-	stages
+	stageCount
 )
 
-// namespace is the one that the object is in, or is; "" for what is in none.
+// namespace returns the namespace of the object, or the name of the object if it is a namespace. It returns "" for
+// other cluster-scoped objects.
 func (c change) namespace() string {
 	if c.object.GetKind() == namespaceKind.Kind {
 		return c.object.GetName()
@@ -85,24 +86,24 @@ func (c change) namespace() string {
 	return c.object.GetNamespace()
 }
 
-func (c change) String() string { return c.sign + " " + idOf(c.object).String() + c.about }
+func (c change) String() string { return c.sign + " " + idOf(c.object).String() + c.detail }
 
-// Compare reads OpenStack and the cluster and tells what to change, but changes nothing. It tells nothing at all
-// where it cannot read all of OpenStack's tenants.
+// Compare reads the state of OpenStack and the cluster, and returns the necessary changes. It changes nothing. It
+// returns an error if it cannot read all tenants of OpenStack.
 func Compare(ctx context.Context, kube *rest.Config, cloud Cloud, settings tenancy.Settings) (*Changes, error) {
 	start := time.Now()
-	r, err := cloud.login(ctx)
+	s, err := cloud.login(ctx)
 	if err != nil {
 		return nil, err
 	}
-	world, err := r.world(ctx)
+	snapshot, err := s.snapshot(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if err := r.addQuotas(ctx, world, settings); err != nil {
+	if err := s.addQuotas(ctx, snapshot, settings); err != nil {
 		return nil, err
 	}
-	c := &Changes{Reading: time.Since(start)}
+	c := &Changes{ReadDuration: time.Since(start)}
 
 	if c.api, err = newAPI(kube); err != nil {
 		return nil, err
@@ -117,11 +118,11 @@ func Compare(ctx context.Context, kube *rest.Config, cloud Cloud, settings tenan
 			return nil, err
 		}
 	}
-	plan, err := tenancy.NewPlan(world, settings, typed)
+	plan, err := tenancy.NewPlan(snapshot, settings, typed)
 	if err != nil {
 		return nil, err
 	}
-	if err := r.confirm(ctx, plan); err != nil {
+	if err := s.confirmDeleted(ctx, plan); err != nil {
 		return nil, err
 	}
 	c.warnings = plan.Warnings
@@ -134,19 +135,19 @@ func Compare(ctx context.Context, kube *rest.Config, cloud Cloud, settings tenan
 	return c, ctx.Err()
 }
 
-// confirm asks Keystone once more for each project that it did not list: if it
-// has one of them, others may be missing, too.
-func (r *reader) confirm(ctx context.Context, plan tenancy.Plan) error {
-	questions, asking := errgroup.WithContext(ctx)
-	questions.SetLimit(parallel)
-	for _, t := range slices.Concat(plan.Tenants, plan.Gone) {
+// confirmDeleted requests from Keystone each project that it did not list. It returns an error if such a project
+// exists, because then other projects may be missing too.
+func (s *session) confirmDeleted(ctx context.Context, plan tenancy.Plan) error {
+	requests, requestCtx := errgroup.WithContext(ctx)
+	requests.SetLimit(maxParallel)
+	for _, t := range slices.Concat(plan.Tenants, plan.ToDelete) {
 		if t.Closed != tenancy.Deleted {
 			continue
 		}
-		questions.Go(func() error {
-			deleted, err := r.isDeleted(asking, t.ProjectID)
+		requests.Go(func() error {
+			deleted, err := s.isDeleted(requestCtx, t.ProjectID)
 			if err == nil && !deleted {
-				err = errors.New("Keystone did not list it, and has it: are its lists complete?")
+				err = errors.New("the project exists, but Keystone's list does not contain it: the list may be incomplete")
 			}
 			if err != nil {
 				return fmt.Errorf("project %s of namespace %s: %w", t.ProjectID, t.Namespace, err)
@@ -154,14 +155,14 @@ func (r *reader) confirm(ctx context.Context, plan tenancy.Plan) error {
 			return nil
 		})
 	}
-	return questions.Wait()
+	return requests.Wait()
 }
 
-// changes are those between what is there and the plan, in the order of their stages.
+// changes returns the differences between the cluster and the plan, sorted by stage.
 func (a api) changes(ctx context.Context, plan tenancy.Plan, namespaces []object) ([]change, error) {
 	var planned []*object
 	for _, o := range plan.Objects() {
-		o, err := toApply(o)
+		o, err := toUnstructured(o)
 		if err != nil {
 			return nil, err
 		}
@@ -171,31 +172,31 @@ func (a api) changes(ctx context.Context, plan tenancy.Plan, namespaces []object
 	if err != nil {
 		return nil, err
 	}
-	ending := map[string]bool{} // namespaces that are being deleted: nothing can come into them
+	terminating := map[string]bool{} // namespaces that are being deleted, in which no object can be created
 	for _, n := range namespaces {
-		ending[n.GetName()] = n.GetDeletionTimestamp() != nil
+		terminating[n.GetName()] = n.GetDeletionTimestamp() != nil
 	}
-	projects, gone := map[string]string{}, map[string]bool{}
+	projects, toDelete := map[string]string{}, map[string]bool{}
 	for _, t := range plan.Tenants {
-		projects[t.Namespace] = aboutProject(t)
+		projects[t.Namespace] = projectDetail(t)
 	}
-	for _, t := range plan.Gone {
-		projects[t.Namespace], gone[t.Namespace] = aboutProject(t), true
+	for _, t := range plan.ToDelete {
+		projects[t.Namespace], toDelete[t.Namespace] = projectDetail(t), true
 	}
 
 	found := make([]*change, len(planned))
 	var comparing errgroup.Group
-	comparing.SetLimit(parallel)
+	comparing.SetLimit(maxParallel)
 	for i, o := range planned {
-		is := existing[idOf(o)]
+		current := existing[idOf(o)]
 		delete(existing, idOf(o))
-		if is == nil && ending[o.GetNamespace()] {
+		if current == nil && terminating[o.GetNamespace()] {
 			continue
 		}
 		comparing.Go(func() error {
-			found[i] = a.compare(ctx, is, o)
+			found[i] = a.compare(ctx, current, o)
 			if found[i] != nil && o.GetKind() == namespaceKind.Kind {
-				found[i].about = projects[o.GetName()] + found[i].about
+				found[i].detail = projects[o.GetName()] + found[i].detail
 			}
 			return nil
 		})
@@ -213,14 +214,14 @@ func (a api) changes(ctx context.Context, plan tenancy.Plan, namespaces []object
 		c := change{sign: "-", object: existing[i], stage: prune}
 		switch {
 		case i.Kind == namespaceKind.Kind:
-			if !gone[i.name] || ending[i.name] {
+			if !toDelete[i.name] || terminating[i.name] {
 				continue
 			}
-			c.about = projects[i.name]
-		case gone[i.namespace] || applied(c.object) == nil:
+			c.detail = projects[i.name]
+		case toDelete[i.namespace] || appliedFields(c.object) == nil:
 			continue
 		case i.Kind == bindingKind.Kind:
-			c.stage, c.about = revoke, signed(" -", subjects(c.object))
+			c.stage, c.detail = revoke, joinSigned(" -", subjects(c.object))
 		}
 		list = append(list, c)
 	}
@@ -228,58 +229,58 @@ func (a api) changes(ctx context.Context, plan tenancy.Plan, namespaces []object
 	return list, nil
 }
 
-// compare is the change from what is, if it is, to what is planned; nil where they are the same.
-func (a api) compare(ctx context.Context, is, planned *object) *change {
-	c := &change{sign: "+", object: planned, stage: inside}
+// compare returns the change from current, which may be nil, to planned. It returns nil if they are equal.
+func (a api) compare(ctx context.Context, current, planned *object) *change {
+	c := &change{sign: "+", object: planned, stage: namespaced}
 	binding := planned.GetKind() == bindingKind.Kind
 	if binding {
 		c.stage = grant
 	} else if planned.GetNamespace() == "" {
-		c.stage = outside
+		c.stage = clusterScoped
 	}
-	if is == nil {
+	if current == nil {
 		return c
 	}
-	differs, err := a.differs(ctx, is, planned)
+	differs, err := a.differs(ctx, current, planned)
 	if !differs {
 		return nil
 	}
 	c.sign = "~"
 	if binding {
-		lost, won := without(subjects(is), subjects(planned)), without(subjects(planned), subjects(is))
+		lost, gained := without(subjects(current), subjects(planned)), without(subjects(planned), subjects(current))
 		if len(lost) > 0 {
 			c.stage = revoke
 		}
-		c.about = signed(" -", lost) + signed(" +", won)
+		c.detail = joinSigned(" -", lost) + joinSigned(" +", gained)
 	}
-	if err != nil { // which applying it will say, too
-		c.about += ": " + err.Error()
+	if err != nil { // Apply fails with the same error
+		c.detail += ": " + err.Error()
 	}
 	return c
 }
 
-func aboutProject(t tenancy.Tenant) string {
-	about := fmt.Sprintf(" (project %s@%s", t.Project, t.Domain)
+func projectDetail(t tenancy.Tenant) string {
+	detail := fmt.Sprintf(" (project %s@%s", t.Project, t.Domain)
 	if t.Closed != "" {
-		about += ", " + string(t.Closed)
+		detail += ", " + string(t.Closed)
 	}
-	return about + ")"
+	return detail + ")"
 }
 
-// without is a without what is in b.
+// without returns the elements of a that are not in b.
 func without(a, b []string) []string {
 	return slices.DeleteFunc(slices.Clone(a), func(s string) bool { return slices.Contains(b, s) })
 }
 
-// signed is each name behind a sign.
-func signed(sign string, names []string) string {
+// joinSigned returns the names, each after the sign.
+func joinSigned(sign string, names []string) string {
 	if len(names) == 0 {
 		return ""
 	}
 	return sign + strings.Join(names, sign)
 }
 
-// Lines are the changes for people, one a line, and what may be wrong before them.
+// Lines returns the warnings and the changes for people, one per line.
 func (c *Changes) Lines() []string {
 	var lines []string
 	for _, w := range c.warnings {
@@ -289,7 +290,7 @@ func (c *Changes) Lines() []string {
 		lines = append(lines, change.String())
 	}
 	for i, line := range lines {
-		lines[i] = strings.Map(func(r rune) rune { // names are anybody's: one may begin a line of its own
+		lines[i] = strings.Map(func(r rune) rune { // tenants choose names, which may contain newlines
 			if unicode.IsPrint(r) {
 				return r
 			}
@@ -299,28 +300,29 @@ func (c *Changes) Lines() []string {
 	return lines
 }
 
-// Apply makes the changes, all that it can. Nobody is given access where something else failed.
+// Apply makes the changes, and continues after errors. It gives no access in a namespace in which another change
+// failed.
 func (c *Changes) Apply(ctx context.Context) error {
 	errs := make([]error, len(c.list))
-	failed := map[string]bool{} // namespaces, and "" for what is in none
-	for stage := revoke; stage < stages; stage++ {
+	failed := map[string]bool{} // by namespace; "" stands for cluster-scoped objects
+	for stage := revoke; stage < stageCount; stage++ {
 		var changing errgroup.Group
-		changing.SetLimit(parallel)
+		changing.SetLimit(maxParallel)
 		for i, change := range c.list {
 			if change.stage != stage {
 				continue
 			}
 			changing.Go(func() error {
 				if stage == grant && (failed[""] || failed[change.namespace()]) {
-					errs[i] = fmt.Errorf("%s: not applied, as something that comes before it was not", idOf(change.object))
-				} else if err := c.api.make(ctx, change); err != nil {
+					errs[i] = fmt.Errorf("%s: not applied, because an earlier object was not applied", idOf(change.object))
+				} else if err := c.api.perform(ctx, change); err != nil {
 					errs[i] = fmt.Errorf("%s: %w", idOf(change.object), err)
 				}
 				return nil
 			})
 		}
 		_ = changing.Wait()
-		if stage == outside || stage == inside {
+		if stage == clusterScoped || stage == namespaced {
 			for i, change := range c.list {
 				if errs[i] != nil && change.stage == stage {
 					failed[change.namespace()] = true
@@ -329,13 +331,13 @@ func (c *Changes) Apply(ctx context.Context) error {
 		}
 	}
 	if err := ctx.Err(); err != nil {
-		return err // as all of them say
+		return err // all errors have this cause
 	}
 	return errors.Join(errs...)
 }
 
-// make makes one change.
-func (a api) make(ctx context.Context, c change) error {
+// perform makes one change.
+func (a api) perform(ctx context.Context, c change) error {
 	if c.sign == "-" {
 		return a.delete(ctx, c.object)
 	}

@@ -31,14 +31,14 @@ const (
 	alice, bob    = "0a11ce00000000000000000000000000", "0b0b0000000000000000000000000000"
 )
 
-// TestSync has a cloud's tenants become those of a real API server, and follow the cloud.
+// TestSync syncs the tenants of an OpenStack to a real API server, and repeats this after changes in OpenStack.
 func TestSync(t *testing.T) {
 	api := apiserver.Start(t)
 	kube, err := clientcmd.RESTConfigFromKubeConfig([]byte(api.Kubeconfig))
 	require.NoError(t, err)
 	o := example(t)
 	s := settings
-	// sync is the lines of a sync, which did nothing else: the next would do nothing, and does not write.
+	// sync returns the lines of a sync. It also checks that the next sync changes nothing.
 	sync := func() string {
 		t.Helper()
 		var lines []string
@@ -47,17 +47,17 @@ func TestSync(t *testing.T) {
 			return nil
 		})
 		require.NoError(t, err)
-		before, asked := versions(t, kube), atomic.Int32{}
-		again, err := Compare(t.Context(), intercept(kube, func(r *http.Request) error {
+		before, dryRuns := versions(t, kube), atomic.Int32{}
+		next, err := Compare(t.Context(), intercept(kube, func(r *http.Request) error {
 			if r.Method == http.MethodPatch {
-				asked.Add(1)
+				dryRuns.Add(1)
 			}
 			return nil
 		}), cloudOf(o), s)
 		require.NoError(t, err)
-		assert.LessOrEqual(t, asked.Load(), int32(2), "dry runs, but for what the API server has added to")
-		assert.Empty(t, again.Lines(), "the next sync")
-		require.NoError(t, again.Apply(t.Context()))
+		assert.LessOrEqual(t, dryRuns.Load(), int32(2), "dry runs, only for objects that the API server changes")
+		assert.Empty(t, next.Lines(), "the next sync")
+		require.NoError(t, next.Apply(t.Context()))
 		assert.Equal(t, before, versions(t, kube), "versions of objects after the next sync")
 		return strings.Join(lines, "\n")
 	}
@@ -84,7 +84,7 @@ func TestSync(t *testing.T) {
 		return names
 	}
 
-	t.Log("a plan changes nothing")
+	t.Log("Compare changes nothing")
 	before := versions(t, kube)
 	plan, err := Compare(t.Context(), kube, cloudOf(o), s)
 	require.NoError(t, err)
@@ -104,11 +104,11 @@ func TestSync(t *testing.T) {
 	shopNamespace, stagingNamespace := namespace(shop), namespace(staging)
 	assert.Equal(t, []string{tenancy.Group(shop, alice, "member")}, binding(shopNamespace, "edit"))
 
-	t.Log("a role that is taken away, and another that is given")
-	o.Change(func(w *tenancy.World) {
-		for i, a := range w.Assignments {
+	t.Log("a role assignment is removed, and another one is added")
+	o.Change(func(k *tenancy.KeystoneSnapshot) {
+		for i, a := range k.Assignments {
 			if a.UserID == alice && a.ProjectID == shop && !a.Inherited {
-				w.Assignments[i].UserID = bob
+				k.Assignments[i].UserID = bob
 			}
 		}
 	})
@@ -117,19 +117,19 @@ func TestSync(t *testing.T) {
 	assert.Contains(t, lines, "~ rolebinding "+shopNamespace+"/kubernetes-openstack:tenant-edit -"+was+" +"+is)
 	assert.Equal(t, []string{is}, binding(shopNamespace, "edit"))
 
-	t.Log("the last one of a role goes before anybody comes")
-	o.Change(func(w *tenancy.World) {
-		for i, a := range w.Assignments {
+	t.Log("the last access with a role is removed before access is added")
+	o.Change(func(k *tenancy.KeystoneSnapshot) {
+		for i, a := range k.Assignments {
 			if a.UserID == bob && a.ProjectID == shop && !a.Inherited {
-				w.Assignments[i].RoleID = w.Roles[2].ID // admin, which implies member: none goes
+				k.Assignments[i].RoleID = k.Roles[2].ID // admin, which implies member
 			}
 		}
 	})
 	sync()
-	o.Change(func(w *tenancy.World) {
-		for i, a := range w.Assignments {
+	o.Change(func(k *tenancy.KeystoneSnapshot) {
+		for i, a := range k.Assignments {
 			if a.UserID == bob && a.ProjectID == shop && !a.Inherited {
-				w.Assignments[i] = tenancy.Assignment{RoleID: w.Roles[2].ID, UserID: alice,
+				k.Assignments[i] = tenancy.Assignment{RoleID: k.Roles[2].ID, UserID: alice,
 					ProjectID: "b7d1f0e29c8a4f6db3a2c1d0e9f8a7b6"}
 			}
 		}
@@ -140,14 +140,14 @@ func TestSync(t *testing.T) {
 		shopNamespace+`/kubernetes-openstack:tenant-edit `, lines)
 	assert.Nil(t, binding(shopNamespace, "edit"))
 
-	t.Log("what a tenant did with ours is taken back, and what is theirs stays")
+	t.Log("changes by tenants to our objects are reverted, and tenants' own objects stay")
 	policies := api.Client.NetworkingV1().NetworkPolicies(shopNamespace)
 	_, err = policies.Patch(t.Context(), "tenant", types.MergePatchType, []byte(`{"spec": {"ingress": [{}]}}`),
 		metav1.PatchOptions{})
 	require.NoError(t, err)
 	labels := map[string]string{tenancy.ProjectLabel: shop}
-	for _, mine := range []metav1.ObjectMeta{{Name: "mine", Labels: labels}, {Name: "plain"}} {
-		_, err = policies.Create(t.Context(), &networkingv1.NetworkPolicy{ObjectMeta: mine}, metav1.CreateOptions{})
+	for _, own := range []metav1.ObjectMeta{{Name: "mine", Labels: labels}, {Name: "plain"}} {
+		_, err = policies.Create(t.Context(), &networkingv1.NetworkPolicy{ObjectMeta: own}, metav1.CreateOptions{})
 		require.NoError(t, err)
 	}
 	_, err = api.Client.RbacV1().RoleBindings(shopNamespace).Create(t.Context(), &rbacv1.RoleBinding{
@@ -165,28 +165,28 @@ func TestSync(t *testing.T) {
 	_, err = api.Client.RbacV1().RoleBindings(shopNamespace).Get(t.Context(), "operators", metav1.GetOptions{})
 	require.NoError(t, err)
 
-	t.Log("a tenant who imitates us loses what they made")
+	t.Log("an object with our label and field manager is deleted")
 	imitated := fmt.Sprintf(`{"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "spec": {"podSelector": {}},
 		"metadata": {"name": "imitated", "labels": {%q: %q}}}`, tenancy.ProjectLabel, shop)
 	_, err = policies.Patch(t.Context(), "imitated", types.ApplyPatchType, []byte(imitated),
-		metav1.PatchOptions{FieldManager: manager})
+		metav1.PatchOptions{FieldManager: fieldManager})
 	require.NoError(t, err)
 	assert.Equal(t, "- networkpolicy "+shopNamespace+"/imitated", sync())
 
-	t.Log("a quota that is lifted goes")
-	o.Change(func(w *tenancy.World) {
-		w.Projects[0].Quota = tenancy.Quota{Cores: -1, RAM: -1, Gigabytes: -1, Volumes: -1, Snapshots: -1}
+	t.Log("the objects of a removed quota are deleted")
+	o.Change(func(k *tenancy.KeystoneSnapshot) {
+		k.Projects[0].Quota = tenancy.Quota{Cores: -1, RAM: -1, Gigabytes: -1, Volumes: -1, Snapshots: -1}
 	})
 	assert.Equal(t, "- limitrange "+shopNamespace+"/tenant\n- resourcequota "+shopNamespace+"/tenant", sync())
 
-	t.Log("a disabled project is closed, and open again when it is enabled")
+	t.Log("a disabled project is closed, and opens when it is enabled")
 	require.NotEmpty(t, binding(stagingNamespace, "admin"))
-	o.Change(func(w *tenancy.World) { w.Projects[1].Enabled = false })
+	o.Change(func(k *tenancy.KeystoneSnapshot) { k.Projects[1].Enabled = false })
 	lines = sync()
 	assert.Contains(t, lines, "~ namespace "+stagingNamespace+" (project Shop Staging@Default, disabled)")
 	assert.Nil(t, binding(stagingNamespace, "admin"))
 	assert.Nil(t, binding(stagingNamespace, "view"))
-	o.Change(func(w *tenancy.World) { w.Projects[1].Enabled = true })
+	o.Change(func(k *tenancy.KeystoneSnapshot) { k.Projects[1].Enabled = true })
 	sync()
 	require.NotEmpty(t, binding(stagingNamespace, "admin"))
 
@@ -201,7 +201,7 @@ func TestSync(t *testing.T) {
 	sync()
 	require.NotEmpty(t, binding(stagingNamespace, "admin"))
 
-	t.Log("what fails is said, the rest is done, and nobody comes where something failed")
+	t.Log("after an error, the sync continues, but adds no access in the namespace of the error")
 	broken := intercept(kube, func(r *http.Request) error {
 		if r.Method == http.MethodPatch && strings.HasSuffix(r.URL.Path, shopNamespace+"/networkpolicies/tenant") {
 			return assert.AnError
@@ -209,9 +209,9 @@ func TestSync(t *testing.T) {
 		return nil
 	})
 	require.NoError(t, policies.Delete(t.Context(), "tenant", metav1.DeleteOptions{}))
-	o.Change(func(w *tenancy.World) {
+	o.Change(func(k *tenancy.KeystoneSnapshot) {
 		for _, project := range []string{shop, staging} {
-			w.Assignments = append(w.Assignments, tenancy.Assignment{RoleID: w.Roles[1].ID, UserID: bob, ProjectID: project})
+			k.Assignments = append(k.Assignments, tenancy.Assignment{RoleID: k.Roles[1].ID, UserID: bob, ProjectID: project})
 		}
 	})
 	_, err = Sync(t.Context(), broken, cloudOf(o), s, func(string) error { return nil })
@@ -222,35 +222,35 @@ func TestSync(t *testing.T) {
 	sync()
 	assert.Equal(t, []string{tenancy.Group(shop, bob, "member")}, binding(shopNamespace, "edit"))
 
-	t.Log("a project that Keystone does not list, and has, is not deleted: nothing is done at all")
+	t.Log("if Keystone has a project that it does not list, nothing changes")
 	const list = "/identity/v3/projects?"
 	for _, s.OnProjectDelete = range []string{tenancy.CloseNamespace, tenancy.DeleteNamespace} {
-		o.Answer(list, func(w http.ResponseWriter, r *http.Request) {
+		o.SetResponse(list, func(w http.ResponseWriter, r *http.Request) {
 			_, _ = fmt.Fprintf(w,
 				`{"projects": [{"id": %q, "name": "x", "domain_id": "default", "parent_id": "default", "enabled": true}]}`, staging)
 		})
 		_, err = Compare(t.Context(), kube, cloudOf(o), s)
-		require.ErrorContains(t, err, "Keystone did not list it, and has it")
-		o.Answer(list, nil)
+		require.ErrorContains(t, err, "the project exists, but Keystone's list does not contain it")
+		o.SetResponse(list, nil)
 	}
 
-	t.Log("a deleted project's namespace is closed")
+	t.Log("the namespace of a deleted project is closed")
 	s.OnProjectDelete = tenancy.CloseNamespace
-	o.Change(func(w *tenancy.World) {
-		w.Projects = w.Projects[1:]
-		w.Projects[0].ParentID = "default"
-		w.Assignments = slices.DeleteFunc(w.Assignments, func(a tenancy.Assignment) bool { return a.ProjectID == shop })
+	o.Change(func(k *tenancy.KeystoneSnapshot) {
+		k.Projects = k.Projects[1:]
+		k.Projects[0].ParentID = "default"
+		k.Assignments = slices.DeleteFunc(k.Assignments, func(a tenancy.Assignment) bool { return a.ProjectID == shop })
 	})
 	lines = sync()
 	assert.Contains(t, lines, "~ namespace "+shopNamespace+" (project shop@Default, deleted)")
 	assert.Nil(t, binding(shopNamespace, "view"))
 
-	t.Log("or deleted, when Keystone itself says that the project is no more")
+	t.Log("or deleted, after Keystone confirms that the project does not exist")
 	s.OnProjectDelete = tenancy.DeleteNamespace
-	o.Answer("/identity/v3/projects/"+shop, http.NotFound)
+	o.SetResponse("/identity/v3/projects/"+shop, http.NotFound)
 	_, err = Compare(t.Context(), kube, cloudOf(o), s)
 	require.ErrorContains(t, err, "project "+shop+" of namespace "+shopNamespace+": ")
-	o.Answer("/identity/v3/projects/"+shop, nil)
+	o.SetResponse("/identity/v3/projects/"+shop, nil)
 	assert.Equal(t, "- namespace "+shopNamespace+" (project shop@Default, deleted)", sync())
 	require.Eventually(t, func() bool {
 		_, err := api.Client.CoreV1().Namespaces().Get(t.Context(), shopNamespace, metav1.GetOptions{})
@@ -259,19 +259,19 @@ func TestSync(t *testing.T) {
 	assert.Empty(t, sync())
 }
 
-// A name cannot look like another change.
+// TestLines checks that the name of a project cannot look like another change.
 func TestLines(t *testing.T) {
 	o := &object{Object: map[string]any{"kind": "Namespace", "metadata": map[string]any{"name": "a"}}}
 	c := &Changes{
 		warnings: []field.Error{{Path: "exclude[0]", Message: "Keystone has no project a@b"}},
 		list: []change{{sign: "+", object: o,
-			about: aboutProject(tenancy.Tenant{Project: "ü\n- namespace b\x1b", Domain: "D"})}},
+			detail: projectDetail(tenancy.Tenant{Project: "ü\n- namespace b\x1b", Domain: "D"})}},
 	}
 	assert.Equal(t, []string{"exclude[0]: notice: Keystone has no project a@b",
 		"+ namespace a (project ü\ufffd- namespace b\ufffd@D)"}, c.Lines())
 }
 
-// intercept is how the API server is reached, where before lets through.
+// intercept returns a configuration with which each request first calls before. An error of before fails the request.
 func intercept(kube *rest.Config, before func(*http.Request) error) *rest.Config {
 	kube = rest.CopyConfig(kube)
 	kube.Wrap(func(next http.RoundTripper) http.RoundTripper {
@@ -289,7 +289,8 @@ type roundTripper func(*http.Request) (*http.Response, error)
 
 func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
-// versions are the resourceVersions of all that is ours. Where controllers write a status: when it was written by us.
+// versions returns the resourceVersions of all objects that the sync has applied. For kinds whose status controllers
+// write, it returns the time of the last apply instead.
 func versions(t *testing.T, kube *rest.Config) map[string]string {
 	t.Helper()
 	a, err := newAPI(kube)
@@ -303,7 +304,7 @@ func versions(t *testing.T, kube *rest.Config) map[string]string {
 		list, err := a.list(t.Context(), kind, "")
 		require.NoError(t, err)
 		for _, o := range list {
-			if applied(&o) == nil {
+			if appliedFields(&o) == nil {
 				continue
 			}
 			out[idOf(&o).String()] = o.GetResourceVersion()

@@ -1,5 +1,5 @@
-// Package tenantsynctest is an OpenStack in one process, as far as a reader of tenants sees it: Keystone,
-// Nova and Cinder, as they answer and as they refuse.
+// Package tenantsynctest is a fake OpenStack in the test's process. It has the parts of Keystone, Nova and Cinder that
+// the reader of tenants uses, including their errors.
 package tenantsynctest
 
 import (
@@ -19,100 +19,100 @@ import (
 	"kubernetes-openstack/internal/tenancy"
 )
 
-// Object as the API shows it.
+// Object is a JSON object of the API.
 type Object = map[string]any
 
-// The user that logs in, who is of the first domain.
+// The reader is a user of the first domain.
 const (
 	Reader   = "7ead0000000000000000000000000000" // the ID
 	Username = "tenant-sync"
 	Password = "secret"
 )
 
-// Its endpoints are of this region and interface; others are in the catalogue, where nobody listens.
+// The endpoints with this region and interface work. No server listens at the other endpoints in the catalog.
 const (
 	Region    = "here"
 	Interface = "internal"
 )
 
-// OpenStack has a World, of which the Reader is a user.
+// OpenStack is a fake OpenStack with the content of a snapshot and the user Reader.
 type OpenStack struct {
-	// AuthURL is Keystone's, and CA signed all certificates.
+	// AuthURL is the address of Keystone. CA is the authority of all certificates.
 	AuthURL, CA string
 
-	mu    sync.Mutex
-	world tenancy.World
-	// pageSize is how many there are on a page, if not all; listLimit how many there are at all.
+	mu       sync.Mutex
+	snapshot tenancy.KeystoneSnapshot
+	// pageSize is the number of items on a page. listLimit is the maximum number of items in a list. 0 means no limit.
 	pageSize, listLimit int
-	// answers are those of paths that have others than usual.
-	answers map[string]http.HandlerFunc
-	// notOnSystem says that the Reader may not read Keystone.
-	notOnSystem bool
-	logins      int
+	// responses are special responses, by path and query.
+	responses map[string]http.HandlerFunc
+	// noSystemRole is true if Reader has no role on the system.
+	noSystemRole bool
+	logins       int
 }
 
-// Start starts one, whose Reader may read all.
-func Start(t testing.TB, world tenancy.World) *OpenStack {
+// Start starts a fake OpenStack with the content of snapshot. Reader has all permissions that it needs.
+func Start(t testing.TB, snapshot tenancy.KeystoneSnapshot) *OpenStack {
 	t.Helper()
-	require.NotEmpty(t, world.Domains)
-	o := &OpenStack{world: world, answers: map[string]http.HandlerFunc{}}
+	require.NotEmpty(t, snapshot.Domains)
+	o := &OpenStack{snapshot: snapshot, responses: map[string]http.HandlerFunc{}}
 	server := httptest.NewTLSServer(o)
 	t.Cleanup(server.Close)
 	o.AuthURL = server.URL + "/identity"
 	o.CA = string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}))
-	o.world.Users = append(slices.Clone(world.Users),
-		tenancy.User{ID: Reader, Name: Username, DomainID: world.Domains[0].ID, Enabled: true})
-	for _, d := range world.Domains {
-		o.world.Assignments = append(o.world.Assignments, tenancy.Assignment{
-			RoleID: world.Roles[0].ID, UserID: Reader, DomainID: d.ID, Inherited: true,
+	o.snapshot.Users = append(slices.Clone(snapshot.Users),
+		tenancy.User{ID: Reader, Name: Username, DomainID: snapshot.Domains[0].ID, Enabled: true})
+	for _, d := range snapshot.Domains {
+		o.snapshot.Assignments = append(o.snapshot.Assignments, tenancy.Assignment{
+			RoleID: snapshot.Roles[0].ID, UserID: Reader, DomainID: d.ID, Inherited: true,
 		})
 	}
 	return o
 }
 
-// Change changes the world.
-func (o *OpenStack) Change(change func(w *tenancy.World)) {
+// Change changes the content.
+func (o *OpenStack) Change(change func(k *tenancy.KeystoneSnapshot)) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	change(&o.world)
+	change(&o.snapshot)
 }
 
-// Paginate has as many of a list on a page, as Keystone does since 2025.
+// Paginate sets the number of items on a page. Keystone uses pages since 2025.
 func (o *OpenStack) Paginate(size int) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.pageSize = size
 }
 
-// Limit has at most as many in a list, as Keystone did before.
+// Limit sets the maximum number of items in a list. Keystone had such a limit before 2025.
 func (o *OpenStack) Limit(limit int) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.listLimit = limit
 }
 
-// SystemRole tells whether the Reader has one.
-func (o *OpenStack) SystemRole(has bool) {
+// RemoveSystemRole removes the role of Reader on the system.
+func (o *OpenStack) RemoveSystemRole() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.notOnSystem = !has
+	o.noSystemRole = true
 }
 
-// Answer has the path, with its query, answer so.
-func (o *OpenStack) Answer(path string, with http.HandlerFunc) {
+// SetResponse sets the response to requests with this path and query. nil restores the normal response.
+func (o *OpenStack) SetResponse(path string, response http.HandlerFunc) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.answers[path] = with
+	o.responses[path] = response
 }
 
-// Refuse is an answer of Keystone's.
-func Refuse(code int, message string) http.HandlerFunc {
+// ErrorResponse returns a handler that responds with an error in Keystone's format.
+func ErrorResponse(code int, message string) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
 		reply(w, code, Object{"error": Object{"code": code, "title": http.StatusText(code), "message": message}})
 	}
 }
 
-// Logins is how often the password was shown.
+// Logins returns the number of logins with the password.
 func (o *OpenStack) Logins() int {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -124,10 +124,10 @@ func (o *OpenStack) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer o.mu.Unlock()
 	parts := strings.Split(strings.Trim(r.URL.Path, "/"), "/")
 	token, project := r.Header.Get("X-Auth-Token"), parts[len(parts)-1]
-	answer := o.answers[r.URL.RequestURI()]
+	response := o.responses[r.URL.RequestURI()]
 	switch {
-	case answer != nil:
-		answer(w, r)
+	case response != nil:
+		response(w, r)
 	case r.URL.Path == "/identity/v3/auth/tokens" && r.Method == http.MethodPost:
 		o.login(w, r)
 	case parts[0] == "identity" && token == "system" && len(parts) > 2:
@@ -137,11 +137,11 @@ func (o *OpenStack) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}, r.URL.Path):
 		o.quota(w, parts[0], project)
 	default:
-		Refuse(http.StatusForbidden, "You are not authorized to perform the requested action.")(w, r)
+		ErrorResponse(http.StatusForbidden, "You are not authorized to perform the requested action.")(w, r)
 	}
 }
 
-// login gives the tokens "unscoped", "system" and "project-ID".
+// login issues the tokens "unscoped", "system" and "project-ID".
 func (o *OpenStack) login(w http.ResponseWriter, r *http.Request) {
 	var request struct {
 		Auth struct {
@@ -162,7 +162,7 @@ func (o *OpenStack) login(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	if err := json.NewDecoder(r.Body).Decode(&request); err != nil {
-		Refuse(http.StatusBadRequest, err.Error())(w, r)
+		ErrorResponse(http.StatusBadRequest, err.Error())(w, r)
 		return
 	}
 	with, scope := request.Auth.Identity, request.Auth.Scope
@@ -170,20 +170,20 @@ func (o *OpenStack) login(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case slices.Equal(with.Methods, []string{"password"}):
 		o.logins++
-		if user.Name != Username || user.Password != Password || user.Domain.Name != o.world.Domains[0].Name {
-			Refuse(http.StatusUnauthorized, "The request you have made requires authentication.")(w, r)
+		if user.Name != Username || user.Password != Password || user.Domain.Name != o.snapshot.Domains[0].Name {
+			ErrorResponse(http.StatusUnauthorized, "The request you have made requires authentication.")(w, r)
 			return
 		}
 	case with.Token.ID == "system" && scope.Project.ID != "":
-		Refuse(http.StatusForbidden,
+		ErrorResponse(http.StatusForbidden,
 			"Using a system-scoped token to create a project-scoped or domain-scoped token is not allowed.")(w, r)
 		return
 	case with.Token.ID != "unscoped":
-		Refuse(http.StatusUnauthorized, "The request you have made requires authentication.")(w, r)
+		ErrorResponse(http.StatusUnauthorized, "The request you have made requires authentication.")(w, r)
 		return
 	}
-	if scope.System.All && o.notOnSystem {
-		Refuse(http.StatusUnauthorized, "User "+Reader+" has no access to the system")(w, r)
+	if scope.System.All && o.noSystemRole {
+		ErrorResponse(http.StatusUnauthorized, "User "+Reader+" has no access to the system")(w, r)
 		return
 	}
 	token := "unscoped"
@@ -193,9 +193,9 @@ func (o *OpenStack) login(w http.ResponseWriter, r *http.Request) {
 		token = "system"
 	}
 	if scope.Project.ID != "" {
-		if !slices.ContainsFunc(o.world.Effective(),
+		if !slices.ContainsFunc(o.snapshot.EffectiveGrants(),
 			func(g tenancy.Grant) bool { return g.UserID == Reader && g.ProjectID == scope.Project.ID }) {
-			Refuse(http.StatusUnauthorized, "User "+Reader+" has no access to project "+scope.Project.ID)(w, r)
+			ErrorResponse(http.StatusUnauthorized, "User "+Reader+" has no access to project "+scope.Project.ID)(w, r)
 			return
 		}
 		token = "project-" + scope.Project.ID
@@ -207,7 +207,7 @@ func (o *OpenStack) login(w http.ResponseWriter, r *http.Request) {
 	}})
 }
 
-// catalog is a token's.
+// catalog returns the catalog of a token.
 func (o *OpenStack) catalog(url, project string) []Object {
 	service := func(kind, path string) Object {
 		var endpoints []Object
@@ -228,46 +228,46 @@ func (o *OpenStack) catalog(url, project string) []Object {
 
 func (o *OpenStack) identity(w http.ResponseWriter, r *http.Request, path []string) {
 	domain := r.URL.Query().Get("domain_id")
-	of := func(id string) bool { return id == domain }
+	inDomain := func(id string) bool { return id == domain }
 	switch {
 	case path[0] == "projects" && len(path) == 2:
-		if i := slices.IndexFunc(o.world.Projects, func(p tenancy.Project) bool { return p.ID == path[1] }); i >= 0 {
-			reply(w, http.StatusOK, Object{"project": o.world.Projects[i]})
+		if i := slices.IndexFunc(o.snapshot.Projects, func(p tenancy.Project) bool { return p.ID == path[1] }); i >= 0 {
+			reply(w, http.StatusOK, Object{"project": o.snapshot.Projects[i]})
 		} else {
-			Refuse(http.StatusNotFound, "Could not find project: "+path[1]+".")(w, r)
+			ErrorResponse(http.StatusNotFound, "Could not find project: "+path[1]+".")(w, r)
 		}
 	case path[0] == "groups" && len(path) == 3:
-		i := slices.IndexFunc(o.world.Groups, func(g tenancy.UserGroup) bool { return g.ID == path[1] })
-		list(o, w, r, "users", o.world.Users,
-			func(u tenancy.User) bool { return slices.Contains(o.world.Groups[i].Users, u.ID) })
+		i := slices.IndexFunc(o.snapshot.Groups, func(g tenancy.UserGroup) bool { return g.ID == path[1] })
+		list(o, w, r, "users", o.snapshot.Users,
+			func(u tenancy.User) bool { return slices.Contains(o.snapshot.Groups[i].Users, u.ID) })
 	case path[0] == "domains":
-		list(o, w, r, "domains", o.world.Domains, nil)
+		list(o, w, r, "domains", o.snapshot.Domains, nil)
 	case path[0] == "projects":
-		list(o, w, r, "projects", o.world.Projects, nil)
+		list(o, w, r, "projects", o.snapshot.Projects, nil)
 	case path[0] == "users" && domain != "":
-		list(o, w, r, "users", o.world.Users, func(u tenancy.User) bool { return of(u.DomainID) })
+		list(o, w, r, "users", o.snapshot.Users, func(u tenancy.User) bool { return inDomain(u.DomainID) })
 	case path[0] == "groups" && domain != "":
-		list(o, w, r, "groups", o.world.Groups, func(g tenancy.UserGroup) bool { return of(g.DomainID) })
+		list(o, w, r, "groups", o.snapshot.Groups, func(g tenancy.UserGroup) bool { return inDomain(g.DomainID) })
 	case path[0] == "roles":
-		list(o, w, r, "roles", o.world.Roles, func(role tenancy.Role) bool { return of(role.DomainID) })
+		list(o, w, r, "roles", o.snapshot.Roles, func(role tenancy.Role) bool { return inDomain(role.DomainID) })
 	case path[0] == "role_inferences":
 		var inferences []Object
-		for _, i := range o.world.ImpliedRoles {
+		for _, i := range o.snapshot.ImpliedRoles {
 			inferences = append(inferences, Object{"prior_role": Object{"id": i.Prior}, "implies": []Object{{"id": i.Implied}}})
 		}
 		reply(w, http.StatusOK, Object{"role_inferences": inferences})
 	case path[0] == "role_assignments":
 		list(o, w, r, "role_assignments", o.assignments(), nil)
 	default:
-		Refuse(http.StatusNotFound, "Could not find this.")(w, r)
+		ErrorResponse(http.StatusNotFound, "Could not find this.")(w, r)
 	}
 }
 
-// assignments are those of the world, and one on the system.
+// assignments returns all role assignments, and one on the system.
 func (o *OpenStack) assignments() []Object {
-	out := []Object{{"role": Object{"id": o.world.Roles[0].ID}, "user": Object{"id": Reader},
+	out := []Object{{"role": Object{"id": o.snapshot.Roles[0].ID}, "user": Object{"id": Reader},
 		"scope": Object{"system": Object{"all": true}}}}
-	for _, a := range o.world.Assignments {
+	for _, a := range o.snapshot.Assignments {
 		shown, scope := Object{"role": Object{"id": a.RoleID}, "links": Object{}}, Object{}
 		for in, id := range map[string]string{"user": a.UserID, "group": a.GroupID} {
 			if id != "" {
@@ -289,8 +289,8 @@ func (o *OpenStack) assignments() []Object {
 }
 
 func (o *OpenStack) quota(w http.ResponseWriter, service, project string) {
-	i := slices.IndexFunc(o.world.Projects, func(p tenancy.Project) bool { return p.ID == project })
-	q := o.world.Projects[i].Quota
+	i := slices.IndexFunc(o.snapshot.Projects, func(p tenancy.Project) bool { return p.ID == project })
+	q := o.snapshot.Projects[i].Quota
 	if service == "compute" {
 		reply(w, http.StatusOK, Object{"quota_set": Object{"id": project, "cores": q.Cores, "ram": q.RAM, "instances": 10}})
 	} else {
@@ -300,25 +300,25 @@ func (o *OpenStack) quota(w http.ResponseWriter, service, project string) {
 	}
 }
 
-// extra is what somebody who may change things has written on each: Keystone keeps it, and shows it.
+// extra are unknown properties that a user has added to each object. Keystone stores and returns them.
 var extra = Object{
-	"ID": "somebody else's", "Enabled": false, "Domain_ID": "another", "description": "",
-	"quota": "as much as there is", "users": []string{"0b0b0000000000000000000000000000"},
+	"ID": "another ID", "Enabled": false, "Domain_ID": "another", "description": "",
+	"quota": "unlimited", "users": []string{"0b0b0000000000000000000000000000"},
 }
 
-// withExtra is the item as Keystone shows it, what is extra last.
+// withExtra returns the JSON of item with extra at the end.
 func withExtra(item any) json.RawMessage {
 	text, _ := json.Marshal(item)
 	own := Object{}
 	_ = json.Unmarshal(text, &own)
-	delete(own, "quota") // which Keystone does not know
+	delete(own, "quota") // not a property in Keystone
 	delete(own, "users")
 	text, _ = json.Marshal(own)
 	more, _ := json.Marshal(extra)
 	return slices.Concat(text[:len(text)-1], []byte(","), more[1:])
 }
 
-// list answers with a list's items that are wanted, on pages and cut off as was said.
+// list responds with the wanted items, in pages and truncated as configured.
 func list[T any](o *OpenStack, w http.ResponseWriter, r *http.Request, key string, items []T, wanted func(T) bool) {
 	shown := []json.RawMessage{}
 	for _, item := range items {
@@ -327,10 +327,10 @@ func list[T any](o *OpenStack, w http.ResponseWriter, r *http.Request, key strin
 		}
 		shown = append(shown, withExtra(item))
 	}
-	answer := Object{"links": Object{"self": "http://inside" + r.URL.RequestURI(), "next": nil, "previous": nil}}
+	body := Object{"links": Object{"self": "http://inside" + r.URL.RequestURI(), "next": nil, "previous": nil}}
 	if o.listLimit > 0 && len(shown) > o.listLimit {
 		shown = shown[:o.listLimit]
-		answer["truncated"] = true
+		body["truncated"] = true
 	}
 	if marker, _ := strconv.Atoi(r.URL.Query().Get("marker")); o.pageSize > 0 {
 		shown = shown[marker:]
@@ -338,12 +338,12 @@ func list[T any](o *OpenStack, w http.ResponseWriter, r *http.Request, key strin
 			shown = shown[:o.pageSize]
 			query := r.URL.Query()
 			query.Set("marker", fmt.Sprint(marker+o.pageSize))
-			answer["links"].(Object)["next"] = "http://inside" + r.URL.Path + "?" + query.Encode()
-			answer["truncated"] = true
+			body["links"].(Object)["next"] = "http://inside" + r.URL.Path + "?" + query.Encode()
+			body["truncated"] = true
 		}
 	}
-	answer[key] = shown
-	reply(w, http.StatusOK, answer)
+	body[key] = shown
+	reply(w, http.StatusOK, body)
 }
 
 func reply(w http.ResponseWriter, code int, body any) {

@@ -85,9 +85,9 @@ func (t token) accessTo(namespace string) string {
 func worlds(t *testing.T) []world {
 	t.Helper()
 	folder := t.TempDir()
-	write := exec.Command("go", "test", "-count=1", "-run=^TestRandomWorlds$", "./internal/tenancy")
+	write := exec.Command("go", "test", "-count=1", "-run=^TestRandomSnapshots$", "./internal/tenancy")
 	write.Dir = source
-	write.Env = append(os.Environ(), "RANDOM_WORLDS="+folder)
+	write.Env = append(os.Environ(), "RANDOM_SNAPSHOTS="+folder)
 	text, err := write.CombinedOutput()
 	require.NoError(t, err, string(text))
 	files, err := filepath.Glob(folder + "/*.json")

@@ -6,11 +6,11 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-// cloud is a domain D with the projects top, top/middle and top/middle/leaf, a domain E with the project
-// other, the users ann of D and eve of E, who are the group both, the roles admin → member → reader, and
-// an assignment on a domain, which gives nothing.
-func cloud() World {
-	return World{
+// cloud returns a snapshot with the domains D and E. D contains the nested projects top, top/middle and
+// top/middle/leaf. E contains the project other. The users ann of D and eve of E are members of the group both. admin
+// implies member, and member implies reader. One assignment is on a domain and not inherited, so it gives no access.
+func cloud() KeystoneSnapshot {
+	return KeystoneSnapshot{
 		Domains: []Domain{{ID: "D", Name: "D", Enabled: true}, {ID: "E", Name: "E", Enabled: true}},
 		Projects: []Project{
 			{ID: "top", Name: "top", DomainID: "D", ParentID: "D", Enabled: true},
@@ -29,7 +29,7 @@ func cloud() World {
 	}
 }
 
-func TestEffective(t *testing.T) {
+func TestEffectiveGrants(t *testing.T) {
 	on := func(project string) Assignment { return Assignment{RoleID: "r", UserID: "ann", ProjectID: project} }
 	annReads := func(projects ...string) []Grant {
 		var grants []Grant
@@ -39,57 +39,56 @@ func TestEffective(t *testing.T) {
 		return grants
 	}
 	for name, test := range map[string]struct {
-		change     func(*World)
+		change     func(*KeystoneSnapshot)
 		assignment Assignment
 		want       []Grant
 	}{
 		"a user on a project": {nil, on("middle"), annReads("middle")},
 		"a group": {nil, Assignment{RoleID: "r", GroupID: "both", ProjectID: "top"},
 			[]Grant{{"top", "ann", "reader"}, {"top", "eve", "reader"}}},
-		"implied roles, and what they imply": {nil, Assignment{RoleID: "a", UserID: "ann", ProjectID: "top"},
+		"implied roles, also indirectly": {nil, Assignment{RoleID: "a", UserID: "ann", ProjectID: "top"},
 			[]Grant{{"top", "ann", "admin"}, {"top", "ann", "member"}, {"top", "ann", "reader"}}},
-		"inherited from a project, but not on it": {nil,
+		"inherited from a project, so not on the project itself": {nil,
 			Assignment{RoleID: "r", UserID: "ann", ProjectID: "top", Inherited: true}, annReads("leaf", "middle")},
-		"inherited from a project with none below": {nil,
+		"inherited from a project without child projects": {nil,
 			Assignment{RoleID: "r", UserID: "ann", ProjectID: "leaf", Inherited: true}, nil},
 		"inherited from a domain": {nil,
 			Assignment{RoleID: "r", UserID: "ann", DomainID: "D", Inherited: true}, annReads("leaf", "middle", "top")},
-		"on a domain, which is no project": {nil, Assignment{RoleID: "r", UserID: "ann", DomainID: "D"}, nil},
+		"on a domain": {nil, Assignment{RoleID: "r", UserID: "ann", DomainID: "D"}, nil},
 		"a user of another domain": {nil, Assignment{RoleID: "r", UserID: "eve", ProjectID: "top"},
 			[]Grant{{"top", "eve", "reader"}}},
-		"roles that imply each other": {func(w *World) {
-			w.ImpliedRoles = append(w.ImpliedRoles,
-				ImpliedRole{"r", "m"})
+		"circular implied roles": {func(k *KeystoneSnapshot) {
+			k.ImpliedRoles = append(k.ImpliedRoles, ImpliedRole{"r", "m"})
 		}, on("top"), []Grant{{"top", "ann", "member"}, {"top", "ann", "reader"}}},
-		"projects that lie in each other": {func(w *World) { w.Projects[0].ParentID = "leaf" },
+		"circular parents of projects": {func(k *KeystoneSnapshot) { k.Projects[0].ParentID = "leaf" },
 			Assignment{RoleID: "r", UserID: "ann", ProjectID: "top", Inherited: true}, annReads("leaf", "middle")},
-		"a domain's role is what it implies": {func(w *World) { w.Roles[1].DomainID = "D" },
+		"only the implied roles of a domain's role": {func(k *KeystoneSnapshot) { k.Roles[1].DomainID = "D" },
 			Assignment{RoleID: "m", UserID: "ann", ProjectID: "top"}, annReads("top")},
-		"a disabled user": {func(w *World) { w.Users[0].Enabled = false }, on("top"), nil},
-		"a user of a disabled domain": {func(w *World) { w.Domains[1].Enabled = false },
+		"a disabled user": {func(k *KeystoneSnapshot) { k.Users[0].Enabled = false }, on("top"), nil},
+		"a user of a disabled domain": {func(k *KeystoneSnapshot) { k.Domains[1].Enabled = false },
 			Assignment{RoleID: "r", UserID: "eve", ProjectID: "top"}, nil},
-		"a user of an unknown domain":    {func(w *World) { w.Users[0].DomainID = "unknown" }, on("top"), nil},
-		"a disabled project":             {func(w *World) { w.Projects[0].Enabled = false }, on("top"), nil},
-		"a project of a disabled domain": {func(w *World) { w.Domains[1].Enabled = false }, on("other"), nil},
-		"a disabled project is not inherited to": {func(w *World) { w.Projects[2].Enabled = false },
+		"a user of an unknown domain":    {func(k *KeystoneSnapshot) { k.Users[0].DomainID = "unknown" }, on("top"), nil},
+		"a disabled project":             {func(k *KeystoneSnapshot) { k.Projects[0].Enabled = false }, on("top"), nil},
+		"a project of a disabled domain": {func(k *KeystoneSnapshot) { k.Domains[1].Enabled = false }, on("other"), nil},
+		"a disabled project inherits nothing": {func(k *KeystoneSnapshot) { k.Projects[2].Enabled = false },
 			Assignment{RoleID: "r", UserID: "ann", DomainID: "D", Inherited: true}, annReads("middle", "top")},
 		"an unknown user":    {nil, Assignment{RoleID: "r", UserID: "unknown", ProjectID: "top"}, nil},
 		"an unknown project": {nil, on("unknown"), nil},
 		"an unknown role": {nil, Assignment{RoleID: "unknown", UserID: "ann", ProjectID: "top"},
 			nil},
-		"an unknown role that is implied": {func(w *World) {
-			w.ImpliedRoles = append(w.ImpliedRoles, ImpliedRole{"r", "unknown"})
+		"an unknown implied role": {func(k *KeystoneSnapshot) {
+			k.ImpliedRoles = append(k.ImpliedRoles, ImpliedRole{"r", "unknown"})
 		}, on("top"), annReads("top")},
-		"nobody, nowhere, as of the whole system":   {nil, Assignment{RoleID: "r"}, nil},
-		"all projects, by no more than inheritance": {nil, Assignment{RoleID: "r", UserID: "ann", Inherited: true}, nil},
+		"an assignment on the system":              {nil, Assignment{RoleID: "r"}, nil},
+		"an inherited assignment without a target": {nil, Assignment{RoleID: "r", UserID: "ann", Inherited: true}, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := cloud()
+			k := cloud()
 			if test.change != nil {
-				test.change(&w)
+				test.change(&k)
 			}
-			w.Assignments = []Assignment{test.assignment}
-			assert.ElementsMatch(t, test.want, w.Effective())
+			k.Assignments = []Assignment{test.assignment}
+			assert.ElementsMatch(t, test.want, k.EffectiveGrants())
 		})
 	}
 }
