@@ -7,8 +7,8 @@ import (
 )
 
 // Instances lists the instances of all machines. A destroy deletes this resource before the machines. With
-// storage.onDestroy: delete, our provider then deletes all instances in parallel. Nobody needs a drain or a
-// shutdown when the data are deleted, too.
+// storage.onDestroy: delete, our provider then deletes all instances in parallel. Drains and shutdowns are not
+// necessary, because the data are deleted too.
 type Instances struct{ pulumi.CustomResourceState }
 
 // NewInstances declares the resource. ids are the IDs of the Nova instances.

@@ -97,7 +97,7 @@ func (s *Machines) healthy(ctx *pulumi.Context, plan cluster.Plan) (map[string]b
 	for _, m := range plan.Machines {
 		names = append(names, m.ID)
 	}
-	return s.watcher.Working(ctx.Context(), names)
+	return s.watcher.Healthy(ctx.Context(), names)
 }
 
 // newMachine declares one machine. Its instance does not change until all others are ready.

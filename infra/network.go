@@ -7,8 +7,8 @@ import (
 	"kubernetes-openstack/cluster"
 )
 
-// Network holds the network of the machines' ports. The network is either new and behind a router of its own,
-// or an existing provider network.
+// Network holds the network of the machines' ports. The network is either a new network with its own router, or an
+// existing provider network.
 type Network struct {
 	pulumi.ResourceState
 	NetworkID, SubnetID pulumi.StringInput
@@ -64,13 +64,13 @@ func NewNetwork(ctx *pulumi.Context, plan cluster.Plan) (*Network, error) {
 	if err != nil {
 		return nil, err
 	}
-	leg, err := networking.NewRouterInterface(ctx, plan.Name, &networking.RouterInterfaceArgs{
+	routerInterface, err := networking.NewRouterInterface(ctx, plan.Name, &networking.RouterInterfaceArgs{
 		RouterId: router.ID(),
 		SubnetId: subnet.ID(),
 	}, child)
 	if err != nil {
 		return nil, err
 	}
-	n.NetworkID, n.SubnetID, n.Routed = network.ID(), subnet.ID(), []pulumi.Resource{leg}
+	n.NetworkID, n.SubnetID, n.Routed = network.ID(), subnet.ID(), []pulumi.Resource{routerInterface}
 	return n, ctx.RegisterResourceOutputs(n, pulumi.Map{})
 }

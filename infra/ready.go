@@ -15,9 +15,8 @@ import (
 // Watcher waits until the machines form a ready cluster. *readiness.Cloud is the real implementation. A
 // preview calls no method of Watcher.
 type Watcher interface {
-	// Working returns the healthy machines among names. A machine that is not in the map is missing or
-	// unhealthy.
-	Working(ctx context.Context, names []string) (map[string]bool, error)
+	// Healthy returns the healthy machines among names. A machine that is not in the map is missing or unhealthy.
+	Healthy(ctx context.Context, names []string) (map[string]bool, error)
 	// Machine waits until one machine is ready, and passes progress to log.
 	Machine(ctx context.Context, m readiness.Machine, log func(line string) error) error
 	// Cluster waits until the API and all nodes are ready.

@@ -36,8 +36,8 @@ func TestStorageClassesAndZones(t *testing.T) {
 	}
 }
 
-// TestCloudConfigIsOnControlPlanesAlone checks that workers mount no credentials of OpenStack.
-func TestCloudConfigIsOnControlPlanesAlone(t *testing.T) {
+// TestCloudConfigIsOnlyOnControlPlanes checks that workers mount no credentials of OpenStack.
+func TestCloudConfigIsOnlyOnControlPlanes(t *testing.T) {
 	plan := cluster.NewPlan(small(t))
 	mounted := 0
 	for _, m := range []manifest{cloudControllerManager(plan), snapshots(plan), cinderCSI(plan)} {

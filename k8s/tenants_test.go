@@ -43,7 +43,7 @@ func TestTenantSync(t *testing.T) {
 	assert.Equal(t, netip.MustParsePrefix("10.244.0.0/16"), settings.PodCIDR)
 
 	_, plain := objects[1]["data"].(map[string]any)["cloud.yaml"].(string)
-	assert.False(t, plain, "it is a secret to Pulumi")
+	assert.False(t, plain, "it must be a Pulumi secret")
 	assert.True(t, pulumi.IsSecret(objects[1]["data"].(map[string]any)["cloud.yaml"].(pulumi.Output)))
 	assert.Equal(t, tenantsync.Cloud{
 		AuthURL: "https://keystone.example.com:5000/v3", Region: "east", Interface: "public",
@@ -60,22 +60,22 @@ type syncer struct {
 	missing string
 }
 
-func (s *syncer) called(what string) {
+func (s *syncer) record(call string) {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
-	s.calls = append(s.calls, what)
+	s.calls = append(s.calls, call)
 }
 
 func (s *syncer) sync(_ context.Context, kubeconfig string, cloud tenantsync.Cloud, _ tenancy.Settings,
 	log func(string) error) error {
-	s.called("tenants of " + kubeconfig + " from " + cloud.AuthURL)
+	s.record("tenants of " + kubeconfig + " from " + cloud.AuthURL)
 	return errors.Join(s.err, log("+ namespace shop"))
 }
 
 func (s *syncer) NewResource(r pulumi.MockResourceArgs) (string, resource.PropertyMap, error) {
-	s.called(r.Name)
+	s.record(r.Name)
 	if r.Name == s.missing {
-		return "", nil, errors.New("there is no " + r.Name)
+		return "", nil, errors.New("cannot create " + r.Name)
 	}
 	return r.Name, r.Inputs, nil
 }
@@ -105,16 +105,16 @@ func TestTenants(t *testing.T) {
 	require.NoError(t, run(s))
 	assert.Len(t, s.calls, 4)
 	require.Contains(t, s.calls, "config")
-	assert.Contains(t, s.calls[slices.Index(s.calls, "config"):], synced, "after what it needs")
+	assert.Contains(t, s.calls[slices.Index(s.calls, "config"):], synced, "the sync runs after the resource exists")
 
 	s = &syncer{missing: "config"}
-	assert.ErrorContains(t, run(s), "there is no config")
-	assert.NotContains(t, s.calls, synced, "without what it needs")
+	assert.ErrorContains(t, run(s), "cannot create config")
+	assert.NotContains(t, s.calls, synced, "the sync does not run without the resource")
 
 	s = &syncer{err: errors.New("the reader has no role on the system")}
 	assert.ErrorContains(t, run(s), "tenant-sync is not ready")
 
 	s = &syncer{}
 	require.NoError(t, run(s, func(info *pulumi.RunInfo) { info.DryRun = true }))
-	assert.Len(t, s.calls, 3, "a preview asks nobody")
+	assert.Len(t, s.calls, 3, "a preview does not sync")
 }

@@ -21,7 +21,7 @@ echo '  if ( net ~ {{$cidr}} ) then { accept; }' >"$4/etc/calico/confd/templates
 // power before that installs them again at its next boot. Later boots need no registry.
 func TestCalicoImage(t *testing.T) {
 	t.Parallel()
-	files := landed(t, workerMachine())
+	files := filesOf(t, workerMachine())
 	files["/usr/local/bin/ctr"] = fakeCtr
 	files["/usr/local/bin/systemd-tmpfiles"] = "#!/bin/sh\n"
 	files["/usr/local/bin/sync"] = "#!/bin/sh\nuntil [ -e /disk ]; do sleep 0.1; done\n"

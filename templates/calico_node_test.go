@@ -61,12 +61,12 @@ kept() {
 // programs start and stop and Nodes are created and deleted.
 func TestCalicoNodeStays(t *testing.T) {
 	t.Parallel()
-	heavy(t, 1)
+	limitParallel(t, 1)
 	files := controlPlane(t)
 	const unit = "/etc/systemd/system/calico-"
 	require.NotContains(t, files["/etc/calico/calico.env"]+files[unit+"startup.service"], "CALICO_K8S_NODE_REF")
 	require.Contains(t, files[unit+"node-ref.service"], "\nEnvironment=CALICO_K8S_NODE_REF=dev-control-plane-0\n")
-	files["/etc/calico/node.json"] = landed(t, workerMachine())["/etc/calico/node.json"]
+	files["/etc/calico/node.json"] = filesOf(t, workerMachine())["/etc/calico/node.json"]
 	maps.Copy(files, program(t, "quay.io/calico/node@v3.28.5", "calico-node"))
 	maps.Copy(files, program(t, "quay.io/calico/kube-controllers@v3.28.5", "kube-controllers"))
 	maps.Copy(files, calicoctl(t))

@@ -54,7 +54,7 @@ echo "killed after $*" | sed 's/ --[^ ]*//g'
 kill -KILL $(cat /script)
 `
 	m := controlPlaneMachine()
-	files[script] = landed(t, m)[script]
+	files[script] = filesOf(t, m)[script]
 	maps.Copy(files, resources(t, "/etc/calico", m.Plan))
 	maps.Copy(files, resources(t, "/mesh", m.Plan))
 
@@ -67,7 +67,7 @@ kill -KILL $(cat /script)
 	}
 	maps.Copy(files, resources(t, "/reflectors", other))
 	other.BGPConfiguration.NodeToNodeMeshEnabled, other.BGPPeers = true, nil
-	maps.Copy(files, resources(t, "/alone", other))
+	maps.Copy(files, resources(t, "/mesh-only", other))
 	other.IPPool.CIDR = netip.MustParsePrefix("10.245.0.0/16")
 	maps.Copy(files, resources(t, "/moved", other))
 	return files
@@ -79,7 +79,7 @@ func resources(t *testing.T, dir string, plan cluster.Plan) map[string]string {
 	m := controlPlaneMachine()
 	m.Plan = plan
 	files := map[string]string{}
-	for name, content := range landed(t, m) {
+	for name, content := range filesOf(t, m) {
 		if rest, found := strings.CutPrefix(name, "/etc/calico/"); found &&
 			(path.Dir(rest) == "resources" || rest == "bgpconfiguration.yaml") {
 			files[path.Join(dir, rest)] = content
@@ -119,7 +119,7 @@ apply() {
 // after each of its writes.
 func TestCalicoResources(t *testing.T) {
 	t.Parallel()
-	heavy(t, 1)
+	limitParallel(t, 1)
 	const mesh = `  asNumber: 4200000000
   nodeToNodeMeshEnabled: true
   serviceClusterIPs:
@@ -199,7 +199,7 @@ func TestCalicoResources(t *testing.T) {
 		done
 		rm /kill-after
 		echo mesh:
-		plan alone
+		plan mesh-only
 		apply
 		echo moved:
 		plan moved
@@ -262,12 +262,12 @@ exit: 124
 `, out)
 }
 
-// TestRoutersPasswords checks that confd renders BIRD's configuration, without an API and then with a node's
+// TestRouterPasswords checks that confd renders BIRD's configuration, without an API and then with a node's
 // certificate. With the roles of nodes, confd reads the passwords. BIRD accepts the configuration of our
 // peers and filters.
-func TestRoutersPasswords(t *testing.T) {
+func TestRouterPasswords(t *testing.T) {
 	t.Parallel()
-	heavy(t, 1)
+	limitParallel(t, 1)
 	files := controlPlane(t)
 	maps.Copy(files, calicoctl(t))
 	maps.Copy(files, imageFiles(t, dirs.Mirror("oci", "quay.io/calico/node@v3.28.5")))

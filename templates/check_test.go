@@ -44,9 +44,9 @@ func TestCheckUserData(t *testing.T) {
 	assert.ErrorContains(t, err, "49151 are allowed")
 }
 
-// TestCheckUserDataOfOneOfAGroup checks that the check finds the one machine of a group whose longer
+// TestCheckUserDataOfOneMachine checks that the check finds the one machine of a group whose longer
 // zone makes the user-data too large.
-func TestCheckUserDataOfOneOfAGroup(t *testing.T) {
+func TestCheckUserDataOfOneMachine(t *testing.T) {
 	check := func(labels int) error {
 		c := cluster.Defaults("test")
 		block := netip.MustParsePrefix

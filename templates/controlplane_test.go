@@ -141,10 +141,10 @@ func execStart(t *testing.T, unit string) string {
 	return command
 }
 
-// heavy limits the tests that run in parallel. It is for tests with a control plane, which has 0.5 GiB of
+// limitParallel limits the tests that run in parallel. It is for tests with a control plane, which has 0.5 GiB of
 // memory, or with hundreds of commands. At most three tests of weight 1 run at a time. A test of weight 3 runs
 // without the others.
-func heavy(t *testing.T, weight int64) {
+func limitParallel(t *testing.T, weight int64) {
 	require.NoError(t, running.Acquire(t.Context(), weight))
 	t.Cleanup(func() { running.Release(weight) })
 }
@@ -160,12 +160,12 @@ func controlPlane(t *testing.T) map[string]string {
 		addPKI(&m, name, content)
 	}
 	m.Plan.Machines = slices.Delete(m.Plan.Machines, 1, 3) // a single member of etcd
-	files := landed(t, m)
+	files := filesOf(t, m)
 	files["/etc/calico/pki/ca.crt"] = files["/etc/etcd/pki/ca.crt"]
 	member := etcdMachine()
 	member.Plan = m.Plan
 	for _, name := range []string{"/etc/profile.d/etcdctl.sh", "/usr/local/sbin/etcd-auth"} {
-		files[name] = landed(t, member)[name]
+		files[name] = filesOf(t, member)[name]
 	}
 	maps.Copy(files, etcdBinaries(t))
 	for _, name := range []string{"kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubectl"} {
@@ -222,7 +222,7 @@ run-cluster-resources
 // specify.
 func TestControlPlaneRuns(t *testing.T) {
 	t.Parallel()
-	heavy(t, 1)
+	limitParallel(t, 1)
 	out, err := guest.Run(t, controlPlane(t), "unshare", "--net", "sh", "-c", startControlPlane+`
 		echo again; run-cluster-resources
 		eventually check-kube-controller-manager
@@ -399,7 +399,7 @@ func (r signingRequest) manifest(t *testing.T, name, signer string) string {
 // checks which users may write a Node's addresses.
 func TestNodeApprover(t *testing.T) {
 	t.Parallel()
-	heavy(t, 1)
+	limitParallel(t, 1)
 	const worker, controlPlaneToken = "worker.0123456789abcdef", "cptokn.0123456789abcdef"
 	const notOurs = "-" // kube-controller-manager does not approve it either
 	nodes := []string{"system:nodes"}
@@ -422,14 +422,14 @@ func TestNodeApprover(t *testing.T) {
 		"own-rsa":          own("", func(r request) { r.usages = append(server, "key encipherment") }),
 		"floating":         serve("dev-worker-0", "10.0.0.64 203.0.113.7", ""),
 		"control-plane":    serve("dev-control-plane-0", "10.0.0.20", ""),
-		"node-comes-later": serve("dev-worker-7", "10.0.0.71", ""),
+		"later-node":       serve("dev-worker-7", "10.0.0.71", ""),
 		"others-address":   serve("thief", "10.0.0.65", "10.0.0.65 is an address of Node dev-worker-1 too"),
 		"services-address": serve("dev-worker-0", "10.0.0.64 10.96.0.1", "10.96.0.1 is not an address of Node dev-worker-0"),
 		"reserved":         serve("grabber", "10.0.0.5", "10.0.0.5 is the address of api"),
 		"others-name":      own("the subject is", func(r request) { r.name = "system:node:dev-worker-1" }),
 		"masters":          own("the subject is", func(r request) { r.organization = []string{"system:masters"} }),
 		"hidden-address":   own("DNS name", func(r request) { r.dns = []string{"dev-worker-0, IP Address:10.0.0.65"} }),
-		"email":            own("it has more", func(r request) { r.emails = []string{"root@example.org"} }),
+		"email":            own("the request has more", func(r request) { r.emails = []string{"root@example.org"} }),
 		"client-usage":     own("the usages are", func(r request) { r.usages = append(server, "client auth") }),
 		"bootstrap-token":  own("is not a node", func(r request) { r.as, r.token = "", worker }),
 		"no-node-group":    own("is not in the group system:nodes", func(r request) { r.outsider = true }),
@@ -550,9 +550,9 @@ func TestNodeApprover(t *testing.T) {
 
 		run-node-approver >/log/approver 2>&1 &
 		`+script.String()+`
-		eventually grep node-comes-later /log/approver
+		eventually grep later-node /log/approver
 		add dev-worker-7 10.0.0.71
-		eventually kubectl wait --for=condition=Approved csr/node-comes-later --timeout=1s
+		eventually kubectl wait --for=condition=Approved csr/later-node --timeout=1s
 		for name in `+strings.Join(decided, " ")+`; do eventually grep "^$name: " /log/approver; done
 		pending() { kubectl get node "$1" \
 			--output=jsonpath='{.status.conditions[?(@.type=="ServingCertificatePending")].'"$2"'}'; }
@@ -608,7 +608,7 @@ func TestNodeApprover(t *testing.T) {
 // of their API servers are ready while a file exists.
 func TestVirtualAddressMoves(t *testing.T) {
 	t.Parallel()
-	files := landed(t, controlPlaneMachine())
+	files := filesOf(t, controlPlaneMachine())
 	files["/usr/local/sbin/check-kube-apiserver"] = "#!/bin/sh\ntest -e /ready-$(ip netns identify)\n"
 	out, err := guest.Run(t, files, "unshare", "--net", "sh", "-c", `
 		set -eu
@@ -662,13 +662,13 @@ func TestVirtualAddressMoves(t *testing.T) {
 func TestKeepalivedAcceptsItsConfiguration(t *testing.T) {
 	t.Parallel()
 	for name, peers := range map[string][]netip.Addr{
-		"alone": nil, "three": {netip.MustParseAddr("10.0.0.21"), netip.MustParseAddr("10.0.0.22")},
+		"single": nil, "three": {netip.MustParseAddr("10.0.0.21"), netip.MustParseAddr("10.0.0.22")},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			m := controlPlaneMachine()
 			m.VirtualIP.Peers = peers
-			out, err := guest.Run(t, landed(t, m), "unshare", "--net", "sh", "-c", `
+			out, err := guest.Run(t, filesOf(t, m), "unshare", "--net", "sh", "-c", `
 				ip link add eth0 type veth peer eth1; ip address add 10.0.0.20/24 dev eth0; ip link set eth0 up
 				mkdir /run/api-vip; api-vip-interface 10.0.0.20; cat /run/api-vip/interface.conf
 				keepalived --config-test --vrrp --use-file=/etc/keepalived/keepalived.conf && echo accepted

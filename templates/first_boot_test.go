@@ -11,7 +11,7 @@ import (
 // TestFirstBoot checks that first-boot enables and starts the units at the first boot, and does nothing at
 // the next one.
 func TestFirstBoot(t *testing.T) {
-	files := landed(t, workerMachine())
+	files := filesOf(t, workerMachine())
 	files["/usr/local/sbin/systemctl"] = "#!/bin/sh\necho \"systemctl $*\"\n"
 	files["/usr/local/sbin/systemd-detect-virt"] = "#!/bin/sh\nexit 1\n"
 	files["/usr/local/sbin/swapoff"] = "#!/bin/sh\necho \"swapoff $*\"\n"

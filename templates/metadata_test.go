@@ -11,7 +11,7 @@ import (
 // TestMetadataFilter sends requests to the metadata service as a machine, and as a pod on it.
 func TestMetadataFilter(t *testing.T) {
 	t.Parallel()
-	out, err := guest.Run(t, landed(t, workerMachine()), "unshare", "--net", "timeout", "300", "sh", "-c", `
+	out, err := guest.Run(t, filesOf(t, workerMachine()), "unshare", "--net", "timeout", "300", "sh", "-c", `
 		set -eu
 		mkdir -p /run/netns
 		ip link set lo up

@@ -69,7 +69,7 @@ case "$*" in *install*) ln -s /bin/true /usr/bin/missing-command; ln -s /bin/tru
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			files := landed(t, workerMachine())
+			files := filesOf(t, workerMachine())
 			files["/etc/os-packages.list"] = list
 			for name, content := range test.files {
 				files[name] = content
@@ -88,7 +88,7 @@ func TestImageHasAllPackages(t *testing.T) {
 	for role, m := range machines() {
 		t.Run(role, func(t *testing.T) {
 			t.Parallel()
-			out, err := guest.Run(t, landed(t, m), "install-os-packages")
+			out, err := guest.Run(t, filesOf(t, m), "install-os-packages")
 			require.NoError(t, err, out)
 			require.Empty(t, out)
 		})
@@ -189,7 +189,7 @@ echo call >>/calls; [ $(wc -l </calls) -ge 3 ] || { echo 'curl: (22) 404' >&2; e
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			files := landed(t, workerMachine())
+			files := filesOf(t, workerMachine())
 			files["/usr/local/sbin/curl"] = curl
 			files["/var/lib/cloud/data/instance-id"] = test.id + "\n"
 			out, err := guest.Run(t, files, "sh", "-c", "mkdir /run/kubelet; "+test.script)
@@ -299,7 +299,7 @@ func TestCheckNode(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			files := landed(t, workerMachine())
+			files := filesOf(t, workerMachine())
 			files[certificate], files[serving] = "\n", "\n"
 			files["/answer"] = test.answer + "\n"
 			files["/usr/local/sbin/curl"] = "#!/bin/sh\n" +
@@ -330,7 +330,7 @@ func TestCheckKubeProxy(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			files := landed(t, workerMachine())
+			files := filesOf(t, workerMachine())
 			files["/metrics"] = test.metrics + "\n"
 			files["/usr/local/sbin/curl"] = "#!/bin/sh\ncase $* in */livez) " + test.livez +
 				" ;; */metrics) cat /metrics ;; esac\n"
@@ -345,7 +345,7 @@ func TestCheckKubeProxy(t *testing.T) {
 // print a warning.
 func TestYAMLHasNoDuplicateKeys(t *testing.T) {
 	for role, m := range machines() {
-		for name, content := range landed(t, m) {
+		for name, content := range filesOf(t, m) {
 			if path.Ext(name) != ".yaml" {
 				continue
 			}
@@ -363,7 +363,7 @@ func etcdMember(t *testing.T) map[string]string {
 	ca := newAuthority(t, "etcd")
 	m := etcdMachine()
 	m.PKI, m.Inputs.PKI = nil, nil
-	files := landed(t, m)
+	files := filesOf(t, m)
 	maps.Copy(files, etcdBinaries(t))
 	const pki = "/etc/etcd/pki/"
 	files[pki+"ca.crt"] = ca.text()
@@ -431,7 +431,7 @@ check-etcd || true
 
 func TestHAProxyAcceptsItsConfiguration(t *testing.T) {
 	t.Parallel()
-	files := landed(t, workerMachine())
+	files := filesOf(t, workerMachine())
 	files["/etc/kubernetes/pki/ca.crt"] = newAuthority(t, "kubernetes").text()
 	const file = "/etc/haproxy/haproxy.cfg"
 	out, err := guest.Run(t, files, "haproxy", "-c", "-f", file)
@@ -468,7 +468,7 @@ server.serve_forever()
 // how long clients notice the failure. It measures time, so it runs before this package's parallel tests.
 func TestAPIProxy(t *testing.T) {
 	ca := newAuthority(t, "ca")
-	files := landed(t, workerMachine())
+	files := filesOf(t, workerMachine())
 	files["/etc/kubernetes/pki/ca.crt"] = ca.text()
 	files["/server.crt"], files["/server.key"] = ca.issue(t, "kubernetes", "", "10.0.0.20", "10.0.0.21", "127.0.0.1")
 	files["/server.py"] = twoServers
@@ -549,7 +549,7 @@ cat /log >&2`)
 // for the kernel's timeout. It measures time, so it runs before this package's parallel tests.
 func TestEtcdProxy(t *testing.T) {
 	files := etcdMember(t)
-	worker := landed(t, workerMachine())
+	worker := filesOf(t, workerMachine())
 	files["/usr/local/sbin/run-etcd-proxy"] = "#!/bin/sh\nexec " +
 		execStart(t, worker["/etc/systemd/system/etcd-proxy.service"]) + "\n"
 	out, err := guest.Run(t, files, "unshare", "--net", "sh", "-c", startEtcd+`

@@ -23,7 +23,7 @@ func planned(t *testing.T, c cluster.Config) map[string]string {
 		EncryptionKey:     strings.Repeat("00", 31) + "ff",
 	}}
 	m.Artifacts, m.Inputs.PKI = nil, make([]string, len(m.PKI))
-	return landed(t, m)
+	return filesOf(t, m)
 }
 
 // TestPlanInFiles checks the values of a Plan in the files of a control plane.
@@ -129,7 +129,7 @@ func TestCalicoFiles(t *testing.T) {
 			ImportV4: []cluster.FilterRule{{Action: "Reject"}},
 		},
 	}
-	files := landed(t, m)
+	files := filesOf(t, m)
 	for path, want := range map[string]string{
 		"/etc/calico/resources/ippool.yaml": `apiVersion: projectcalico.org/v3
 kind: IPPool

@@ -32,7 +32,7 @@ func etcdBinaries(t *testing.T) map[string]string {
 
 // containerd returns path → content of a machine with containerd's programs.
 func containerd(t *testing.T, m values) map[string]string {
-	files := landed(t, m)
+	files := filesOf(t, m)
 	maps.Copy(files, release(t,
 		dirs.Mirror("github.com/containerd/containerd/releases/download/v2.3.4/containerd-2.3.4-linux-amd64.tar.gz")))
 	return files
@@ -44,7 +44,7 @@ func calicoctl(t *testing.T) map[string]string {
 	return map[string]string{
 		"/usr/local/bin/calicoctl": binary(t,
 			dirs.Mirror("github.com/projectcalico/calico/releases/download/v3.28.5/calicoctl-linux-amd64")),
-		config: landed(t, controlPlaneMachine())[config],
+		config: filesOf(t, controlPlaneMachine())[config],
 	}
 }
 

@@ -117,7 +117,7 @@ server.serve_forever()
 // this machine at the Service's address.
 func TestReloadKubeAPIServer(t *testing.T) {
 	t.Parallel()
-	heavy(t, 3) // other load could make a request fail
+	limitParallel(t, 3) // other load could make a request fail
 	files := controlPlane(t)
 	files["/usr/local/sbin/systemctl"] = fakeSystemctl
 	files["/load.py"] = load

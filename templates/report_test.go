@@ -247,7 +247,7 @@ func TestBootstrapReport(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			files := landed(t, machines()["worker"])
+			files := filesOf(t, machines()["worker"])
 			for path, content := range fakeSystem {
 				files[path] = content
 			}

@@ -155,7 +155,7 @@ func (v values) render(from fs.FS, system string) ([]File, error) {
 					return err
 				}
 			}
-			files = append(files, File{Path: target, Content: lean(string(text)), Mode: mode(target)})
+			files = append(files, File{Path: target, Content: stripComments(string(text)), Mode: mode(target)})
 			return nil
 		}
 		if !strings.Contains(target, "{registry}") {

@@ -231,7 +231,7 @@ func TestGolden(t *testing.T) {
 }
 
 // TestMachinesOfAPoolShareFiles checks that the shared files of a pool are rendered once. Each machine gets
-// the same user-data as it would get alone, for names and addresses of all lengths.
+// the same user-data as without the cache, for names and addresses of all lengths.
 func TestMachinesOfAPoolShareFiles(t *testing.T) {
 	renderer := NewRenderer(testPlan())
 	for _, name := range []string{"dev-worker-0", strings.Repeat("w", 60) + "-99"} {
@@ -240,11 +240,11 @@ func TestMachinesOfAPoolShareFiles(t *testing.T) {
 			m.ID, m.Address = name, netip.MustParseAddr(address)
 			m.Calico.Address = netip.PrefixFrom(m.Address, 24)
 			m.Index++
-			alone, err := m.renderFiles()
+			single, err := m.renderFiles()
 			require.NoError(t, err)
 			got, err := renderer.CloudConfig(m.Machine, m.Inputs)
 			require.NoError(t, err)
-			require.True(t, strings.HasSuffix(string(got), "\n"+alone.text), name)
+			require.True(t, strings.HasSuffix(string(got), "\n"+single.text), name)
 			shared, _ := m.marked()
 			other, _ := workerMachine().marked()
 			require.Equal(t, other, shared)
@@ -307,11 +307,11 @@ func TestCloudConfigKeysAndFiles(t *testing.T) {
 func TestExternalIPs(t *testing.T) {
 	m := controlPlaneMachine()
 	m.Plan.BGPConfiguration.ServiceExternalIPs = []netip.Prefix{netip.MustParsePrefix("198.51.100.0/26")}
-	require.Contains(t, landed(t, m)["/etc/systemd/system/kube-apiserver.service"],
+	require.Contains(t, filesOf(t, m)["/etc/systemd/system/kube-apiserver.service"],
 		"--enable-admission-plugins=NodeRestriction ")
 }
 
-func TestWrongMachineIsAnError(t *testing.T) {
+func TestInvalidMachine(t *testing.T) {
 	for name, test := range map[string]struct {
 		breakIt func(*values)
 		want    string
@@ -350,14 +350,14 @@ func TestWrongMachineIsAnError(t *testing.T) {
 func TestRegistryIsAPath(t *testing.T) {
 	m := workerMachine()
 	m.Plan.Artifacts.RegistryMirrors["registry.example:5000"] = "https://mirror.example"
-	files := landed(t, m)
+	files := filesOf(t, m)
 	require.Contains(t, files["/etc/containerd/certs.d/registry.k8s.io/hosts.toml"],
 		`server = "http://192.0.2.1/registry.k8s.io"`)
 	require.Contains(t, files["/etc/containerd/certs.d/registry.example:5000/hosts.toml"],
 		`server = "https://mirror.example"`)
 
 	m.Plan.Artifacts.RegistryMirrors = nil
-	for name := range landed(t, m) {
+	for name := range filesOf(t, m) {
 		require.NotContains(t, name, "hosts.toml")
 	}
 	m.Plan.Artifacts.RegistryMirrors = map[string]string{"../../../etc": "https://mirror.example"}
@@ -371,7 +371,7 @@ func TestRenderNamesTheBrokenTemplate(t *testing.T) {
 	require.ErrorContains(t, err, "system/etc/broken.tmpl")
 }
 
-func TestUserDataBudget(t *testing.T) {
+func TestUserDataLimit(t *testing.T) {
 	noise := make([]byte, 60_000)
 	source := rand.NewChaCha8([32]byte{})
 	_, err := source.Read(noise)

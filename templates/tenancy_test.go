@@ -16,10 +16,10 @@ import (
 // TestTenancyIsOptional checks that a control plane has no files for tenants if Kubernetes does not use
 // OpenStack's tenants.
 func TestTenancyIsOptional(t *testing.T) {
-	with := landed(t, controlPlaneMachine())
+	with := filesOf(t, controlPlaneMachine())
 	m := controlPlaneMachine()
 	m.Plan.Tenancy.Enabled = false
-	without := landed(t, m)
+	without := filesOf(t, m)
 	text := func(files map[string]string) string {
 		return files["/etc/systemd/system/kube-apiserver.service"] + files["/etc/kubernetes/authorization.yaml"] +
 			files["/etc/kubernetes/kubelet.yaml"] + files["/etc/systemd/system/bootstrap-report.service"]
@@ -60,7 +60,7 @@ func TestKeystoneAuth(t *testing.T) {
 	pod := func(change func(*cluster.OpenStack)) (pod corev1.Pod) {
 		m := controlPlaneMachine()
 		change(&m.Plan.OpenStack)
-		files := landed(t, m)
+		files := filesOf(t, m)
 		require.NoError(t, yaml.UnmarshalStrict([]byte(files[manifest]), &pod))
 		_, there := files["/etc/kubernetes/keystone-ca.crt"]
 		require.Equal(t, m.Plan.OpenStack.CACertificate != "", there)
@@ -77,7 +77,7 @@ func TestKeystoneAuth(t *testing.T) {
 	paths := func(pod corev1.Pod) (paths []string) {
 		volumes := map[string]string{}
 		for _, v := range pod.Spec.Volumes {
-			require.Equal(t, corev1.HostPathFile, *v.HostPath.Type, "a folder has others' keys in it")
+			require.Equal(t, corev1.HostPathFile, *v.HostPath.Type, "a folder would also expose other keys")
 			volumes[v.Name] = v.HostPath.Path
 		}
 		for _, mount := range pod.Spec.Containers[0].VolumeMounts {
@@ -100,5 +100,5 @@ func TestKeystoneAuth(t *testing.T) {
 	version := regexp.MustCompile(`k8s.io/cloud-provider-openstack (v\S+)`).FindSubmatch(module)
 	require.NotNil(t, version)
 	require.Equal(t, "registry.k8s.io/provider-os/k8s-keystone-auth:"+string(version[1]), container.Image,
-		"what the toolchain builds")
+		"must be the version that the toolchain builds")
 }

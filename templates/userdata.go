@@ -12,8 +12,8 @@ import (
 	"kubernetes-openstack/cluster"
 )
 
-// budget is Nova's limit in bytes: 65,535 characters of base64 encode this many bytes.
-const budget = 49_151
+// maxUserData is Nova's limit in bytes: 65,535 characters of base64 encode this many bytes.
+const maxUserData = 49_151
 
 // UserData returns the machine's cloud-config, compressed by gzip and encoded in base64. Nova requires
 // base64, cloud-init unpacks gzip, and the OpenStack provider does not encode a text that already is base64.
@@ -27,9 +27,9 @@ func (r *Renderer) UserData(m cluster.Machine, in Inputs) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if len(packed) > budget {
+	if len(packed) > maxUserData {
 		return "", fmt.Errorf("user-data of %s: %d bytes gzipped, %d are allowed; biggest files: %s",
-			m.ID, len(packed), budget, values{r.plan, m, in}.biggest(5))
+			m.ID, len(packed), maxUserData, values{r.plan, m, in}.biggest(5))
 	}
 	return base64.StdEncoding.EncodeToString(packed), nil
 }

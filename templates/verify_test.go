@@ -42,7 +42,7 @@ func TestSystemdAcceptsTheUnits(t *testing.T) {
 	for role, m := range machines() {
 		t.Run(role, func(t *testing.T) {
 			t.Parallel()
-			files := landed(t, m)
+			files := filesOf(t, m)
 			var units []string
 			for name := range files {
 				switch {
@@ -67,8 +67,8 @@ func TestSystemdAcceptsTheUnits(t *testing.T) {
 	}
 }
 
-// landed returns path → content of all files of m.
-func landed(t *testing.T, m values) map[string]string {
+// filesOf returns path → content of all files of m.
+func filesOf(t *testing.T, m values) map[string]string {
 	files, err := m.files()
 	require.NoError(t, err)
 	byPath := map[string]string{}
@@ -231,7 +231,7 @@ func TestInstallArtifacts(t *testing.T) {
 				a.URL, a.SHA256, a.Members = mirror.URL+"/tool", or(test.sha256, binarySum), nil
 			}
 			m := values{Machine: cluster.Machine{ID: "test", Role: "test", Artifacts: []cluster.Artifact{a}}}
-			out, err := guest.Run(t, landed(t, m), "sh", "-c", test.script)
+			out, err := guest.Run(t, filesOf(t, m), "sh", "-c", test.script)
 			require.Equal(t, test.fails, err != nil, out)
 			for _, want := range test.want {
 				require.Contains(t, out, want)
@@ -261,7 +261,7 @@ func TestInstallArtifactsReportsAllFailures(t *testing.T) {
 		m.Artifacts = append(m.Artifacts, cluster.Artifact{Name: name, URL: mirror.URL + "/" + name, SHA256: sum,
 			Directory: "/opt/bin", Members: []string{member}})
 	}
-	out, err := guest.Run(t, landed(t, m), "sh", "-c",
+	out, err := guest.Run(t, filesOf(t, m), "sh", "-c",
 		`install-artifacts; echo "exit: $?"; echo installed: $(ls /run/artifacts); wait-for-artifact tool`)
 	require.NoError(t, err, out)
 	require.Contains(t, out, "tool: installed /opt/bin/tool\n")
@@ -365,7 +365,7 @@ mkdir /mounted
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			files := landed(t, machines()["etcd"])
+			files := filesOf(t, machines()["etcd"])
 			files["/usr/local/sbin/mount"] = "#!/bin/sh\nset -e\necho mount \"$@\"\n" +
 				"exec /usr/bin/mount --bind /mounted /var/lib/etcd\n"
 			out, err := guest.Run(t, files, "sh", "-c", prelude+test.script)

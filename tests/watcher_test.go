@@ -38,7 +38,7 @@ func (w *watcher) record(name string) {
 	w.calls = append(w.calls, name)
 }
 
-func (w *watcher) Working(_ context.Context, names []string) (map[string]bool, error) {
+func (w *watcher) Healthy(_ context.Context, names []string) (map[string]bool, error) {
 	w.record("working " + strings.Join(names, " "))
 	working := map[string]bool{}
 	for _, name := range w.working {

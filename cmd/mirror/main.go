@@ -39,10 +39,10 @@ func main() {
 	}
 }
 
-// run fills the folder args[0]. The other args are images besides those of the stack.
+// run fills the folder args[0]. The other args are additional images.
 func run(ctx context.Context, stack, from string, args []string) error {
 	if len(args) == 0 || args[0] == "" {
-		return errors.New("no folder is named: set one, like `make mirror DIR=/srv/mirror`")
+		return errors.New("the folder is missing: set it, for example `make mirror DIR=/srv/mirror`")
 	}
 	plan, err := readPlan(stack, "Pulumi."+stack+".yaml")
 	if err != nil {

@@ -125,7 +125,7 @@ func TestConfigurationNamesEachRegistry(t *testing.T) {
 }
 
 func TestWrongArguments(t *testing.T) {
-	require.ErrorContains(t, run(t.Context(), "dev", "upstream", nil), "no folder is named: set one")
+	require.ErrorContains(t, run(t.Context(), "dev", "upstream", nil), "the folder is missing: set it")
 	_, _, err := open("cache")
 	require.ErrorContains(t, err, `--from: must be upstream or toolchain, got "cache"`)
 }

@@ -29,27 +29,27 @@ type approver struct {
 	client kubernetes.Interface
 	plan   plan
 	log    *log.Logger
-	// requests and nodes are what the API has.
+	// requests and nodes are caches of the API's objects.
 	requests, nodes cache.Store
-	// logged are the reasons that the log has, by request.
+	// logged contains the reason that was logged last for each request.
 	logged map[types.UID]string
 }
 
-// certificatePending is a condition of a Node: a request for its serving certificate is pending, and why.
-// check-node prints it.
+// certificatePending is a condition of a Node. It is true while a request for the Node's serving certificate is
+// pending. Its message is the reason, which check-node prints.
 const certificatePending corev1.NodeConditionType = "ServingCertificatePending"
 
 const (
-	// grace is the time in which most requests are approved that cannot be at once: this program may see a request
-	// before it sees the new address of the Node.
+	// grace is the time before a pending request is reported. Most requests are approved within it, because this
+	// program may see a request before it sees the new address of the Node.
 	grace = 15 * time.Second
-	// lookEvery is the time between two looks at pending requests if nothing changes.
-	lookEvery = 15 * time.Second
-	// firstRetry and lastRetry are the least and the most time between two attempts after an error.
-	firstRetry, lastRetry = time.Second, 30 * time.Second
+	// syncInterval is the time between two syncs if nothing changes.
+	syncInterval = 15 * time.Second
+	// minRetry and maxRetry limit the time between two attempts after an error.
+	minRetry, maxRetry = time.Second, 30 * time.Second
 )
 
-// run approves until ctx ends. It calls ready when it has seen all requests and Nodes.
+// run approves requests until ctx ends. It calls ready after it has read all requests and Nodes.
 func (a *approver) run(ctx context.Context, ready func() error) error {
 	changed := make(chan struct{}, 1)
 	change := func() {
@@ -82,13 +82,13 @@ func (a *approver) run(ctx context.Context, ready func() error) error {
 	if err := ready(); err != nil {
 		return err
 	}
-	for retry := firstRetry; ctx.Err() == nil; {
-		wait, wake := lookEvery, changed
+	for retry := minRetry; ctx.Err() == nil; {
+		wait, wake := syncInterval, changed
 		if err := a.sync(ctx, time.Now()); err != nil {
 			a.log.Printf("retry in %s: %v", retry, err)
-			wait, wake, retry = retry, nil, min(2*retry, lastRetry)
+			wait, wake, retry = retry, nil, min(2*retry, maxRetry)
 		} else {
-			retry = firstRetry
+			retry = minRetry
 		}
 		select {
 		case <-ctx.Done():
@@ -110,7 +110,7 @@ func trimRequest(object any) (any, error) {
 	return object, nil
 }
 
-// trimNode keeps what decide and report need: the rest of a Node is a hundred times as much.
+// trimNode keeps what decide and report need, because a whole Node is about a hundred times larger.
 func trimNode(object any) (any, error) {
 	node, ok := object.(*corev1.Node)
 	if !ok {
@@ -159,7 +159,7 @@ func (a *approver) sync(ctx context.Context, now time.Time) error {
 			}
 			logged[csr.UID] = d.reason
 		}
-		// The newest request of a node is the one that its kubelet waits for.
+		// Only the newest request of a node counts, because kubelet waits for that one.
 		if node, ok := nodeName(csr.Spec.Username); ok && csr.Spec.SignerName == certificatesv1.KubeletServingSignerName {
 			if d.verdict != pend {
 				delete(pending, node)
@@ -180,7 +180,7 @@ func (a *approver) sync(ctx context.Context, now time.Time) error {
 // approve approves csr, after it has deleted the Node that is in the way.
 func (a *approver) approve(ctx context.Context, csr *signingRequest, d decision) error {
 	if csr.Spec.SignerName == certificatesv1.KubeAPIServerClientKubeletSignerName {
-		// A cache is late, and a machine that has come back must keep its Node.
+		// The cache may be outdated, and a machine that came back must keep its Node.
 		live := map[string]*corev1.Node{}
 		node, err := a.client.CoreV1().Nodes().Get(ctx, d.node, metav1.GetOptions{})
 		if err == nil {
@@ -204,7 +204,7 @@ func (a *approver) approve(ctx context.Context, csr *signingRequest, d decision)
 	csr = csr.DeepCopy()
 	csr.Status.Conditions = append(csr.Status.Conditions, certificatesv1.CertificateSigningRequestCondition{
 		Type: certificatesv1.CertificateApproved, Status: corev1.ConditionTrue,
-		Reason: "NodeApprover", Message: "the node may have what it requests",
+		Reason: "NodeApprover", Message: "the request matches the node and the cluster's plan",
 	})
 	requests := a.client.CertificatesV1().CertificateSigningRequests()
 	_, err := requests.UpdateApproval(ctx, csr.Name, csr, metav1.UpdateOptions{})
@@ -217,7 +217,7 @@ func (a *approver) approve(ctx context.Context, csr *signingRequest, d decision)
 	return err
 }
 
-// report sets the condition of node, if it has changed. message is why a request is pending, or empty.
+// report updates the condition of node if necessary. message is the reason why a request is pending, or "".
 func (a *approver) report(ctx context.Context, node *corev1.Node, message string, now time.Time) error {
 	next := corev1.NodeCondition{
 		Type: certificatePending, Status: corev1.ConditionFalse, Reason: "NoRequestPending", Message: "no request is pending",
@@ -234,7 +234,8 @@ func (a *approver) report(ctx context.Context, node *corev1.Node, message string
 	}
 	if i >= 0 && node.Status.Conditions[i].Status == next.Status {
 		last := node.Status.Conditions[i]
-		// Another message waits a minute: control planes with different plans would overwrite each other's without an end.
+		// Another message waits a minute. Otherwise control planes with different plans would overwrite each other's
+		// messages all the time.
 		if last.Message == next.Message || now.Sub(last.LastHeartbeatTime.Time) < time.Minute {
 			return nil
 		}

@@ -23,14 +23,14 @@ import (
 	"k8s.io/client-go/tools/cache"
 )
 
-// api is the part of the API that an approver changes. Its caches are filled by catchUp.
+// api is a fake of the parts of the API that an approver changes. catchUp updates the approver's caches from it.
 type api struct {
 	kubernetes.Interface
 	certificates.CertificatesV1Interface
 	certificates.CertificateSigningRequestInterface
 	requests map[string]*signingRequest
 	nodes    map[string]*corev1.Node
-	// changes since the last catchUp.
+	// changes are the changes since the last catchUp.
 	changes []string
 }
 
@@ -86,7 +86,7 @@ func (a nodeAPI) Patch(_ context.Context, name string, _ types.PatchType, data [
 	return a.nodes[name], nil
 }
 
-// cluster is an approver and its API.
+// cluster is an approver with its fake API.
 type cluster struct {
 	*approver
 	*api
@@ -110,7 +110,7 @@ func newCluster(objects ...any) *cluster {
 	return c
 }
 
-// catchUp brings the caches to the state of the API.
+// catchUp updates the caches to the state of the API.
 func (c *cluster) catchUp(t *testing.T) {
 	c.changes = nil
 	for _, csr := range c.api.requests {
@@ -125,7 +125,7 @@ func (c *cluster) catchUp(t *testing.T) {
 	}
 }
 
-// named is a request of another name, made so much later.
+// named returns a request with another name and a later creation time.
 func named(t *testing.T, name string, later time.Duration, a attempt) *signingRequest {
 	csr := a.request(t)
 	csr.Name, csr.UID, csr.CreationTimestamp = name, types.UID(name), metav1.NewTime(created.Add(later))
@@ -153,11 +153,11 @@ func TestSyncApproves(t *testing.T) {
 
 	c.catchUp(t)
 	require.NoError(t, c.sync(t.Context(), created))
-	assert.Empty(t, c.changes, "all but one are decided")
+	assert.Empty(t, c.changes, "all requests but one are approved")
 	assert.Equal(t, 1, strings.Count(c.log.String(), refused), "logged once")
 }
 
-// A Node that has become Ready since the cache saw it stays, and so does its name.
+// TestSyncDeletesNoReadyNode checks that a Node that became Ready after the last update of the cache is not deleted.
 func TestSyncDeletesNoReadyNode(t *testing.T) {
 	c := newCluster(testNode("dev-worker-4", "10.0.0.68"), named(t, "again", 0, join("worker", "dev-worker-4")))
 	c.catchUp(t)
@@ -170,7 +170,8 @@ func TestSyncDeletesNoReadyNode(t *testing.T) {
 	assert.Contains(t, c.log.String(), "Node dev-worker-4 is Ready")
 }
 
-// The condition of a Node says why its newest request is pending, and changes only when it must.
+// TestSyncReportsPendingServingCertificates checks that the condition of a Node has the reason why its newest request
+// is pending, and that it changes only when necessary.
 func TestSyncReportsPendingServingCertificates(t *testing.T) {
 	c := newCluster(testNode("dev-worker-0", "10.0.0.64"),
 		named(t, "first", 0, serve("dev-worker-0", "10.0.0.64 203.0.113.7")),
@@ -186,10 +187,10 @@ func TestSyncReportsPendingServingCertificates(t *testing.T) {
 	step(15*time.Second, "dev-worker-0: True first: 203.0.113.7 is not an address of Node dev-worker-0")
 	step(16 * time.Second)
 
-	// kubelet tries again
+	// kubelet sends another request
 	c.api.requests["second"] = named(t, "second", 20*time.Second, serve("dev-worker-0", "10.0.0.5"))
 	step(20 * time.Second)
-	step(40 * time.Second) // the message is younger than a minute
+	step(40 * time.Second) // the last message is less than a minute old
 	step(76*time.Second, "dev-worker-0: True second: 10.0.0.5 is not an address of Node dev-worker-0")
 
 	c.api.requests["third"] = named(t, "third", 80*time.Second, own())
@@ -219,7 +220,7 @@ func TestFlags(t *testing.T) {
 		{"--cluster-cidrs=10.0.0.0", "--cluster-cidrs: "},
 		{"--reserved=10.0.0.1", `--reserved: "10.0.0.1" must be OWNER=ADDRESS`},
 		{"--reserved=api=", `--reserved: "api=" must be OWNER=ADDRESS`},
-		{"more", `unknown argument "more"`},
+		{"more", `unexpected argument "more"`},
 	} {
 		_, _, err := parseFlags(append(all, row.flag))
 		assert.ErrorContains(t, err, row.want)

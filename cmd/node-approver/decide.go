@@ -23,16 +23,16 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 )
 
-// plan is what the configuration of the cluster says about its machines. It has no workers: their number changes,
-// and control planes must not be replaced for that.
+// plan contains the machines of the cluster's configuration, except for workers. The number of workers changes, and
+// control planes must not be replaced for that.
 type plan struct {
-	// controlPlanePrefix begins the names of control planes, and of no other machine.
+	// controlPlanePrefix is the prefix of the names of control planes. No other machine's name has it.
 	controlPlanePrefix string
-	// machines is the network that each machine has exactly one address in.
+	// machines is the CIDR of the machines' network. Each machine has exactly one address in it.
 	machines netip.Prefix
-	// reserved are addresses with their owners: control planes and etcd's members by name, the API, routers.
+	// reserved maps addresses to their owners: the names of control planes and etcd members, the API and routers.
 	reserved map[netip.Addr]string
-	// ranges are the cluster's own: of pods and of Services.
+	// ranges are the CIDRs of pods and Services.
 	ranges []netip.Prefix
 }
 
@@ -45,18 +45,18 @@ type verdict string
 // The verdicts. No request is denied, because that is final: a control plane with a newer plan may approve it.
 const (
 	approve verdict = "approve"
-	pend    verdict = "pend"   // leave it pending, for a later look or a person
+	pend    verdict = "pend"   // stays pending, for a later sync or an operator
 	ignore  verdict = "ignore" // not for node-approver, or already decided
 )
 
 // decision about a request.
 type decision struct {
 	verdict verdict
-	// node is the name of the node that the certificate is for; empty if the request does not have one.
+	// node is the name of the node that the certificate is for, or "" if the request does not contain one.
 	node string
-	// reason to leave the request pending.
+	// reason is the reason why the request stays pending.
 	reason string
-	// old is the Node of an earlier machine of this name, or nil. It has to be deleted before the approval, because
+	// old is the Node of an earlier machine with this name, or nil. It must be deleted before the approval, because
 	// the new kubelet cannot take it over.
 	old *corev1.Node
 }
@@ -70,9 +70,8 @@ const (
 	worker       = "worker"
 )
 
-// decide judges a request. nodes are all Nodes by name. It makes at least the checks that Kubernetes itself makes
-// of requests for these two signers (ValidateKubeletServingCSR and ValidateKubeletClientCSR), and those of
-// kubelet's names and addresses.
+// decide evaluates a request. nodes are all Nodes by name. decide makes at least the same checks as Kubernetes for
+// these two signers (ValidateKubeletServingCSR and ValidateKubeletClientCSR). It also checks the names and addresses.
 func (p plan) decide(csr *signingRequest, nodes map[string]*corev1.Node) decision {
 	if len(csr.Status.Conditions) > 0 || len(csr.Status.Certificate) > 0 {
 		return decision{verdict: ignore}
@@ -81,12 +80,12 @@ func (p plan) decide(csr *signingRequest, nodes map[string]*corev1.Node) decisio
 	var err error
 	switch csr.Spec.SignerName {
 	case certificatesv1.KubeletServingSignerName:
-		d.node, err = p.serving(csr, nodes)
+		d.node, err = p.checkServing(csr, nodes)
 	case certificatesv1.KubeAPIServerClientKubeletSignerName:
 		if strings.HasPrefix(csr.Spec.Username, nodeUser) {
 			return decision{verdict: ignore} // kube-controller-manager approves renewals
 		}
-		d.node, d.old, err = p.client(csr, nodes)
+		d.node, d.old, err = p.checkClient(csr, nodes)
 	default:
 		return decision{verdict: ignore}
 	}
@@ -97,17 +96,17 @@ func (p plan) decide(csr *signingRequest, nodes map[string]*corev1.Node) decisio
 	return d
 }
 
-// shorten limits what a request can write into logs and conditions.
+// shorten limits the length of texts from a request in logs and conditions.
 func shorten(text string) string {
-	const most = 300
-	if len(text) > most {
-		return strings.ToValidUTF8(text[:most], "") + "…"
+	const limit = 300
+	if len(text) > limit {
+		return strings.ToValidUTF8(text[:limit], "") + "…"
 	}
 	return text
 }
 
-// serving judges a request for a serving certificate: a node requests it for its own name and its own addresses.
-func (p plan) serving(csr *signingRequest, nodes map[string]*corev1.Node) (name string, err error) {
+// checkServing checks a request for a serving certificate. A node may request it only for its own name and addresses.
+func (p plan) checkServing(csr *signingRequest, nodes map[string]*corev1.Node) (name string, err error) {
 	name, ok := nodeName(csr.Spec.Username)
 	if !ok {
 		return "", fmt.Errorf("the user %q is not a node", csr.Spec.Username)
@@ -122,10 +121,10 @@ func (p plan) serving(csr *signingRequest, nodes map[string]*corev1.Node) (name 
 	want := &x509.CertificateRequest{
 		Subject: subject(name), DNSNames: request.DNSNames, IPAddresses: request.IPAddresses,
 	}
-	if err := same(request, want); err != nil {
+	if err := checkContent(request, want); err != nil {
 		return name, err
 	}
-	if err := usages(csr, certificatesv1.UsageDigitalSignature, certificatesv1.UsageServerAuth); err != nil {
+	if err := checkUsages(csr, certificatesv1.UsageDigitalSignature, certificatesv1.UsageServerAuth); err != nil {
 		return name, err
 	}
 	node := nodes[name]
@@ -137,7 +136,7 @@ func (p plan) serving(csr *signingRequest, nodes map[string]*corev1.Node) (name 
 			return name, fmt.Errorf("DNS name %q does not belong to the node", host)
 		}
 	}
-	machine := 0
+	machineAddresses := 0
 	for _, ip := range request.IPAddresses {
 		address, _ := netip.AddrFromSlice(ip)
 		address = address.Unmap()
@@ -145,16 +144,16 @@ func (p plan) serving(csr *signingRequest, nodes map[string]*corev1.Node) (name 
 			return name, err
 		}
 		if p.machines.Contains(address) {
-			machine++
+			machineAddresses++
 		}
 	}
-	if machine != 1 {
-		return name, fmt.Errorf("it must have exactly one address in %s, not %d", p.machines, machine)
+	if machineAddresses != 1 {
+		return name, fmt.Errorf("the request must have exactly one address in %s, not %d", p.machines, machineAddresses)
 	}
 	return name, nil
 }
 
-// ownHost tells whether host is the node's name, or a longer form of it that its Node has.
+// ownHost reports whether host is the node's name, or a longer form of the name in the status of its Node.
 func ownHost(host string, node *corev1.Node) bool {
 	return host == node.Name || strings.HasPrefix(host, node.Name+".") &&
 		slices.ContainsFunc(node.Status.Addresses, func(a corev1.NodeAddress) bool {
@@ -162,22 +161,22 @@ func ownHost(host string, node *corev1.Node) bool {
 		})
 }
 
-// ownAddress returns an error unless the node may have a certificate for address.
+// ownAddress returns an error if the node must not have a certificate for address.
 //
-// The Node in the API is the only list of a machine's floating IPs. kubelet may write the status of its own Node,
-// and NodeRestriction does not limit that, so a compromised node could list any address. Two things stop it:
-//   - The ValidatingAdmissionPolicy node-addresses.kubernetes-openstack (templates/node-approver): a node sets its
-//     addresses only when it registers, and only to its name and one address of the machines' network. All others
-//     are written by the cloud controller, which reads them from OpenStack.
-//   - This function, which does not rely on the first: no node gets an address that is reserved for another
-//     machine, the API or a router, that pods or Services have, or that another Node lists too. So a certificate
-//     never fits another machine that is there. A forged address outside all of these is useless: only the API
-//     server trusts the CA of these certificates, and it connects to a kubelet by the internal address of its Node.
+// Only the Node in the API lists a machine's floating IPs. kubelet can write the status of its own Node, and
+// NodeRestriction does not limit that. So a compromised node could list any address. Two checks prevent this:
+//   - The ValidatingAdmissionPolicy node-addresses.kubernetes-openstack (templates/node-approver). A node can set its
+//     addresses only when it registers, and only to its name and one address of the machines' network. The cloud
+//     controller writes all other addresses. It reads them from OpenStack.
+//   - This function, which does not rely on the policy. It refuses addresses that are reserved for another machine,
+//     the API or a router, addresses of pods and Services, and addresses that another Node also lists. So no
+//     certificate is valid for another existing machine. A forged address outside of these is useless. Only the API
+//     server trusts the CA of these certificates, and it connects to a kubelet at the internal address of its Node.
 //
-// Inside of the machines' network, a worker's address is not planned here. A node that registers first with a free
-// address of it gets that address.
+// The plan does not contain the workers' addresses in the machines' network. A node that is the first to register
+// with a free address of the network gets this address.
 func (p plan) ownAddress(address netip.Addr, node *corev1.Node, nodes map[string]*corev1.Node) error {
-	if !lists(node, address) {
+	if !hasAddress(node, address) {
 		return fmt.Errorf("%s is not an address of Node %s", address, node.Name)
 	}
 	isControlPlane := strings.HasPrefix(node.Name, p.controlPlanePrefix)
@@ -200,14 +199,14 @@ func (p plan) ownAddress(address netip.Addr, node *corev1.Node, nodes map[string
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(nodes)) {
-		if name != node.Name && lists(nodes[name], address) {
+		if name != node.Name && hasAddress(nodes[name], address) {
 			return fmt.Errorf("%s is an address of Node %s too", address, name)
 		}
 	}
 	return nil
 }
 
-// isPlanned tells whether name owns a reserved address.
+// isPlanned reports whether name owns a reserved address.
 func (p plan) isPlanned(name string) bool {
 	for _, owner := range p.reserved {
 		if owner == name {
@@ -217,17 +216,17 @@ func (p plan) isPlanned(name string) bool {
 	return false
 }
 
-// lists tells whether address is one of node's.
-func lists(node *corev1.Node, address netip.Addr) bool {
+// hasAddress reports whether address is an address of node.
+func hasAddress(node *corev1.Node, address netip.Addr) bool {
 	return slices.ContainsFunc(node.Status.Addresses, func(a corev1.NodeAddress) bool {
 		parsed, err := netip.ParseAddr(a.Address)
 		return err == nil && parsed.Unmap() == address && (a.Type == corev1.NodeInternalIP || a.Type == corev1.NodeExternalIP)
 	})
 }
 
-// client judges a request for a node's first client certificate: a machine requests it with the bootstrap token of
-// its role.
-func (p plan) client(csr *signingRequest, nodes map[string]*corev1.Node) (
+// checkClient checks a request for the first client certificate of a node. A machine requests it with the bootstrap
+// token of its role.
+func (p plan) checkClient(csr *signingRequest, nodes map[string]*corev1.Node) (
 	name string, old *corev1.Node, err error,
 ) {
 	request, err := parse(csr.Spec.Request)
@@ -238,10 +237,10 @@ func (p plan) client(csr *signingRequest, nodes map[string]*corev1.Node) (
 	if !ok {
 		return "", nil, fmt.Errorf("the common name %q is not that of a node", request.Subject.CommonName)
 	}
-	if err := same(request, &x509.CertificateRequest{Subject: subject(name)}); err != nil {
+	if err := checkContent(request, &x509.CertificateRequest{Subject: subject(name)}); err != nil {
 		return name, nil, err
 	}
-	if err := usages(csr, certificatesv1.UsageClientAuth, certificatesv1.UsageDigitalSignature); err != nil {
+	if err := checkUsages(csr, certificatesv1.UsageClientAuth, certificatesv1.UsageDigitalSignature); err != nil {
 		return name, nil, err
 	}
 	role := worker
@@ -256,7 +255,7 @@ func (p plan) client(csr *signingRequest, nodes map[string]*corev1.Node) (
 	}
 	node := nodes[name]
 	if node == nil || !node.CreationTimestamp.Before(&csr.CreationTimestamp) {
-		return name, nil, nil // an earlier attempt of the same machine has made a younger Node
+		return name, nil, nil // a younger Node is from an earlier attempt of the same machine
 	}
 	if isTrue(node, corev1.NodeReady) {
 		return name, nil, fmt.Errorf("Node %s is Ready: another machine has this name", name)
@@ -270,7 +269,7 @@ func isTrue(node *corev1.Node, condition corev1.NodeConditionType) bool {
 	})
 }
 
-// nodeName is the name of the node that a user is.
+// nodeName returns the name of the node with this username.
 func nodeName(user string) (string, bool) {
 	name, ok := strings.CutPrefix(user, nodeUser)
 	return name, ok && len(validation.IsDNS1123Subdomain(name)) == 0
@@ -280,8 +279,8 @@ func subject(node string) pkix.Name {
 	return pkix.Name{CommonName: nodeUser + node, Organization: []string{nodeGroup}}
 }
 
-// usages returns an error unless csr has these usages, in order, besides one that RSA keys may have too.
-func usages(csr *signingRequest, want ...certificatesv1.KeyUsage) error {
+// checkUsages returns an error if csr has other usages than want. RSA keys may also have key encipherment.
+func checkUsages(csr *signingRequest, want ...certificatesv1.KeyUsage) error {
 	got := slices.Sorted(slices.Values(csr.Spec.Usages))
 	if i := slices.Index(got, certificatesv1.UsageKeyEncipherment); i >= 0 {
 		got = slices.Delete(got, i, i+1)
@@ -293,13 +292,13 @@ func usages(csr *signingRequest, want ...certificatesv1.KeyUsage) error {
 	return nil
 }
 
-// parse reads a request that is one block of PEM, exactly as kubelet writes it, and verifies that its maker has the
-// key. The signer has the same parser: it finds the same request in the text.
+// parse parses a request that is one PEM block exactly as kubelet writes it, and verifies the signature with the
+// request's key. The signer uses the same parser, so it finds the same request in the text.
 func parse(text []byte) (*x509.CertificateRequest, error) {
 	block, _ := pem.Decode(text)
 	if block == nil || block.Type != "CERTIFICATE REQUEST" || len(block.Headers) > 0 ||
 		!bytes.Equal(pem.EncodeToMemory(block), text) {
-		return nil, errors.New("it is not exactly one CERTIFICATE REQUEST in PEM")
+		return nil, errors.New("the request must be exactly one CERTIFICATE REQUEST in PEM")
 	}
 	request, err := x509.ParseCertificateRequest(block.Bytes)
 	if err != nil {
@@ -320,10 +319,10 @@ func parse(text []byte) (*x509.CertificateRequest, error) {
 	return request, request.CheckSignature()
 }
 
-// same returns an error if request has anything that template does not have: another subject or name, an extension,
-// an attribute, or another way to write the same. kubelet makes its requests by crypto/x509, and so does this
-// function: what kubelet would have made of the template and this key must be the same bytes.
-func same(request, template *x509.CertificateRequest) error {
+// checkContent returns an error if request contains anything that template does not contain: another subject or name,
+// an extension, an attribute, or another encoding. kubelet creates its requests with crypto/x509, and so does this
+// function. With the same key, the bytes must be the same as in a request that kubelet creates from template.
+func checkContent(request, template *x509.CertificateRequest) error {
 	if got, want := request.Subject.String(), template.Subject.String(); got != want {
 		return fmt.Errorf("the subject is %q, expected %q", got, want)
 	}
@@ -341,14 +340,15 @@ func same(request, template *x509.CertificateRequest) error {
 	}
 	expected := bytes.Replace(content(want), want.RawSubjectPublicKeyInfo, request.RawSubjectPublicKeyInfo, 1)
 	if !bytes.Equal(content(request), expected) {
-		return fmt.Errorf("it has more than the subject, %d DNS names and %d addresses: DNS names %q, addresses %s, "+
-			"e-mail addresses %q, URIs %s, %d extensions", len(template.DNSNames), len(template.IPAddresses), request.DNSNames,
-			request.IPAddresses, request.EmailAddresses, request.URIs, len(request.Extensions))
+		return fmt.Errorf("the request has more than the subject, %d DNS names and %d addresses: DNS names %q, "+
+			"addresses %s, e-mail addresses %q, URIs %s, %d extensions",
+			len(template.DNSNames), len(template.IPAddresses), request.DNSNames, request.IPAddresses,
+			request.EmailAddresses, request.URIs, len(request.Extensions))
 	}
 	return nil
 }
 
-// content is the part of request that is signed, without the header that has its length.
+// content returns the signed part of request, without the header that contains its length.
 func content(request *x509.CertificateRequest) []byte {
 	var sequence asn1.RawValue
 	_, _ = asn1.Unmarshal(request.RawTBSCertificateRequest, &sequence) // crypto/x509 has parsed it before

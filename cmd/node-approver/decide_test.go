@@ -42,11 +42,11 @@ var testPlan = plan{
 	},
 }
 
-// created is when requests are made; Nodes are an hour older.
+// created is the creation time of requests. Nodes are an hour older.
 var created = time.Date(2026, 11, 30, 8, 0, 0, 0, time.UTC)
 
-// testNode has addresses: "203.0.113.7" is a floating IP, "10.0.0.64" one of the machines' network, and all else a
-// host's name.
+// testNode returns a Node with addresses. An IP address in the machines' network becomes an internal address, and any
+// other IP address a floating IP. Other texts become hostnames.
 func testNode(name string, addresses ...string) *corev1.Node {
 	node := &corev1.Node{}
 	node.Name, node.CreationTimestamp = name, metav1.NewTime(created.Add(-time.Hour))
@@ -67,8 +67,7 @@ func ready(node *corev1.Node) *corev1.Node {
 	return node
 }
 
-// testNodes are Nodes by name. Those whose addresses are not their own have written them to their status by
-// themselves.
+// testNodes returns the test's Nodes by name. Some of them have written addresses of others to their status.
 func testNodes() map[string]*corev1.Node {
 	young := testNode("dev-worker-6", "10.0.0.70")
 	young.CreationTimestamp = metav1.NewTime(created.Add(time.Second))
@@ -96,7 +95,7 @@ func testNodes() map[string]*corev1.Node {
 	return nodes
 }
 
-// attempt is a request, before it is signed and written.
+// attempt is a request before it is signed and encoded.
 type attempt struct {
 	signer, user string
 	groups       []string
@@ -128,7 +127,7 @@ func (a attempt) request(t testing.TB) *signingRequest {
 	}
 }
 
-// serve is what the kubelet of a node requests for these addresses, changed by change.
+// serve returns the request of a node's kubelet for a serving certificate with these addresses, after changes.
 func serve(node, addresses string, change ...func(*attempt)) attempt {
 	a := attempt{
 		signer: certificatesv1.KubeletServingSignerName, user: "system:node:" + node,
@@ -145,10 +144,10 @@ func serve(node, addresses string, change ...func(*attempt)) attempt {
 	return a
 }
 
-// own is such a request of dev-worker-0.
+// own returns such a request of dev-worker-0.
 func own(change ...func(*attempt)) attempt { return serve("dev-worker-0", "10.0.0.64", change...) }
 
-// join is what a kubelet requests that has only the bootstrap token of a role.
+// join returns the request of a kubelet that has only the bootstrap token of a role.
 func join(role, node string, change ...func(*attempt)) attempt {
 	a := attempt{
 		signer: certificatesv1.KubeAPIServerClientKubeletSignerName, user: "system:bootstrap:abcdef",
@@ -162,7 +161,7 @@ func join(role, node string, change ...func(*attempt)) attempt {
 	return a
 }
 
-// Each row is a request, and why it stays pending; one without a reason is approved.
+// TestDecide checks requests. A request with a reason stays pending, and a request without a reason is approved.
 func TestDecide(t *testing.T) {
 	rsaKey := func(bits int) func(*attempt) {
 		return func(a *attempt) {
@@ -184,7 +183,7 @@ func TestDecide(t *testing.T) {
 	changed := func(change func(text string) string) func(*attempt) {
 		return func(a *attempt) { a.change = func(text []byte) []byte { return []byte(change(string(text))) } }
 	}
-	// der changes the request itself, whose signature does not fit any more.
+	// der changes the request after the signature, so the signature becomes invalid
 	der := func(change func(der []byte) []byte) func(*attempt) {
 		return func(a *attempt) {
 			a.change = func(text []byte) []byte {
@@ -199,9 +198,9 @@ func TestDecide(t *testing.T) {
 		serverAuth = certificatesv1.UsageServerAuth
 		clientAuth = certificatesv1.UsageClientAuth
 	)
-	const more = "it has more than the subject,"
-	const onePEM = "it is not exactly one CERTIFICATE REQUEST in PEM"
-	// a kind of name that crypto/x509 skips
+	const more = "the request has more than the subject,"
+	const onePEM = "the request must be exactly one CERTIFICATE REQUEST in PEM"
+	// a kind of name that crypto/x509 ignores
 	otherName := []byte{0x30, 0x0a, 0xa0, 0x08, 0x06, 0x03, 0x2a, 0x03, 0x04, 0xa0, 0x01, 0x05}
 	another := string(own().request(t).Spec.Request)
 
@@ -288,15 +287,15 @@ func TestDecide(t *testing.T) {
 		},
 		"two of the machines' network": {
 			serve("thief", "10.0.0.90 10.0.0.91"),
-			"it must have exactly one address in 10.0.0.0/24, not 2",
+			"the request must have exactly one address in 10.0.0.0/24, not 2",
 		},
 		"none of the machines' network": {
 			serve("floating", "203.0.113.99"),
-			"it must have exactly one address in 10.0.0.0/24, not 0",
+			"the request must have exactly one address in 10.0.0.0/24, not 0",
 		},
 		"no address": {
 			serve("dev-worker-0", ""),
-			"it must have exactly one address in 10.0.0.0/24, not 0",
+			"the request must have exactly one address in 10.0.0.0/24, not 0",
 		},
 		"no Node yet": {serve("dev-worker-9", "10.0.0.73"), "Node dev-worker-9 does not exist"},
 
@@ -421,7 +420,7 @@ func TestDecide(t *testing.T) {
 			join("worker", "dev-worker-9", rsaKey(2048), use(signature, encipher, clientAuth)),
 			"",
 		},
-		"machine made anew":   {join("worker", "dev-worker-4"), ""},
+		"recreated machine":   {join("worker", "dev-worker-4"), ""},
 		"second attempt":      {join("worker", "dev-worker-6"), ""},
 		"control plane joins": {join("control-plane", "dev-control-plane-3"), ""},
 		"name of a Ready node": {
@@ -484,7 +483,7 @@ func TestDecide(t *testing.T) {
 			if row.pending == "" {
 				require.Equal(t, approve, d.verdict, d.reason)
 				assert.Equal(t, strings.TrimPrefix(row.attempt.template.Subject.CommonName, "system:node:"), d.node)
-				assert.Equal(t, name == "machine made anew", d.old != nil)
+				assert.Equal(t, name == "recreated machine", d.old != nil)
 				return
 			}
 			require.Equal(t, pend, d.verdict)

@@ -1,9 +1,9 @@
-// Command node-approver approves the certificates that kubelets request, if they are right for the node that
-// requests them: the first client certificate of a machine with a bootstrap token, and serving certificates. It
-// leaves every other request pending, with the reason in its log and, for a serving certificate, in the condition
+// Command node-approver approves certificate requests of kubelets if they match the node that requests them. These
+// are requests for the first client certificate of a machine with a bootstrap token, and for serving certificates.
+// All other requests stay pending. Their reason is in the log and, for a serving certificate, in the condition
 // ServingCertificatePending of the Node.
 //
-// Each control plane runs one, against its own API server.
+// Each control plane runs node-approver against its own API server.
 package main
 
 import (
@@ -24,7 +24,7 @@ import (
 )
 
 func main() {
-	log := log.New(os.Stderr, "", 0) // the journal has the time
+	log := log.New(os.Stderr, "", 0) // the journal adds the time
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	defer stop()
 	if err := run(ctx, os.Args[1:], log); err != nil {
@@ -41,7 +41,7 @@ func run(ctx context.Context, args []string, log *log.Logger) error {
 	if err != nil {
 		return err
 	}
-	config.QPS, config.Burst = 50, 100 // hundreds of nodes may join at a time
+	config.QPS, config.Burst = 50, 100 // hundreds of nodes may join in parallel
 	client, err := kubernetes.NewForConfig(config)
 	if err != nil {
 		return err
@@ -54,14 +54,14 @@ func parseFlags(args []string) (kubeconfig string, p plan, err error) {
 	var machines, ranges, reserved string
 	flags.StringVar(&ranges, "cluster-cidrs", "", "CIDRs of pods and Services, separated by commas")
 	flags.StringVar(&p.controlPlanePrefix, "control-plane-prefix", "", "prefix of control planes' names (required)")
-	flags.StringVar(&kubeconfig, "kubeconfig", "", "of user node-approver (required)")
+	flags.StringVar(&kubeconfig, "kubeconfig", "", "kubeconfig of the user node-approver (required)")
 	flags.StringVar(&machines, "machine-cidr", "", "CIDR of the machines' network (required)")
-	flags.StringVar(&reserved, "reserved", "", "OWNER=ADDRESS of what is planned and not a worker, separated by commas")
+	flags.StringVar(&reserved, "reserved", "", "OWNER=ADDRESS of machines, API and routers, separated by commas")
 	if err := flags.Parse(args); err != nil {
 		return "", p, err
 	}
 	if flags.NArg() > 0 {
-		return "", p, fmt.Errorf("unknown argument %q: there are only flags", flags.Arg(0))
+		return "", p, fmt.Errorf("unexpected argument %q: only flags are allowed", flags.Arg(0))
 	}
 	if p.controlPlanePrefix == "" || kubeconfig == "" {
 		return "", p, errors.New("--control-plane-prefix and --kubeconfig are required")
@@ -88,12 +88,12 @@ func parseFlags(args []string) (kubeconfig string, p plan, err error) {
 	return kubeconfig, p, nil
 }
 
-// split returns the parts of a list, which may be empty.
+// split returns the elements of a comma-separated list, which may be empty.
 func split(list string) func(yield func(string) bool) {
 	return strings.FieldsFuncSeq(list, func(r rune) bool { return r == ',' })
 }
 
-// notify tells systemd that the program is ready (sd_notify(3)), if systemd has started it.
+// notify reports to systemd that the program is ready (sd_notify(3)). It does nothing without systemd.
 func notify() error {
 	socket := os.Getenv("NOTIFY_SOCKET")
 	if socket == "" {

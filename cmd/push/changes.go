@@ -64,7 +64,7 @@ type changes struct {
 	atStop []string
 }
 
-func (c changes) none() bool { return len(c.write)+len(c.remove) == 0 }
+func (c changes) empty() bool { return len(c.write)+len(c.remove) == 0 }
 
 const units = "/etc/systemd/system"
 

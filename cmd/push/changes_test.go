@@ -67,7 +67,7 @@ func TestCompare(t *testing.T) {
 		row.want.write = []file{all[row.path]}
 		assert.Equal(t, row.want, compare(changed(all, row.path), all), row.path)
 	}
-	assert.True(t, compare(golden(t, "worker"), golden(t, "worker")).none())
+	assert.True(t, compare(golden(t, "worker"), golden(t, "worker")).empty())
 }
 
 // TestFilesWithoutUnit lists the files that need no restart: programs read them at each use, or the files

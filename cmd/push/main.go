@@ -51,7 +51,7 @@ func push(ctx context.Context, stack, machine string) error {
 	if err != nil {
 		return err
 	}
-	current, err := on(ctx, machine, "cat "+pushedPath+" 2>/dev/null || cat /var/lib/cloud/instance/user-data.txt", nil)
+	current, err := runOn(ctx, machine, "cat "+pushedPath+" 2>/dev/null || cat /var/lib/cloud/instance/user-data.txt", nil)
 	if err != nil {
 		return err
 	}
@@ -65,7 +65,7 @@ func push(ctx context.Context, stack, machine string) error {
 		return err
 	}
 	c := compare(before, after)
-	if c.none() {
+	if c.empty() {
 		fmt.Printf("%s is up to date\n", machine)
 		return nil
 	}
@@ -74,13 +74,12 @@ func push(ctx context.Context, stack, machine string) error {
 	if err != nil {
 		return err
 	}
-	_, err = on(ctx, machine, c.script(), archive)
+	_, err = runOn(ctx, machine, c.script(), archive)
 	return err
 }
 
-// on runs a line of shell on a machine, and returns its output. Secrets are passed in stdin and never in the
-// line.
-func on(ctx context.Context, machine, line string, stdin []byte) ([]byte, error) {
+// runOn runs a line of shell on a machine, and returns its output. Secrets are passed in stdin and never in the line.
+func runOn(ctx context.Context, machine, line string, stdin []byte) ([]byte, error) {
 	return output(exec.CommandContext(ctx, "go", "run", "./hack/devcloud", "exec", machine, "--", line), stdin)
 }
 

@@ -180,14 +180,14 @@ func TestUpstreamGoesOnWhereItWasInterrupted(t *testing.T) {
 
 	p.limit = 2000
 	_, err := p.ensure(t, source, sums, b)
-	require.ErrorContains(t, err, "after 2000 bytes, from where the next run goes on: unexpected EOF")
+	require.ErrorContains(t, err, "stopped after 2000 bytes, where the next run continues: unexpected EOF")
 	_, err = p.ensure(t, source, sums, b)
 	require.ErrorContains(t, err, "after 4000 bytes")
 	p.limit = 0
 	out, err := p.ensure(t, source, sums, b)
 	require.NoError(t, err)
 	require.Equal(t, "/files.example/v1.2.3/tiny bytes=4000-", p.asked[0])
-	require.Contains(t, out, "download files.example/v1.2.3/tiny, on from 0.0 MB …")
+	require.Contains(t, out, "download files.example/v1.2.3/tiny, continue at 0.0 MB …")
 	require.Equal(t, strings.Repeat("binary", 1000), read(t, dirs.Mirror("files.example/v1.2.3/tiny")))
 
 	left, err := filepath.Glob(dirs.Cache("toolchain", "tiny-*"))

@@ -56,7 +56,7 @@ func Publish(folder, image string) error {
 		return err
 	}
 	if len(tagged.Manifests) != 1 {
-		return fmt.Errorf("%s: it has %d images: one is what a tag stands for", n.layout(), len(tagged.Manifests))
+		return fmt.Errorf("%s: must contain exactly one image, not %d", n.layout(), len(tagged.Manifests))
 	}
 	blobs := filepath.Join(folder, n.layout(), "blobs", "sha256")
 	link := func(kind, reference, digest string) error {

@@ -93,7 +93,7 @@ func TestMirrorIsARegistry(t *testing.T) {
 
 	_, err = layout.Write(filepath.Join(folder, "oci/registry.example/none@1"), empty.Index)
 	require.NoError(t, err)
-	require.ErrorContains(t, Publish(folder, "registry.example/none:1"), "it has 0 images")
+	require.ErrorContains(t, Publish(folder, "registry.example/none:1"), "must contain exactly one image, not 0")
 	_, err = remote.Image(reference("none:1"))
 	require.ErrorContains(t, err, "the mirror has no registry.example/none:1")
 

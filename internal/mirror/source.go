@@ -106,8 +106,8 @@ func (s *Source) Download(ctx context.Context, d Download, file string, log *pro
 	defer response.Body.Close()
 	switch response.StatusCode {
 	case http.StatusPartialContent:
-		log.Printf("download %s, on from %.1f MB …", d.Address, megabytes(had))
-	case http.StatusOK: // the whole file, maybe once more
+		log.Printf("download %s, continue at %.1f MB …", d.Address, megabytes(had))
+	case http.StatusOK: // the whole file, because the server ignores the range or there is none
 		log.Printf("download %s …", d.Address)
 		hash.Reset()
 		if size, err = part.Seek(0, io.SeekStart); err == nil {
@@ -124,7 +124,7 @@ func (s *Source) Download(ctx context.Context, d Download, file string, log *pro
 	copied, err := io.Copy(io.MultiWriter(part, hash), response.Body)
 	size += copied
 	if err != nil {
-		return fmt.Errorf("after %d bytes, from where the next run goes on: %w", size, err)
+		return fmt.Errorf("stopped after %d bytes, where the next run continues: %w", size, err)
 	}
 	if sum := fmt.Sprintf("%x", hash.Sum(nil)); sum != d.SHA256 {
 		return errors.Join(fmt.Errorf("sha256 is %s, want %s", sum, d.SHA256), os.Remove(part.Name()))

@@ -192,14 +192,14 @@ func TestInterruptedFillContinues(t *testing.T) {
 	p.limit = 2000
 	for _, size := range []string{"2000", "4000"} {
 		_, err := p.fill(t, folder, downloads, nil)
-		require.ErrorContains(t, err, "after "+size+" bytes, from where the next run goes on: unexpected EOF")
+		require.ErrorContains(t, err, "stopped after "+size+" bytes, where the next run continues: unexpected EOF")
 		require.Equal(t, []string{"files.example/v1/tool.part"}, tree(t, folder))
 	}
 	p.limit = 0
 	out, err := p.fill(t, folder, downloads, nil)
 	require.NoError(t, err)
 	require.Equal(t, []string{"/files.example/v1/tool bytes=4000-"}, p.requests)
-	require.Contains(t, out, "download files.example/v1/tool, on from 0.0 MB …")
+	require.Contains(t, out, "download files.example/v1/tool, continue at 0.0 MB …")
 	require.Equal(t, []string{"files.example/v1/tool"}, tree(t, folder))
 
 	images := []Image{p.image(t, "registry.example/app:v1")}

@@ -26,7 +26,7 @@ func Run(watcher infra.Watcher, sync k8s.Syncer) pulumi.RunFunc {
 }
 
 func run(ctx *pulumi.Context, watcher infra.Watcher, sync k8s.Syncer) error {
-	if err := onlyOurKeys(); err != nil {
+	if err := checkKeys(); err != nil {
 		return err
 	}
 	text, ok := ctx.GetConfig(configKey)
@@ -52,9 +52,9 @@ func run(ctx *pulumi.Context, watcher infra.Watcher, sync k8s.Syncer) error {
 	return nil
 }
 
-// onlyOurKeys returns an error for a misspelt `kubernetes-openstack:cluster`, because Pulumi ignores keys
+// checkKeys returns an error for a misspelt `kubernetes-openstack:cluster`, because Pulumi ignores keys
 // that no program reads.
-func onlyOurKeys() error {
+func checkKeys() error {
 	text := os.Getenv(pulumi.EnvConfig)
 	if text == "" {
 		return nil // Pulumi's mocks do not set the variable

@@ -38,14 +38,14 @@ func newCloud(compute func() (*gophercloud.ServiceClient, error), interval time.
 	return &Cloud{compute: compute, interval: interval, slots: make(chan struct{}, 8)}
 }
 
-// Working returns the healthy machines among names. A machine is healthy if its instance is ACTIVE and its
-// last reported state is ready. A machine whose console cannot be read counts as healthy, because it may be.
-// Working returns an error if Nova cannot list the instances.
-func (c *Cloud) Working(ctx context.Context, names []string) (map[string]bool, error) {
-	working := map[string]bool{}
+// Healthy returns the healthy machines among names. A machine is healthy if its instance is ACTIVE and its last
+// reported state is ready. A machine whose console cannot be read counts as healthy, because it may be. Healthy
+// returns an error if Nova cannot list the instances.
+func (c *Cloud) Healthy(ctx context.Context, names []string) (map[string]bool, error) {
+	healthy := map[string]bool{}
 	compute, err := c.compute()
 	if err != nil || len(names) == 0 {
-		return working, err
+		return healthy, err
 	}
 	// The filter uses no alternatives (|), because Nova on MySQL matches | literally.
 	pages, err := servers.List(compute, servers.ListOpts{Name: "^" + regexp.QuoteMeta(commonPrefix(names))}).AllPages(ctx)
@@ -67,12 +67,12 @@ func (c *Cloud) Working(ctx context.Context, names []string) (map[string]bool, e
 			if r := parse(console); err != nil || r.ready {
 				lock.Lock()
 				defer lock.Unlock()
-				working[server.Name] = true
+				healthy[server.Name] = true
 			}
 		})
 	}
 	reads.Wait()
-	return working, nil
+	return healthy, nil
 }
 
 // commonPrefix returns the longest common prefix of all names.

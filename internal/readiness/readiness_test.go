@@ -207,7 +207,7 @@ func TestEngineEnds(t *testing.T) {
 	assert.EqualError(t, err, "m: lost the connection to the Pulumi engine: EOF")
 }
 
-func TestWorking(t *testing.T) {
+func TestHealthy(t *testing.T) {
 	ready := console("bootstrap: ready after 1 s")
 	for _, row := range []struct {
 		nova *nova
@@ -219,7 +219,7 @@ func TestWorking(t *testing.T) {
 		{&nova{name: "dev-etcd-0", status: "ACTIVE"}, map[string]bool{"dev-etcd-0": true}},
 		{&nova{name: "dev-etcd-00", status: "ACTIVE", consoles: []string{ready}}, map[string]bool{}},
 	} {
-		got, err := cloudOf(t, row.nova).Working(t.Context(), []string{"dev-etcd-0", "dev-etcd-1"})
+		got, err := cloudOf(t, row.nova).Healthy(t.Context(), []string{"dev-etcd-0", "dev-etcd-1"})
 		require.NoError(t, err)
 		assert.Equal(t, row.want, got, "%+v", row.nova)
 	}
@@ -227,10 +227,10 @@ func TestWorking(t *testing.T) {
 	for i := range 1000 {
 		many = append(many, fmt.Sprintf("%s-worker-%d", strings.Repeat("x", 50), i))
 	}
-	got, err := cloudOf(t, &nova{name: many[999], status: "ACTIVE", consoles: []string{ready}}).Working(t.Context(), many)
+	got, err := cloudOf(t, &nova{name: many[999], status: "ACTIVE", consoles: []string{ready}}).Healthy(t.Context(), many)
 	require.NoError(t, err)
 	assert.Equal(t, map[string]bool{many[999]: true}, got)
-	_, err = cloudOf(t, &nova{}).Working(t.Context(), []string{"dev-etcd-0"})
+	_, err = cloudOf(t, &nova{}).Healthy(t.Context(), []string{"dev-etcd-0"})
 	assert.Error(t, err)
 }
 

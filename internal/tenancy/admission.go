@@ -53,7 +53,7 @@ func admissionPolicy() *admissionv1.ValidatingAdmissionPolicy {
 					Expression: "request.operation != 'CONNECT' || " +
 						"authorizer.group(request.resource.group).resource(request.resource.resource)" +
 						".namespace(request.namespace).check('create').allowed()",
-					Message: "read-only access does not include exec, attach, port forwarding and the proxy",
+					Message: "read-only access excludes exec, attach, portforward and proxy",
 				},
 			},
 		},

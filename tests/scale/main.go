@@ -27,7 +27,7 @@ func main() {
 // watcher reports every machine as ready at once.
 type watcher struct{}
 
-func (watcher) Working(context.Context, []string) (map[string]bool, error) { return nil, nil }
+func (watcher) Healthy(context.Context, []string) (map[string]bool, error) { return nil, nil }
 
 func (watcher) Machine(context.Context, readiness.Machine, func(string) error) error { return nil }
 

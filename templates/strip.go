@@ -7,12 +7,12 @@ import (
 
 var heredoc = regexp.MustCompile(`<<-?['"]?(\w+)['"]?$`)
 
-// lean returns a file without blank lines, comments and the Documentation= lines of units, because only
+// stripComments returns a file without blank lines, comments and the Documentation= lines of units, because only
 // readers of the repository need them. It keeps the first line of a script, and here-documents.
 //
-// In all formats of the trees, a line that starts with # is a comment. TestLeanMeansTheSame finds exceptions,
-// such as a # in a YAML block of text.
-func lean(content string) string {
+// In all formats of the trees, a line that starts with # is a comment. TestStripCommentsKeepsMeaning finds
+// exceptions, such as a # in a YAML block of text.
+func stripComments(content string) string {
 	var out strings.Builder
 	end := "" // delimiter of the current here-document
 	for i, line := range strings.SplitAfter(content, "\n") {

@@ -11,7 +11,7 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-func TestLean(t *testing.T) {
+func TestStripComments(t *testing.T) {
 	for name, test := range map[string]struct{ from, want string }{
 		"nothing":         {"", ""},
 		"comments":        {"# one\na\n  # two\n\n\t\nb # three\n#\n", "a\nb # three\n"},
@@ -24,13 +24,13 @@ func TestLean(t *testing.T) {
 		"indentation":     {"a:\n  # not\n  - b\n", "a:\n  - b\n"},
 		"last line":       {"a\n# not", "a\n"},
 	} {
-		t.Run(name, func(t *testing.T) { require.Equal(t, test.want, lean(test.from)) })
+		t.Run(name, func(t *testing.T) { require.Equal(t, test.want, stripComments(test.from)) })
 	}
 }
 
-// TestLeanMeansTheSame checks that lean does not change the meaning of the files in the trees. A YAML file
-// has the same values without its comments. A script has the same commands, as bash prints them.
-func TestLeanMeansTheSame(t *testing.T) {
+// TestStripCommentsKeepsMeaning checks that stripComments does not change the meaning of the files in the trees. A
+// YAML file has the same values without its comments. A script has the same commands, as bash prints them.
+func TestStripCommentsKeepsMeaning(t *testing.T) {
 	t.Parallel()
 	commands := func(text string) string {
 		out, err := exec.Command("bash", "-c", "eval \"script() {\n$1\n}\" && declare -f script", "-", text).CombinedOutput()
@@ -64,7 +64,7 @@ func TestLeanMeansTheSame(t *testing.T) {
 				if seen[string(text)] {
 					return nil
 				}
-				without := lean(string(text))
+				without := stripComments(string(text))
 				switch {
 				case strings.HasPrefix(string(text), "#!/bin/sh\n"):
 					require.Equal(t, commands(string(text)), commands(without), name)
