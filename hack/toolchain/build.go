@@ -25,8 +25,8 @@ import (
 	"kubernetes-openstack/internal/progress"
 )
 
-// ensure builds b from source, this command's folder, unless the cache has it, puts it to use, and removes what it
-// supersedes. Commands that run at the same time wait for each other.
+// ensure builds b unless the cache contains the result, installs the result, and removes older results of b. source is
+// the folder of this command. Processes that need the same build at the same time wait for each other.
 func (b build) ensure(source string, log *progress.Log) error {
 	key, err := b.key(source)
 	if err != nil {
@@ -43,13 +43,13 @@ func (b build) ensure(source string, log *progress.Log) error {
 			return err
 		}
 	}
-	if err := b.place(dir); err != nil {
-		return fmt.Errorf("place %s: %w", b.name, err)
+	if err := b.install(dir); err != nil {
+		return fmt.Errorf("install %s: %w", b.name, err)
 	}
 	return b.removeOthers(dir)
 }
 
-// make builds into a folder beside dir, which gets dir's name when it is complete.
+// make builds into a temporary folder beside dir, and renames it to dir when it is complete.
 func (b build) make(source, dir string, log *progress.Log) error {
 	partial := dir + ".partial"
 	if err := os.RemoveAll(partial); err != nil {
@@ -60,16 +60,16 @@ func (b build) make(source, dir string, log *progress.Log) error {
 		return err
 	}
 	defer logFile.Close()
-	// Debian's root filesystems beside the programs: dpkg keeps one processor busy at most.
-	bases := make([][]byte, len(b.images))
+	// The root filesystems are built in parallel with the programs, because dpkg uses only one processor.
+	baseLayers := make([][]byte, len(b.images))
 	var group errgroup.Group
 	group.Go(func() error {
 		for n, i := range b.images {
-			if i.root == "" {
+			if i.recipe == "" {
 				continue
 			}
-			err := log.Step("build the root filesystem of "+b.name+"/"+i.root, func() (err error) {
-				bases[n], err = b.programs[0].rootfs(source, i.root, filepath.Join(partial, parts), logFile)
+			err := log.Step("build the root filesystem of "+b.name+"/"+i.recipe, func() (err error) {
+				baseLayers[n], err = b.programs[0].rootfs(source, i.recipe, filepath.Join(partial, parts), logFile)
 				return err
 			})
 			if err != nil {
@@ -95,7 +95,7 @@ func (b build) make(source, dir string, log *progress.Log) error {
 	}
 	expand := func(text string) (string, error) { return b.programs[0].expand(source, text) }
 	for n, i := range b.images {
-		if err := i.write(partial, bases[n], expand); err != nil {
+		if err := i.write(partial, baseLayers[n], expand); err != nil {
 			return fmt.Errorf("image %s: %w", i.name, err)
 		}
 	}
@@ -110,8 +110,8 @@ func (b build) make(source, dir string, log *progress.Log) error {
 	return os.Rename(partial, dir)
 }
 
-// compile builds p below dir. What it makes depends on p and its module alone (with cgo, on the host's compiler too):
-// not on the machine's folders, its Go or the user's settings for Go.
+// compile builds p below dir. The binaries depend only on p, on its module and, with cgo, on the host's C compiler.
+// They do not depend on paths, on the installed version of Go or on the user's settings for Go.
 func (p programs) compile(source, dir string, log *os.File) error {
 	env, err := p.goEnv(source)
 	if err != nil {
@@ -124,14 +124,14 @@ func (p programs) compile(source, dir string, log *os.File) error {
 	if flags, err = p.expand(source, flags); err != nil {
 		return err
 	}
-	made := filepath.Join(dir, "made") + "/"
-	cmd := exec.Command("go", "build", "-buildvcs=false", "-tags", p.tags, "-ldflags", flags, "-o", made)
+	compiled := filepath.Join(dir, "compiled") + "/"
+	cmd := exec.Command("go", "build", "-buildvcs=false", "-tags", p.tags, "-ldflags", flags, "-o", compiled)
 	cmd.Args = append(cmd.Args, slices.Sorted(maps.Values(p.packages))...)
 	cmd.Dir = filepath.Join(source, p.module)
 	cmd.Env = env
 	cmd.Stdout, cmd.Stderr = log, log
 	if err := cmd.Run(); err != nil {
-		return fmt.Errorf("%s in %s: %w: see %s", strings.Join(cmd.Args[:2], " "), cmd.Dir, err, log.Name())
+		return fmt.Errorf("go build in %s: %w: its output is in %s", cmd.Dir, err, log.Name())
 	}
 	folder, err := p.expand(source, p.folder)
 	if err != nil {
@@ -145,34 +145,35 @@ func (p programs) compile(source, dir string, log *os.File) error {
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 			return err
 		}
-		if err := os.Rename(filepath.Join(made, binary(pkg)), path); err != nil {
+		if err := os.Rename(filepath.Join(compiled, binaryName(pkg)), path); err != nil {
 			return err
 		}
 	}
-	return os.Remove(made)
+	return os.Remove(compiled)
 }
 
-// goFlags compile a package to the same bytes in every folder, and without debug information. The Makefile and `env`
-// set the same flags and CGO_ENABLED: packages that several programs and tests import are compiled once.
+// goFlags make the compiler write the same bytes in every folder, without debug information. The Makefile and `env` set
+// the same GOFLAGS and CGO_ENABLED, so a package that several programs and tests import is compiled only once.
 const goFlags = "-trimpath -gcflags=all=-dwarf=false"
 
-// goEnv is the environment in which `go` reads the module as it is committed and builds the programs, with the Go that
-// the module names. The repository itself leaves that to whoever runs it: its programs are built with Kubernetes'.
+// goEnv returns the environment for `go` commands in the module of p. The toolchain line of the module's go.mod selects
+// the version of Go. The repository's go.mod has no such line, so its programs are built with the Go of the module
+// kubernetes.
 func (p programs) goEnv(source string) ([]string, error) {
-	names := p
+	selector := p
 	if p.module == repository {
-		names = kubernetes.programs[0]
+		selector = kubernetes.programs[0]
 	}
-	mod, err := names.goMod(source)
+	mod, err := selector.goMod(source)
 	if err != nil {
 		return nil, err
 	}
 	if mod.Toolchain == nil {
-		return nil, fmt.Errorf("%s has no toolchain line: it says which Go builds the module", mod.Syntax.Name)
+		return nil, fmt.Errorf("%s: must have a toolchain line, which selects the version of Go", mod.Syntax.Name)
 	}
 	env := append(os.Environ(),
 		"GOTOOLCHAIN="+mod.Toolchain.Name,
-		"GOFLAGS="+goFlags, // empty would let `go env -w` have its way
+		"GOFLAGS="+goFlags, // set, because an empty GOFLAGS means the value of `go env -w`
 		"GOWORK=off",
 		"GOEXPERIMENT=",
 		"GOFIPS140=off",
@@ -180,8 +181,8 @@ func (p programs) goEnv(source string) ([]string, error) {
 		"GOOS=linux",
 		"GOARCH="+runtime.GOARCH,
 		"GOAMD64=v1",
-		// The compiler spends a third of its time in the collection of garbage: it
-		// collects less, but for where memory gets scarce.
+		// With the default of 100, the compiler spends a third of its time in garbage collection. The memory limit
+		// makes it collect more often when memory is short.
 		"GOGC=400",
 		"GOMEMLIMIT=3GiB",
 	)
@@ -193,13 +194,13 @@ func (p programs) goEnv(source string) ([]string, error) {
 
 var majorVersion = regexp.MustCompile(`/v[0-9]+$`)
 
-// binary is the name that `go build` gives the program of a package.
-func binary(pkg string) string { return path.Base(majorVersion.ReplaceAllString(pkg, "")) }
+// binaryName returns the file name that `go build` gives the program of a package.
+func binaryName(pkg string) string { return path.Base(majorVersion.ReplaceAllString(pkg, "")) }
 
-// expand fills in the version, its parts and the architecture.
+// expand replaces {version}, {major}, {minor} and {arch} in text.
 func (p programs) expand(source, text string) (string, error) {
 	text = strings.ReplaceAll(text, "{arch}", runtime.GOARCH)
-	version, err := p.release(source)
+	version, err := p.programVersion(source)
 	if err != nil || version == "" {
 		return text, err
 	}
@@ -207,8 +208,8 @@ func (p programs) expand(source, text string) (string, error) {
 	return strings.NewReplacer("{version}", version, "{major}", part[0], "{minor}", part[1]).Replace(text), nil
 }
 
-// release is the version of the programs, empty where they have none.
-func (p programs) release(source string) (string, error) {
+// programVersion returns the version of the programs, or "" if they have none.
+func (p programs) programVersion(source string) (string, error) {
 	if p.version != "" || p.versionOf == "" {
 		return p.version, nil
 	}
@@ -221,10 +222,10 @@ func (p programs) release(source string) (string, error) {
 			return strings.TrimPrefix(require.Mod.Version, "v"), nil
 		}
 	}
-	return "", fmt.Errorf("%s requires no %s", mod.Syntax.Name, p.versionOf)
+	return "", fmt.Errorf("%s: must require %s, which gives the programs their version", mod.Syntax.Name, p.versionOf)
 }
 
-// goMod is the go.mod of the programs' module.
+// goMod returns the go.mod of the programs' module.
 func (p programs) goMod(source string) (*modfile.File, error) {
 	path := filepath.Join(source, p.module, "go.mod")
 	text, err := os.ReadFile(path)
@@ -234,12 +235,12 @@ func (p programs) goMod(source string) (*modfile.File, error) {
 	return modfile.Parse(path, text, nil)
 }
 
-// The files here that decide what a build becomes.
+// buildCode contains the files of this package that determine the results of builds.
 //
 //go:embed build.go image.go pack.go rootfs.go
-var recipe embed.FS
+var buildCode embed.FS
 
-// key is a short hash of all that b is built from. Other builds do not change it.
+// key returns a short hash of all inputs of b. It does not depend on other builds.
 func (b build) key(source string) (string, error) {
 	hash := sha256.New()
 	fmt.Fprintf(hash, "%s %+v %+v %+v", runtime.GOARCH, b.programs, b.images, b.archive)
@@ -261,20 +262,20 @@ func (b build) key(source string) (string, error) {
 		code = append(code, "image.go", "pack.go")
 	}
 	for _, file := range code {
-		if err := add(recipe, file); err != nil {
+		if err := add(buildCode, file); err != nil {
 			return "", err
 		}
 	}
 	for _, i := range b.images {
-		if i.root != "" {
+		if i.recipe != "" {
 			fmt.Fprint(hash, debian.Command(variant))
-			if err := add(recipe, "rootfs.go"); err != nil {
+			if err := add(buildCode, "rootfs.go"); err != nil {
 				return "", err
 			}
 		}
 		for _, file := range i.hostFiles() {
 			if err := add(os.DirFS("/"), strings.TrimPrefix(file, "/")); err != nil {
-				return "", fmt.Errorf("the host's files (hack/devcloud/host-packages): %w", err)
+				return "", fmt.Errorf("install the packages of hack/devcloud/host-packages: %w", err)
 			}
 		}
 	}
@@ -283,7 +284,7 @@ func (b build) key(source string) (string, error) {
 		if p.cgo {
 			compiler, err := exec.Command("gcc", "--version").Output()
 			if err != nil {
-				return "", fmt.Errorf("the host's C compiler (hack/devcloud/host-packages): %w", err)
+				return "", fmt.Errorf("install the packages of hack/devcloud/host-packages: gcc: %w", err)
 			}
 			hash.Write(compiler)
 		}
@@ -294,7 +295,7 @@ func (b build) key(source string) (string, error) {
 		files := []string{"."}
 		if p.module == repository {
 			var err error
-			if files, err = p.sources(source); err != nil {
+			if files, err = p.sourceFiles(source); err != nil {
 				return "", err
 			}
 		}
@@ -307,7 +308,8 @@ func (b build) key(source string) (string, error) {
 	return fmt.Sprintf("%x", hash.Sum(nil))[:12], nil
 }
 
-// lock makes this process the only one that builds b. The lock ends with the process, however that ends.
+// lock makes this process the only one that builds b. The kernel releases the lock when the process ends, even if the
+// process is killed.
 func (b build) lock(log *progress.Log) (unlock func() error, err error) {
 	path := dirs.Cache("toolchain", b.name+".lock")
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
@@ -329,9 +331,10 @@ func (b build) lock(log *progress.Log) (unlock func() error, err error) {
 	return file.Close, nil
 }
 
-// removeOthers removes what was built of b before dir, complete or not.
+// removeOthers removes all results of b except dir. It also removes incomplete ones.
 func (b build) removeOthers(dir string) error {
-	key := "-" + strings.Repeat("[0-9a-f]", 12) // "kubernetes-openstack-…" is not the build kubernetes
+	// The pattern of the build kubernetes does not match kubernetes-openstack-….
+	key := "-" + strings.Repeat("[0-9a-f]", 12)
 	others, err := filepath.Glob(dirs.Cache("toolchain", b.name+key+"*"))
 	if err != nil {
 		return err

@@ -15,13 +15,13 @@ import (
 	"kubernetes-openstack/internal/progress"
 )
 
-// tiny is a build of one small module, in an empty cache.
-func tiny(t *testing.T) (source string, b build, placed *string) {
+// tinyBuild returns a build of one small module in an empty cache. *installed is the folder of its last result.
+func tinyBuild(t *testing.T) (source string, b build, installed *string) {
 	cache, err := exec.Command("go", "env", "GOCACHE").Output()
 	require.NoError(t, err)
 	t.Setenv("GOCACHE", strings.TrimSpace(string(cache)))
 	t.Setenv("XDG_CACHE_HOME", t.TempDir())
-	source, placed = t.TempDir(), new(string)
+	source, installed = t.TempDir(), new(string)
 	write(t, filepath.Join(source, "tiny", "go.mod"),
 		"module tiny\n\ngo 1.26\n\ntoolchain go1.26.8\n\nrequire example.com/of v1.2.3\n")
 	write(t, filepath.Join(source, "tiny", "main.go"),
@@ -35,49 +35,50 @@ func tiny(t *testing.T) (source string, b build, placed *string) {
 			versionOf: "example.com/of",
 			stamps:    []string{"main.version={version}"},
 		}},
-		place: func(dir string) error { *placed = dir; return nil },
+		install: func(dir string) error { *installed = dir; return nil },
 	}
-	return source, b, placed
+	return source, b, installed
 }
 
+// write writes a file and creates the folders above it.
 func write(t *testing.T, path, text string) {
 	require.NoError(t, os.MkdirAll(filepath.Dir(path), 0o755))
 	require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
 }
 
-func TestBuildHappensOncePerContent(t *testing.T) {
-	source, b, placed := tiny(t)
+func TestBuildRunsOnceForTheSameInputs(t *testing.T) {
+	source, b, installed := tinyBuild(t)
 	var out bytes.Buffer
 	log := progress.New(&out, "test")
-	var together errgroup.Group
+	var parallel errgroup.Group
 	for range 4 {
-		together.Go(func() error {
+		parallel.Go(func() error {
 			other := b
-			other.place = func(string) error { return nil }
+			other.install = func(string) error { return nil }
 			return other.ensure(source, log)
 		})
 	}
-	require.NoError(t, together.Wait())
+	require.NoError(t, parallel.Wait())
 	require.NoError(t, b.ensure(source, log))
 	require.Equal(t, 1, strings.Count(out.String(), "build tiny …"), out.String())
-	version, err := exec.Command(filepath.Join(*placed, "bin-v1.2.3", "tiny")).CombinedOutput()
+	version, err := exec.Command(filepath.Join(*installed, "bin-v1.2.3", "tiny")).CombinedOutput()
 	require.NoError(t, err)
 	require.Equal(t, "1.2.3\n", string(version))
 
-	// What was killed half-way and what has become old is removed by the next build.
-	first := *placed
+	// The next build removes the remains of a killed build and older results.
+	first := *installed
 	write(t, filepath.Join(dirs.Cache("toolchain", "tiny-0123456789ab.partial"), "half"), "")
 	write(t, filepath.Join(dirs.Cache("toolchain", "tiny-other-0123456789ab"), "file"), "") // of another build
 	write(t, filepath.Join(source, "tiny", "more.go"), "package main\n")
 	require.NoError(t, b.ensure(source, log))
-	require.NotEqual(t, first, *placed)
-	left, err := filepath.Glob(dirs.Cache("toolchain", "tiny-*"))
+	require.NotEqual(t, first, *installed)
+	remaining, err := filepath.Glob(dirs.Cache("toolchain", "tiny-*"))
 	require.NoError(t, err)
-	require.ElementsMatch(t, []string{*placed, dirs.Cache("toolchain", "tiny-other-0123456789ab")}, left)
+	require.ElementsMatch(t, []string{*installed, dirs.Cache("toolchain", "tiny-other-0123456789ab")}, remaining)
 }
 
-func TestFailedBuildNamesItsLogAndKeepsTheLastGoodOne(t *testing.T) {
-	source, b, placed := tiny(t)
+func TestFailedBuildNamesItsLogAndKeepsThePreviousResult(t *testing.T) {
+	source, b, installed := tinyBuild(t)
 	log := progress.New(new(bytes.Buffer), "test")
 	require.NoError(t, b.ensure(source, log))
 	write(t, filepath.Join(source, "tiny", "more.go"), "package main\n\nvar x undefined\n")
@@ -87,11 +88,11 @@ func TestFailedBuildNamesItsLogAndKeepsTheLastGoodOne(t *testing.T) {
 	text, err := os.ReadFile(logFile)
 	require.NoError(t, err)
 	require.Contains(t, string(text), "undefined: undefined")
-	require.DirExists(t, *placed)
+	require.DirExists(t, *installed)
 }
 
-// What this repository's programs are built again for is what they are made of, and no other file of the repository.
-func TestKeyIsOfTheSources(t *testing.T) {
+// The key of the repository's own programs changes with their source files, and with no other file of the repository.
+func TestKeyDependsOnlyOnSourceFiles(t *testing.T) {
 	repo := t.TempDir()
 	source := filepath.Join(repo, "hack", "toolchain")
 	write(t, filepath.Join(source, "kubernetes", "go.mod"), "module kubernetes\n\ngo 1.26\n\ntoolchain go1.26.8\n")
@@ -112,10 +113,10 @@ func TestKeyIsOfTheSources(t *testing.T) {
 		{"other/main.go", "package main\n", false},
 		{"part/part_test.go", "package part\n", false},
 		{"part/part_windows.go", "package part\n", false},
-		{"part/text", "embedded otherwise", true},
+		{"part/text", "changed", true},
 		{"part/more.go", "package part\n", true},
 		{"program/main.go", "package main\n\nfunc main() {}\n", true},
-		{"part/more.go", "package part\n\nvar more int\n", false}, // nothing imports it any more
+		{"part/more.go", "package part\n\nvar more int\n", false}, // no longer imported
 		{"go.sum", "\n", true},
 		{"go.mod", "module repo\n\ngo 1.26.0\n", true},
 		{"hack/toolchain/kubernetes/go.mod", "module kubernetes\n\ngo 1.26.0\n\ntoolchain go1.26.8\n", true},

@@ -6,45 +6,48 @@ import (
 	"kubernetes-openstack/cluster"
 )
 
-// A build is one folder of the cache, made of programs.
+// build describes one folder of the cache and its contents.
 type build struct {
 	name     string
 	programs []programs
 	images   []image
-	archive  archive                // of the folder parts; the zero archive for none
-	place    func(dir string) error // puts the built folder to use
-	forTests bool                   // a cluster does without it: only tests and benchmarks ask for it
-	// artifacts are the files of the built folder that machines download, by their names in package cluster.
+	archive  archive                // archive of the folder parts; zero for none
+	install  func(dir string) error // links the built folder into PULUMI_HOME or the mirror
+	forTests bool                   // only tests and benchmarks need it, clusters do not
+	// artifacts are the files of the folder that machines download, by the artifact's name in package cluster.
 	artifacts map[string]string
 }
 
-// programs are the Go binaries that one `go build` makes of one module. In texts, {version} is the version of versionOf
-// in the module's go.mod, {major} and {minor} are its parts, {arch} is GOARCH.
+// programs are Go binaries that one `go build` compiles from one module. The text fields of builds may contain
+// {version}, {major}, {minor} and {arch}. {version} is the version of the module versionOf in go.mod, {major} and
+// {minor} are its parts, and {arch} is GOARCH.
 type programs struct {
-	module    string            // folder beside this file, or repository
-	packages  map[string]string // by the program's name
-	folder    string            // in the build's folder
-	versionOf string            // Go module, of which the programs are a part or the counterpart; "" for none
-	version   string            // where the module's is another or there is no such module; "" otherwise
+	module    string            // folder of the Go module beside this file, or repository
+	packages  map[string]string // Go package by the program's name
+	folder    string            // folder of the programs in the build's folder
+	versionOf string            // Go module whose version the programs have; "" for none
+	version   string            // version, if it differs from that of versionOf or versionOf is ""
 	stamps    []string          // variable=value for the linker
-	tags      string
+	tags      string            // build tags
 	cgo       bool
 }
 
-// repository is the module that this file is in itself.
+// repository is the folder of this repository's own Go module.
 const repository = "../.."
 
-// parts is the folder, in a build's, of what is only a part of its archive or images. It goes when they are made.
+// parts is the folder of the programs that are only contents of the build's archive or images. It is removed after they
+// are written.
 const parts = "parts"
 
+// builds are all builds in the order in which they run.
 var builds = []build{pulumi, plugins, etcd, kubernetes, kubeadm, containerd, runc, cni, calico, coredns, images,
-	openstack, provisioner, attacher, resizer, snapshotter, registrar, livenessprobe, sanity, own}
+	cloudProvider, provisioner, attacher, resizer, snapshotter, registrar, livenessprobe, csiSanity, ownPrograms}
 
 const pulumiVersion = "github.com/pulumi/pulumi/sdk/v3/go/common/version.Version={version}"
 
 var pulumi = build{
-	name:  "pulumi",
-	place: linkHome("bin"),
+	name:    "pulumi",
+	install: linkHome("bin"),
 	programs: []programs{
 		{
 			module:    "pulumi",
@@ -52,7 +55,7 @@ var pulumi = build{
 			versionOf: "github.com/pulumi/pulumi/pkg/v3",
 			stamps:    []string{pulumiVersion},
 		},
-		{ // beside pulumi, which finds it there even where it ignores PATH
+		{ // pulumi searches for its language host in its own folder, even if it ignores PATH
 			module:    "language-go",
 			packages:  map[string]string{"pulumi-language-go": "github.com/pulumi/pulumi/sdk/v3/go/pulumi-language-go"},
 			versionOf: "github.com/pulumi/pulumi/sdk/v3",
@@ -61,10 +64,10 @@ var pulumi = build{
 	},
 }
 
-// The plugins have the version of the SDK that calls them: the engine takes no other.
+// plugins have the versions of the SDKs that call them, because the engine accepts no other versions.
 var plugins = build{
-	name:  "plugins",
-	place: linkHome("plugins"),
+	name:    "plugins",
+	install: linkHome("plugins"),
 	programs: []programs{
 		{
 			module:    "plugins",
@@ -90,14 +93,14 @@ var plugins = build{
 	},
 }
 
-// What machines download has upstream's address as its path, here and in the mirror. The binaries tell a Git revision:
-// the tag is one that stays true when go.mod moves.
+// In the cache and in the mirror, a file that machines download has its upstream URL without https:// as its path. The
+// stamps set the Git revision of a binary to the release's tag, because only the tag is known from go.mod.
 
 const etcdArchive = "github.com/etcd-io/etcd/releases/download/v{version}/etcd-v{version}-linux-{arch}.tar.gz"
 
 var etcd = build{
-	name:  "etcd",
-	place: linkMirror,
+	name:    "etcd",
+	install: linkMirror,
 	programs: []programs{{
 		module: "etcd",
 		packages: map[string]string{
@@ -109,20 +112,20 @@ var etcd = build{
 		versionOf: "go.etcd.io/etcd/server/v3",
 		stamps:    []string{"go.etcd.io/etcd/api/v3/version.GitSHA=v{version}"},
 	}},
-	images: []image{{ // by the name that kubeadm asks for, whose etcd is another patch release
+	images: []image{{ // has the tag that kubeadm requests, although etcd is another patch release
 		name:   "registry.k8s.io/etcd:3.6.8-0",
 		folder: "usr/local/bin",
 		files:  []string{parts + "/etcd", parts + "/etcdctl", parts + "/etcdutl"},
 	}},
-	archive:   archive{path: etcdArchive, members: "etcd-v{version}-linux-{arch}/"},
+	archive:   archive{path: etcdArchive, prefix: "etcd-v{version}-linux-{arch}/"},
 	artifacts: map[string]string{"etcd": etcdArchive},
 }
 
 const kubernetesBinaries = "dl.k8s.io/release/v{version}/bin/linux/{arch}"
 
 var kubernetes = build{
-	name:  "kubernetes",
-	place: linkTool("dl.k8s.io/release/*/bin/linux/*/kubectl"),
+	name:    "kubernetes",
+	install: linkTool("dl.k8s.io/release/*/bin/linux/*/kubectl"),
 	programs: []programs{
 		kubernetesPrograms("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "kubectl"),
 	},
@@ -141,14 +144,15 @@ var kubernetes = build{
 	},
 }
 
-// kubeadm makes the cluster that `make bench` compares ours with.
+// kubeadm creates the cluster with which `make bench` compares ours.
 var kubeadm = build{
 	name:     "kubeadm",
-	place:    linkMirror,
+	install:  linkMirror,
 	programs: []programs{kubernetesPrograms("kubeadm")},
 	forTests: true,
 }
 
+// kubernetesPrograms returns programs of Kubernetes.
 func kubernetesPrograms(names ...string) programs {
 	p := programs{
 		module:    "kubernetes",
@@ -166,7 +170,8 @@ func kubernetesPrograms(names ...string) programs {
 	return p
 }
 
-// kubernetesVersion stamps one of the two packages that tell Kubernetes' version. Unstamped, the build date is 1970.
+// kubernetesVersion returns the stamps of one of the two packages with Kubernetes' version. There is no stamp for the
+// build date, so it is in 1970.
 func kubernetesVersion(pkg string) []string {
 	return []string{
 		pkg + ".gitVersion=v{version}",
@@ -177,7 +182,7 @@ func kubernetesVersion(pkg string) []string {
 	}
 }
 
-// kubernetesImage is an image that kubeadm runs as a static pod.
+// kubernetesImage returns an image that kubeadm runs as a static pod.
 func kubernetesImage(name string) image {
 	return image{
 		name:   "registry.k8s.io/" + name + ":v{version}",
@@ -190,8 +195,8 @@ const containerdArchive = "github.com/containerd/containerd/releases/download/v{
 	"containerd-{version}-linux-{arch}.tar.gz"
 
 var containerd = build{
-	name:  "containerd",
-	place: linkMirror,
+	name:    "containerd",
+	install: linkMirror,
 	programs: []programs{{
 		module: "containers",
 		packages: map[string]string{
@@ -206,16 +211,17 @@ var containerd = build{
 			"github.com/containerd/containerd/v2/version.Revision=v{version}",
 		},
 	}},
-	archive:   archive{path: containerdArchive, members: "bin/"},
+	archive:   archive{path: containerdArchive, prefix: "bin/"},
 	artifacts: map[string]string{"containerd": containerdArchive},
 }
 
 const runcBinary = "github.com/opencontainers/runc/releases/download/v{version}"
 
-// runc is a dynamic binary, unlike upstream's: a static one would change with each update of the host's libc.
+// runc is linked dynamically, unlike upstream's, because a static binary would change with each update of the host's
+// libc.
 var runc = build{
-	name:  "runc",
-	place: linkMirror,
+	name:    "runc",
+	install: linkMirror,
 	programs: []programs{{
 		module:    "containers",
 		packages:  map[string]string{"runc.{arch}": "github.com/opencontainers/runc"},
@@ -232,8 +238,8 @@ const cniArchive = "github.com/containernetworking/plugins/releases/download/v{v
 	"cni-plugins-linux-{arch}-v{version}.tgz"
 
 var cni = build{
-	name:  "cni-plugins",
-	place: linkMirror,
+	name:    "cni-plugins",
+	install: linkMirror,
 	programs: []programs{{
 		module: "containers",
 		packages: map[string]string{
@@ -250,21 +256,21 @@ var cni = build{
 		versionOf: "github.com/containernetworking/plugins",
 		stamps:    []string{"github.com/containernetworking/plugins/pkg/utils/buildversion.BuildVersion=v{version}"},
 	}},
-	archive:   archive{path: cniArchive, members: "./"},
+	archive:   archive{path: cniArchive, prefix: "./"},
 	artifacts: map[string]string{"cni-plugins": cniArchive},
 }
 
 const calicoModule = "github.com/projectcalico/calico"
 
-// The Go module proxy has Calico's release under the name that Go gives its commit.
+// calicoVersion is the release of the commit in go.mod. The Go module proxy has the release only as a pseudo-version.
 const calicoVersion = "3.28.5"
 
 const calicoctlBinary = "github.com/projectcalico/calico/releases/download/v{version}"
 
-// calico is what upstream releases as images; docs/contributing/images.md says what differs.
+// calico builds upstream's images and calicoctl. The differences are in docs/contributing/images.md.
 var calico = build{
-	name:  "calico",
-	place: linkMirror,
+	name:    "calico",
+	install: linkMirror,
 	programs: []programs{
 		{
 			module: "calico",
@@ -302,7 +308,7 @@ var calico = build{
 	images: []image{
 		{
 			name:    "quay.io/calico/node:v{version}",
-			root:    "node",
+			recipe:  "node",
 			folder:  "usr/bin",
 			files:   []string{parts + "/calico-node"},
 			env:     []string{"SVDIR=/etc/service/enabled"},
@@ -312,25 +318,25 @@ var calico = build{
 			name:    "quay.io/calico/cni:v{version}",
 			folder:  "opt/cni/bin",
 			files:   []string{parts + "/calico", parts + "/install"},
-			links:   []string{"calico-ipam"}, // the program looks at the name it is called by
+			links:   []string{"calico-ipam"}, // the program selects its function by its own file name
 			command: []string{"/opt/cni/bin/install"},
 		},
 		{
-			name:       "quay.io/calico/kube-controllers:v{version}",
-			folder:     "usr/bin",
-			files:      []string{parts + "/kube-controllers", parts + "/check-status"},
-			writable:   "status",
-			user:       "999",
-			entrypoint: []string{"/usr/bin/kube-controllers"},
+			name:           "quay.io/calico/kube-controllers:v{version}",
+			folder:         "usr/bin",
+			files:          []string{parts + "/kube-controllers", parts + "/check-status"},
+			writableFolder: "status",
+			user:           "999",
+			entrypoint:     []string{"/usr/bin/kube-controllers"},
 		},
 	},
 	artifacts: map[string]string{"calicoctl": calicoctlBinary + "/calicoctl-linux-{arch}"},
 }
 
-// coredns has the version that kubeadm asks for.
+// coredns has the version that kubeadm requests.
 var coredns = build{
-	name:  "coredns",
-	place: linkMirror,
+	name:    "coredns",
+	install: linkMirror,
 	programs: []programs{{
 		module:    "coredns",
 		packages:  map[string]string{"coredns": "kubernetes-openstack/hack/toolchain/coredns"},
@@ -346,10 +352,10 @@ var coredns = build{
 	}},
 }
 
-// images are those that are not made of what machines download.
+// images contains the images that belong to no other build.
 var images = build{
-	name:  "images",
-	place: linkMirror,
+	name:    "images",
+	install: linkMirror,
 	programs: []programs{{
 		module:   "images",
 		packages: map[string]string{"pause": "./pause"},
@@ -361,7 +367,7 @@ var images = build{
 			files:   []string{parts + "/pause"},
 			command: []string{"/pause"},
 		},
-		{ // a workload for tests: no upstream has this name
+		{ // a workload for tests, under a name that is not published
 			name:   "devcloud.test/busybox:1.35",
 			folder: "bin",
 			files:  []string{"/bin/busybox"}, // Debian's busybox-static
@@ -374,17 +380,17 @@ var images = build{
 	},
 }
 
-const openstackModule = "k8s.io/cloud-provider-openstack"
+const cloudProviderModule = "k8s.io/cloud-provider-openstack"
 
-const openstackBinaries = "github.com/kubernetes/cloud-provider-openstack/releases/download"
+const cloudProviderBinaries = "github.com/kubernetes/cloud-provider-openstack/releases/download"
 
-// openstack is what makes a cluster's nodes, volumes and users OpenStack's instances, volumes and users.
-var openstack = build{
-	name:  "cloud-provider-openstack",
-	place: linkTool(openstackBinaries + "/*/client-keystone-auth"),
+// cloudProvider connects a cluster with OpenStack: nodes with instances, volumes with Cinder and users with Keystone.
+var cloudProvider = build{
+	name:    "cloud-provider-openstack",
+	install: linkTool(cloudProviderBinaries + "/*/client-keystone-auth"),
 	programs: []programs{
-		openstackPrograms(parts, "openstack-cloud-controller-manager", "cinder-csi-plugin", "k8s-keystone-auth"),
-		openstackPrograms(openstackBinaries+"/v{version}", "client-keystone-auth"),
+		cloudProviderPrograms(parts, "openstack-cloud-controller-manager", "cinder-csi-plugin", "k8s-keystone-auth"),
+		cloudProviderPrograms(cloudProviderBinaries+"/v{version}", "client-keystone-auth"),
 	},
 	images: []image{
 		{
@@ -395,8 +401,8 @@ var openstack = build{
 		},
 		{
 			name:    "registry.k8s.io/provider-os/cinder-csi-plugin:v{version}",
-			root:    "cinder-csi-plugin",
-			folder:  "usr/bin", // which Debian's /bin is a link to
+			recipe:  "cinder-csi-plugin",
+			folder:  "usr/bin", // in Debian, /bin is a link to it
 			files:   []string{parts + "/cinder-csi-plugin"},
 			command: []string{"/bin/cinder-csi-plugin"},
 		},
@@ -409,26 +415,27 @@ var openstack = build{
 	},
 }
 
-func openstackPrograms(folder string, names ...string) programs {
+// cloudProviderPrograms returns programs of cloud-provider-openstack.
+func cloudProviderPrograms(folder string, names ...string) programs {
 	p := programs{
 		module:    "storage",
 		packages:  map[string]string{},
 		folder:    folder,
-		versionOf: openstackModule,
+		versionOf: cloudProviderModule,
 		stamps: []string{
-			openstackModule + "/pkg/version.Version=v{version}",
+			cloudProviderModule + "/pkg/version.Version=v{version}",
 			"k8s.io/component-base/version.gitVersion=v{version}",
 		},
 	}
 	for _, name := range names {
-		p.packages[name] = openstackModule + "/cmd/" + name
+		p.packages[name] = cloudProviderModule + "/cmd/" + name
 	}
 	return p
 }
 
 const csiModule = "github.com/kubernetes-csi/"
 
-// What runs beside a CSI driver, and the controller of snapshots.
+// The sidecars of a CSI driver, and the controller of snapshots.
 var (
 	provisioner   = sidecars("external-provisioner/v5", "csi-provisioner")
 	attacher      = sidecars("external-attacher/v4", "csi-attacher")
@@ -438,7 +445,8 @@ var (
 	livenessprobe = standIn("livenessprobe", "2.17.0")
 )
 
-// sidecars is the build of a module's programs by the CSI community's habits: an image of each, which has its name.
+// sidecars returns the build of programs of one module. It follows the conventions of the CSI community: each program
+// has an image with its name.
 func sidecars(module string, names ...string) build {
 	p := programs{
 		module:    "storage",
@@ -447,7 +455,7 @@ func sidecars(module string, names ...string) build {
 		versionOf: csiModule + module,
 		stamps:    []string{"main.version=v{version}"},
 	}
-	b := build{name: names[0], place: linkMirror}
+	b := build{name: names[0], install: linkMirror}
 	for _, name := range names {
 		p.packages[name] = csiModule + module + "/cmd/" + name
 		b.images = append(b.images, image{
@@ -460,8 +468,8 @@ func sidecars(module string, names ...string) build {
 	return b
 }
 
-// standIn is the build of a program of ours, in place of a sidecar that the module proxy refuses; the version is the
-// one that cloud-provider-openstack's manifests name.
+// standIn returns the build of our replacement for a sidecar that the module proxy refuses to serve. The version is
+// that in cloud-provider-openstack's manifests.
 func standIn(name, version string) build {
 	b := sidecars("csi-lib-utils", name)
 	b.programs[0].packages[name] = "./" + name
@@ -469,14 +477,14 @@ func standIn(name, version string) build {
 	return b
 }
 
-// sanity is the CSI community's test of a driver, a file of the mirror that tests run on a machine.
-var sanity = build{
-	name:  "csi-sanity",
-	place: linkMirror,
+// csiSanity is the CSI community's test suite for drivers. Our tests download it from the mirror to a machine.
+var csiSanity = build{
+	name:    "csi-sanity",
+	install: linkMirror,
 	programs: []programs{{
 		module:    "storage",
 		packages:  map[string]string{"csi-sanity": "./csi-sanity"},
-		folder:    "devcloud.test", // no upstream has this name
+		folder:    "devcloud.test", // a name that is not published
 		versionOf: csiModule + "csi-test/v5",
 		stamps:    []string{"main.version=v{version}"},
 	}},
@@ -485,10 +493,10 @@ var sanity = build{
 
 var ownBinaries = strings.TrimPrefix(cluster.ReleaseURL, "https://")
 
-// own is the programs of this repository that control planes run.
-var own = build{
-	name:  "kubernetes-openstack",
-	place: linkMirror,
+// ownPrograms are the programs of this repository that control planes run.
+var ownPrograms = build{
+	name:    "kubernetes-openstack",
+	install: linkMirror,
 	programs: []programs{{
 		module: repository,
 		packages: map[string]string{

@@ -16,8 +16,8 @@ import (
 	"kubernetes-openstack/internal/progress"
 )
 
-// Nothing in the module proxy says which release the commit is; Calico's own manifests do.
-func TestCalicoIsTheRelease(t *testing.T) {
+// The module proxy has only a pseudo-version, so the test reads the release from the manifests in Calico's source.
+func TestCalicoModuleIsTheRelease(t *testing.T) {
 	module, err := calico.programs[0].moduleDir(".")
 	require.NoError(t, err)
 	manifest, err := os.ReadFile(filepath.Join(module, "manifests/calico-etcd.yaml"))
@@ -27,7 +27,7 @@ func TestCalicoIsTheRelease(t *testing.T) {
 	}
 }
 
-func TestCalicoTellsItsVersion(t *testing.T) {
+func TestCalicoProgramsPrintTheirVersion(t *testing.T) {
 	require.NoError(t, calico.ensure(".", progress.New(os.Stderr, "toolchain")))
 	const tag = "@v" + calicoVersion
 	node, cni, controllers := unpack(t, "quay.io/calico/node"+tag), unpack(t, "quay.io/calico/cni"+tag), unpack(t,
@@ -46,16 +46,16 @@ func TestCalicoTellsItsVersion(t *testing.T) {
 	path, err := calico.programs[1].expand(".", calicoctlBinary+"/calicoctl-linux-{arch}")
 	require.NoError(t, err)
 	calicoctl := exec.Command(dirs.Mirror(path), "version")
-	calicoctl.Env = []string{"DATASTORE_TYPE=etcdv3", "ETCD_ENDPOINTS="} // it knows its version without a cluster
+	calicoctl.Env = []string{"DATASTORE_TYPE=etcdv3", "ETCD_ENDPOINTS="} // it prints its own version without a cluster
 	out, _ := calicoctl.Output()
 	require.Contains(t, string(out), "Client Version:    v"+calicoVersion+"\n")
 }
 
-// TestCalicoNodeImage runs, in the image's root filesystem, what a node runs: calico-node registers the node in a real
-// etcd and renders BIRD's configuration, and the image's BIRD takes it, with a pool of addresses in it.
+// TestCalicoNodeImage runs the programs of a node in the image's root filesystem. calico-node registers the node in a
+// real etcd and renders BIRD's configuration, and the image's BIRD accepts it. The datastore contains an IP pool.
 func TestCalicoNodeImage(t *testing.T) {
 	if os.Geteuid() != 0 {
-		t.Skip("needs root: it changes its root filesystem")
+		t.Skip("must run as root, because it uses chroot")
 	}
 	log := progress.New(os.Stderr, "toolchain")
 	require.NoError(t, calico.ensure(".", log))
@@ -91,15 +91,15 @@ func TestCalicoNodeImage(t *testing.T) {
 	config := filepath.Join(root, "etc/calico/confd/config")
 	require.Eventually(t, func() bool { _, err := os.Stat(config + "/bird.cfg"); return err == nil }, 5*time.Second,
 		50*time.Millisecond)
-	kernel, err := os.ReadFile(config + "/bird_ipam.cfg")
+	ipam, err := os.ReadFile(config + "/bird_ipam.cfg")
 	require.NoError(t, err)
-	require.Contains(t, string(kernel), `krt_tunnel = "";`, "the test is to have what Debian's BIRD does not know")
+	require.Contains(t, string(ipam), `krt_tunnel = "";`,
+		"the configuration must use the attribute that Debian's BIRD does not have")
 	run("bird", "-p", "-c", "/etc/calico/confd/config/bird.cfg")
 
 	require.Contains(t, run("bird", "--version"), "BIRD version 1.6")
 	for _, program := range strings.Fields("arp bird6 birdcl conntrack ip ipset iptables-legacy-restore " +
-		"iptables-nft-restore " +
-		"modprobe ps runsvdir start_runit sv tc") {
+		"iptables-nft-restore modprobe ps runsvdir start_runit sv tc") {
 		run("sh", "-c", "command -v "+program)
 	}
 }

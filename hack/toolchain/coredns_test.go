@@ -16,8 +16,8 @@ import (
 	"kubernetes-openstack/internal/progress"
 )
 
-// The mirror has every image that kubeadm asks for, by kubeadm's name, but kube-proxy's.
-func TestMirrorHasKubeadmsImages(t *testing.T) {
+// The mirror contains every image that kubeadm requests, except kube-proxy's.
+func TestMirrorContainsKubeadmsImages(t *testing.T) {
 	log := progress.New(os.Stderr, "toolchain")
 	for _, b := range []build{kubernetes, kubeadm, etcd, coredns, images} {
 		require.NoError(t, b.ensure(".", log))
@@ -36,7 +36,7 @@ func TestMirrorHasKubeadmsImages(t *testing.T) {
 	}
 }
 
-// CoreDNS knows the plugins of Kubernetes' default Corefile, and answers.
+// CoreDNS has the plugins of Kubernetes' default Corefile, and answers a query.
 func TestCoreDNS(t *testing.T) {
 	require.NoError(t, coredns.ensure(".", progress.New(os.Stderr, "toolchain")))
 	version, err := coredns.programs[0].expand(".", "{version}")

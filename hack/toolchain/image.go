@@ -16,22 +16,23 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 )
 
-// An image is an OCI image with some binaries: of one layer, or two where they lie on a root filesystem.
+// image describes an OCI image. It has a layer with binaries and, if it has a recipe, a root filesystem below them.
 type image struct {
 	name string // registry.k8s.io/pause:3.10.2
-	// recipe of a Debian root filesystem (rootfs.go), a folder of the first programs' module; "" for none
-	root       string
-	folder     string   // of its files in it
-	files      []string // paths in the build's folder; an absolute one is the host's
-	links      []string // other names of the first file
-	writable   string   // folder that every user may write to; "" for none
-	user       string   // UID; "" is root
-	env        []string // variable=value, besides PATH
-	entrypoint []string
-	command    []string
+	// recipe is the folder of the recipe of a Debian root filesystem (rootfs.go), below the module of the build's first
+	// programs. "" means no root filesystem.
+	recipe         string
+	folder         string   // folder of the files in the image
+	files          []string // paths in the build's folder; absolute paths are files of the host
+	links          []string // names of symbolic links to the first file
+	writableFolder string   // folder that every user may write to; "" for none
+	user           string   // UID; "" for root
+	env            []string // variable=value, in addition to PATH
+	entrypoint     []string
+	command        []string
 }
 
-// hostFiles are the files that come from the host.
+// hostFiles returns the paths of the files that the image takes from the host.
 func (i image) hostFiles() []string {
 	var out []string
 	for _, file := range i.files {
@@ -42,8 +43,9 @@ func (i image) hostFiles() []string {
 	return out
 }
 
-// write makes the image in dir as an OCI layout, oci/registry.k8s.io/pause@3.10.2, upon the layer base, which may be
-// nil. Like an archive, it depends on nothing but its files: no times, and layers that are not compressed.
+// write writes the image to dir as an OCI layout, such as oci/registry.k8s.io/pause@3.10.2. base is the layer with the
+// root filesystem, or nil. Like an archive, the image depends only on its files: it contains no times, and its layers
+// are not compressed.
 func (i image) write(dir string, base []byte, expand func(string) (string, error)) error {
 	name, err := expand(i.name)
 	if err != nil {
@@ -84,7 +86,7 @@ func (i image) write(dir string, base []byte, expand func(string) (string, error
 	return out.AppendImage(built)
 }
 
-// layer is the tarball of the image's files and the folders above them.
+// layer returns a tarball with the image's files and the folders above them.
 func (i image) layer(dir string, expand func(string) (string, error)) ([]byte, error) {
 	var out bytes.Buffer
 	tarball := tar.NewWriter(&out)
@@ -108,8 +110,8 @@ func (i image) layer(dir string, expand func(string) (string, error)) ([]byte, e
 			return nil, err
 		}
 	}
-	if i.writable != "" {
-		h := header(tar.TypeDir, i.writable+"/")
+	if i.writableFolder != "" {
+		h := header(tar.TypeDir, i.writableFolder+"/")
 		h.Mode = 0o777
 		if err := tarball.WriteHeader(h); err != nil {
 			return nil, err

@@ -37,7 +37,7 @@ func TestImageIsReproducible(t *testing.T) {
 	require.Equal(t, digest(time.Now()), digest(time.Unix(0, 0)))
 }
 
-// unpack writes the files of an image in the mirror to the folder that it returns.
+// unpack extracts an image of the mirror to a temporary folder and returns the folder.
 func unpack(t *testing.T, name string) string {
 	t.Helper()
 	index, err := layout.ImageIndexFromPath(dirs.Mirror("oci", name))
@@ -57,15 +57,15 @@ func unpack(t *testing.T, name string) string {
 	return dir
 }
 
-// The images have nothing but their binaries: each must be static.
-func TestImages(t *testing.T) {
+// The images contain only their binaries, so each binary must be static.
+func TestImagesHaveStaticBinaries(t *testing.T) {
 	require.NoError(t, images.ensure(".", progress.New(os.Stderr, "toolchain")))
 	for name, binary := range map[string]string{"registry.k8s.io/pause@3.10.2": "pause",
 		"devcloud.test/busybox@1.35": "bin/sh"} {
 		file, err := elf.Open(filepath.Join(unpack(t, name), binary))
 		require.NoError(t, err)
 		for _, p := range file.Progs {
-			require.NotEqual(t, elf.PT_INTERP, p.Type, "%s: %s is dynamic", name, binary)
+			require.NotEqual(t, elf.PT_INTERP, p.Type, "%s: %s must be static", name, binary)
 		}
 	}
 	out, err := exec.Command(filepath.Join(unpack(t, "devcloud.test/busybox@1.35"), "bin/echo"), "it works").Output()
@@ -73,10 +73,10 @@ func TestImages(t *testing.T) {
 	require.Equal(t, "it works\n", string(out))
 }
 
-// TestPause runs pause as the first process of a PID namespace that has an orphan.
-func TestPause(t *testing.T) {
+// TestPauseReapsOrphans runs pause as the first process of a PID namespace with an orphan.
+func TestPauseReapsOrphans(t *testing.T) {
 	if os.Geteuid() != 0 {
-		t.Skip("needs root: it makes a PID namespace")
+		t.Skip("must run as root, because it creates a PID namespace")
 	}
 	require.NoError(t, images.ensure(".", progress.New(os.Stderr, "toolchain")))
 	pause := filepath.Join(unpack(t, "registry.k8s.io/pause@3.10.2"), "pause")
@@ -89,7 +89,7 @@ func TestPause(t *testing.T) {
 		require.NoError(t, err)
 		var all strings.Builder
 		for _, list := range lists {
-			text, _ := os.ReadFile(list) // a thread may have ended
+			text, _ := os.ReadFile(list) // the thread may have ended
 			all.Write(text)
 		}
 		return strings.TrimSpace(all.String())
@@ -100,7 +100,7 @@ func TestPause(t *testing.T) {
 	}
 	require.Eventually(t, isPause, 5*time.Second, 10*time.Millisecond)
 	require.Eventually(t, func() bool { return children() == "" }, 5*time.Second, 10*time.Millisecond,
-		"the orphan is a zombie")
+		"pause must reap the orphan")
 
 	require.NoError(t, cmd.Process.Signal(syscall.SIGTERM))
 	require.NoError(t, cmd.Wait())

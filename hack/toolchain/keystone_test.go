@@ -26,11 +26,11 @@ import (
 	"kubernetes-openstack/internal/progress"
 )
 
-// With the kubeconfig of a project, the plugin takes what people have in their environment for OpenStack's own command
-// line, and Keystone gives it a token for that project.
-func TestPeopleLogInToTheProject(t *testing.T) {
-	require.NoError(t, openstack.ensure(".", progress.New(os.Stderr, "toolchain")))
-	t.Setenv("PATH", home("kubectl")+":"+os.Getenv("PATH"))
+// client-keystone-auth gets the credentials from the environment variables of OpenStack's command line. The kubeconfig
+// selects the project, so Keystone issues a token for this project.
+func TestKubeconfigSelectsTheProjectOfTheToken(t *testing.T) {
+	require.NoError(t, cloudProvider.ensure(".", progress.New(os.Stderr, "toolchain")))
+	t.Setenv("PATH", pulumiHome("kubectl")+":"+os.Getenv("PATH"))
 	for _, variable := range os.Environ() {
 		if name, _, _ := strings.Cut(variable, "="); strings.HasPrefix(name, "OS_") {
 			t.Setenv(name, "")
@@ -67,11 +67,11 @@ func TestPeopleLogInToTheProject(t *testing.T) {
 		}, credential, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			var asked struct {
+			var login struct {
 				Auth struct{ Identity, Scope json.RawMessage }
 			}
 			keystone := httptest.NewServer(http.HandlerFunc(func(response http.ResponseWriter, request *http.Request) {
-				json.NewDecoder(request.Body).Decode(&asked)
+				json.NewDecoder(request.Body).Decode(&login)
 				response.Header().Set("X-Subject-Token", "token-"+t.Name())
 				response.WriteHeader(http.StatusCreated)
 				io.WriteString(response, `{"token": {"expires_at": "2099-01-01T00:00:00.000000Z"}}`)
@@ -92,7 +92,7 @@ func TestPeopleLogInToTheProject(t *testing.T) {
 			for _, cluster := range config.Clusters {
 				cluster.Server, cluster.CertificateAuthorityData, cluster.InsecureSkipTLSVerify = server.URL, nil, true
 			}
-			for _, user := range config.AuthInfos { // client-go runs it once for all that are equal
+			for _, user := range config.AuthInfos { // unique, because client-go caches the token of equal settings
 				user.Exec.Env = append(user.Exec.Env, api.ExecEnvVar{Name: "TEST", Value: name})
 			}
 			client, err := clientcmd.NewDefaultClientConfig(*config, nil).ClientConfig()
@@ -103,32 +103,32 @@ func TestPeopleLogInToTheProject(t *testing.T) {
 			require.NoError(t, err)
 			require.NoError(t, response.Body.Close())
 			require.Equal(t, "Bearer token-"+t.Name(), bearer)
-			require.JSONEq(t, test.identity, string(asked.Auth.Identity))
+			require.JSONEq(t, test.identity, string(login.Auth.Identity))
 			if test.scope == "" {
-				require.Empty(t, asked.Auth.Scope)
+				require.Empty(t, login.Auth.Scope)
 			} else {
-				require.JSONEq(t, test.scope, string(asked.Auth.Scope))
+				require.JSONEq(t, test.scope, string(login.Auth.Scope))
 			}
 		})
 	}
 }
 
-// Both webhooks as they are built, between kube-apiserver and a Keystone in which a user and a group have names of
-// Kubernetes' own.
-func TestWebhooksAnswerForKeystone(t *testing.T) {
+// The test runs both built webhooks with a Keystone in which a user and a group have reserved names of Kubernetes. The
+// answer must not contain these names as username or group.
+func TestWebhooksReplaceKeystonesNames(t *testing.T) {
 	log := progress.New(os.Stderr, "toolchain")
-	require.NoError(t, openstack.ensure(".", log))
-	require.NoError(t, own.ensure(".", log))
-	version, err := openstack.programs[0].release(".")
+	require.NoError(t, cloudProvider.ensure(".", log))
+	require.NoError(t, ownPrograms.ensure(".", log))
+	version, err := cloudProvider.programs[0].programVersion(".")
 	require.NoError(t, err)
-	webhook, err := own.programs[0].expand(".", own.artifacts["keystone-webhook"])
+	webhook, err := ownPrograms.programs[0].expand(".", ownPrograms.artifacts["keystone-webhook"])
 	require.NoError(t, err)
 
-	var away atomic.Bool
+	var unavailable atomic.Bool
 	keystone := httptest.NewTLSServer(http.HandlerFunc(func(response http.ResponseWriter, request *http.Request) {
 		response.Header().Set("Content-Type", "application/json")
 		switch {
-		case away.Load():
+		case unavailable.Load():
 			response.WriteHeader(http.StatusServiceUnavailable)
 		case request.Header.Get("X-Auth-Token") != "good":
 			response.WriteHeader(http.StatusUnauthorized)
@@ -163,23 +163,24 @@ func TestWebhooksAnswerForKeystone(t *testing.T) {
 	}
 	upstream := start(unpack(t, "registry.k8s.io/provider-os/k8s-keystone-auth@v"+version)+"/bin/k8s-keystone-auth",
 		"--keystone-url", keystone.URL+"/v3", "--keystone-ca-file", "certificate")
-	hook := start(dirs.Mirror(webhook), "--upstream", "https://"+upstream+"/webhook", "--upstream-ca-file", "certificate")
+	address := start(dirs.Mirror(webhook),
+		"--upstream", "https://"+upstream+"/webhook", "--upstream-ca-file", "certificate")
 	require.Eventually(t, func() bool {
-		response, err := keystone.Client().Get("https://" + hook + "/healthz")
+		response, err := keystone.Client().Get("https://" + address + "/healthz")
 		return err == nil && response.Body.Close() == nil && response.StatusCode == http.StatusOK
 	}, 10*time.Second, 50*time.Millisecond)
 
-	ask := func(token string) authentication.TokenReviewStatus {
-		response, err := keystone.Client().Post("https://"+hook+"/webhook", "application/json", strings.NewReader(
+	review := func(token string) authentication.TokenReviewStatus {
+		response, err := keystone.Client().Post("https://"+address+"/webhook", "application/json", strings.NewReader(
 			`{"apiVersion": "authentication.k8s.io/v1beta1", "kind": "TokenReview", "spec": {"token": "`+token+`"}}`))
 		require.NoError(t, err)
 		defer response.Body.Close()
-		var review authentication.TokenReview
-		require.NoError(t, json.NewDecoder(response.Body).Decode(&review))
-		return review.Status
+		var answer authentication.TokenReview
+		require.NoError(t, json.NewDecoder(response.Body).Decode(&answer))
+		return answer.Status
 	}
-	refused := authentication.TokenReviewStatus{Error: "Keystone rejected the token or did not respond"}
-	require.Equal(t, refused, ask("another"))
+	refused := authentication.TokenReviewStatus{Error: "Keystone refuses the token, or does not answer"}
+	require.Equal(t, refused, review("another"))
 	require.Equal(t, authentication.TokenReviewStatus{Authenticated: true, User: authentication.UserInfo{
 		Username: "keystone:a11ce",
 		Groups:   []string{"keystone:e4d:a11ce:member"},
@@ -191,7 +192,7 @@ func TestWebhooksAnswerForKeystone(t *testing.T) {
 			"alpha.kubernetes.io/identity/user/domain/name": {"Default"},
 			"alpha.kubernetes.io/identity/user/name":        {"system:admin"},
 		},
-	}}, ask("good"))
-	away.Store(true)
-	require.Equal(t, refused, ask("good"))
+	}}, review("good"))
+	unavailable.Store(true)
+	require.Equal(t, refused, review("good"))
 }

@@ -1,22 +1,22 @@
-// Command toolchain builds, from Go modules whose versions and checksums are committed here, what the development
-// cluster runs and is made with: pulumi with its Go language host, the OpenStack, TLS and Kubernetes plugins, the
-// binaries that the machines download, and the images that they pull.
+// Command toolchain builds the programs and images of the development cluster from Go modules. This folder pins the
+// versions and checksums of the modules. The results are pulumi with its Go language host, the plugins openstack, tls
+// and kubernetes, the binaries that machines download, and the images that they pull.
 //
-//	go run ./hack/toolchain                 builds what a cluster needs and is missing
-//	go run ./hack/toolchain all             builds what only tests and benchmarks need, too
-//	go run ./hack/toolchain pulumi plugins  builds these only
-//	go run ./hack/toolchain upstream        downloads what upstream publishes, and builds what is missing then
-//	go run ./hack/toolchain env             prints the shell's exports for the built pulumi: eval "$(make env)"
+//	go run ./hack/toolchain                 builds everything that a cluster needs and the cache does not contain
+//	go run ./hack/toolchain all             also builds the programs that only tests and benchmarks need
+//	go run ./hack/toolchain pulumi plugins  builds only these
+//	go run ./hack/toolchain upstream        downloads all files that upstream publishes, and builds the rest
+//	go run ./hack/toolchain env             prints exports for a shell that uses the built pulumi: eval "$(make env)"
 //	go run ./hack/toolchain checksums       prints name, version and sha256 of each artifact that machines download
 //	go run ./hack/toolchain release 0.1.0 dist/0.1.0  builds a release of our own programs in a folder
 //
-// It exists for machines that reach a Go module proxy and nothing else. Where pulumi is installed and can fetch its
-// plugins, plain `pulumi up` works and nothing here is needed.
+// It is for machines that can reach only a Go module proxy. With an installed pulumi that can download its plugins,
+// `pulumi up` needs nothing from here.
 //
-// Each folder beside this file is a Go module of its own, because what it pins could not be resolved together.
-// What several of them need has one version in all where it compiles, so that it is compiled once
-// (TestModulesShareVersions). What is built lies in the cache, one folder per build, keyed by all that goes
-// into it; a new key replaces the old one's folder.
+// Each folder beside this file is a separate Go module, because their requirements conflict. A module that several of
+// them require has the same version in all, so it is compiled only once. TestModulesShareVersions lists the exceptions.
+// The cache has one folder for each build, whose name contains a hash of all inputs. A result with a new hash replaces
+// the old folder.
 package main
 
 import (
@@ -55,7 +55,7 @@ func run(args []string) error {
 	if fromUpstream {
 		args = args[1:]
 	}
-	chosen, err := choose(args)
+	selected, err := selectBuilds(args)
 	if err != nil {
 		return err
 	}
@@ -64,10 +64,10 @@ func run(args []string) error {
 		if err != nil {
 			return err
 		}
-		return u.ensureAll(chosen, source, log)
+		return u.ensureAll(selected, source, log)
 	}
-	// One after the other: a build keeps all processors busy by itself, and linking two at a time doubles the memory.
-	for _, b := range chosen {
+	// Builds do not run in parallel, because one build uses all processors and two linkers need twice the memory.
+	for _, b := range selected {
 		if err := b.ensure(source, log); err != nil {
 			return err
 		}
@@ -75,26 +75,29 @@ func run(args []string) error {
 	return nil
 }
 
-// choose is the builds of these names, all of them for "all", and what a cluster needs for no name.
-func choose(names []string) ([]build, error) {
+// selectBuilds returns the builds with these names. Without names, it returns the builds that a cluster needs. The name
+// "all" means all builds.
+func selectBuilds(names []string) ([]build, error) {
 	if slices.Equal(names, []string{"all"}) {
 		return builds, nil
 	}
 	if len(names) == 0 {
 		return slices.DeleteFunc(slices.Clone(builds), func(b build) bool { return b.forTests }), nil
 	}
-	var chosen []build
+	var selected []build
 	for _, name := range names {
 		i := slices.IndexFunc(builds, func(b build) bool { return b.name == name })
 		if i < 0 {
-			return nil, fmt.Errorf("unknown argument %q: want env, checksums, release, upstream, all or builds (%s)",
+			return nil, fmt.Errorf(
+				"unknown argument %q: must be env, checksums, release VERSION FOLDER, upstream, all or names of builds (%s)",
 				name, buildNames())
 		}
-		chosen = append(chosen, builds[i])
+		selected = append(selected, builds[i])
 	}
-	return chosen, nil
+	return selected, nil
 }
 
+// buildNames returns a list of all builds for an error message.
 func buildNames() string {
 	var names []string
 	for _, b := range builds {
@@ -103,13 +106,13 @@ func buildNames() string {
 	return strings.Join(names, ", ")
 }
 
-// sourceDir is the folder of this file, whichever of the repository's folders the command is started in.
+// sourceDir returns the folder of this file. The command may run in any folder of the repository.
 func sourceDir() (string, error) {
 	cmd := exec.Command("go", "list", "-f", "{{.Dir}}", "kubernetes-openstack/hack/toolchain")
 	cmd.Stderr = os.Stderr
 	out, err := cmd.Output()
 	if err != nil {
-		return "", fmt.Errorf("find the sources (is this the repository?): %w", err)
+		return "", fmt.Errorf("find hack/toolchain: run this command in a folder of the repository: %w", err)
 	}
 	return strings.TrimSpace(string(out)), nil
 }

@@ -16,9 +16,8 @@ import (
 	"kubernetes-openstack/internal/progress"
 )
 
-// linkMirror puts every file of the built folder into the mirror, under the same path, and publishes its images. The
-// files are hard links, because symbolic links would point out of the mirror, which is all that the machines' server
-// sees.
+// linkMirror links every file of a built folder into the mirror, under the same path, and publishes its images. It
+// creates hard links, because the server of the mirror can read only files inside it.
 func linkMirror(dir string) error {
 	var images []string
 	err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
@@ -46,8 +45,7 @@ func linkMirror(dir string) error {
 	return nil
 }
 
-// printChecksums prints a line for each artifact in the mirror, "etcd 3.6.14
-// <sha256 in hex>"; it builds what is missing.
+// printChecksums prints a line "etcd 3.6.14 SHA256" for each artifact in the mirror. It builds missing artifacts.
 func printChecksums(out io.Writer, source string, log *progress.Log) error {
 	for _, b := range builds {
 		if len(b.artifacts) == 0 {

@@ -18,9 +18,9 @@ import (
 	"kubernetes-openstack/internal/progress"
 )
 
-// What the development cluster's machines download is in the mirror, with the checksums that Pulumi.dev.yaml has: run
-// `go run ./hack/toolchain checksums` for new ones.
-func TestMirrorHasWhatMachinesDownload(t *testing.T) {
+// The mirror contains all artifacts of the development cluster, with the checksums of Pulumi.dev.yaml. After a change,
+// `go run ./hack/toolchain checksums` prints the new checksums.
+func TestMirrorContainsTheArtifactsOfMachines(t *testing.T) {
 	log := progress.New(os.Stderr, "toolchain")
 	for _, b := range builds {
 		if len(b.artifacts) > 0 {
@@ -48,15 +48,15 @@ func TestMirrorHasWhatMachinesDownload(t *testing.T) {
 	require.Len(t, seen, len(cluster.ArtifactNames()))
 }
 
-// devConfig is the cluster of a stack's file, without what is encrypted in it.
+// devConfig returns the configuration in a stack file, without its encrypted values.
 func devConfig(t *testing.T, file string) cluster.Config {
 	text, err := os.ReadFile(file)
 	require.NoError(t, err)
 	var stack struct{ Config map[string]map[string]any }
 	require.NoError(t, yaml.Unmarshal(text, &stack))
-	delete(stack.Config["kubernetes-openstack:cluster"], "bgp") // it has an encrypted password
+	delete(stack.Config["kubernetes-openstack:cluster"], "bgp") // contains an encrypted password
 	reader := stack.Config["kubernetes-openstack:cluster"]["tenancy"].(map[string]any)["reader"].(map[string]any)
-	reader["password"] = "it is encrypted, too"
+	reader["password"] = "placeholder of an encrypted value"
 	object, err := json.Marshal(stack.Config["kubernetes-openstack:cluster"])
 	require.NoError(t, err)
 	config, err := cluster.Decode("dev", string(object))
@@ -64,6 +64,7 @@ func devConfig(t *testing.T, file string) cluster.Config {
 	return config
 }
 
+// members returns the names of the files in a .tar.gz.
 func members(t *testing.T, path string) (names []string) {
 	file, err := os.Open(path)
 	require.NoError(t, err)

@@ -10,21 +10,21 @@ import (
 	"time"
 )
 
-// An archive is a tarball of the folder parts.
+// archive describes a .tar.gz with the files of the folder parts.
 type archive struct {
-	path    string // in the build's folder
-	members string // what precedes the files' names in it: "bin/"
+	path   string // in the build's folder
+	prefix string // of the files' names in the archive, such as "bin/"
 }
 
-// write makes the tarball in dir. It depends on nothing but the names and contents of the files, so that
-// its checksum can be pinned: no times, no owners, one mode, and gzip that stores rather than
-// compresses, as compressors change with Go's version.
+// write writes the archive below dir. Its bytes depend only on the names and contents of the files, so its checksum can
+// be pinned. The archive contains no times and no owners, and all files have the same mode. gzip stores the files
+// without compression, because the output of a compressor changes with the version of Go.
 func (a archive) write(dir string, expand func(string) (string, error)) (err error) {
 	name, err := expand(a.path)
 	if err != nil {
 		return err
 	}
-	members, err := expand(a.members)
+	prefix, err := expand(a.prefix)
 	if err != nil {
 		return err
 	}
@@ -42,7 +42,7 @@ func (a archive) write(dir string, expand func(string) (string, error)) (err err
 		return err
 	}
 	tarball := tar.NewWriter(zip)
-	if err := tarball.WriteHeader(header(tar.TypeDir, members)); err != nil {
+	if err := tarball.WriteHeader(header(tar.TypeDir, prefix)); err != nil {
 		return err
 	}
 	files, err := os.ReadDir(filepath.Join(dir, parts)) // in lexical order
@@ -50,18 +50,19 @@ func (a archive) write(dir string, expand func(string) (string, error)) (err err
 		return err
 	}
 	for _, entry := range files {
-		if err := addFile(tarball, members+entry.Name(), filepath.Join(dir, parts, entry.Name())); err != nil {
+		if err := addFile(tarball, prefix+entry.Name(), filepath.Join(dir, parts, entry.Name())); err != nil {
 			return err
 		}
 	}
 	return errors.Join(tarball.Close(), zip.Close())
 }
 
-// header is the tar header of a program, of its folder or of a link to it.
+// header returns the tar header of a program, of its folder or of a link to it.
 func header(kind byte, name string) *tar.Header {
 	return &tar.Header{Typeflag: kind, Name: name, Mode: 0o755, ModTime: time.Unix(0, 0), Format: tar.FormatUSTAR}
 }
 
+// addFile adds the file at path to the tarball, under this name.
 func addFile(tarball *tar.Writer, name, path string) error {
 	file, err := os.Open(path)
 	if err != nil {

@@ -12,15 +12,15 @@ import (
 	"kubernetes-openstack/internal/files"
 )
 
-// The checksum is a constant: it must not depend on times, modes, the order of creation or Go's version.
+// The checksum must not depend on times, modes, the order of creation or the version of Go.
 func TestArchiveIsReproducible(t *testing.T) {
 	dir := t.TempDir()
 	for _, name := range []string{"etcdctl", "etcd"} {
-		write(t, filepath.Join(dir, parts, name), strings.Repeat(name, 100_000)) // more than one block of gzip's
+		write(t, filepath.Join(dir, parts, name), strings.Repeat(name, 100_000)) // more than one block of gzip
 	}
 	require.NoError(t, os.Chtimes(filepath.Join(dir, parts, "etcd"), time.Now(), time.Now().Add(-time.Hour)))
 
-	a := archive{path: "releases/etcd-v0-linux.tar.gz", members: "etcd-v0-linux/"}
+	a := archive{path: "releases/etcd-v0-linux.tar.gz", prefix: "etcd-v0-linux/"}
 	require.NoError(t, a.write(dir, func(text string) (string, error) { return text, nil }))
 
 	sum, err := files.SHA256(filepath.Join(dir, a.path))

@@ -20,12 +20,12 @@ func makeRelease(version, folder, source string, log *progress.Log) error {
 	if version != cluster.ProgramsVersion {
 		return fmt.Errorf("VERSION: must be %s, as in cluster/artifacts.go, got %q", cluster.ProgramsVersion, version)
 	}
-	if err := own.ensure(source, log); err != nil {
+	if err := ownPrograms.ensure(source, log); err != nil {
 		return err
 	}
 	var sums, unpinned string
-	for _, name := range slices.Sorted(maps.Keys(own.artifacts)) {
-		path, err := own.programs[0].expand(source, own.artifacts[name])
+	for _, name := range slices.Sorted(maps.Keys(ownPrograms.artifacts)) {
+		path, err := ownPrograms.programs[0].expand(source, ownPrograms.artifacts[name])
 		if err != nil {
 			return err
 		}

@@ -12,8 +12,8 @@ import (
 	"kubernetes-openstack/internal/progress"
 )
 
-// The release is complete even if its checksums are not pinned yet: they are pinned from its error.
-func TestReleaseHasAllProgramsWithTheirChecksums(t *testing.T) {
+// A release is complete even if its checksums are not pinned yet. The error lists the checksums to pin.
+func TestReleaseContainsAllProgramsAndChecksums(t *testing.T) {
 	log := progress.New(os.Stderr, "toolchain")
 	folder := filepath.Join(t.TempDir(), "dist", cluster.ProgramsVersion)
 	if err := makeRelease(cluster.ProgramsVersion, folder, ".", log); err != nil {

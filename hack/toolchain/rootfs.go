@@ -12,12 +12,13 @@ import (
 	"kubernetes-openstack/internal/debian"
 )
 
-// variant is mmdebstrap's: what every Debian system has, and no apt.
+// variant is mmdebstrap's variant with the packages of every Debian system, but without apt.
 const variant = "essential"
 
-// rootfs is the tarball of a Debian root filesystem, made in the folder work out of a recipe (package debian) below the
-// programs' module; its customize also gets the folder of the source of versionOf. It depends on the recipe, that
-// source and the versions that Debian's packages have on this day.
+// rootfs builds a Debian root filesystem in the folder work and returns it as a tarball. The recipe is described in
+// package debian, and its folder is below the programs' module. The recipe's customize also gets the folder of the
+// source of versionOf. The result depends on the recipe, on that source and on the current versions of Debian's
+// packages.
 func (p programs) rootfs(source, recipe, work string, log *os.File) ([]byte, error) {
 	module, err := p.moduleDir(source)
 	if err != nil {
@@ -35,13 +36,13 @@ func (p programs) rootfs(source, recipe, work string, log *os.File) ([]byte, err
 			"--numeric-owner", "--directory", root, ".")
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%w: see %s", err, log.Name())
+		return nil, fmt.Errorf("%w: the output is in %s", err, log.Name())
 	}
 	return os.ReadFile(tarball)
 }
 
-// moduleDir returns the folder of versionOf's source in Go's module cache. It downloads the source if the cache does
-// not have it: a build beside this one may not have needed it yet.
+// moduleDir returns the folder of versionOf's source in Go's module cache. It downloads the source if necessary,
+// because the build of the programs runs in parallel and may not have downloaded it yet.
 func (p programs) moduleDir(source string) (string, error) {
 	env, err := p.goEnv(source)
 	if err != nil {

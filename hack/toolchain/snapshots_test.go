@@ -10,9 +10,8 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// The API of snapshots that a cluster is given is what the controller that is built was made for: field by field, and
-// whatever the API server checks of them.
-func TestSnapshotAPIIsUpstreams(t *testing.T) {
+// A cluster's definitions of the snapshot API equal those of the built controller: all fields and their validation.
+func TestSnapshotAPIEqualsUpstreams(t *testing.T) {
 	client := programs{module: "storage", versionOf: "github.com/kubernetes-csi/external-snapshotter/client/v8"}
 	module, err := client.moduleDir(".")
 	require.NoError(t, err)
@@ -30,15 +29,15 @@ func TestSnapshotAPIIsUpstreams(t *testing.T) {
 		require.NoError(t, err)
 		require.NoError(t, yaml.Unmarshal(text, &upstreams))
 		spec := upstreams["spec"].(map[string]any)
-		spec["versions"] = spec["versions"].([]any)[:1] // v1; later ones are not served
-		require.Equal(t, essence(spec), essence(ours["spec"]), name)
+		spec["versions"] = spec["versions"].([]any)[:1] // v1; the others are not served
+		require.Equal(t, normalize(spec), normalize(ours["spec"]), name)
 		compared++
 	}
 	require.Equal(t, 3, compared)
 }
 
-// essence is a value without texts for readers, and with no more of a rule than what it tells who breaks it.
-func essence(value any) any {
+// normalize removes descriptions, the expressions of CEL rules and empty subresources. It keeps the messages of rules.
+func normalize(value any) any {
 	switch value := value.(type) {
 	case map[string]any:
 		kept := map[string]any{}
@@ -47,13 +46,13 @@ func essence(value any) any {
 			case key == "description" && text, key == "rule" && text:
 			case key == "subresources" && len(v.(map[string]any)) == 0:
 			default:
-				kept[key] = essence(v)
+				kept[key] = normalize(v)
 			}
 		}
 		return kept
 	case []any:
 		for i := range value {
-			value[i] = essence(value[i])
+			value[i] = normalize(value[i])
 		}
 	}
 	return value

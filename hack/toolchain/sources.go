@@ -10,8 +10,8 @@ import (
 	"strings"
 )
 
-// sources are the files that programs of the repository are built of, by their paths in it.
-func (p programs) sources(source string) ([]string, error) {
+// sourceFiles returns the files of the repository that are inputs of its programs, by their paths in the repository.
+func (p programs) sourceFiles(source string) ([]string, error) {
 	env, err := p.goEnv(source)
 	if err != nil {
 		return nil, err
@@ -26,9 +26,9 @@ func (p programs) sources(source string) ([]string, error) {
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
 	if err != nil {
-		return nil, fmt.Errorf("find what the programs of %s are built of: %w: %s", cmd.Dir, err, &stderr)
+		return nil, fmt.Errorf("list the source files of the programs in %s: %w: %s", cmd.Dir, err, &stderr)
 	}
-	found := []string{"go.mod", "go.sum", "hack/toolchain/kubernetes/go.mod"} // of what else, and with which Go
+	found := []string{"go.mod", "go.sum", "hack/toolchain/kubernetes/go.mod"} // the last selects the version of Go
 	for _, path := range strings.Split(strings.TrimSpace(string(out)), "\n") {
 		found = append(found, strings.TrimPrefix(path, "/"))
 	}

@@ -15,15 +15,16 @@ import (
 	"kubernetes-openstack/internal/progress"
 )
 
-// storage is all builds of the module storage.
-var storage = []build{openstack, provisioner, attacher, resizer, snapshotter, registrar, livenessprobe, sanity}
+// storageBuilds are all builds of the module storage.
+var storageBuilds = []build{cloudProvider, provisioner, attacher, resizer, snapshotter, registrar, livenessprobe,
+	csiSanity}
 
-// The images have the tags that cloud-provider-openstack's manifests name: but for csi-attacher, of which the module
-// proxy refuses that release.
-func TestStorageHasTheTagsOfTheManifests(t *testing.T) {
-	module, err := openstack.programs[0].moduleDir(".")
+// The images have the tags in cloud-provider-openstack's manifests. csi-attacher is an exception, because the module
+// proxy does not serve that release.
+func TestStorageImagesHaveTheTagsOfTheManifests(t *testing.T) {
+	module, err := cloudProvider.programs[0].moduleDir(".")
 	require.NoError(t, err)
-	named := map[string]string{} // tags by name
+	tags := map[string]string{} // in the manifests, by the image's name
 	for _, pattern := range []string{"manifests/controller-manager/*.yaml", "manifests/cinder-csi-plugin/*.yaml",
 		"examples/webhook/*.yaml"} {
 		files, err := filepath.Glob(filepath.Join(module, pattern))
@@ -32,15 +33,15 @@ func TestStorageHasTheTagsOfTheManifests(t *testing.T) {
 			text, err := os.ReadFile(file)
 			require.NoError(t, err)
 			for _, match := range regexp.MustCompile(`image: (\S+):(\S+)`).FindAllStringSubmatch(string(text), -1) {
-				named[match[1]] = match[2]
+				tags[match[1]] = match[2]
 			}
 		}
 	}
-	require.Len(t, named, 9)
-	named["registry.k8s.io/sig-storage/csi-attacher"] = "v4.13.0"
+	require.Len(t, tags, 9)
+	tags["registry.k8s.io/sig-storage/csi-attacher"] = "v4.13.0"
 
 	built := map[string]string{}
-	for _, b := range storage {
+	for _, b := range storageBuilds {
 		for _, i := range b.images {
 			name, err := b.programs[0].expand(".", i.name)
 			require.NoError(t, err)
@@ -48,14 +49,15 @@ func TestStorageHasTheTagsOfTheManifests(t *testing.T) {
 			built[name] = tag
 		}
 	}
-	// The manifests have no snapshot-controller: a cluster has one for all drivers, with the sidecar's version.
-	named["registry.k8s.io/sig-storage/snapshot-controller"] = named["registry.k8s.io/sig-storage/csi-snapshotter"]
-	require.Equal(t, named, built)
+	// The manifests contain no snapshot-controller, because a cluster needs only one for all drivers. It has the
+	// version of csi-snapshotter.
+	tags["registry.k8s.io/sig-storage/snapshot-controller"] = tags["registry.k8s.io/sig-storage/csi-snapshotter"]
+	require.Equal(t, tags, built)
 }
 
-// What go.mod requires is what is built, where a replacement could make it another.
-func TestStorageIsTheReleasesThatItsTagsName(t *testing.T) {
-	for _, b := range storage {
+// No replace directive in go.mod changes the version that the tag of an image names.
+func TestStorageIsBuiltFromTheReleasesOfItsTags(t *testing.T) {
+	for _, b := range storageBuilds {
 		p := b.programs[0]
 		env, err := p.goEnv(".")
 		require.NoError(t, err)
@@ -73,17 +75,17 @@ func TestStorageIsTheReleasesThatItsTagsName(t *testing.T) {
 		}
 		version, err := p.expand(".", "v{version}")
 		require.NoError(t, err)
-		if p.packages[b.name] == "./"+b.name { // a stand-in: its version is nobody's
+		if p.packages[b.name] == "./"+b.name { // our own stand-in, which has no module version
 			continue
 		}
 		require.Equal(t, module.Version, version, p.versionOf)
 	}
 }
 
-// Each program runs, where its image has it, and tells the version of the image.
-func TestStorageTellsItsVersion(t *testing.T) {
+// Each program runs at its path in the image and prints the version in the image's tag.
+func TestStorageProgramsPrintTheirVersion(t *testing.T) {
 	log := progress.New(os.Stderr, "toolchain")
-	for _, b := range storage {
+	for _, b := range storageBuilds {
 		require.NoError(t, b.ensure(".", log))
 		version, err := b.programs[0].expand(".", "v{version}")
 		require.NoError(t, err)
@@ -93,10 +95,10 @@ func TestStorageTellsItsVersion(t *testing.T) {
 			files = append(files, filepath.Join(unpack(t, name+"@"+version), append(i.entrypoint, i.command...)[0]))
 		}
 		switch b.name {
-		case sanity.name:
+		case csiSanity.name:
 			files = append(files, dirs.Mirror("devcloud.test/csi-sanity"))
-		case openstack.name:
-			files = append(files, home("kubectl", "client-keystone-auth"))
+		case cloudProvider.name:
+			files = append(files, pulumiHome("kubectl", "client-keystone-auth"))
 		}
 		require.NotEmpty(t, files)
 		for _, file := range files {
@@ -107,13 +109,13 @@ func TestStorageTellsItsVersion(t *testing.T) {
 	}
 }
 
-// The image has every tool that the driver and Kubernetes' libraries for mounting call, as the official one has.
+// The image contains every tool that the driver and Kubernetes' mount libraries call, like the official image.
 func TestCinderCSIPluginImage(t *testing.T) {
 	if os.Geteuid() != 0 {
-		t.Skip("needs root: it changes its root filesystem")
+		t.Skip("must run as root, because it uses chroot")
 	}
-	require.NoError(t, openstack.ensure(".", progress.New(os.Stderr, "toolchain")))
-	version, err := openstack.programs[0].expand(".", "v{version}")
+	require.NoError(t, cloudProvider.ensure(".", progress.New(os.Stderr, "toolchain")))
+	version, err := cloudProvider.programs[0].expand(".", "v{version}")
 	require.NoError(t, err)
 	root := unpack(t, "registry.k8s.io/provider-os/cinder-csi-plugin@"+version)
 	run := func(command ...string) string {
@@ -138,15 +140,15 @@ func TestCinderCSIPluginImage(t *testing.T) {
 		run("test", "-s", file)
 	}
 
-	// ext4 and XFS are made, and ext4 grows, by the image's own tools.
+	// The image's tools create ext4 and XFS, and grow ext4.
 	for _, fs := range []string{"ext4", "xfs"} {
 		disk := filepath.Join(root, "tmp", fs)
 		write(t, disk, "")
-		require.NoError(t, os.Truncate(disk, 300<<20)) // the least that mkfs.xfs takes
+		require.NoError(t, os.Truncate(disk, 300<<20)) // the minimum of mkfs.xfs
 		run("mkfs."+fs, "/tmp/"+fs)
 		require.Contains(t, run("blkid", "-p", "-s", "TYPE", "-o", "value", "/tmp/"+fs), fs)
 	}
 	require.NoError(t, os.Truncate(filepath.Join(root, "tmp/ext4"), 400<<20))
-	write(t, filepath.Join(root, "proc/mounts"), "") // else resize2fs cannot know that this is not mounted
+	write(t, filepath.Join(root, "proc/mounts"), "") // resize2fs checks here that the file system is not mounted
 	run("resize2fs", "/tmp/ext4")
 }

@@ -14,7 +14,7 @@ import (
 	"kubernetes-openstack/internal/progress"
 )
 
-// The program's SDKs and the plugins must have the same versions, and they are required in two go.mod files.
+// The Pulumi program's SDKs and the plugins must have the same versions, but two different go.mod files require them.
 func TestPluginsHaveTheVersionsOfTheSDKs(t *testing.T) {
 	for _, p := range plugins.programs {
 		built, err := p.expand(".", "v{version}")
@@ -25,7 +25,7 @@ func TestPluginsHaveTheVersionsOfTheSDKs(t *testing.T) {
 	}
 }
 
-// The Makefile and .ci/run set the flags of the toolchain: otherwise Go compiles each package once more.
+// The Makefile and .ci/run set the same flags as toolchain. Otherwise Go compiles each package twice.
 func TestGoFlagsAreTheSameEverywhere(t *testing.T) {
 	for file, line := range map[string]string{
 		"../../Makefile": "export GOFLAGS := " + goFlags + "\n",
@@ -37,8 +37,9 @@ func TestGoFlagsAreTheSameEverywhere(t *testing.T) {
 	}
 }
 
-// TestEngine runs the built pulumi with nothing but what `env` prints: it finds its host and plugins without a warning,
-// previews where no cloud answers, and creates, refreshes and destroys for real what needs no cloud.
+// TestEngine runs the built pulumi with the exports that `env` prints. pulumi finds its language host and plugins
+// without a warning. It previews all resources without a cloud. It creates, refreshes and destroys a private key, which
+// needs no cloud.
 func TestEngine(t *testing.T) {
 	t.Setenv("XDG_STATE_HOME", t.TempDir())
 	log := progress.New(os.Stderr, "toolchain")
@@ -73,8 +74,8 @@ func TestEngine(t *testing.T) {
 
 	run("stack", "init", "test")
 	preview := run("preview")
-	_, err := os.ReadDir(home("logs"))
-	require.Error(t, err, "it keeps a log of each call")
+	_, err := os.ReadDir(pulumiHome("logs"))
+	require.Error(t, err, "pulumi must not write logs")
 	require.Contains(t, preview, "openstack:networking:Network")
 	require.Contains(t, preview, "+ 3 to create")
 

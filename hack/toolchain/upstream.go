@@ -29,42 +29,45 @@ import (
 	"kubernetes-openstack/internal/progress"
 )
 
-// upstream is where releases come from. It gives the same folders of the cache as the builds, under the same names.
+// upstream downloads published files. It fills the same folders of the cache as the builds.
 type upstream struct {
 	source *mirror.Source
-	// sum is the pinned sha256 in hex of an address, or the address of the publisher's list of them; "" for none. artifact
-	// and version are those of package cluster, where the address is of a file that machines download.
-	sum func(address, artifact, version string) string
+	// pinned returns the pinned sha256 of an address in hex, the address of the publisher's list of checksums, or "". If
+	// machines download the file at the address, artifact is its name in package cluster and version is its version.
+	pinned func(address, artifact, version string) string
 }
 
-// upstreamSums are the pins of what machines do not download.
+// upstreamSums are the pinned checksums of the files that machines do not download.
 //
 //go:embed upstream.sums
 var upstreamSums string
 
+// upstreamCode is part of the key of each result.
+//
 //go:embed upstream.go
-var upstreamRecipe string
+var upstreamCode string
 
-// newUpstream is the publishers' own hosts. With a server, https://HOST/PATH comes from SERVER/HOST/PATH, and with
-// sumsFile its sums are those of the file alone: the server has something else than what the publishers released.
+// newUpstream returns an upstream that downloads from the publishers' hosts. With a server, https://HOST/PATH comes
+// from SERVER/HOST/PATH. With a sumsFile, only the checksums in this file apply, because the server may have different
+// files under these addresses.
 func newUpstream(server, sumsFile string) (*upstream, error) {
-	from, err := mirror.NewSource(server)
+	hosts, err := mirror.NewSource(server)
 	if err != nil {
 		return nil, err
 	}
-	u := &upstream{source: from}
+	u := &upstream{source: hosts}
 	sums, err := parseSums(upstreamSums)
 	if err != nil {
 		return nil, fmt.Errorf("upstream.sums: %w", err)
 	}
-	u.sum = func(address, artifact, version string) string {
+	u.pinned = func(address, artifact, version string) string {
 		return cmp.Or(cluster.UpstreamSHA256(artifact, version), cluster.ImageDigest(address), sums[address])
 	}
 	if sumsFile == "" {
 		return u, nil
 	}
 	if server == "" {
-		return nil, errors.New("UPSTREAM_SUMS: only with UPSTREAM: the publishers' own files have the pinned checksums")
+		return nil, errors.New("UPSTREAM_SUMS: must be set only with UPSTREAM, because publishers' checksums are pinned")
 	}
 	text, err := os.ReadFile(sumsFile)
 	if err != nil {
@@ -73,13 +76,14 @@ func newUpstream(server, sumsFile string) (*upstream, error) {
 	if sums, err = parseSums(string(text)); err != nil {
 		return nil, fmt.Errorf("UPSTREAM_SUMS: %s: %w", sumsFile, err)
 	}
-	u.sum = func(address, _, _ string) string { return sums[address] }
+	u.pinned = func(address, _, _ string) string { return sums[address] }
 	return u, nil
 }
 
 var hexSum = regexp.MustCompile(`^[0-9a-f]{64}$`)
 
-// parseSums reads lines of a sha256, or the address of a list of them, and an address.
+// parseSums returns the pinned checksum for each address. A line contains a sha256 or the address of a publisher's
+// list, and then the address of the file.
 func parseSums(text string) (map[string]string, error) {
 	sums := map[string]string{}
 	for line := range strings.Lines(text) {
@@ -89,48 +93,50 @@ func parseSums(text string) (map[string]string, error) {
 			continue
 		}
 		if len(fields) != 2 || !hexSum.MatchString(fields[0]) && !strings.Contains(fields[0], "/") {
-			return nil, fmt.Errorf("want a sha256 and an address, got %q", line)
+			return nil, fmt.Errorf("each line must be a sha256 or the address of a list, and an address, got %q", line)
 		}
 		sums[fields[1]] = fields[0]
 	}
 	return sums, nil
 }
 
-// published is what of a build comes from upstream.
+// published is the part of a build that upstream publishes.
 type published struct {
 	downloads []download
 	images    []mirror.Image
 }
 
-// download is a file of the build's folder, whose path there is its address, or an archive of some files of the folder.
+// download is a published file or archive. The address of a file is also its path in the build's folder. An archive
+// contains several files of the build's folder.
 type download struct {
-	address, sum string
-	members      map[string]string // base names in the archive → paths in the build's folder; nil for a file
-}
-
-// release is an archive whose address is not its path in the build's folder, as machines do not download it.
-type release struct {
-	of      programs // whose version it has
 	address string
-	members map[string]string // as download
+	pinned  string            // sha256 in hex, or the address of the publisher's list of checksums
+	members map[string]string // path in the build's folder by the base name in the archive; nil for a file
 }
 
-// releases are Pulumi's archives: of the engine with its language hosts, and of each plugin.
-func releases(b build) (out []release) {
+// release is a file or archive that upstream may publish for some programs.
+type release struct {
+	programs programs
+	address  string            // with {version} and so on
+	members  map[string]string // like download.members, with {version} and so on
+}
+
+// pulumiReleases returns the archives of Pulumi in a build: the engine with its language hosts, or the plugins.
+func pulumiReleases(b build) (out []release) {
 	switch b.name {
 	case pulumi.name:
 		out = []release{{
-			of:      b.programs[0],
-			address: "get.pulumi.com/releases/sdk/pulumi-v{version}-linux-x64.tar.gz",
-			members: map[string]string{"pulumi": "pulumi", "pulumi-language-go": "pulumi-language-go"},
+			programs: b.programs[0],
+			address:  "get.pulumi.com/releases/sdk/pulumi-v{version}-linux-x64.tar.gz",
+			members:  map[string]string{"pulumi": "pulumi", "pulumi-language-go": "pulumi-language-go"},
 		}}
 	case plugins.name:
 		for _, p := range b.programs {
 			for program := range p.packages {
 				out = append(out, release{
-					of:      p,
-					address: "get.pulumi.com/releases/plugins/" + program + "-v{version}-linux-{arch}.tar.gz",
-					members: map[string]string{program: path.Join(p.folder, program)},
+					programs: p,
+					address:  "get.pulumi.com/releases/plugins/" + program + "-v{version}-linux-{arch}.tar.gz",
+					members:  map[string]string{program: path.Join(p.folder, program)},
 				})
 			}
 		}
@@ -138,14 +144,14 @@ func releases(b build) (out []release) {
 	return out
 }
 
-// noUpstream begins the names of images that nobody publishes.
-const noUpstream = "devcloud.test/"
+// unpublished is the registry of images that exist only in devcloud.
+const unpublished = "devcloud.test/"
 
-// split tells what of a build comes from upstream, and the build of what is left: what has
-// no pinned sum, and images that nobody publishes.
+// split returns the part of a build that upstream publishes, and a build of the rest. The rest are files without a
+// pinned checksum, and images that exist only in devcloud.
 func (u *upstream) split(b build, source string) (out published, rest build, err error) {
-	if b.name == own.name {
-		return out, b, nil // the programs of the working tree, not those of a release
+	if b.name == ownPrograms.name {
+		return out, b, nil // built from the working tree, and never downloaded from a release
 	}
 	artifacts := map[string]string{}
 	for artifact, file := range b.artifacts {
@@ -153,16 +159,16 @@ func (u *upstream) split(b build, source string) (out published, rest build, err
 	}
 	downloaded := map[string]bool{} // files of the build's folder, with {version} and so on
 	add := func(r release) error {
-		address, err := r.of.expand(source, r.address)
+		address, err := r.programs.expand(source, r.address)
 		if err != nil {
 			return err
 		}
-		version, err := r.of.release(source)
+		version, err := r.programs.programVersion(source)
 		if err != nil {
 			return err
 		}
-		d := download{address: address, sum: u.sum(address, artifacts[r.address], version)}
-		if d.sum == "" {
+		d := download{address: address, pinned: u.pinned(address, artifacts[r.address], version)}
+		if d.pinned == "" {
 			return nil
 		}
 		downloaded[r.address] = true
@@ -171,20 +177,20 @@ func (u *upstream) split(b build, source string) (out published, rest build, err
 			if d.members == nil {
 				d.members = map[string]string{}
 			}
-			if d.members[member], err = r.of.expand(source, file); err != nil {
+			if d.members[member], err = r.programs.expand(source, file); err != nil {
 				return err
 			}
 		}
 		out.downloads = append(out.downloads, d)
 		return nil
 	}
-	candidates := releases(b)
+	candidates := pulumiReleases(b)
 	if b.archive.path != "" {
-		candidates = append(candidates, release{of: b.programs[0], address: b.archive.path})
+		candidates = append(candidates, release{programs: b.programs[0], address: b.archive.path})
 	}
 	for _, p := range b.programs {
 		for _, program := range slices.Sorted(maps.Keys(p.packages)) {
-			candidates = append(candidates, release{of: p, address: path.Join(p.folder, program)})
+			candidates = append(candidates, release{programs: p, address: path.Join(p.folder, program)})
 		}
 	}
 	for _, r := range candidates {
@@ -203,15 +209,15 @@ func (u *upstream) split(b build, source string) (out published, rest build, err
 		if err != nil {
 			return out, rest, err
 		}
-		if strings.HasPrefix(name, noUpstream) {
+		if strings.HasPrefix(name, unpublished) {
 			rest.images = append(rest.images, i)
 		} else {
-			out.images = append(out.images, mirror.Image{Name: name, Digest: u.sum(name, "", "")})
+			out.images = append(out.images, mirror.Image{Name: name, Digest: u.pinned(name, "", "")})
 		}
 	}
 	for _, p := range b.programs {
 		if p.folder == parts && rest.archive.path == "" && len(rest.images) == 0 {
-			continue // they were for what is not built
+			continue // no archive or image of the rest contains them
 		}
 		p.packages = maps.Clone(p.packages)
 		maps.DeleteFunc(p.packages, func(program, _ string) bool { return downloaded[path.Join(p.folder, program)] })
@@ -222,7 +228,7 @@ func (u *upstream) split(b build, source string) (out published, rest build, err
 	return out, rest, nil
 }
 
-// ensureAll gives the builds, some at a time: one waits for the network while another compiles.
+// ensureAll ensures three builds at a time, because some wait for the network while others compile.
 func (u *upstream) ensureAll(builds []build, source string, log *progress.Log) error {
 	group, ctx := errgroup.WithContext(context.Background())
 	group.SetLimit(3)
@@ -232,17 +238,17 @@ func (u *upstream) ensureAll(builds []build, source string, log *progress.Log) e
 	return group.Wait()
 }
 
-// ensure is as build.ensure, but for what upstream publishes.
+// ensure does the same as build.ensure, but downloads published files.
 func (u *upstream) ensure(ctx context.Context, b build, source string, log *progress.Log) error {
-	from, rest, err := u.split(b, source)
+	available, rest, err := u.split(b, source)
 	if err != nil {
 		return fmt.Errorf("%s: %w", b.name, err)
 	}
-	if len(from.downloads)+len(from.images) == 0 {
+	if len(available.downloads)+len(available.images) == 0 {
 		return b.ensure(source, log)
 	}
 	hash := sha256.New()
-	fmt.Fprintf(hash, "%s %+v", upstreamRecipe, from)
+	fmt.Fprintf(hash, "%s %+v", upstreamCode, available)
 	if len(rest.programs) > 0 {
 		key, err := rest.key(source)
 		if err != nil {
@@ -257,19 +263,19 @@ func (u *upstream) ensure(ctx context.Context, b build, source string, log *prog
 	}
 	defer unlock()
 	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
-		if err := u.fill(ctx, dir, from, rest, source, log); err != nil {
+		if err := u.fill(ctx, dir, available, rest, source, log); err != nil {
 			return err
 		}
 	}
-	if err := b.place(dir); err != nil {
-		return fmt.Errorf("place %s: %w", b.name, err)
+	if err := b.install(dir); err != nil {
+		return fmt.Errorf("install %s: %w", b.name, err)
 	}
 	return b.removeOthers(dir)
 }
 
-// fill builds the rest and downloads to it in a folder beside dir, which gets dir's name when it is complete. What is
-// in that folder after an interruption is not fetched again.
-func (u *upstream) fill(ctx context.Context, dir string, from published, rest build, source string,
+// fill builds the rest and adds the downloads in a temporary folder beside dir. It renames the folder to dir when it is
+// complete. After an interruption, the next call continues with the contents of the folder.
+func (u *upstream) fill(ctx context.Context, dir string, available published, rest build, source string,
 	log *progress.Log) error {
 	partial := dir + ".download"
 	if _, err := os.Stat(partial); errors.Is(err, fs.ErrNotExist) && len(rest.programs) > 0 {
@@ -277,12 +283,12 @@ func (u *upstream) fill(ctx context.Context, dir string, from published, rest bu
 			return err
 		}
 	}
-	for _, d := range from.downloads {
+	for _, d := range available.downloads {
 		if err := u.download(ctx, d, partial, log); err != nil {
 			return err
 		}
 	}
-	for _, i := range from.images {
+	for _, i := range available.images {
 		if err := u.source.Pull(ctx, i, partial, log); err != nil {
 			return err
 		}
@@ -290,11 +296,11 @@ func (u *upstream) fill(ctx context.Context, dir string, from published, rest bu
 	return os.Rename(partial, dir)
 }
 
-// download puts a file, or the members of an archive, into the folder.
+// download downloads a file, or the members of an archive, into the folder.
 func (u *upstream) download(ctx context.Context, d download, folder string, log *progress.Log) error {
 	file := filepath.Join(folder, d.address)
 	if d.members == nil {
-		return u.get(ctx, d, file, log)
+		return u.downloadFile(ctx, d, file, log)
 	}
 	missing := false
 	for _, member := range d.members {
@@ -306,7 +312,7 @@ func (u *upstream) download(ctx context.Context, d download, folder string, log 
 		return nil
 	}
 	file = folder + ".archive-" + path.Base(d.address)
-	if err := u.get(ctx, d, file, log); err != nil {
+	if err := u.downloadFile(ctx, d, file, log); err != nil {
 		return err
 	}
 	if err := extract(file, folder, d.members); err != nil {
@@ -315,30 +321,30 @@ func (u *upstream) download(ctx context.Context, d download, folder string, log 
 	return os.Remove(file)
 }
 
-// get downloads to the path file, unless it is there.
-func (u *upstream) get(ctx context.Context, d download, file string, log *progress.Log) error {
+// downloadFile downloads to the path file, unless it exists.
+func (u *upstream) downloadFile(ctx context.Context, d download, file string, log *progress.Log) error {
 	if _, err := os.Stat(file); err == nil {
 		return nil
 	}
-	sum, err := u.wanted(ctx, d)
+	sum, err := u.checksum(ctx, d)
 	if err != nil {
 		return fmt.Errorf("download %s: %w", d.address, err)
 	}
 	return u.source.Download(ctx, mirror.Download{Address: d.address, SHA256: sum}, file, log)
 }
 
-// wanted is the sha256 that a download is to have.
-func (u *upstream) wanted(ctx context.Context, d download) (string, error) {
-	if hexSum.MatchString(d.sum) {
-		return d.sum, nil
+// checksum returns the correct sha256 of a download in hex. It downloads the publisher's list if necessary.
+func (u *upstream) checksum(ctx context.Context, d download) (string, error) {
+	if hexSum.MatchString(d.pinned) {
+		return d.pinned, nil
 	}
-	response, err := u.source.Request(ctx, d.sum, 0)
+	response, err := u.source.Request(ctx, d.pinned, 0)
 	if err != nil {
 		return "", err
 	}
 	defer response.Body.Close()
 	if response.StatusCode != http.StatusOK {
-		return "", fmt.Errorf("%s: %s", d.sum, response.Status)
+		return "", fmt.Errorf("%s: %s", d.pinned, response.Status)
 	}
 	list, err := io.ReadAll(io.LimitReader(response.Body, 1<<20))
 	if err != nil {
@@ -350,10 +356,10 @@ func (u *upstream) wanted(ctx context.Context, d download) (string, error) {
 			return fields[0], nil
 		}
 	}
-	return "", fmt.Errorf("%s has no sha256 of it", d.sum)
+	return "", fmt.Errorf("%s: must contain a sha256 of %s", d.pinned, path.Base(d.address))
 }
 
-// extract writes the members of a .tar.gz, by their base names, to their paths in the folder.
+// extract extracts members of a .tar.gz to their paths in the folder. The keys of members are base names.
 func extract(archive, folder string, members map[string]string) error {
 	file, err := os.Open(archive)
 	if err != nil {
@@ -387,11 +393,12 @@ func extract(archive, folder string, members map[string]string) error {
 		}
 	}
 	if found != len(members) {
-		return fmt.Errorf("it has %d of %v", found, slices.Sorted(maps.Keys(members)))
+		return fmt.Errorf("must contain the files %v, found %d of them", slices.Sorted(maps.Keys(members)), found)
 	}
 	return nil
 }
 
+// writeProgram writes an executable file.
 func writeProgram(name string, content io.Reader) error {
 	file, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE, 0o755)
 	if err != nil {

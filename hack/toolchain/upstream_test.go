@@ -28,21 +28,22 @@ import (
 	"kubernetes-openstack/internal/progress"
 )
 
-// publisher serves a folder as UPSTREAM, remembers what it was asked for, and cuts its answers off after so many bytes.
+// publisher is a server for UPSTREAM. It serves a folder, records the requests, and can abort answers.
 type publisher struct {
-	folder string
-	url    string
-	asked  []string // PATH, or PATH bytes=FIRST-
-	limit  int      // 0 for none
+	folder   string
+	url      string
+	requests []string // PATH, or PATH bytes=FIRST-
+	limit    int      // number of bytes after which an answer is aborted; 0 for none
 }
 
+// newPublisher starts a publisher of an empty folder.
 func newPublisher(t *testing.T) *publisher {
 	p := &publisher{folder: t.TempDir()}
 	served := mirror.Handler(os.DirFS(p.folder))
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		p.asked = append(p.asked, strings.TrimSpace(r.URL.Path+" "+r.Header.Get("Range")))
+		p.requests = append(p.requests, strings.TrimSpace(r.URL.Path+" "+r.Header.Get("Range")))
 		if p.limit > 0 {
-			w = &cutOff{w, p.limit}
+			w = &abortingWriter{w, p.limit}
 		}
 		served.ServeHTTP(w, r)
 	}))
@@ -51,23 +52,24 @@ func newPublisher(t *testing.T) *publisher {
 	return p
 }
 
-type cutOff struct {
+// abortingWriter aborts the answer when no bytes are left.
+type abortingWriter struct {
 	http.ResponseWriter
 	left int
 }
 
-func (c *cutOff) Write(content []byte) (int, error) {
-	if len(content) > c.left {
-		c.ResponseWriter.Write(content[:c.left])
-		c.ResponseWriter.(http.Flusher).Flush()
+func (a *abortingWriter) Write(content []byte) (int, error) {
+	if len(content) > a.left {
+		a.ResponseWriter.Write(content[:a.left])
+		a.ResponseWriter.(http.Flusher).Flush()
 		panic(http.ErrAbortHandler)
 	}
-	c.left -= len(content)
-	return c.ResponseWriter.Write(content)
+	a.left -= len(content)
+	return a.ResponseWriter.Write(content)
 }
 
-// publishes makes files, by address, and their lines of UPSTREAM_SUMS.
-func (p *publisher) publishes(t *testing.T, files map[string]string) (sums string) {
+// publish writes files to the served folder and returns their lines of UPSTREAM_SUMS. The keys are addresses.
+func (p *publisher) publish(t *testing.T, files map[string]string) (sums string) {
 	for address, content := range files {
 		write(t, filepath.Join(p.folder, address), content)
 		sums += fmt.Sprintf("%x %s\n", sha256.Sum256([]byte(content)), address)
@@ -75,8 +77,8 @@ func (p *publisher) publishes(t *testing.T, files map[string]string) (sums strin
 	return sums
 }
 
-// publishesImage makes an image, and its line of UPSTREAM_SUMS.
-func (p *publisher) publishesImage(t *testing.T, name string) (sum string) {
+// publishImage writes a random image to the served folder and returns its line of UPSTREAM_SUMS.
+func (p *publisher) publishImage(t *testing.T, name string) (sum string) {
 	image, err := random.Image(1<<10, 2)
 	require.NoError(t, err)
 	path, err := layout.Write(filepath.Join(p.folder, "oci", strings.ReplaceAll(name, ":", "@")), empty.Index)
@@ -88,33 +90,34 @@ func (p *publisher) publishesImage(t *testing.T, name string) (sum string) {
 	return digest.Hex + " " + name + "\n"
 }
 
-// ensure does as `UPSTREAM=… UPSTREAM_SUMS=… go run ./hack/toolchain upstream`, and returns what it printed.
+// ensure does the same as `UPSTREAM=… UPSTREAM_SUMS=… go run ./hack/toolchain upstream`, and returns its output.
 func (p *publisher) ensure(t *testing.T, source, sums string, builds ...build) (string, error) {
 	file := filepath.Join(t.TempDir(), "sums")
 	write(t, file, sums)
 	u, err := newUpstream(p.url, file)
 	require.NoError(t, err)
 	var out bytes.Buffer
-	p.asked = nil
+	p.requests = nil
 	err = u.ensureAll(builds, source, progress.New(&out, "test"))
 	return out.String(), err
 }
 
-// theirs is the tiny build, as a binary for machines beside an image, of a source that cannot be built.
-func theirs(t *testing.T) (source string, b build) {
-	source, b, _ = tiny(t)
-	write(t, filepath.Join(source, "tiny", "main.go"), "it is not built")
+// publishedBuild returns a variant of the tiny build with a binary for machines and an image. Its source does not
+// compile.
+func publishedBuild(t *testing.T) (source string, b build) {
+	source, b, _ = tinyBuild(t)
+	write(t, filepath.Join(source, "tiny", "main.go"), "invalid source")
 	b.programs[0].folder = "files.example/v{version}"
 	b.images = []image{{name: "images.example/group/app:v{version}", files: []string{"files.example/v{version}/tiny"}}}
-	b.place = linkMirror
+	b.install = linkMirror
 	return source, b
 }
 
 func TestUpstreamFillsTheMirrorWithoutABuild(t *testing.T) {
-	source, b := theirs(t)
+	source, b := publishedBuild(t)
 	p := newPublisher(t)
-	pinned := p.publishes(t, map[string]string{"files.example/v1.2.3/tiny": "binary"})
-	digest := p.publishesImage(t, "images.example/group/app:v1.2.3")
+	pinned := p.publish(t, map[string]string{"files.example/v1.2.3/tiny": "binary"})
+	digest := p.publishImage(t, "images.example/group/app:v1.2.3")
 
 	out, err := p.ensure(t, source, pinned+digest, b)
 	require.NoError(t, err)
@@ -132,51 +135,52 @@ func TestUpstreamFillsTheMirrorWithoutABuild(t *testing.T) {
 
 	_, err = p.ensure(t, source, pinned+digest, b)
 	require.NoError(t, err)
-	require.Empty(t, p.asked, "it has all")
+	require.Empty(t, p.requests, "the cache contains all files")
 
-	// What has no pin is built, which here fails.
+	// A file without a pinned checksum is built. The build fails here.
 	_, err = p.ensure(t, source, digest, b)
 	require.ErrorContains(t, err, "build tiny")
 }
 
+// read returns the content of a file.
 func read(t *testing.T, path string) string {
 	content, err := os.ReadFile(path)
 	require.NoError(t, err)
 	return string(content)
 }
 
-func TestUpstreamRefusesWhatIsNotPinned(t *testing.T) {
-	source, b := theirs(t)
+func TestUpstreamRejectsWrongChecksums(t *testing.T) {
+	source, b := publishedBuild(t)
 	p := newPublisher(t)
-	pinned := p.publishes(t, map[string]string{"files.example/v1.2.3/tiny": "binary"})
-	digest := p.publishesImage(t, "images.example/group/app:v1.2.3")
+	pinned := p.publish(t, map[string]string{"files.example/v1.2.3/tiny": "binary"})
+	digest := p.publishImage(t, "images.example/group/app:v1.2.3")
 
-	p.publishes(t, map[string]string{"files.example/v1.2.3/tiny": "another"})
+	p.publish(t, map[string]string{"files.example/v1.2.3/tiny": "another"})
 	_, err := p.ensure(t, source, pinned+digest, b)
 	require.ErrorContains(t, err, fmt.Sprintf("download files.example/v1.2.3/tiny: sha256 is %x, want %s",
 		sha256.Sum256([]byte("another")), pinned[:64]))
 	require.NoFileExists(t, dirs.Mirror("files.example/v1.2.3/tiny"))
 
-	// The refused content does not stay in the way of the right one.
-	p.publishes(t, map[string]string{"files.example/v1.2.3/tiny": "binary"})
+	// After the rejected content, the right content is accepted.
+	p.publish(t, map[string]string{"files.example/v1.2.3/tiny": "binary"})
 	require.NoError(t, os.RemoveAll(filepath.Join(p.folder, "oci")))
-	p.publishesImage(t, "images.example/group/app:v1.2.3")
+	p.publishImage(t, "images.example/group/app:v1.2.3")
 	_, err = p.ensure(t, source, pinned+digest, b)
 	require.ErrorContains(t, err, "pull images.example/group/app:v1.2.3: ")
 	require.ErrorContains(t, err, digest[:64])
 	require.NoDirExists(t, dirs.Mirror("oci"))
 
-	// Without a pin the tag says which.
+	// An image without a pinned digest is pulled by its tag.
 	_, err = p.ensure(t, source, pinned, b)
 	require.NoError(t, err)
 	require.FileExists(t, dirs.Mirror("oci/images.example/group/app@v1.2.3/index.json"))
 }
 
-func TestUpstreamGoesOnWhereItWasInterrupted(t *testing.T) {
-	source, b := theirs(t)
+func TestUpstreamContinuesInterruptedDownloads(t *testing.T) {
+	source, b := publishedBuild(t)
 	p := newPublisher(t)
-	sums := p.publishes(t, map[string]string{"files.example/v1.2.3/tiny": strings.Repeat("binary", 1000)})
-	sums += p.publishesImage(t, "images.example/group/app:v1.2.3")
+	sums := p.publish(t, map[string]string{"files.example/v1.2.3/tiny": strings.Repeat("binary", 1000)})
+	sums += p.publishImage(t, "images.example/group/app:v1.2.3")
 
 	p.limit = 2000
 	_, err := p.ensure(t, source, sums, b)
@@ -186,18 +190,18 @@ func TestUpstreamGoesOnWhereItWasInterrupted(t *testing.T) {
 	p.limit = 0
 	out, err := p.ensure(t, source, sums, b)
 	require.NoError(t, err)
-	require.Equal(t, "/files.example/v1.2.3/tiny bytes=4000-", p.asked[0])
-	require.Contains(t, out, "download files.example/v1.2.3/tiny, continue at 0.0 MB …")
+	require.Equal(t, "/files.example/v1.2.3/tiny bytes=4000-", p.requests[0])
+	require.Contains(t, out, "download files.example/v1.2.3/tiny, on from 0.0 MB …")
 	require.Equal(t, strings.Repeat("binary", 1000), read(t, dirs.Mirror("files.example/v1.2.3/tiny")))
 
-	left, err := filepath.Glob(dirs.Cache("toolchain", "tiny-*"))
+	remaining, err := filepath.Glob(dirs.Cache("toolchain", "tiny-*"))
 	require.NoError(t, err)
-	require.Len(t, left, 1)
+	require.Len(t, remaining, 1)
 }
 
-// What nobody publishes is built, and only once.
+// Unpublished programs are built, and only once.
 func TestUpstreamBuildsTheRest(t *testing.T) {
-	source, b, placed := tiny(t)
+	source, b, installed := tinyBuild(t)
 	ours := b.programs[0]
 	ours.packages, ours.folder = map[string]string{"ours": "tiny"}, "devcloud.test"
 	part := b.programs[0]
@@ -206,24 +210,24 @@ func TestUpstreamBuildsTheRest(t *testing.T) {
 	b.programs = append(b.programs, ours, part)
 	b.images = []image{{name: "images.example/group/app:v{version}", files: []string{parts + "/part"}}}
 	p := newPublisher(t)
-	sums := p.publishes(t, map[string]string{"files.example/v1.2.3/tiny": "binary"})
+	sums := p.publish(t, map[string]string{"files.example/v1.2.3/tiny": "binary"})
 
 	out, err := p.ensure(t, source, sums, b)
 	require.ErrorContains(t, err, "pull images.example/group/app:v1.2.3")
 	require.Contains(t, out, "build ours …")
-	p.publishesImage(t, "images.example/group/app:v1.2.3")
+	p.publishImage(t, "images.example/group/app:v1.2.3")
 	out, err = p.ensure(t, source, sums, b)
 	require.NoError(t, err)
 	require.NotContains(t, out, "build")
 	require.NotContains(t, out, "download")
-	require.Equal(t, "binary", read(t, filepath.Join(*placed, "files.example/v1.2.3/tiny")))
-	version, err := exec.Command(filepath.Join(*placed, "devcloud.test/ours")).CombinedOutput()
+	require.Equal(t, "binary", read(t, filepath.Join(*installed, "files.example/v1.2.3/tiny")))
+	version, err := exec.Command(filepath.Join(*installed, "devcloud.test/ours")).CombinedOutput()
 	require.NoError(t, err)
 	require.Equal(t, "1.2.3\n", string(version))
 }
 
-// Pulumi's plugins are members of archives. A publisher's own list of checksums is as good as a pin.
-func TestUpstreamUnpacksPlugins(t *testing.T) {
+// Pulumi's plugins are members of archives. The test gets the checksum from a publisher's list.
+func TestUpstreamExtractsPlugins(t *testing.T) {
 	var archive bytes.Buffer
 	zip := gzip.NewWriter(&archive)
 	tarball := tar.NewWriter(zip)
@@ -237,64 +241,65 @@ func TestUpstreamUnpacksPlugins(t *testing.T) {
 	require.NoError(t, tarball.Close())
 	require.NoError(t, zip.Close())
 
-	source, b, placed := tiny(t)
+	source, b, installed := tinyBuild(t)
 	p := newPublisher(t)
 	const address = "get.pulumi.com/releases/plugins/pulumi-resource-tls-v1.2.3-linux-amd64.tar.gz"
-	sum, _, _ := strings.Cut(p.publishes(t, map[string]string{address: archive.String()}), " ")
+	sum, _, _ := strings.Cut(p.publish(t, map[string]string{address: archive.String()}), " ")
 	b.name = plugins.name
 	b.programs[0].packages = map[string]string{"pulumi-resource-tls": "tiny"}
 	b.programs[0].folder = "resource-tls-v{version}"
 
-	p.publishes(t, map[string]string{"files.example/sums": sum + "  other.tar.gz\n"})
+	p.publish(t, map[string]string{"files.example/sums": sum + "  other.tar.gz\n"})
 	_, err := p.ensure(t, source, "files.example/sums "+address, b)
-	require.ErrorContains(t, err, "files.example/sums has no sha256 of it")
+	require.ErrorContains(t, err, "files.example/sums: must contain a sha256 of pulumi-resource-tls-v1.2.3-linux-amd64")
 
-	p.publishes(t, map[string]string{"files.example/sums": strings.Repeat("0",
+	p.publish(t, map[string]string{"files.example/sums": strings.Repeat("0",
 		64) + "  other.tar.gz\n" + sum + "  ./" + filepath.Base(address) + "\n"})
 	_, err = p.ensure(t, source, "files.example/sums "+address, b)
 	require.NoError(t, err)
-	require.Equal(t, "pulumi-resource-tls", read(t, filepath.Join(*placed, "resource-tls-v1.2.3/pulumi-resource-tls")))
-	files, err := os.ReadDir(*placed)
+	require.Equal(t, "pulumi-resource-tls",
+		read(t, filepath.Join(*installed, "resource-tls-v1.2.3/pulumi-resource-tls")))
+	files, err := os.ReadDir(*installed)
 	require.NoError(t, err)
 	require.Len(t, files, 1)
 }
 
 func TestUpstreamVariables(t *testing.T) {
 	_, err := newUpstream("", "sums")
-	require.ErrorContains(t, err, "UPSTREAM_SUMS: only with UPSTREAM")
+	require.ErrorContains(t, err, "UPSTREAM_SUMS: must be set only with UPSTREAM")
 	_, err = newUpstream("127.0.0.1:80", "")
 	require.ErrorContains(t, err, "UPSTREAM: must be a URL such as")
 }
 
-// A version that moves without its checksum is seen here: its programs would be built again.
-func TestUpstreamLeavesToBuildWhatNobodyPublishes(t *testing.T) {
+// The test fails if a version changes without its pinned checksum, because the programs would then be built.
+func TestOnlyUnpublishedProgramsAreBuilt(t *testing.T) {
 	u, err := newUpstream("", "")
 	require.NoError(t, err)
-	var left []string
+	var built []string
 	for _, b := range builds {
 		_, rest, err := u.split(b, ".")
 		require.NoError(t, err)
 		require.Empty(t, rest.archive.path)
 		for _, p := range rest.programs {
-			left = append(left, slices.Collect(maps.Keys(p.packages))...)
+			built = append(built, slices.Collect(maps.Keys(p.packages))...)
 		}
 		for _, i := range rest.images {
-			left = append(left, i.name)
+			built = append(built, i.name)
 		}
 	}
-	slices.Sort(left)
+	slices.Sort(built)
 	require.Equal(t, []string{
-		"client-keystone-auth", // published without a checksum, where it is
+		"client-keystone-auth", // has no published checksum
 		"csi-sanity",
 		"devcloud.test/busybox:1.35",
 		"keystone-webhook",
 		"node-approver",
 		"pause", // built with busybox's image
 		"tenant-sync",
-	}, left)
+	}, built)
 }
 
-// The stack of FROM=upstream has upstream's checksums, and the mirror's files those of our own programs.
+// The stack of FROM=upstream has upstream's checksums. Our own programs have the checksums of Pulumi.dev.yaml.
 func TestStackOfUpstream(t *testing.T) {
 	out, err := exec.Command("make", "-C", "../..", "-B", "FROM=upstream", "Pulumi.upstream.yaml").CombinedOutput()
 	require.NoError(t, err, string(out))

@@ -11,22 +11,23 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// exceptions lists modules, and prefixes of modules that end with a slash, whose
-// version in a folder differs from the others.
+// exceptions lists modules whose version in a folder differs from that in the other folders. A prefix of modules ends
+// with a slash.
 var exceptions = []struct {
-	folder, why string
-	modules     []string
+	folder, reason string
+	modules        []string
 }{
 	{"calico", "Calico 3.28 requires Kubernetes 1.29 and its modules", []string{
 		"github.com/Microsoft/hcsshim", "github.com/containernetworking/", "github.com/emicklei/go-restful/v3",
 		"github.com/google/gnostic-models", "github.com/vishvananda/netlink", "go.etcd.io/etcd/", "k8s.io/", "sigs.k8s.io/",
 	}},
-	{"kubernetes", "Kubernetes does not compile with a newer CSI; its version of CEL is a part of its API", []string{
+	{"kubernetes", "Kubernetes does not compile with a newer CSI, and its version of CEL is part of its API", []string{
 		"github.com/container-storage-interface/spec", "github.com/google/cel-go",
 	}},
 	{"language-go", "the last version of the language host that the module proxy serves",
 		[]string{"github.com/pulumi/pulumi/sdk/v3"}},
-	{"plugins", "tablewriter 1 has another API than pulumi's 0.0.5", []string{"github.com/olekukonko/tablewriter"}},
+	{"plugins", "the API of tablewriter 1 differs from that of pulumi's 0.0.5",
+		[]string{"github.com/olekukonko/tablewriter"}},
 	{"pulumi", "the last version of pulumi that the module proxy serves", []string{
 		"github.com/pulumi/inflector", "github.com/pulumi/pulumi/",
 	}},
@@ -85,11 +86,12 @@ func TestModulesShareVersions(t *testing.T) {
 			}
 		}
 		assert.LessOrEqual(t, len(shared), 1,
-			"%s has several versions: %v. Require the newest in each folder, or name an exception", module, shared)
+			"%s has several versions: %v. Require the newest in each folder, or add an exception", module, shared)
 	}
 	for _, e := range exceptions {
 		for _, module := range e.modules {
-			assert.True(t, needed[e.folder+" "+module], "exception %s in %s: its version is the others'", module, e.folder)
+			assert.True(t, needed[e.folder+" "+module], "%s in %s: remove the exception, because all versions are equal",
+				module, e.folder)
 		}
 	}
 }

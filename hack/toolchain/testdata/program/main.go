@@ -1,4 +1,4 @@
-// Command program declares one resource of each plugin.
+// Command program declares a resource of the plugin openstack and one of the plugin tls.
 package main
 
 import (
