@@ -1,5 +1,5 @@
-// Command coredns is CoreDNS with the plugins of Kubernetes' default Corefile and of ours. Upstream's has 40 more, and
-// the libraries of three clouds.
+// Command coredns is CoreDNS with the plugins of Kubernetes' default Corefile and of our Corefile. The official program
+// has 40 more plugins and the libraries of three clouds.
 package main
 
 import (

@@ -1,4 +1,4 @@
-// Package storage tests the stand-ins as the programs that they are, with a driver that does as it is told.
+// Package storage tests our replacements for CSI sidecars. The tests run the programs with a simulated driver.
 package storage
 
 import (
@@ -26,7 +26,7 @@ import (
 	registration "k8s.io/kubelet/pkg/apis/pluginregistration/v1"
 )
 
-// bin has the stand-ins.
+// bin is the folder of the built programs.
 var bin string
 
 func TestMain(m *testing.M) {
@@ -45,7 +45,7 @@ func TestMain(m *testing.M) {
 	}())
 }
 
-// A driver is a CSI driver's identity.
+// driver is the identity service of a CSI driver.
 type driver struct {
 	csi.UnimplementedIdentityServer
 	name  string
@@ -60,7 +60,7 @@ func (d *driver) Probe(ctx context.Context, _ *csi.ProbeRequest) (*csi.ProbeResp
 	return d.probe.Load().(func(context.Context) (*csi.ProbeResponse, error))(ctx)
 }
 
-// serve lets the driver answer at the socket until stop.
+// serve makes the driver answer at the socket until stop is called.
 func (d *driver) serve(t *testing.T, socket string) (stop func()) {
 	listener, err := net.Listen("unix", socket)
 	require.NoError(t, err)
@@ -71,13 +71,14 @@ func (d *driver) serve(t *testing.T, socket string) (stop func()) {
 	return server.Stop
 }
 
-// A process is a stand-in that runs.
+// process is a running program.
 type process struct {
 	*exec.Cmd
 	ended chan error
-	log   bytes.Buffer // complete when it has ended
+	log   bytes.Buffer // complete after the process has ended
 }
 
+// start starts a program in the folder bin.
 func start(t *testing.T, program string, args ...string) *process {
 	p := &process{Cmd: exec.Command(filepath.Join(bin, program), args...), ended: make(chan error, 1)}
 	p.Stdout, p.Stderr = &p.log, &p.log
@@ -87,18 +88,18 @@ func start(t *testing.T, program string, args ...string) *process {
 	return p
 }
 
-// end is how it ended.
-func (p *process) end(t *testing.T) error {
+// wait waits for the end of the process and returns its error.
+func (p *process) wait(t *testing.T) error {
 	select {
 	case err := <-p.ended:
 		return err
 	case <-time.After(10 * time.Second):
-		require.FailNow(t, "it does not end")
+		require.FailNow(t, "the process must end within 10 s")
 		return nil
 	}
 }
 
-// freePort is a port that nothing listens on.
+// freePort returns an unused port.
 func freePort(t *testing.T) string {
 	free, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
@@ -108,7 +109,7 @@ func freePort(t *testing.T) string {
 	return port
 }
 
-// health is the answer at a port's /healthz; 0 for none.
+// health requests /healthz at a port. code is 0 if there is no answer.
 func health(port string) (code int, body string) {
 	response, err := http.Get("http://127.0.0.1:" + port + "/healthz")
 	if err != nil {
@@ -119,16 +120,17 @@ func health(port string) (code int, body string) {
 	return response.StatusCode, string(text)
 }
 
-// registered starts a registrar, then its driver, and is the kubelet that finds the registrar's socket.
-func registered(t *testing.T,
+// startRegistrar starts a registrar and then its driver. It returns a client for the kubelet's requests to the
+// registrar's socket.
+func startRegistrar(t *testing.T,
 	args ...string) (registrar *process, kubelet registration.RegistrationClient, socket string) {
 	dir := t.TempDir()
 	registrar = start(t, "csi-node-driver-registrar", append(args, "--v=5", "--csi-address="+dir+"/csi.sock",
 		"--plugin-registration-path="+dir, "--kubelet-registration-path=/var/lib/kubelet/plugins/a.test/csi.sock")...)
 	socket = dir + "/a.test-reg.sock"
 	time.Sleep(200 * time.Millisecond)
-	require.NoFileExists(t, socket, "there is no driver yet")
-	require.NoError(t, os.WriteFile(socket, nil, 0o600), "left by one that was killed")
+	require.NoFileExists(t, socket, "the driver is not running yet")
+	require.NoError(t, os.WriteFile(socket, nil, 0o600), "a killed registrar leaves its socket")
 	(&driver{name: "a.test"}).serve(t, dir+"/csi.sock")
 
 	conn, err := grpc.NewClient("unix://"+socket, grpc.WithTransportCredentials(insecure.NewCredentials()))
@@ -150,38 +152,38 @@ func registered(t *testing.T,
 	return registrar, kubelet, socket
 }
 
-func TestRegistrarStaysUntilItsPodEnds(t *testing.T) {
-	port, address := freePort(t), freePort(t)
-	registrar, kubelet, socket := registered(t, "--health-port="+port, "--http-endpoint=127.0.0.1:"+address)
-	for range 2 { // a kubelet that restarts asks again
+func TestRegistrarRunsUntilItsPodEnds(t *testing.T) {
+	port, otherPort := freePort(t), freePort(t)
+	registrar, kubelet, socket := startRegistrar(t, "--health-port="+port, "--http-endpoint=127.0.0.1:"+otherPort)
+	for range 2 { // a restarted kubelet registers the driver again
 		_, err := kubelet.NotifyRegistrationStatus(t.Context(), &registration.RegistrationStatus{PluginRegistered: true})
 		require.NoError(t, err)
 	}
-	for _, at := range []string{port, address} {
-		require.Eventually(t, func() bool { code, _ := health(at); return code == 200 }, 10*time.Second, 50*time.Millisecond)
+	for _, p := range []string{port, otherPort} {
+		require.Eventually(t, func() bool { code, _ := health(p); return code == 200 }, 10*time.Second, 50*time.Millisecond)
 	}
-	require.NoError(t, os.Rename(socket, socket+".away"))
+	require.NoError(t, os.Rename(socket, socket+".renamed"))
 	code, _ := health(port)
 	require.Equal(t, 500, code)
-	require.NoError(t, os.Rename(socket+".away", socket))
+	require.NoError(t, os.Rename(socket+".renamed", socket))
 	require.Empty(t, registrar.ended)
 
 	require.NoError(t, registrar.Process.Signal(syscall.SIGTERM))
-	require.NoError(t, registrar.end(t), &registrar.log)
-	require.NoFileExists(t, socket, "the kubelet forgets the driver when its socket goes")
+	require.NoError(t, registrar.wait(t), &registrar.log)
+	require.NoFileExists(t, socket, "the kubelet unregisters the driver when the socket is deleted")
 }
 
-func TestRegistrarFailsWhenTheKubeletRefuses(t *testing.T) {
-	registrar, kubelet, _ := registered(t)
+func TestRegistrarFailsIfTheKubeletRejectsTheDriver(t *testing.T) {
+	registrar, kubelet, _ := startRegistrar(t)
 	_, err := kubelet.NotifyRegistrationStatus(t.Context(), &registration.RegistrationStatus{Error: "no such place"})
 	require.NoError(t, err)
-	require.EqualError(t, registrar.end(t), "exit status 1")
+	require.EqualError(t, registrar.wait(t), "exit status 1")
 	require.Contains(t, registrar.log.String(), "no such place")
 }
 
-func TestRegistrarNeedsThePath(t *testing.T) {
+func TestRegistrarRequiresTheSocketPath(t *testing.T) {
 	registrar := start(t, "csi-node-driver-registrar")
-	require.EqualError(t, registrar.end(t), "exit status 1")
+	require.EqualError(t, registrar.wait(t), "exit status 1")
 	require.Contains(t, registrar.log.String(), "--kubelet-registration-path")
 }
 
@@ -196,45 +198,45 @@ func TestLivenessProbe(t *testing.T) {
 	answer := func(response *csi.ProbeResponse, err error) {
 		d.probe.Store(func(context.Context) (*csi.ProbeResponse, error) { return response, err })
 	}
-	becomes := func(want int, text string) {
+	waitForHealth := func(want int, text string) {
 		t.Helper()
 		require.Eventually(t, func() bool { code, body = health(port); return code == want }, 10*time.Second,
 			50*time.Millisecond)
 		require.Contains(t, body, text)
 	}
-	answer(&csi.ProbeResponse{}, nil) // CSI: ready, unless it says otherwise
+	answer(&csi.ProbeResponse{}, nil) // in CSI, an answer without Ready means ready
 	stop := d.serve(t, socket)
-	becomes(200, "ok")
+	waitForHealth(200, "ok")
 
 	answer(&csi.ProbeResponse{Ready: wrapperspb.Bool(false)}, nil)
-	becomes(500, "not ready")
+	waitForHealth(500, "not ready")
 	answer(nil, errors.New("no cloud"))
-	becomes(500, "no cloud")
-	left := make(chan time.Duration, 1)
+	waitForHealth(500, "no cloud")
+	remaining := make(chan time.Duration, 1)
 	d.probe.Store(func(ctx context.Context) (*csi.ProbeResponse, error) {
-		deadline, _ := ctx.Deadline() // without a deadline, this never returns
+		deadline, _ := ctx.Deadline() // without a deadline, the probe never returns
 		select {
-		case left <- time.Until(deadline):
+		case remaining <- time.Until(deadline):
 		default:
 		}
 		<-ctx.Done()
 		return nil, ctx.Err()
 	})
-	becomes(500, "DeadlineExceeded")
-	require.LessOrEqual(t, <-left, 300*time.Millisecond)
+	waitForHealth(500, "DeadlineExceeded")
+	require.LessOrEqual(t, <-remaining, 300*time.Millisecond)
 	answer(&csi.ProbeResponse{Ready: wrapperspb.Bool(true)}, nil)
-	becomes(200, "ok")
+	waitForHealth(200, "ok")
 
 	stop()
-	becomes(500, "")
+	waitForHealth(500, "")
 	d.serve(t, socket)
-	becomes(200, "ok")
+	waitForHealth(200, "ok")
 
 	require.NoError(t, probe.Process.Signal(syscall.SIGTERM))
-	require.NoError(t, probe.end(t), &probe.log)
+	require.NoError(t, probe.wait(t), &probe.log)
 }
 
-func TestLivenessProbeServesWhereItIsTold(t *testing.T) {
+func TestLivenessProbeServesAtTheHTTPEndpoint(t *testing.T) {
 	socket, port := filepath.Join(t.TempDir(), "csi.sock"), freePort(t)
 	d := &driver{name: "a.test"}
 	d.probe.Store(func(context.Context) (*csi.ProbeResponse, error) { return &csi.ProbeResponse{}, nil })
@@ -243,5 +245,5 @@ func TestLivenessProbeServesWhereItIsTold(t *testing.T) {
 	require.Eventually(t, func() bool { code, _ := health(port); return code == 200 }, 10*time.Second, 50*time.Millisecond)
 
 	both := start(t, "livenessprobe", "--csi-address="+socket, "--http-endpoint=:1", fmt.Sprint("--health-port=", port))
-	require.EqualError(t, both.end(t), "exit status 1")
+	require.EqualError(t, both.wait(t), "exit status 1")
 }

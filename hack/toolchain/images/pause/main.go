@@ -1,5 +1,5 @@
-// Command pause is the first process of a pod: it holds the pod's namespaces until it is told to end. Where the pod's
-// containers share its process namespace, it reaps what they leave behind.
+// Command pause is the first process of a pod. It keeps the pod's namespaces open until it receives SIGINT or SIGTERM.
+// If the pod's containers share its process namespace, it also reaps their orphaned processes.
 package main
 
 import (
@@ -9,21 +9,21 @@ import (
 )
 
 func main() {
-	children := make(chan os.Signal, 1) // one is enough: a reaping ends when there is nothing left
-	signal.Notify(children, syscall.SIGCHLD)
-	end := make(chan os.Signal, 1)
-	signal.Notify(end, syscall.SIGINT, syscall.SIGTERM)
+	exited := make(chan os.Signal, 1) // a buffer of one is sufficient, because reap reaps all exited children
+	signal.Notify(exited, syscall.SIGCHLD)
+	terminate := make(chan os.Signal, 1)
+	signal.Notify(terminate, syscall.SIGINT, syscall.SIGTERM)
 	for {
 		select {
-		case <-children:
+		case <-exited:
 			reap()
-		case <-end:
+		case <-terminate:
 			return
 		}
 	}
 }
 
-// reap takes the exit status of all children that ended.
+// reap reads the exit status of all exited children.
 func reap() {
 	for {
 		pid, err := syscall.Wait4(-1, nil, syscall.WNOHANG, nil)

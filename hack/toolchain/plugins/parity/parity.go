@@ -1,4 +1,4 @@
-// Package parity compares a bridged provider with the sources of the Pulumi Go SDK that it serves.
+// Package parity compares a bridged provider with the source files of the Pulumi Go SDK that calls it.
 package parity
 
 import (
@@ -18,27 +18,27 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// members has the inputs of resources and functions, sorted, by their token. A list is written name[].
-type members map[string][]string
+// tokenInputs are the sorted inputs of each resource and function, by its token. A list is written name[].
+type tokenInputs map[string][]string
 
-// Test fails unless provider serves exactly the resources and functions that the SDK, a Go module, calls for, and
-// every input that the SDK can send to each.
+// Test fails unless the provider has exactly the resources and functions of the SDK, and every input that the SDK can
+// send. sdk is the path of a Go module.
 func Test(t *testing.T, sdk string, provider tfbridge.ProviderInfo) {
-	want, got := used(t, sdk), served(provider)
-	require.NotEmpty(t, want, "no token found in the sources of %s", sdk)
+	want, got := inSDK(t, sdk), inProvider(provider)
+	require.NotEmpty(t, want, "no token found in the source files of %s", sdk)
 	for token, inputs := range want {
-		if has, ok := got[token]; assert.True(t, ok, "%s is not served", token) {
-			assert.Subset(t, has, inputs, token)
+		if provided, ok := got[token]; assert.True(t, ok, "%s is not in the provider", token) {
+			assert.Subset(t, provided, inputs, token)
 		}
 	}
 	for token := range got {
-		assert.Contains(t, want, token, "the SDK does not know it")
+		assert.Contains(t, want, token, "%s is not in the SDK", token)
 	}
 }
 
-// Tokens are the tokens in the sources of the SDK, sorted.
+// Tokens returns the sorted tokens in the source files of the SDK.
 func Tokens(t *testing.T, sdk string) []string {
-	return slices.Sorted(maps.Keys(used(t, sdk)))
+	return slices.Sorted(maps.Keys(inSDK(t, sdk)))
 }
 
 var (
@@ -47,12 +47,12 @@ var (
 	property = regexp.MustCompile("(?m)^\t\\w+ +(\\[\\])?.* `pulumi:\"(\\w+)\"`$")
 )
 
-// used reads the SDK: each of its files that makes a call declares one resource or function, and first of all types
-// whose names end in Args the plain ones, which are what is sent.
-func used(t *testing.T, sdk string) members {
+// inSDK reads the inputs from the source files of the SDK. Each file with a call declares one resource or function. The
+// first of its types whose name ends in Args has the inputs that the SDK sends.
+func inSDK(t *testing.T, sdk string) tokenInputs {
 	dir, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", sdk).Output()
 	require.NoError(t, err)
-	found := members{}
+	found := tokenInputs{}
 	walk := func(path string, entry fs.DirEntry, err error) error {
 		if err != nil || filepath.Ext(path) != ".go" {
 			return err
@@ -79,9 +79,9 @@ func used(t *testing.T, sdk string) members {
 	return found
 }
 
-// served asks the provider.
-func served(provider tfbridge.ProviderInfo) members {
-	found := members{}
+// inProvider reads the inputs from the schema of the provider.
+func inProvider(provider tfbridge.ProviderInfo) tokenInputs {
+	found := tokenInputs{}
 	for name, resource := range provider.Resources {
 		found[string(resource.Tok)] = inputs(provider.P.ResourcesMap().Get(name), resource.Fields)
 	}
@@ -91,6 +91,7 @@ func served(provider tfbridge.ProviderInfo) members {
 	return found
 }
 
+// inputs returns the sorted inputs of a resource or function.
 func inputs(resource shim.Resource, fields map[string]*tfbridge.SchemaInfo) []string {
 	names := []string{}
 	resource.Schema().Range(func(name string, schema shim.Schema) bool {

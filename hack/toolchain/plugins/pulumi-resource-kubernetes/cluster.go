@@ -23,25 +23,25 @@ import (
 	"k8s.io/client-go/util/retry"
 )
 
-// fieldManager owns the fields that are applied.
+// fieldManager is the manager of the applied fields.
 const fieldManager = "pulumi-kubernetes"
 
-// requestTimeout bounds each request: whether a cluster answers is known after one.
+// requestTimeout is the timeout of each request.
 const requestTimeout = 15 * time.Second
 
-// cluster is the API of one.
+// cluster is a client of a Kubernetes API.
 type cluster struct {
 	client dynamic.Interface
 	mapper *restmapper.DeferredDiscoveryRESTMapper
-	// unreachable is why the API does not answer, or nil. It asks once.
+	// unreachable returns an error if the API does not answer. It sends only one request and keeps the result.
 	unreachable func() error
 }
 
-// newCluster connects to nothing yet.
+// newCluster returns a client. It does not connect to the API.
 func newCluster(kubeconfig string) (*cluster, error) {
 	config, err := clientcmd.RESTConfigFromKubeConfig([]byte(kubeconfig))
 	if err != nil {
-		return nil, fmt.Errorf("the provider's kubeconfig: %w", err)
+		return nil, fmt.Errorf("kubeconfig: %w", err)
 	}
 	config.Timeout, config.QPS, config.Burst = requestTimeout, 50, 120
 	config.WarningHandlerWithContext = rest.NoWarnings{}
@@ -65,12 +65,12 @@ func newCluster(kubeconfig string) (*cluster, error) {
 	}, nil
 }
 
-// resource is where objects of o's kind and namespace are.
+// resource returns the client for objects of o's kind in o's namespace.
 func (c *cluster) resource(o *unstructured.Unstructured) (dynamic.ResourceInterface, error) {
 	kind := o.GroupVersionKind()
 	mapping, err := c.mapper.RESTMapping(kind.GroupKind(), kind.Version)
 	if meta.IsNoMatchError(err) {
-		c.mapper.Reset() // the kind may have come after those that are known were asked for
+		c.mapper.Reset() // the kind may have been defined after the last discovery
 		mapping, err = c.mapper.RESTMapping(kind.GroupKind(), kind.Version)
 	}
 	if err != nil {
@@ -86,11 +86,11 @@ func (c *cluster) resource(o *unstructured.Unstructured) (dynamic.ResourceInterf
 	return c.client.Resource(mapping.Resource).Namespace(namespace), nil
 }
 
-// apply creates or updates o by server-side apply, or only validates it if dryRun is true. It returns the object as the
-// server answers it. A field that another manager owns is a conflict, unless o's annotation is pulumi.com/patchForce.
+// apply creates or updates o by server-side apply, or only validates it if dryRun is true. It returns the object from
+// the server's answer. A field of another manager is a conflict, unless o has the annotation pulumi.com/patchForce.
 func (c *cluster) apply(ctx context.Context, o *unstructured.Unstructured,
 	dryRun bool) (*unstructured.Unstructured, error) {
-	at, err := c.resource(o)
+	client, err := c.resource(o)
 	if err != nil {
 		return nil, err
 	}
@@ -100,44 +100,44 @@ func (c *cluster) apply(ctx context.Context, o *unstructured.Unstructured,
 		options.DryRun = []string{metav1.DryRunAll}
 	}
 	var live *unstructured.Unstructured
-	err = retry.OnError(reconnect, utilnet.IsProbableEOF, func() (err error) {
-		live, err = at.Apply(ctx, o.GetName(), o, options)
+	err = retry.OnError(reconnectBackoff, utilnet.IsProbableEOF, func() (err error) {
+		live, err = client.Apply(ctx, o.GetName(), o, options)
 		return err
 	})
 	return live, err
 }
 
-// reconnect repeats a request whose connection broke, for 15 s: the address of the API may be moving to another control
-// plane. The same apply twice has the result of one.
-var reconnect = wait.Backoff{Duration: time.Second, Factor: 2, Steps: 5}
+// reconnectBackoff repeats a request for 15 s after its connection broke, because the address of the API may be moving
+// to another control plane. Apply is idempotent, so it can be repeated.
+var reconnectBackoff = wait.Backoff{Duration: time.Second, Factor: 2, Steps: 5}
 
-// get is the live o, or nil where there is none.
+// get returns the current object, or nil if it does not exist.
 func (c *cluster) get(ctx context.Context, o *unstructured.Unstructured) (*unstructured.Unstructured, error) {
-	at, err := c.resource(o)
+	client, err := c.resource(o)
 	if meta.IsNoMatchError(err) {
 		return nil, nil
 	} else if err != nil {
 		return nil, err
 	}
-	live, err := at.Get(ctx, o.GetName(), metav1.GetOptions{})
+	live, err := client.Get(ctx, o.GetName(), metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
 		return nil, nil
 	}
 	return live, err
 }
 
-// delete deletes o with what belongs to it, and waits until it is gone.
+// delete deletes o with its dependents, and waits until it does not exist.
 func (c *cluster) delete(ctx context.Context, o *unstructured.Unstructured) error {
 	live, err := c.get(ctx, o)
 	if live == nil || err != nil {
 		return err
 	}
-	at, err := c.resource(o)
+	client, err := c.resource(o)
 	if err != nil {
 		return err
 	}
 	policy, uid := metav1.DeletePropagationForeground, live.GetUID()
-	err = at.Delete(ctx, o.GetName(), metav1.DeleteOptions{
+	err = client.Delete(ctx, o.GetName(), metav1.DeleteOptions{
 		PropagationPolicy: &policy, Preconditions: &metav1.Preconditions{UID: &uid},
 	})
 	if err != nil && !apierrors.IsNotFound(err) {
@@ -152,16 +152,16 @@ func (c *cluster) delete(ctx context.Context, o *unstructured.Unstructured) erro
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("%s is still there: its finalizers are %v", id(o), live.GetFinalizers())
+			return fmt.Errorf("%s is not deleted yet: its finalizers are %v", id(o), live.GetFinalizers())
 		case <-time.After(pollInterval):
 		}
 	}
 }
 
-// pollInterval is the time between two looks at an object.
+// pollInterval is the time between two requests for an object.
 const pollInterval = time.Second
 
-// id is name or namespace/name.
+// id returns the name, or namespace/name.
 func id(o *unstructured.Unstructured) string {
 	if o.GetNamespace() == "" {
 		return o.GetName()
@@ -169,7 +169,7 @@ func id(o *unstructured.Unstructured) string {
 	return o.GetNamespace() + "/" + o.GetName()
 }
 
-// object is a property map as Kubernetes has it: whole numbers are integers.
+// object converts a property map to an object of Kubernetes. Whole numbers become integers.
 func object(properties map[string]any) (*unstructured.Unstructured, error) {
 	text, err := json.Marshal(properties)
 	if err != nil {
@@ -179,36 +179,36 @@ func object(properties map[string]any) (*unstructured.Unstructured, error) {
 	return o, o.UnmarshalJSON(text)
 }
 
-// same tells whether two states of an object differ in nothing that its owner may want.
-func same(a, b *unstructured.Unstructured) bool {
-	wanted := func(o *unstructured.Unstructured) map[string]any {
+// equal returns true if two states of an object differ only in their status and in metadata of the server.
+func equal(a, b *unstructured.Unstructured) bool {
+	declared := func(o *unstructured.Unstructured) map[string]any {
 		o = o.DeepCopy()
 		o.SetManagedFields(nil)
 		o.SetResourceVersion("")
 		delete(o.Object, "status")
 		return o.Object
 	}
-	return equality.Semantic.DeepEqual(wanted(a), wanted(b))
+	return equality.Semantic.DeepEqual(declared(a), declared(b))
 }
 
-// prune is what live has of the fields that wanted has.
+// prune returns the fields of live that wanted also has.
 func prune(live, wanted any) any {
 	switch wanted := wanted.(type) {
 	case map[string]any:
-		if has, ok := live.(map[string]any); ok {
+		if live, ok := live.(map[string]any); ok {
 			kept := map[string]any{}
 			for key := range wanted {
-				if value, ok := has[key]; ok {
+				if value, ok := live[key]; ok {
 					kept[key] = prune(value, wanted[key])
 				}
 			}
 			return kept
 		}
 	case []any:
-		if has, ok := live.([]any); ok && len(has) == len(wanted) {
+		if live, ok := live.([]any); ok && len(live) == len(wanted) {
 			var kept []any
 			for i := range wanted {
-				kept = append(kept, prune(has[i], wanted[i]))
+				kept = append(kept, prune(live[i], wanted[i]))
 			}
 			return kept
 		}

@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// The first request breaks off without an answer, as when the address of the API moves to another control plane.
+// The connection of the first request breaks. This happens when the address of the API moves to another control plane.
 func TestApplyReconnects(t *testing.T) {
 	patches := 0
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

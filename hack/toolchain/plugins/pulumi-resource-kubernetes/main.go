@@ -1,6 +1,6 @@
-// Command pulumi-resource-kubernetes stands in for the Kubernetes provider that Pulumi's SDK of the same version
-// expects: that one is no Go module that could be built. Its tokens name Kubernetes' own kinds, so it serves whatever
-// the API server does. docs/contributing/images.md says where the two differ.
+// Command pulumi-resource-kubernetes is a provider for Pulumi's Kubernetes SDK of the same version. It replaces the
+// official provider, which is not available as a Go module. The SDK's tokens contain the kinds of Kubernetes, so it
+// supports every kind of the API server. docs/contributing/plugins.md lists the differences.
 package main
 
 import (
@@ -12,7 +12,7 @@ import (
 	pulumirpc "github.com/pulumi/pulumi/sdk/v3/proto/go"
 )
 
-// version is the SDK's; the build sets it from go.mod.
+// version is the version of the SDK. The linker sets it.
 var version string
 
 func main() {
@@ -24,7 +24,8 @@ func main() {
 	}
 }
 
-// server says of a diff with details that it has them: the SDK's own forgets it, and the engine then shows none.
+// server sets HasDetailedDiff in the answer of Diff. The SDK's server does not set it, and without it the engine shows
+// no details.
 type server struct {
 	pulumirpc.ResourceProviderServer
 }

@@ -22,11 +22,12 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 )
 
-// provider is Pulumi's side: inputs are objects as their owner writes them, outputs are what the server has.
+// provider implements Pulumi's plugin API. The inputs of a resource are the declared object, and its outputs are the
+// live object.
 type provider struct {
 	plugin.UnimplementedProvider
 	host host
-	// cancelled ends when the engine wants all to end.
+	// cancelled is done after the engine has requested the cancellation of all operations.
 	cancelled context.Context
 	cancel    context.CancelFunc
 
@@ -34,7 +35,8 @@ type provider struct {
 	deleteUnreachable bool
 }
 
-// host is the engine, which shows what a resource says: Log for good, LogStatus until the next one.
+// host is the engine. It shows messages about resources: those of Log permanently, those of LogStatus until the next
+// message.
 type host interface {
 	Log(ctx context.Context, severity diag.Severity, urn resource.URN, message string) error
 	LogStatus(ctx context.Context, severity diag.Severity, urn resource.URN, message string) error
@@ -46,7 +48,7 @@ func newProvider(host host) *provider {
 	return p
 }
 
-// Handshake leaves secrets to the engine: it keeps what it knows as secret from the state.
+// Handshake does not accept secrets, so the engine tracks them itself: an output is secret if the same input is secret.
 func (p *provider) Handshake(context.Context,
 	plugin.ProviderHandshakeRequest) (*plugin.ProviderHandshakeResponse, error) {
 	return &plugin.ProviderHandshakeResponse{}, nil
@@ -68,10 +70,10 @@ func (p *provider) CheckConfig(_ context.Context, r plugin.CheckConfigRequest) (
 	return plugin.CheckConfigResponse{Properties: r.News}, nil
 }
 
-// clusterIdentifier says which cluster a kubeconfig is of.
+// clusterIdentifier is the setting that identifies the cluster of a kubeconfig.
 const clusterIdentifier resource.PropertyKey = "clusterIdentifier"
 
-// DiffConfig replaces the provider, and with it all of its objects, for another clusterIdentifier alone.
+// DiffConfig replaces the provider with all its objects only if clusterIdentifier changes.
 func (p *provider) DiffConfig(_ context.Context, r plugin.DiffConfigRequest) (plugin.DiffConfigResponse, error) {
 	diff := r.OldInputs.Diff(r.NewInputs)
 	if diff == nil {
@@ -91,31 +93,32 @@ func (p *provider) Configure(_ context.Context, r plugin.ConfigureRequest) (plug
 	}
 	kubeconfig := r.Inputs["kubeconfig"]
 	if !kubeconfig.IsString() {
-		return plugin.ConfigureResponse{}, errors.New("the provider has no kubeconfig")
+		return plugin.ConfigureResponse{}, errors.New("kubeconfig: must be set to the text of a kubeconfig")
 	}
 	var err error
 	p.cluster, err = newCluster(kubeconfig.StringValue())
 	return plugin.ConfigureResponse{}, err
 }
 
-// kind is what a token names: kubernetes:apps/v1:Deployment.
-func kind(token tokens.Type) (schema.GroupVersionKind, error) {
+// kindOf returns the kind in a token such as kubernetes:apps/v1:Deployment.
+func kindOf(token tokens.Type) (schema.GroupVersionKind, error) {
 	module := string(token.Module().Name())
 	version, err := schema.ParseGroupVersion(strings.TrimPrefix(module, "core/"))
 	return version.WithKind(string(token.Name())), err
 }
 
-// Check completes the object by what its token says. It has to have a name: what Kubernetes keeps is found by it.
+// Check adds the kind in the token to the object. The object must have a name, because the provider finds it by its
+// name.
 func (p *provider) Check(_ context.Context, r plugin.CheckRequest) (plugin.CheckResponse, error) {
-	kind, err := kind(r.Type)
+	kind, err := kindOf(r.Type)
 	if err != nil {
 		return plugin.CheckResponse{}, err
 	}
 	news := r.News.Copy()
 	var failures []plugin.CheckFailure
 	for key, want := range map[resource.PropertyKey]string{"apiVersion": kind.GroupVersion().String(), "kind": kind.Kind} {
-		if has := news[key]; has.IsString() && has.StringValue() != want {
-			reason := fmt.Sprintf("is %q, and the resource is a %s", has.StringValue(), r.Type)
+		if got := news[key]; got.IsString() && got.StringValue() != want {
+			reason := fmt.Sprintf("must be %q for %s, got %q", want, r.Type, got.StringValue())
 			failures = append(failures, plugin.CheckFailure{Property: key, Reason: reason})
 		}
 		news[key] = resource.NewStringProperty(want)
@@ -127,26 +130,27 @@ func (p *provider) Check(_ context.Context, r plugin.CheckRequest) (plugin.Check
 	return plugin.CheckResponse{Properties: news, Failures: failures}, nil
 }
 
-// Diff compares what was wanted with what is. What gets another name is replaced, and so is what
-// the server refuses to change, but would take anew.
+// Diff compares the old inputs with the new ones. An object with a new name is replaced. An object is also replaced if
+// the server rejects the update and would accept a new object.
 func (p *provider) Diff(ctx context.Context, r plugin.DiffRequest) (plugin.DiffResult, error) {
 	diff := r.OldInputs.Diff(r.NewInputs)
 	if diff == nil {
 		return plugin.DiffResult{Changes: plugin.DiffNone}, nil
 	}
 	changes := plugin.NewDetailedDiffFromObjectDiff(diff, true)
-	moved := replace(changes, "apiVersion", "kind", "metadata.name", "metadata.namespace")
-	if !moved {
-		var refused *immutableError
-		if err := p.try(ctx, r.NewInputs); errors.As(err, &refused) {
-			replace(changes, refused.fields...)
+	renamed := markReplace(changes, "apiVersion", "kind", "metadata.name", "metadata.namespace")
+	if !renamed {
+		var rejected *immutableError
+		if err := p.dryRun(ctx, r.NewInputs); errors.As(err, &rejected) {
+			markReplace(changes, rejected.fields...)
 		}
 	}
-	return plugin.DiffResult{Changes: plugin.DiffSome, DetailedDiff: changes, DeleteBeforeReplace: !moved}, nil
+	return plugin.DiffResult{Changes: plugin.DiffSome, DetailedDiff: changes, DeleteBeforeReplace: !renamed}, nil
 }
 
-// replace marks the changes at these fields, within them and around them, and tells whether there is one.
-func replace(changes map[string]plugin.PropertyDiff, fields ...string) bool {
+// markReplace marks the changes of these fields, of fields inside them and of objects around them. It returns whether
+// it found a change.
+func markReplace(changes map[string]plugin.PropertyDiff, fields ...string) bool {
 	found := false
 	for path, change := range changes {
 		for _, field := range fields {
@@ -159,8 +163,7 @@ func replace(changes map[string]plugin.PropertyDiff, fields ...string) bool {
 	return found
 }
 
-// immutableError is of an object that the server would create, and to which it
-// does not let the one be changed that is there.
+// immutableError means that the server rejects an update of immutable fields, but would accept a new object.
 type immutableError struct {
 	error
 	fields []string
@@ -168,9 +171,9 @@ type immutableError struct {
 
 func (p *provider) Create(ctx context.Context, r plugin.CreateRequest) (plugin.CreateResponse, error) {
 	if r.Preview {
-		err := p.try(ctx, r.Properties)
+		err := p.dryRun(ctx, r.Properties)
 		if errors.As(err, new(*immutableError)) {
-			err = nil // what is there goes first
+			err = nil // the existing object is deleted before this one is created
 		}
 		return plugin.CreateResponse{Properties: r.Properties}, err
 	}
@@ -180,15 +183,15 @@ func (p *provider) Create(ctx context.Context, r plugin.CreateRequest) (plugin.C
 
 func (p *provider) Update(ctx context.Context, r plugin.UpdateRequest) (plugin.UpdateResponse, error) {
 	if r.Preview {
-		return plugin.UpdateResponse{Properties: r.NewInputs}, p.try(ctx, r.NewInputs)
+		return plugin.UpdateResponse{Properties: r.NewInputs}, p.dryRun(ctx, r.NewInputs)
 	}
 	_, outputs, err := p.apply(ctx, r.URN, r.NewInputs, r.Timeout)
 	return plugin.UpdateResponse{Properties: outputs}, err
 }
 
-// try is the error with which the server would refuse the object, as far as it can be asked: of what is not known yet,
-// in a namespace or of a kind that is not there yet, and where it does not answer there is none.
-func (p *provider) try(ctx context.Context, properties resource.PropertyMap) error {
+// dryRun returns the error with which the server would reject the object. It returns nil if the server does not answer
+// or cannot check the object yet: some properties are unknown, or its namespace or its kind does not exist.
+func (p *provider) dryRun(ctx context.Context, properties resource.PropertyMap) error {
 	if properties.ContainsUnknowns() || p.cluster.unreachable() != nil {
 		return nil
 	}
@@ -200,8 +203,8 @@ func (p *provider) try(ctx context.Context, properties resource.PropertyMap) err
 	if apierrors.IsNotFound(err) || meta.IsNoMatchError(err) {
 		return nil
 	}
-	var refused *apierrors.StatusError
-	if !apierrors.IsInvalid(err) || !errors.As(err, &refused) || refused.ErrStatus.Details == nil {
+	var rejected *apierrors.StatusError
+	if !apierrors.IsInvalid(err) || !errors.As(err, &rejected) || rejected.ErrStatus.Details == nil {
 		return err
 	}
 	o.SetName(o.GetName() + "-replacement")
@@ -209,18 +212,18 @@ func (p *provider) try(ctx context.Context, properties resource.PropertyMap) err
 		return err
 	}
 	var fields []string
-	for _, cause := range refused.ErrStatus.Details.Causes {
+	for _, cause := range rejected.ErrStatus.Details.Causes {
 		fields = append(fields, cause.Field)
 	}
 	return &immutableError{err, fields}
 }
 
-// apply makes the object what it says, and waits until it is ready. One that does not become it is
-// there all the same, and the engine remembers it.
+// apply creates or updates the object, and waits until it is ready. If the object does not become ready, the error
+// contains it for the state, because it exists.
 func (p *provider) apply(
 	ctx context.Context, urn resource.URN, properties resource.PropertyMap, timeout float64,
 ) (resource.ID, resource.PropertyMap, error) {
-	ctx, done := p.limit(ctx, timeout)
+	ctx, done := p.withTimeout(ctx, timeout)
 	defer done()
 	if err := p.cluster.unreachable(); err != nil {
 		return "", nil, err
@@ -236,14 +239,15 @@ func (p *provider) apply(
 	live, err = p.cluster.wait(ctx, live, func(state string) { _ = p.host.LogStatus(ctx, diag.Info, urn, state) })
 	name, state := resource.ID(id(live)), outputs(live, properties)
 	if err != nil {
-		return "", nil, unready(name, state, properties, err)
+		return "", nil, initFailed(name, state, properties, err)
 	}
 	_ = p.host.LogStatus(ctx, diag.Info, urn, "")
 	return name, state, nil
 }
 
-// limit bounds an operation by the resource's timeout in seconds, ten minutes by default, and by the engine's patience.
-func (p *provider) limit(ctx context.Context, timeout float64) (context.Context, context.CancelFunc) {
+// withTimeout returns a context that ends after the resource's timeout in seconds, or when the engine cancels all
+// operations. The default timeout is ten minutes.
+func (p *provider) withTimeout(ctx context.Context, timeout float64) (context.Context, context.CancelFunc) {
 	if timeout == 0 {
 		timeout = (10 * time.Minute).Seconds()
 	}
@@ -252,7 +256,8 @@ func (p *provider) limit(ctx context.Context, timeout float64) (context.Context,
 	return ctx, func() { stop(); done() }
 }
 
-// outputs is the live object. Of a Secret it is the inputs: the engine knows only of these what is secret.
+// outputs returns the live object. For a Secret it returns the inputs, because the engine knows only which inputs are
+// secret.
 func outputs(live *unstructured.Unstructured, inputs resource.PropertyMap) resource.PropertyMap {
 	if live.GroupVersionKind().GroupKind() == (schema.GroupKind{Kind: "Secret"}) {
 		return inputs
@@ -262,30 +267,30 @@ func outputs(live *unstructured.Unstructured, inputs resource.PropertyMap) resou
 	return resource.NewPropertyMapFromMap(live.Object)
 }
 
-// unready is how the engine hears of an object that is there and not ready.
-func unready(id resource.ID, outputs, inputs resource.PropertyMap, reason error) error {
+// initFailed returns the error for an object that exists but is not ready. The engine keeps the object in the state.
+func initFailed(id resource.ID, outputs, inputs resource.PropertyMap, reason error) error {
 	state, err := plugin.MarshalProperties(outputs, plugin.MarshalOptions{KeepUnknowns: true})
 	if err != nil {
 		return err
 	}
-	wanted, err := plugin.MarshalProperties(inputs, plugin.MarshalOptions{KeepUnknowns: true})
+	declared, err := plugin.MarshalProperties(inputs, plugin.MarshalOptions{KeepUnknowns: true})
 	if err != nil {
 		return err
 	}
 	return rpcerror.WithDetails(rpcerror.New(codes.Unknown, reason.Error()), &pulumirpc.ErrorResourceInitFailed{
-		Id: string(id), Properties: state, Inputs: wanted, Reasons: []string{reason.Error()},
+		Id: string(id), Properties: state, Inputs: declared, Reasons: []string{reason.Error()},
 	})
 }
 
-// Read is a refresh. The inputs stay as they are unless applying them would change something: then they become what is.
+// Read refreshes a resource. If an apply of the inputs would change the live object, the inputs become the live values.
 func (p *provider) Read(ctx context.Context, r plugin.ReadRequest) (plugin.ReadResponse, error) {
-	ctx, done := p.limit(ctx, r.Timeout)
+	ctx, done := p.withTimeout(ctx, r.Timeout)
 	defer done()
 	if len(r.Inputs) == 0 {
-		return plugin.ReadResponse{}, errors.New("this provider neither imports nor looks up what is there")
+		return plugin.ReadResponse{}, errors.New("import and lookup are not supported: declare the object instead")
 	}
 	if err := p.cluster.unreachable(); err != nil {
-		return plugin.ReadResponse{}, p.forget(ctx, r.URN, err)
+		return plugin.ReadResponse{}, p.removeFromState(ctx, r.URN, err)
 	}
 	o, err := object(r.Inputs.Mappable())
 	if err != nil {
@@ -296,19 +301,19 @@ func (p *provider) Read(ctx context.Context, r plugin.ReadRequest) (plugin.ReadR
 		return plugin.ReadResponse{}, err
 	}
 	inputs := r.Inputs
-	if applied, err := p.cluster.apply(ctx, o, true); err != nil || !same(applied, live) {
+	if applied, err := p.cluster.apply(ctx, o, true); err != nil || !equal(applied, live) {
 		inputs = resource.NewPropertyMapFromMap(prune(live.Object, o.Object).(map[string]any))
 	}
 	return plugin.ReadResponse{ReadResult: plugin.ReadResult{ID: r.ID, Inputs: inputs, Outputs: outputs(live, inputs)}},
 		nil
 }
 
-// Delete deletes.
+// Delete deletes an object.
 func (p *provider) Delete(ctx context.Context, r plugin.DeleteRequest) (plugin.DeleteResponse, error) {
-	ctx, done := p.limit(ctx, r.Timeout)
+	ctx, done := p.withTimeout(ctx, r.Timeout)
 	defer done()
 	if err := p.cluster.unreachable(); err != nil {
-		return plugin.DeleteResponse{}, p.forget(ctx, r.URN, err)
+		return plugin.DeleteResponse{}, p.removeFromState(ctx, r.URN, err)
 	}
 	o, err := object(r.Inputs.Mappable())
 	if err != nil {
@@ -317,11 +322,12 @@ func (p *provider) Delete(ctx context.Context, r plugin.DeleteRequest) (plugin.D
 	return plugin.DeleteResponse{}, p.cluster.delete(ctx, o)
 }
 
-// forget is nil where objects of a cluster that does not answer are to go from the state; else it says how.
-func (p *provider) forget(ctx context.Context, urn resource.URN, err error) error {
+// removeFromState handles err, the reason why the cluster is unreachable. If deleteUnreachable is set, it logs a warning
+// and returns nil, and the engine removes the object from the state.
+func (p *provider) removeFromState(ctx context.Context, urn resource.URN, err error) error {
 	if !p.deleteUnreachable {
-		return fmt.Errorf("%w\n  where the cluster is gone for good, PULUMI_K8S_DELETE_UNREACHABLE=true in the environment "+
-			"forgets its objects", err)
+		return fmt.Errorf("%w\n  if the cluster no longer exists, set PULUMI_K8S_DELETE_UNREACHABLE=true in the "+
+			"environment to remove its objects from the state", err)
 	}
-	return p.host.Log(ctx, diag.Warning, urn, err.Error()+"; it is forgotten")
+	return p.host.Log(ctx, diag.Warning, urn, err.Error()+"; the object is removed from the state")
 }

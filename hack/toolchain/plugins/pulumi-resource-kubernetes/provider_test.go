@@ -21,25 +21,25 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// What a real API server does with it is tested where the real engine is: TestKubernetesProvider in the folder tests.
+// TestKubernetesProvider in the folder tests runs the provider with a real engine and a real API server.
 
-// record is an engine that keeps what it is told.
-type record []string
+// messages is an engine that records messages.
+type messages []string
 
-func (r *record) Log(_ context.Context, severity diag.Severity, _ resource.URN, message string) error {
-	*r = append(*r, string(severity)+": "+message)
+func (m *messages) Log(_ context.Context, severity diag.Severity, _ resource.URN, message string) error {
+	*m = append(*m, string(severity)+": "+message)
 	return nil
 }
 
-func (r *record) LogStatus(ctx context.Context, severity diag.Severity, urn resource.URN, message string) error {
-	return r.Log(ctx, severity, urn, message)
+func (m *messages) LogStatus(ctx context.Context, severity diag.Severity, urn resource.URN, message string) error {
+	return m.Log(ctx, severity, urn, message)
 }
 
-// configured is a provider of a cluster that does not answer.
-func configured(t *testing.T, more resource.PropertyMap) (*provider, *record) {
+// withUnreachableCluster returns a configured provider whose cluster does not answer. more are additional settings.
+func withUnreachableCluster(t *testing.T, more resource.PropertyMap) (*provider, *messages) {
 	t.Helper()
-	said := &record{}
-	p := newProvider(said)
+	engine := &messages{}
+	p := newProvider(engine)
 	inputs := resource.PropertyMap{"kubeconfig": resource.NewStringProperty(
 		`{"clusters": [{"name": "c", "cluster": {"server": "https://127.0.0.1:1"}}], "contexts": [{"name": "c", "context": ` +
 			`{"cluster": "c"}}], "current-context": "c"}`)}
@@ -48,7 +48,7 @@ func configured(t *testing.T, more resource.PropertyMap) (*provider, *record) {
 	}
 	_, err := p.Configure(t.Context(), plugin.ConfigureRequest{Inputs: inputs})
 	require.NoError(t, err)
-	return p, said
+	return p, engine
 }
 
 func properties(t *testing.T, text string) resource.PropertyMap {
@@ -70,11 +70,11 @@ func TestTokens(t *testing.T) {
 	dir, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "github.com/pulumi/pulumi-kubernetes/sdk/v4").Output()
 	require.NoError(t, err)
 	var (
-		call    = regexp.MustCompile(`ctx\.RegisterResource\("(kubernetes:[^"]+)", `)
-		sent    = regexp.MustCompile(`args\.ApiVersion = pulumi\.StringPtr\("(.*)"\)`)
-		sending = regexp.MustCompile(`args\.Kind = pulumi\.StringPtr\("(.*)"\)`)
-		found   = 0
-		// patches are refused by the kind that comes with them
+		call        = regexp.MustCompile(`ctx\.RegisterResource\("(kubernetes:[^"]+)", `)
+		sentVersion = regexp.MustCompile(`args\.ApiVersion = pulumi\.StringPtr\("(.*)"\)`)
+		sentKind    = regexp.MustCompile(`args\.Kind = pulumi\.StringPtr\("(.*)"\)`)
+		found       = 0
+		// Check rejects a patch, because the kind in its token is not the kind that the SDK sends.
 		notAnObject = regexp.MustCompile(`Patch$|:meta/`)
 	)
 	require.NoError(t, filepath.WalkDir(strings.TrimSpace(string(dir)), func(path string, _ fs.DirEntry, err error) error {
@@ -82,11 +82,11 @@ func TestTokens(t *testing.T) {
 			return err
 		}
 		source, err := os.ReadFile(path)
-		token, version, name := call.FindSubmatch(source), sent.FindSubmatch(source), sending.FindSubmatch(source)
+		token, version, name := call.FindSubmatch(source), sentVersion.FindSubmatch(source), sentKind.FindSubmatch(source)
 		if token == nil || version == nil || notAnObject.Match(token[1]) {
 			return err
 		}
-		kind, err := kind(tokens.Type(token[1]))
+		kind, err := kindOf(tokens.Type(token[1]))
 		require.NoError(t, err)
 		assert.Equal(t, string(version[1])+" "+string(name[1]), kind.GroupVersion().String()+" "+kind.Kind)
 		found++
@@ -96,7 +96,7 @@ func TestTokens(t *testing.T) {
 }
 
 func TestCheck(t *testing.T) {
-	p := newProvider(&record{})
+	p := newProvider(&messages{})
 	check := func(text string) (resource.PropertyMap, []plugin.CheckFailure) {
 		r, err := p.Check(t.Context(), plugin.CheckRequest{Type: "kubernetes:core/v1:ConfigMap", News: properties(t, text)})
 		require.NoError(t, err)
@@ -107,14 +107,14 @@ func TestCheck(t *testing.T) {
 	assert.Equal(t, properties(t, "{apiVersion: v1, kind: ConfigMap, metadata: {name: a}}"), got)
 	_, failures = check("{kind: Secret, metadata: {labels: {a: b}}}")
 	assert.ElementsMatch(t, []plugin.CheckFailure{
-		{Property: "kind", Reason: `is "Secret", and the resource is a kubernetes:core/v1:ConfigMap`},
+		{Property: "kind", Reason: `must be "ConfigMap" for kubernetes:core/v1:ConfigMap, got "Secret"`},
 		{Property: "metadata.name", Reason: "must be set"},
 	}, failures)
 }
 
-// A changed kubeconfig is the same cluster's.
+// A changed kubeconfig does not replace the provider, because the cluster is the same.
 func TestDiffConfig(t *testing.T) {
-	p := newProvider(&record{})
+	p := newProvider(&messages{})
 	diff := func(old, new string) plugin.DiffResult {
 		r, err := p.DiffConfig(t.Context(), plugin.DiffConfigRequest{
 			OldInputs: properties(t, "{kind: x, "+old+"}"), NewInputs: properties(t, "{kind: x, "+new+"}"),
@@ -130,12 +130,12 @@ func TestDiffConfig(t *testing.T) {
 		diff("clusterIdentifier: dev", "clusterIdentifier: prod").ReplaceKeys)
 }
 
-// Where the API does not answer, a preview goes by what was wanted, and nothing
-// else is done but forgetting, where told.
+// If the API does not answer, a preview compares inputs, and up fails. Objects are removed from the state if
+// deleteUnreachable is set.
 func TestUnreachable(t *testing.T) {
-	p, _ := configured(t, nil)
-	old, new := properties(t, "{kind: A, metadata: {name: a}, spec: {b: 1}}"), properties(t,
-		"{kind: A, metadata: {name: a}, spec: {b: 2}}")
+	p, _ := withUnreachableCluster(t, nil)
+	old := properties(t, "{kind: A, metadata: {name: a}, spec: {b: 1}}")
+	new := properties(t, "{kind: A, metadata: {name: a}, spec: {b: 2}}")
 	diff, err := p.Diff(t.Context(), plugin.DiffRequest{OldInputs: old, NewInputs: new})
 	require.NoError(t, err)
 	assert.Equal(t, map[string]plugin.PropertyDiff{"spec.b": {Kind: plugin.DiffUpdate, InputDiff: true}},
@@ -157,21 +157,21 @@ func TestUnreachable(t *testing.T) {
 	_, err = p.Delete(t.Context(), plugin.DeleteRequest{Inputs: new})
 	assert.ErrorContains(t, err, "PULUMI_K8S_DELETE_UNREACHABLE=true")
 
-	forgets := func(p *provider, said *record) {
+	assertRemoved := func(p *provider, engine *messages) {
 		_, err := p.Delete(t.Context(), plugin.DeleteRequest{Inputs: new})
 		require.NoError(t, err)
 		read, err := p.Read(t.Context(), plugin.ReadRequest{ID: "a", Inputs: new})
 		require.NoError(t, err)
 		assert.Empty(t, read.ID)
-		require.Len(t, *said, 2)
-		assert.Contains(t, (*said)[0], "it is forgotten")
+		require.Len(t, *engine, 2)
+		assert.Contains(t, (*engine)[0], "the object is removed from the state")
 	}
-	forgets(configured(t, resource.PropertyMap{"deleteUnreachable": resource.NewBoolProperty(true)}))
+	assertRemoved(withUnreachableCluster(t, resource.PropertyMap{"deleteUnreachable": resource.NewBoolProperty(true)}))
 	t.Setenv("PULUMI_K8S_DELETE_UNREACHABLE", "true")
-	forgets(configured(t, nil))
+	assertRemoved(withUnreachableCluster(t, nil))
 }
 
-// The state has nothing of a Secret that the engine could not know as secret.
+// The outputs of a Secret are its inputs, because the engine knows only which inputs are secret.
 func TestOutputs(t *testing.T) {
 	live := parse(t, "{apiVersion: v1, kind: Secret, metadata: {name: a, uid: u}, data: {key: c2VjcmV0}}")
 	inputs := properties(t, "{apiVersion: v1, kind: Secret, metadata: {name: a}, stringData: {key: secret}}")
@@ -187,10 +187,10 @@ func TestPrune(t *testing.T) {
 		prune(live.Object, wanted.Object))
 }
 
-// A refresh takes for a change what an owner may have meant, not what the server notes.
-func TestSame(t *testing.T) {
+// A refresh ignores changes of the status and of the server's metadata.
+func TestEqual(t *testing.T) {
 	live := parse(t,
 		`{kind: A, metadata: {resourceVersion: "1", managedFields: [{manager: a}]}, spec: {a: 1}, status: {b: 1}}`)
-	assert.True(t, same(live, parse(t, `{kind: A, metadata: {resourceVersion: "2"}, spec: {a: 1}, status: {b: 2}}`)))
-	assert.False(t, same(live, parse(t, `{kind: A, metadata: {}, spec: {a: 2}}`)))
+	assert.True(t, equal(live, parse(t, `{kind: A, metadata: {resourceVersion: "2"}, spec: {a: 1}, status: {b: 2}}`)))
+	assert.False(t, equal(live, parse(t, `{kind: A, metadata: {}, spec: {a: 2}}`)))
 }

@@ -15,15 +15,16 @@ import (
 	"sigs.k8s.io/cli-utils/pkg/kstatus/status"
 )
 
-// awaited are the kinds that are ready some time after they are applied.
-var awaited = []string{
+// awaitedKinds are the kinds of objects that are not ready immediately.
+var awaitedKinds = []string{
 	"CustomResourceDefinition.apiextensions.k8s.io", "DaemonSet.apps", "Deployment.apps", "Job.batch", "StatefulSet.apps",
 }
 
-// wait waits until live is ready. say gets each new state. The error has the pods that are not ready, and why.
+// wait waits until live is ready. It calls report with each new state. Its error contains the problems of all pods that
+// are not ready.
 func (c *cluster) wait(ctx context.Context, live *unstructured.Unstructured,
-	say func(state string)) (*unstructured.Unstructured, error) {
-	if !slices.Contains(awaited, live.GroupVersionKind().GroupKind().String()) {
+	report func(state string)) (*unstructured.Unstructured, error) {
+	if !slices.Contains(awaitedKinds, live.GroupVersionKind().GroupKind().String()) {
 		return live, nil
 	}
 	begin, last := time.Now(), ""
@@ -32,9 +33,9 @@ func (c *cluster) wait(ctx context.Context, live *unstructured.Unstructured,
 		if state == "" {
 			return live, err
 		}
-		state = strings.Join(append([]string{state}, c.troubles(ctx, live)...), "\n  ")
+		state = strings.Join(append([]string{state}, c.podProblems(ctx, live)...), "\n  ")
 		if state != last && ctx.Err() == nil {
-			say(state)
+			report(state)
 			last = state
 		}
 		select {
@@ -46,21 +47,22 @@ func (c *cluster) wait(ctx context.Context, live *unstructured.Unstructured,
 		}
 		if now, err := c.get(ctx, live); err == nil {
 			if now == nil {
-				return live, fmt.Errorf("%s was deleted by somebody else", id(live))
+				return live, fmt.Errorf("%s was deleted by another client before it was ready", id(live))
 			}
 			live = now
 		}
 	}
 }
 
-// readiness is what a workload is waited for, "" where it is ready. The error is one where no waiting helps.
+// readiness returns the reason why an object is not ready, or "" if it is ready. It returns an error if the object
+// cannot become ready.
 func readiness(live *unstructured.Unstructured) (string, error) {
 	result, err := status.Compute(live)
 	if err != nil {
 		return "", err
 	}
 	if live.GetKind() == "Job" {
-		// a job is done, not only begun
+		// kstatus regards a running job as current. Here, a job is ready when it is complete.
 		complete, _ := condition(live, "Complete")
 		if result.Status == status.FailedStatus {
 			return "", errors.New(result.Message)
@@ -69,14 +71,14 @@ func readiness(live *unstructured.Unstructured) (string, error) {
 		}
 		return result.Message, nil
 	}
-	// a Deployment past its progress deadline is tried on
+	// A Deployment after its progress deadline can still become ready, so FailedStatus is no error here.
 	if result.Status == status.CurrentStatus {
 		return "", nil
 	}
 	return result.Message, nil
 }
 
-// condition tells whether live has one of this kind, and its message.
+// condition returns whether the condition of this kind is true, and its message.
 func condition(live *unstructured.Unstructured, kind string) (bool, string) {
 	list, _, _ := unstructured.NestedSlice(live.Object, "status", "conditions")
 	for _, item := range list {
@@ -87,11 +89,11 @@ func condition(live *unstructured.Unstructured, kind string) (bool, string) {
 	return false, ""
 }
 
-// troubles are a line for each pod of a workload that is not ready, or one for why there are none.
-func (c *cluster) troubles(ctx context.Context, live *unstructured.Unstructured) []string {
+// podProblems returns a line for each pod of a workload that is not ready, and a line if pods cannot be created.
+func (c *cluster) podProblems(ctx context.Context, live *unstructured.Unstructured) []string {
 	var lines []string
-	if failed, why := condition(live, "ReplicaFailure"); failed {
-		lines = append(lines, why)
+	if failed, reason := condition(live, "ReplicaFailure"); failed {
+		lines = append(lines, reason)
 	}
 	labels, _, _ := unstructured.NestedStringMap(live.Object, "spec", "selector", "matchLabels")
 	if len(labels) == 0 {
@@ -105,16 +107,16 @@ func (c *cluster) troubles(ctx context.Context, live *unstructured.Unstructured)
 	for _, item := range pods.Items {
 		var pod corev1.Pod
 		if runtime.DefaultUnstructuredConverter.FromUnstructured(item.Object, &pod) == nil {
-			if why := trouble(pod); why != "" {
-				lines = append(lines, pod.Name+": "+why)
+			if problem := podProblem(pod); problem != "" {
+				lines = append(lines, pod.Name+": "+problem)
 			}
 		}
 	}
 	return lines
 }
 
-// trouble is why a pod is not ready, or "".
-func trouble(pod corev1.Pod) string {
+// podProblem returns the reason why a pod is not ready, or "" if it is ready.
+func podProblem(pod corev1.Pod) string {
 	for _, c := range pod.Status.Conditions {
 		switch {
 		case c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue:
@@ -137,7 +139,7 @@ func trouble(pod corev1.Pod) string {
 			return fmt.Sprintf("%s on %s: exit code %d: %s", s.Name, pod.Spec.NodeName, state.Terminated.ExitCode,
 				state.Terminated.Message)
 		default:
-			return fmt.Sprintf("%s on %s runs, and is not ready", s.Name, pod.Spec.NodeName)
+			return fmt.Sprintf("%s on %s is running but not ready", s.Name, pod.Spec.NodeName)
 		}
 	}
 	return strings.TrimSuffix(string(pod.Status.Phase)+": "+pod.Status.Message, ": ")

@@ -1,14 +1,14 @@
-// Command pulumi-resource-openstack is the OpenStack provider that Pulumi's SDK of the same version expects: the
-// Terraform provider, behind pulumi-terraform-bridge.
+// Command pulumi-resource-openstack is the OpenStack provider for Pulumi's SDK of the same version. It connects the
+// Terraform provider to Pulumi with pulumi-terraform-bridge.
 package main
 
 import "github.com/pulumi/pulumi-terraform-bridge/v3/pkg/tfbridge"
 
-// version is the SDK's; the build sets it from go.mod.
+// version is the version of the SDK. The linker sets it.
 var version string
 
 func main() {
-	// The schema serves code generators only; nobody generates code from this binary.
+	// Only code generators need a complete schema, and no code is generated from this binary.
 	schema := []byte(`{"name":"openstack","version":"` + version + `"}`)
 	tfbridge.Main("openstack", version, provider(), schema)
 }

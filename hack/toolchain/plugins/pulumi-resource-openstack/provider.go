@@ -8,7 +8,7 @@ import (
 	"github.com/terraform-provider-openstack/terraform-provider-openstack/openstack"
 )
 
-// fields are the properties whose names or shapes in the SDK differ from what the bridge derives.
+// fields are the properties whose names or types in the SDK differ from those that the bridge derives.
 var fields = map[string]map[string]*tfbridge.SchemaInfo{
 	"openstack_compute_servergroup_v2": {"policies": {MaxItemsOne: tfbridge.False()}},
 	"openstack_networking_subnet_v2": {
@@ -18,10 +18,11 @@ var fields = map[string]map[string]*tfbridge.SchemaInfo{
 	"openstack_orchestration_stack_v1": {"outputs": {Name: "StackOutputs"}},
 }
 
-// provider is the Terraform provider with the names that the SDK knows. What the SDK has no name for is left out.
+// provider returns the Terraform provider with the tokens of the SDK. It leaves out resources and functions that are
+// not in the SDK.
 func provider() tfbridge.ProviderInfo {
 	terraform := openstack.Provider()
-	// Its own default sets off its deprecation warning, in every run.
+	// The provider's own default causes its deprecation warning in every run.
 	terraform.Schema["use_octavia"].Deprecated = ""
 	info := tfbridge.ProviderInfo{
 		P:           sdkv2.NewProvider(terraform),
@@ -54,7 +55,7 @@ func provider() tfbridge.ProviderInfo {
 	return info
 }
 
-// config is the provider's settings that the SDK takes from the environment; Terraform's own schema reads the rest.
+// config returns the provider's settings that the SDK reads from the environment. Terraform's schema reads the others.
 func config() map[string]*tfbridge.SchemaInfo {
 	settings := map[string]*tfbridge.SchemaInfo{}
 	for name, variable := range map[string]string{

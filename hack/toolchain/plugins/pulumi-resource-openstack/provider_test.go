@@ -12,10 +12,10 @@ import (
 
 const sdk = "github.com/pulumi/pulumi-openstack/sdk/v3"
 
-func TestTokenListIsTheSDKs(t *testing.T) {
+func TestTokenListEqualsTheSDK(t *testing.T) {
 	require.Equal(t, parity.Tokens(t, sdk), strings.Fields(tokenList))
 }
 
-func TestProviderServesTheSDK(t *testing.T) {
+func TestProviderHasAllTokensOfTheSDK(t *testing.T) {
 	parity.Test(t, sdk, provider())
 }

@@ -6,23 +6,23 @@ import (
 	"strings"
 )
 
-// Every token that the Go SDK uses, one a line, sorted. The SDK keeps or drops Terraform's version suffix and writes
-// capitals by no rule, so the names are looked up here rather than derived. The test compares the file with the SDK.
+// tokenList contains every token of the Go SDK, one per line, sorted. The tokens cannot be derived from Terraform's
+// names, because the SDK has no rule for version suffixes and capital letters. A test compares the list with the SDK.
 //
 //go:embed tokens.txt
 var tokenList string
 
-// modules are the parts of Terraform's names that the SDK calls otherwise.
+// modules are the modules with another name in the SDK, by their name in Terraform.
 var modules = map[string]string{"db": "database", "fw": "firewall", "lb": "loadbalancer"}
 
-// The names that no rule yields: resources and functions by their Terraform name, in the SDK's "module/name".
+// The exceptions to the rules of find: the SDK's "module/name" of resources and functions, by their Terraform name.
 var (
-	oddResources = map[string]string{
+	irregularResources = map[string]string{
 		"openstack_blockstorage_quotaset_v2": "blockstorage/quotesetv2",
 		"openstack_blockstorage_quotaset_v3": "blockstorage/quotesetv3",
 		"openstack_objectstorage_object_v1":  "objectstorage/containerobject",
 	}
-	oddFunctions = map[string]string{
+	irregularFunctions = map[string]string{
 		"openstack_dns_zone_v2":                            "dns/getdnszone",
 		"openstack_fw_policy_v2":                           "index/getfwpolicyv2",
 		"openstack_sharedfilesystem_availability_zones_v2": "sharedfilesystem/getavailbilityzones",
@@ -31,9 +31,10 @@ var (
 
 var versionSuffix = regexp.MustCompile(`v\d$`)
 
-// tokenIndex has the SDK's tokens (openstack:compute/instance:Instance) by their lower-case "module/name".
+// tokenIndex contains the SDK's tokens, such as openstack:compute/instance:Instance, by their lower-case "module/name".
 type tokenIndex map[string]string
 
+// sdkTokens returns the index of tokenList.
 func sdkTokens() tokenIndex {
 	index := tokenIndex{}
 	for _, token := range strings.Fields(tokenList) {
@@ -42,32 +43,32 @@ func sdkTokens() tokenIndex {
 	return index
 }
 
-// resource is the token of a Terraform resource, "" where the SDK has none.
+// resource returns the token of a Terraform resource, or "" if the SDK has none.
 func (t tokenIndex) resource(name string) string {
-	if odd, ok := oddResources[name]; ok {
-		return t[odd]
+	if irregular, ok := irregularResources[name]; ok {
+		return t[irregular]
 	}
 	return t.find(name, "")
 }
 
-// function is the token of a Terraform data source, "" where the SDK has none.
+// function returns the token of a Terraform data source, or "" if the SDK has none.
 func (t tokenIndex) function(name string) string {
-	if odd, ok := oddFunctions[name]; ok {
-		return t[odd]
+	if irregular, ok := irregularFunctions[name]; ok {
+		return t[irregular]
 	}
 	return t.find(name, "get")
 }
 
-// find looks openstack_<module>_<rest>_v<n> up with its version, without it, and in the SDK's root module.
+// find searches for openstack_<module>_<rest>_v<n> with the version, without it, and in the SDK's root module.
 func (t tokenIndex) find(name, verb string) string {
 	name = strings.TrimPrefix(name, "openstack_")
 	module, rest, _ := strings.Cut(name, "_")
 	if renamed, ok := modules[module]; ok {
 		module = renamed
 	}
-	squeeze := strings.NewReplacer("_", "").Replace
-	full := module + "/" + verb + squeeze(rest)
-	for _, key := range []string{full, versionSuffix.ReplaceAllString(full, ""), "index/" + verb + squeeze(name)} {
+	join := strings.NewReplacer("_", "").Replace
+	full := module + "/" + verb + join(rest)
+	for _, key := range []string{full, versionSuffix.ReplaceAllString(full, ""), "index/" + verb + join(name)} {
 		if token := t[key]; token != "" {
 			return token
 		}

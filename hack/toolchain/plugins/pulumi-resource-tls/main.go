@@ -1,5 +1,5 @@
-// Command pulumi-resource-tls is the TLS provider (keys and certificates) that Pulumi's SDK of the same version
-// expects: the Terraform provider, behind pulumi-terraform-bridge.
+// Command pulumi-resource-tls is the provider of keys and certificates for Pulumi's TLS SDK of the same version. It
+// connects the Terraform provider to Pulumi with pulumi-terraform-bridge.
 package main
 
 import (
@@ -11,9 +11,10 @@ import (
 	"github.com/pulumi/pulumi-terraform-bridge/v3/pkg/tfbridge/tokens"
 )
 
-// version is the SDK's; the build sets it from go.mod.
+// version is the version of the SDK. The linker sets it.
 var version string
 
+// provider returns the Terraform provider with the tokens of the SDK.
 func provider() tfbridge.ProviderInfo {
 	info := tfbridge.ProviderInfo{
 		P:            pf.ShimProvider(shim.NewProvider()),
@@ -31,7 +32,7 @@ func provider() tfbridge.ProviderInfo {
 }
 
 func main() {
-	// The schema serves code generators only; nobody generates code from this binary.
+	// Only code generators need a complete schema, and no code is generated from this binary.
 	schema := []byte(`{"name":"tls","version":"` + version + `"}`)
 	meta := pf.ProviderMetadata{PackageSchema: schema, BridgeMetadata: []byte(`{}`)}
 	pf.Main(context.Background(), "tls", provider(), meta)

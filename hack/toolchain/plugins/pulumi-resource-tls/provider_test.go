@@ -8,6 +8,6 @@ import (
 	"kubernetes-openstack/hack/toolchain/plugins/parity"
 )
 
-func TestProviderServesTheSDK(t *testing.T) {
+func TestProviderHasAllTokensOfTheSDK(t *testing.T) {
 	parity.Test(t, "github.com/pulumi/pulumi-tls/sdk/v5", provider())
 }

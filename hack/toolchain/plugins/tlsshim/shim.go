@@ -1,5 +1,5 @@
-// Package shim hands out the Terraform TLS provider. Its code is internal to its module, which allows imports only
-// from paths below github.com/hashicorp/terraform-provider-tls: hence this module's name.
+// Package shim exports the Terraform TLS provider. The provider is in an internal package, so the path of this module
+// is below github.com/hashicorp/terraform-provider-tls.
 package shim
 
 import (
@@ -8,5 +8,5 @@ import (
 	tls "github.com/hashicorp/terraform-provider-tls/internal/provider"
 )
 
-// NewProvider is the Terraform TLS provider.
+// NewProvider returns the Terraform TLS provider.
 func NewProvider() provider.Provider { return tls.New() }

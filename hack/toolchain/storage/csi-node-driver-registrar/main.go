@@ -1,5 +1,5 @@
-// Command csi-node-driver-registrar stands in for the official one, whose module the Go module proxy refuses: it makes
-// the kubelet know the CSI driver beside it. docs/contributing/images.md says what differs.
+// Command csi-node-driver-registrar replaces the official program, whose module the Go module proxy does not serve. It
+// registers the CSI driver in the same pod with the kubelet. docs/contributing/images.md lists the differences.
 package main
 
 import (
@@ -22,53 +22,55 @@ import (
 	"kubernetes-openstack/hack/toolchain/storage/standin"
 )
 
-var version = "unknown" // the linker's
+// version is set by the linker.
+var version = "unknown"
 
 var (
-	endpoint    = flag.String("kubelet-registration-path", "", "the driver's socket as the kubelet sees it")
-	folder      = flag.String("plugin-registration-path", "/registration", "the folder that the kubelet watches")
-	timeout     = flag.Duration("timeout", time.Second, "of a call to the driver")
-	httpAddress = flag.String("http-endpoint", "", "address that serves /healthz; none if empty")
-	healthPort  = flag.Int("health-port", 0, "port that serves /healthz, on all addresses; none if 0")
+	endpoint    = flag.String("kubelet-registration-path", "", "path of the driver's socket on the host")
+	folder      = flag.String("plugin-registration-path", "/registration", "folder that the kubelet watches")
+	timeout     = flag.Duration("timeout", time.Second, "timeout of a call to the driver")
+	httpAddress = flag.String("http-endpoint", "", "address and port of /healthz; empty for none")
+	healthPort  = flag.Int("health-port", 0, "port of /healthz on all addresses; 0 for none")
 )
 
-func main() { standin.Main(version, "The driver is not registered", run) }
+func main() { standin.Main(version, "Cannot register the driver", run) }
 
-// run registers the driver when it is there, as often as a kubelet asks, until ctx ends or a kubelet refuses it.
+// run waits for the driver and registers it whenever the kubelet requests it. It returns when ctx ends or the kubelet
+// rejects the driver.
 func run(ctx context.Context) error {
 	if *endpoint == "" {
-		return errors.New("--kubelet-registration-path is missing")
+		return errors.New("--kubelet-registration-path: must be set to the path of the driver's socket on the host")
 	}
 	name, err := driverName(ctx)
 	if err != nil {
 		return err
 	}
 	socket := filepath.Join(*folder, name+"-reg.sock")
-	if err := os.Remove(socket); err != nil && !os.IsNotExist(err) { // one that was killed leaves it
+	if err := os.Remove(socket); err != nil && !os.IsNotExist(err) { // left by a killed process
 		return err
 	}
-	syscall.Umask(0o077) // the socket is the kubelet's alone
+	syscall.Umask(0o077) // only root, and so the kubelet, may connect to the socket
 	listener, err := net.Listen("unix", socket)
 	if err != nil {
 		return err
 	}
 	end := make(chan error, 3)
 	server := grpc.NewServer()
-	registration.RegisterRegistrationServer(server, &registrar{name: name, refused: end})
+	registration.RegisterRegistrationServer(server, &registrar{name: name, rejected: end})
 	go func() { end <- server.Serve(listener) }()
-	for _, at := range healthAddresses() {
-		go func() { end <- http.ListenAndServe(at, health(socket)) }()
+	for _, address := range healthAddresses() {
+		go func() { end <- http.ListenAndServe(address, health(socket)) }()
 	}
 	klog.InfoS("Waiting for the kubelet", "driver", name, "socket", socket)
 	select {
 	case err = <-end:
 	case <-ctx.Done():
 	}
-	server.GracefulStop() // the kubelet gets its answer, and the socket goes
+	server.GracefulStop() // sends pending answers to the kubelet and deletes the socket
 	return err
 }
 
-// driverName waits for the driver and asks for its name.
+// driverName waits for the driver and requests its name.
 func driverName(ctx context.Context) (string, error) {
 	conn, err := standin.Connect(ctx)
 	if err != nil {
@@ -80,14 +82,14 @@ func driverName(ctx context.Context) (string, error) {
 	return rpc.GetDriverName(ctx, conn)
 }
 
-// A registrar answers the kubelet.
+// registrar answers the kubelet's requests.
 type registrar struct {
 	registration.UnimplementedRegistrationServer
-	name    string
-	refused chan<- error
+	name     string
+	rejected chan<- error
 }
 
-// GetInfo tells the kubelet which driver this is and where.
+// GetInfo returns the name of the driver and the path of its socket.
 func (r *registrar) GetInfo(context.Context, *registration.InfoRequest) (*registration.PluginInfo, error) {
 	return &registration.PluginInfo{
 		Type:              registration.CSIPlugin,
@@ -97,20 +99,21 @@ func (r *registrar) GetInfo(context.Context, *registration.InfoRequest) (*regist
 	}, nil
 }
 
-// NotifyRegistrationStatus ends this program if the kubelet refuses the driver: the next container tries again.
+// NotifyRegistrationStatus ends this program if the kubelet rejects the driver. The kubelet then restarts the
+// container, which registers the driver again.
 func (r *registrar) NotifyRegistrationStatus(_ context.Context,
 	status *registration.RegistrationStatus) (*registration.RegistrationStatusResponse, error) {
-	klog.InfoS("The kubelet answered", "registered", status.PluginRegistered, "error", status.Error)
+	klog.InfoS("Received the registration status", "registered", status.PluginRegistered, "error", status.Error)
 	if !status.PluginRegistered {
 		select {
-		case r.refused <- fmt.Errorf("the kubelet refused it: %s", status.Error):
-		default: // it ends already
+		case r.rejected <- fmt.Errorf("the kubelet rejected the driver %s: %s", r.name, status.Error):
+		default: // the program is already ending
 		}
 	}
 	return &registration.RegistrationStatusResponse{}, nil
 }
 
-// healthAddresses is where /healthz is to be served.
+// healthAddresses returns the addresses of /healthz.
 func healthAddresses() (addresses []string) {
 	if *httpAddress != "" {
 		addresses = append(addresses, *httpAddress)
@@ -121,7 +124,7 @@ func healthAddresses() (addresses []string) {
 	return addresses
 }
 
-// health serves /healthz, which is well while the socket exists.
+// health returns the handler of /healthz. It succeeds while the socket exists.
 func health(socket string) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {

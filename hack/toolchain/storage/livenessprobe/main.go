@@ -1,5 +1,6 @@
-// Command livenessprobe stands in for the official one, whose module the Go module proxy refuses: it answers GET
-// /healthz with what the CSI driver beside it answers to a probe. docs/contributing/images.md says what differs.
+// Command livenessprobe replaces the official program, whose module the Go module proxy does not serve. For each GET
+// /healthz, it probes the CSI driver in the same pod and returns the result. docs/contributing/images.md lists the
+// differences.
 package main
 
 import (
@@ -18,14 +19,15 @@ import (
 	"kubernetes-openstack/hack/toolchain/storage/standin"
 )
 
-var version = "unknown" // the linker's
+// version is set by the linker.
+var version = "unknown"
 
 const defaultPort = "9808"
 
 var (
-	timeout     = flag.Duration("probe-timeout", time.Second, "of one probe")
-	port        = flag.String("health-port", defaultPort, "port that serves /healthz, on all addresses")
-	httpAddress = flag.String("http-endpoint", "", "address that serves /healthz instead")
+	timeout     = flag.Duration("probe-timeout", time.Second, "timeout of a probe")
+	port        = flag.String("health-port", defaultPort, "port of /healthz on all addresses")
+	httpAddress = flag.String("http-endpoint", "", "address and port of /healthz, instead of --health-port")
 )
 
 func main() { standin.Main(version, "Cannot probe the driver", run) }
@@ -33,7 +35,7 @@ func main() { standin.Main(version, "Cannot probe the driver", run) }
 // run waits for the driver and serves until ctx ends.
 func run(ctx context.Context) error {
 	if *httpAddress != "" && *port != defaultPort {
-		return errors.New("--http-endpoint and --health-port exclude each other")
+		return errors.New("only one of --http-endpoint and --health-port must be set")
 	}
 	if *httpAddress == "" {
 		*httpAddress = net.JoinHostPort("", *port)
@@ -47,7 +49,7 @@ func run(ctx context.Context) error {
 	return server.ListenAndServe()
 }
 
-// health serves /healthz: each request is one probe.
+// health returns the handler of /healthz. It sends one probe for each request.
 func health(conn *grpc.ClientConn) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, request *http.Request) {
@@ -58,7 +60,7 @@ func health(conn *grpc.ClientConn) http.Handler {
 			err = errors.New("the driver is not ready")
 		}
 		if err != nil {
-			klog.ErrorS(err, "The driver is not well")
+			klog.ErrorS(err, "The driver is unhealthy")
 			http.Error(w, err.Error(), http.StatusInternalServerError)
 			return
 		}

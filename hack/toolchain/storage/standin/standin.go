@@ -1,5 +1,5 @@
-// Package standin starts the stand-ins for the CSI sidecars whose modules the Go module proxy refuses. They have
-// the official flags, and a CSI driver beside them.
+// Package standin contains the common start of our replacements for CSI sidecars whose modules the Go module proxy does
+// not serve. They have the official flags and connect to a CSI driver in the same pod.
 package standin
 
 import (
@@ -16,8 +16,8 @@ import (
 )
 
 var (
-	address     = flag.String("csi-address", "/run/csi/socket", "the driver's socket")
-	showVersion = flag.Bool("version", false, "show the version and end")
+	address     = flag.String("csi-address", "/run/csi/socket", "path of the driver's socket")
+	showVersion = flag.Bool("version", false, "print the version and exit")
 )
 
 // Main parses the flags and calls run with a context that ends at SIGINT or SIGTERM. If run fails before, Main logs the
