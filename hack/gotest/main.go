@@ -29,7 +29,7 @@ func main() {
 func run(args []string, file string) (code int, err error) {
 	steps, err := os.OpenFile(file, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
 	if err != nil {
-		return 1, fmt.Errorf("STEPS must be the path of a writable file: %w", err)
+		return 1, fmt.Errorf("STEPS: must be the path of a writable file: %w", err)
 	}
 	defer steps.Close()
 	command := exec.Command("go", append([]string{"test", "-v"}, args...)...)

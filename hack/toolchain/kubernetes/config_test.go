@@ -1,6 +1,6 @@
-// Package kubernetes_test reads every Kubernetes file that machines get with the types, the strictness and the
-// validation of the component that will read it, and every flag with the component's own parser: kubelet, kube-proxy
-// and the audit policy's reader themselves take a misspelt key for a warning.
+// Package kubernetes_test checks the Kubernetes files and flags of machines with the code of the components that read
+// them. It decodes and validates each file strictly, and parses each flag. The tests are necessary because kubelet,
+// kube-proxy and the reader of the audit policy only warn about an unknown key.
 package kubernetes_test
 
 import (
@@ -51,10 +51,10 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// devcloud is a worker with what only devcloud needs.
+// roles are the names of user-data goldens of package templates. devcloud is a worker on devcloud.
 var roles = []string{"control-plane", "worker", "devcloud"}
 
-// files is path → content of all that a machine of the role gets: the goldens of package templates are what it renders.
+// files returns the files of a machine with this role: content by path. It reads the golden of package templates.
 func files(t *testing.T, role string) map[string]string {
 	t.Helper()
 	text, err := os.ReadFile("../../../templates/testdata/" + role + ".yaml")
@@ -85,7 +85,7 @@ func TestFiles(t *testing.T) {
 	}
 }
 
-// documents are the YAML documents of a file, as JSON.
+// documents returns the YAML documents of a file as JSON.
 func documents(t *testing.T, content string) [][]byte {
 	t.Helper()
 	var out [][]byte
@@ -110,7 +110,7 @@ type nopCloser struct{ *strings.Reader }
 
 func (nopCloser) Close() error { return nil }
 
-// check decodes a document as its component does, without leniency, and validates it.
+// check decodes a document strictly with the types of its component, and validates it.
 func check(t *testing.T, document []byte) {
 	t.Helper()
 	var kind struct{ APIVersion, Kind string }
@@ -121,7 +121,7 @@ func check(t *testing.T, document []byte) {
 		scheme, known = clientcmdlatest.Scheme, true
 	}
 	if !known {
-		scheme = clientscheme.Scheme // what cluster-resources applies
+		scheme = clientscheme.Scheme // an object that is applied to the API
 	}
 	decoder := serializer.NewCodecFactory(scheme, serializer.EnableStrict).UniversalDecoder()
 	if !known {
@@ -132,7 +132,7 @@ func check(t *testing.T, document []byte) {
 	require.NoError(t, validate(t, object))
 }
 
-// schemes are the components' own, by API group.
+// schemes returns the schemes of the components by API group.
 func schemes(t *testing.T) map[string]*runtime.Scheme {
 	t.Helper()
 	kubelet, _, err := kubeletscheme.NewSchemeAndCodecs(serializer.EnableStrict)
@@ -149,11 +149,12 @@ func schemes(t *testing.T) map[string]*runtime.Scheme {
 	}
 }
 
+// validate validates an object with the code of its component.
 func validate(t *testing.T, object runtime.Object) error {
 	t.Helper()
 	switch o := object.(type) {
 	case *kubeletconfig.KubeletConfiguration:
-		o.FailCgroupV1 = false // validation looks at the host that the test runs on
+		o.FailCgroupV1 = false // otherwise the validation checks the cgroup version of the test's host
 		return kubeletvalidation.ValidateKubeletConfiguration(o, utilfeature.DefaultFeatureGate)
 	case *proxyconfig.KubeProxyConfiguration:
 		return proxyvalidation.Validate(o).ToAggregate()
@@ -185,24 +186,26 @@ func validate(t *testing.T, object runtime.Object) error {
 	case *clientcmdapi.Config:
 		return validateKubeconfig(o)
 	}
-	return nil // the API server's to validate: it takes them in the end to end tests
+	return nil // the API server validates the other kinds in the end-to-end tests
 }
 
-// validateKubeconfig checks that its names fit together; the files that it names are on other machines.
+// validateKubeconfig checks that the names inside a kubeconfig exist. It does not check files, because they are on
+// machines.
 func validateKubeconfig(c *clientcmdapi.Config) error {
 	current, ok := c.Contexts[c.CurrentContext]
 	if !ok {
-		return fmt.Errorf("no context %q", c.CurrentContext)
+		return fmt.Errorf("current-context: must name a context, got %q", c.CurrentContext)
 	}
 	if _, ok := c.Clusters[current.Cluster]; !ok {
-		return fmt.Errorf("no cluster %q", current.Cluster)
+		return fmt.Errorf("context %s: must name a cluster, got %q", c.CurrentContext, current.Cluster)
 	}
 	if _, ok := c.AuthInfos[current.AuthInfo]; !ok {
-		return fmt.Errorf("no user %q", current.AuthInfo)
+		return fmt.Errorf("context %s: must name a user, got %q", c.CurrentContext, current.AuthInfo)
 	}
 	return nil
 }
 
+// commands are the components whose flags cobra parses.
 var commands = map[string]func() *cobra.Command{
 	"kube-apiserver":          apiserverapp.NewAPIServerCommand,
 	"kube-controller-manager": controllermanagerapp.NewControllerManagerCommand,
@@ -220,11 +223,11 @@ func TestFlags(t *testing.T) {
 			}
 			arguments := execStart(content, "/usr/local/bin/"+component)
 			if arguments == nil {
-				continue // a script of ours
+				continue // the unit runs one of our scripts
 			}
 			t.Run(role+"/"+component, func(t *testing.T) {
 				seen[component] = true
-				if component == "kubelet" { // parses its flags itself, to let them win over its file
+				if component == "kubelet" { // it parses its flags itself, because they override its file
 					kubelet := kubeletapp.NewKubeletCommand(t.Context())
 					for _, argument := range arguments {
 						flag, _, _ := strings.Cut(strings.TrimPrefix(argument, "--"), "=")
@@ -239,6 +242,7 @@ func TestFlags(t *testing.T) {
 	assert.Len(t, seen, 5)
 }
 
+// help returns the help text of a command.
 func help(c *cobra.Command) string {
 	var out strings.Builder
 	c.SetOut(&out)
@@ -246,7 +250,7 @@ func help(c *cobra.Command) string {
 	return out.String()
 }
 
-// execStart is the arguments of a unit's program, nil where it runs another one.
+// execStart returns the arguments of the program in a unit, or nil if the unit runs another program.
 func execStart(unit, program string) []string {
 	_, rest, found := strings.Cut(strings.ReplaceAll(unit, "\\\n", " "), "\nExecStart="+program)
 	if !found {

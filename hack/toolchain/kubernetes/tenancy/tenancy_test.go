@@ -1,5 +1,5 @@
-// Package tenancy_test has Kubernetes' own code judge what package tenancy plans: its ABAC and RBAC authorizers, its
-// admission, and its validation of every object.
+// Package tenancy_test checks the plans of package tenancy with Kubernetes' own code: the ABAC and RBAC authorizers,
+// the admission policy, and the validation of every object.
 package tenancy_test
 
 import (
@@ -49,32 +49,33 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// source is the module that has package tenancy. It is no dependency of this one, whose pins are what machines
-// run: the test there writes what is judged here.
-const source = "../../../.."
+// repository is the folder of the module with package tenancy. This module does not require it, because it pins exactly
+// the versions that machines run. So a test of package tenancy writes plans into files, and this package reads them.
+const repository = "../../../.."
 
-// world is what becomes of a random one.
-type world struct {
+// plan is the plan of package tenancy for a random snapshot of Keystone.
+type plan struct {
 	abac       abac.PolicyList
 	objects    []runtime.Object
 	rbac       *rbac.RBACAuthorizer
 	namespaces []string
-	// tokens are what people may show to the API server.
+	// tokens are the tokens with which users may authenticate.
 	tokens []token
 }
 
-// token is a user's, of one project and with some of their roles, and what it is to open by a definition of its own:
-// the access to that project's namespace, which may be none, and nothing in others.
+// token is the identity in a token for one project, with some of the user's roles. Access is the expected access to the
+// namespace of this project. It may be "". The token gives no access to other namespaces.
 type token struct {
 	User, Namespace, Access string
 	Groups                  []string
 }
 
+// user returns the identity for an authorizer.
 func (t token) user() user.Info {
 	return &user.DefaultInfo{Name: t.User, Groups: append([]string{user.AllAuthenticated}, t.Groups...)}
 }
 
-// accessTo a namespace.
+// accessTo returns the expected access to a namespace.
 func (t token) accessTo(namespace string) string {
 	if namespace != t.Namespace {
 		return ""
@@ -82,39 +83,40 @@ func (t token) accessTo(namespace string) string {
 	return t.Access
 }
 
-func worlds(t *testing.T) []world {
+// randomPlans returns the plans that the test of package tenancy writes.
+func randomPlans(t *testing.T) []plan {
 	t.Helper()
 	folder := t.TempDir()
-	write := exec.Command("go", "test", "-count=1", "-run=^TestRandomSnapshots$", "./internal/tenancy")
-	write.Dir = source
-	write.Env = append(os.Environ(), "RANDOM_SNAPSHOTS="+folder)
+	write := exec.Command("go", "test", "-count=1", "-run=^TestRandomWorlds$", "./internal/tenancy")
+	write.Dir = repository
+	write.Env = append(os.Environ(), "RANDOM_WORLDS="+folder)
 	text, err := write.CombinedOutput()
 	require.NoError(t, err, string(text))
 	files, err := filepath.Glob(folder + "/*.json")
 	require.NoError(t, err)
 	require.NotEmpty(t, files)
-	var out []world
+	var out []plan
 	for _, file := range files {
 		base := strings.TrimSuffix(file, ".json")
-		w := world{objects: read(t, base+".yaml")}
-		w.abac, err = abac.NewFromFile(base + ".policy.jsonl")
+		p := plan{objects: read(t, base+".yaml")}
+		p.abac, err = abac.NewFromFile(base + ".policy.jsonl")
 		require.NoError(t, err)
 		text, err := os.ReadFile(file)
 		require.NoError(t, err)
-		require.NoError(t, json.Unmarshal(text, &w.tokens))
-		for _, n := range of[*corev1.Namespace](w.objects) {
-			w.namespaces = append(w.namespaces, n.Name)
+		require.NoError(t, json.Unmarshal(text, &p.tokens))
+		for _, n := range ofType[*corev1.Namespace](p.objects) {
+			p.namespaces = append(p.namespaces, n.Name)
 		}
-		_, static := rbacvalidation.NewTestRuleResolver(nil, of[*rbacv1.RoleBinding](w.objects),
-			of[*rbacv1.ClusterRole](w.objects), nil)
-		w.rbac = rbac.New(static, static, static, static)
-		out = append(out, w)
+		_, static := rbacvalidation.NewTestRuleResolver(nil, ofType[*rbacv1.RoleBinding](p.objects),
+			ofType[*rbacv1.ClusterRole](p.objects), nil)
+		p.rbac = rbac.New(static, static, static, static)
+		out = append(out, p)
 	}
 	return out
 }
 
-// of are the objects of a type.
-func of[T runtime.Object](objects []runtime.Object) []T {
+// ofType returns the objects of a type.
+func ofType[T runtime.Object](objects []runtime.Object) []T {
 	var out []T
 	for _, o := range objects {
 		if o, is := o.(T); is {
@@ -124,7 +126,7 @@ func of[T runtime.Object](objects []runtime.Object) []T {
 	return out
 }
 
-// read is a manifest's objects, where no field may be unknown.
+// read returns the objects of a manifest. An unknown field is an error.
 func read(t *testing.T, file string) []runtime.Object {
 	t.Helper()
 	text, err := os.ReadFile(file)
@@ -141,18 +143,19 @@ func read(t *testing.T, file string) []runtime.Object {
 	return out
 }
 
-// request is something that somebody may want to do, in a namespace.
+// request is a request for a namespaced resource.
 type request struct{ group, resource, subresource, verb string }
 
-func (r request) attributes(who user.Info, namespace string) authorizer.AttributesRecord {
+// attributes returns the request of a user in a namespace for an authorizer.
+func (r request) attributes(user user.Info, namespace string) authorizer.AttributesRecord {
 	return authorizer.AttributesRecord{
-		User: who, Verb: r.verb, Namespace: namespace,
+		User: user, Verb: r.verb, Namespace: namespace,
 		APIGroup: r.group, APIVersion: "v1", Resource: r.resource, Subresource: r.subresource, Name: "x",
 		ResourceRequest: true,
 	}
 }
 
-// path is the request's resource, as RBAC writes it.
+// path returns the resource in the format of RBAC rules, with the API group.
 func (r request) path() string {
 	return strings.TrimPrefix(r.group+"/", "/") + strings.TrimSuffix(r.resource+"/"+r.subresource, "/")
 }
@@ -162,8 +165,8 @@ var (
 	specialVerbs  = []string{"impersonate", "bind", "escalate", "use", "approve", "sign"}
 )
 
-// requests are of all verbs on all resources that a ClusterRole of Kubernetes' own, or one of ours, names; of the
-// subresources that no ClusterRole names, those of pods.
+// requests returns requests with all verbs for all resources in the ClusterRoles of Kubernetes and in ours. It adds some
+// subresources that no ClusterRole contains.
 func requests(ours []*rbacv1.ClusterRole) []request {
 	seen := map[request]bool{}
 	add := func(group, path string) {
@@ -195,9 +198,10 @@ func requests(ours []*rbacv1.ClusterRole) []request {
 		func(a, b request) int { return strings.Compare(fmt.Sprint(a), fmt.Sprint(b)) })
 }
 
-func clusterRole(t *testing.T, w world, access string) *rbacv1.ClusterRole {
+// clusterRole returns our ClusterRole for an access.
+func clusterRole(t *testing.T, p plan, access string) *rbacv1.ClusterRole {
 	t.Helper()
-	for _, role := range of[*rbacv1.ClusterRole](w.objects) {
+	for _, role := range ofType[*rbacv1.ClusterRole](p.objects) {
 		if role.Name == "kubernetes-openstack:tenant-"+access {
 			return role
 		}
@@ -206,44 +210,44 @@ func clusterRole(t *testing.T, w world, access string) *rbacv1.ClusterRole {
 	return nil
 }
 
-func TestRandomWorlds(t *testing.T) {
-	all := worlds(t)
+func TestRandomPlans(t *testing.T) {
+	all := randomPlans(t)
 	t.Run("objects", func(t *testing.T) { testObjects(t, all) })
 	t.Run("authorizers", func(t *testing.T) { testAuthorizers(t, all) })
 	t.Run("admission", func(t *testing.T) { testAdmission(t, all) })
 	t.Run("roles", func(t *testing.T) { testRoles(t, all[0]) })
 }
 
-// testAuthorizers asks both for everything, with everybody's tokens. RBAC gives what the token's access is, and
-// nothing where it has none, as in others' namespaces. ABAC gives all of that, and more by
-// internal/tenancy/testdata/abac-beyond-rbac.txt alone, which says of each difference what stops it. By neither has a
-// token more than one with the same roles and others.
-func testAuthorizers(t *testing.T, worlds []world) {
-	beyond := map[string]map[string][]string{} // access and what stops it → path → verbs
+// testAuthorizers sends all requests with all tokens to both authorizers. RBAC must allow exactly the token's access,
+// and nothing in the namespaces of other projects. ABAC must allow the same requests. It may allow more only as listed
+// in internal/tenancy/testdata/abac-beyond-rbac.txt, which classifies each difference. An additional role never removes
+// access.
+func testAuthorizers(t *testing.T, plans []plan) {
+	beyond := map[string]map[string][]string{} // access and classification → path → verbs
 	type decision struct {
-		by, namespace string
+		authorizer, namespace string
 		request
 	}
-	asked, compared := map[string]int{}, map[bool]int{}
-	for _, w := range worlds {
-		all, admit := requests(of[*rbacv1.ClusterRole](w.objects)), admitter(t, w)
-		tokens := append(w.tokens, strangers(w.tokens)...)
+	checked, compared := map[string]int{}, map[bool]int{}
+	for _, p := range plans {
+		all, admit := requests(ofType[*rbacv1.ClusterRole](p.objects)), newAdmit(t, p)
+		tokens := append(p.tokens, withoutAccess(p.tokens)...)
 		allowed := make([]map[decision]bool, len(tokens))
 		for i, token := range tokens {
 			allowed[i] = map[decision]bool{}
-			who := token.user()
-			for _, namespace := range append(w.namespaces, "", "default", "kube-system") {
+			user := token.user()
+			for _, namespace := range append(p.namespaces, "", "default", "kube-system") {
 				access := token.accessTo(namespace)
-				asked[access]++
+				checked[access]++
 				var rules []rbacv1.PolicyRule
 				if access != "" {
-					rules = clusterRole(t, w, access).Rules
+					rules = clusterRole(t, p, access).Rules
 				}
 				for _, r := range all {
-					attributes := r.attributes(who, namespace)
-					byABAC, _, err := w.abac.Authorize(t.Context(), attributes)
+					attributes := r.attributes(user, namespace)
+					byABAC, _, err := p.abac.Authorize(t.Context(), attributes)
 					require.NoError(t, err)
-					byRBAC, _, err := w.rbac.Authorize(t.Context(), attributes)
+					byRBAC, _, err := p.rbac.Authorize(t.Context(), attributes)
 					require.NoError(t, err)
 					want := rbac.RulesAllow(attributes, rules...)
 					if byABAC == authorizer.DecisionAllow {
@@ -254,22 +258,22 @@ func testAuthorizers(t *testing.T, worlds []world) {
 					}
 					switch {
 					case want != (byRBAC == authorizer.DecisionAllow):
-						t.Errorf("RBAC lets %v, which has access %q to %q, do %v", token, access, namespace, r)
+						t.Errorf("RBAC: allowed must be %v for %v with access %q to %q: %v", want, token, access, namespace, r)
 					case want && byABAC != authorizer.DecisionAllow:
-						t.Errorf("ABAC does not let %v, which has access %q to %q, do %v", token, access, namespace, r)
+						t.Errorf("ABAC: must allow %v with access %q to %q: %v", token, access, namespace, r)
 					case access == "" && byABAC == authorizer.DecisionAllow:
-						t.Errorf("ABAC lets %v, which has no access to %q, do %v", token, namespace, r)
+						t.Errorf("ABAC: must deny %v without access to %q: %v", token, namespace, r)
 					case !want && byABAC == authorizer.DecisionAllow:
-						by, path := stopped(admit, token, r), r.path()
-						if by == noSuchVerb {
-							path = "all that they may change"
+						class, path := classify(admit, token, r), r.path()
+						if class == noOperation {
+							path = "all writable resources"
 						}
-						note(beyond, access+", "+by, path, r.verb)
+						add(beyond, access+", "+class, path, r.verb)
 					}
 				}
 			}
 			for _, path := range []string{"/", "/metrics", "/api", "/logs/"} {
-				byABAC, _, err := w.abac.Authorize(t.Context(), authorizer.AttributesRecord{User: who, Verb: "get", Path: path})
+				byABAC, _, err := p.abac.Authorize(t.Context(), authorizer.AttributesRecord{User: user, Verb: "get", Path: path})
 				require.NoError(t, err)
 				assert.NotEqual(t, authorizer.DecisionAllow, byABAC, path)
 			}
@@ -282,20 +286,20 @@ func testAuthorizers(t *testing.T, worlds []world) {
 				}
 				compared[len(allowed[i]) < len(allowed[j])]++
 				for d := range allowed[i] {
-					assert.True(t, allowed[j][d], "%v may, and %v may not, do %v", fewer, more, d)
+					assert.True(t, allowed[j][d], "%v is allowed for %v, and must be allowed for %v", d, fewer, more)
 				}
 			}
 		}
 	}
-	assert.Positive(t, compared[true], "no role makes a difference")
+	assert.Positive(t, compared[true], "some roles must add access")
 	for _, access := range []string{"", "view", "edit", "admin"} {
-		assert.Positive(t, asked[access], "nobody has access %q", access)
+		assert.Positive(t, checked[access], "some tokens must have access %q", access)
 	}
 	golden(t, "abac-beyond-rbac.txt", table(beyond))
 }
 
-// strangers have groups and names that are like those of tokens, and mean nothing.
-func strangers(tokens []token) []token {
+// withoutAccess returns tokens without access. Their users and groups are similar to those of the given tokens.
+func withoutAccess(tokens []token) []token {
 	out := []token{{User: "system:anonymous"}, {User: "*", Groups: []string{"*"}},
 		{User: "keystone:", Groups: []string{"keystone:", "keystone:::"}}}
 	for _, t := range tokens {
@@ -305,7 +309,7 @@ func strangers(tokens []token) []token {
 		group := t.Groups[0]
 		id, role := strings.TrimPrefix(group, "keystone:"), group[strings.LastIndex(group, ":"):]
 		out = append(out,
-			token{User: t.User}, token{User: group}, // a user is no group
+			token{User: t.User}, token{User: group}, // the name of a group as a user
 			token{User: t.User, Groups: []string{
 				t.User, id, "keystone:" + id[1:], strings.ToUpper(group), group + ":", strings.TrimSuffix(group, role),
 				"keystone" + role, t.User + role,
@@ -315,32 +319,32 @@ func strangers(tokens []token) []token {
 	return out
 }
 
-const noSuchVerb = "nothing: there is no such thing to do"
+const noOperation = "harmless: there is no such operation"
 
-// stopped says what stops a request that ABAC lets through.
-func stopped(admit admit, token token, r request) string {
+// classify returns the reason why a request that only ABAC allows is no risk, or "NOT DENIED" if it is one.
+func classify(admit admit, token token, r request) string {
 	operation := map[string]admission.Operation{
 		"create": admission.Create, "update": admission.Update, "patch": admission.Update, "delete": admission.Delete,
 		"deletecollection": admission.Delete,
 	}[r.verb]
 	if slices.Contains([]string{"attach", "exec", "portforward", "proxy"}, r.subresource) {
-		operation = admission.Connect // by whatever verb
+		operation = admission.Connect // for every verb
 	}
 	switch {
 	case r.verb == "impersonate" && r.path() == "serviceaccounts":
-		return "nothing: they may have its token, too"
+		return "harmless: they can also request its token"
 	case slices.Contains(specialVerbs, r.verb):
-		return noSuchVerb
+		return noOperation
 	case operation == "":
-		return "nothing: it tells what its resource does, if it is there"
+		return "harmless: a read returns at most the data of the resource"
 	case admit(token.user(), token.Namespace, operation, r):
-		return "NOTHING"
+		return "NOT DENIED"
 	}
-	return "admission"
+	return "denied by admission"
 }
 
-// note adds a verb, once.
-func note(to map[string]map[string][]string, heading, path, verb string) {
+// add adds a verb if it is not yet in the table.
+func add(to map[string]map[string][]string, heading, path, verb string) {
 	if to[heading] == nil {
 		to[heading] = map[string][]string{}
 	}
@@ -349,13 +353,13 @@ func note(to map[string]map[string][]string, heading, path, verb string) {
 	}
 }
 
-// admit tells whether admission lets a request through.
-type admit func(who user.Info, namespace string, operation admission.Operation, r request) bool
+// admit returns true if admission allows a request.
+type admit func(user user.Info, namespace string, operation admission.Operation, r request) bool
 
-// admitter asks the ValidatingAdmissionPolicy, on an API server that authorizes by ABAC.
-func admitter(t *testing.T, w world) admit {
+// newAdmit returns a function that evaluates the ValidatingAdmissionPolicy of an API server with ABAC.
+func newAdmit(t *testing.T, p plan) admit {
 	t.Helper()
-	policies := of[*admissionv1.ValidatingAdmissionPolicy](w.objects)
+	policies := ofType[*admissionv1.ValidatingAdmissionPolicy](p.objects)
 	require.Len(t, policies, 1)
 	spec := policies[0].Spec
 	compiler, err := plugincel.NewCompositedCompiler(environment.MustBaseEnvSet(environment.DefaultCompatibilityVersion()))
@@ -376,12 +380,12 @@ func admitter(t *testing.T, w world) admit {
 	matcher := matchconditions.NewMatcher(compile(conditions), spec.FailurePolicy, "policy", "validate", policies[0].Name)
 	validator := validating.NewValidator(compile(validations), matcher, compile(nil), compile(nil), spec.FailurePolicy,
 		nil)
-	return func(who user.Info, namespace string, operation admission.Operation, r request) bool {
+	return func(user user.Info, namespace string, operation admission.Operation, r request) bool {
 		resource := schema.GroupVersionResource{Group: r.group, Version: "v1", Resource: r.resource}
 		attributes := admission.NewAttributesRecord(nil, nil, schema.GroupVersionKind{}, namespace, "x", resource,
-			r.subresource, operation, nil, false, who)
+			r.subresource, operation, nil, false, user)
 		result := validator.Validate(t.Context(), resource, &admission.VersionedAttributes{Attributes: attributes}, nil, nil,
-			celconfig.RuntimeCELCostBudget, w.abac)
+			celconfig.RuntimeCELCostBudget, p.abac)
 		for _, decision := range result.Decisions {
 			require.NotEqual(t, validating.EvalError, decision.Evaluation, decision.Message)
 			if decision.Action == validating.ActionDeny {
@@ -392,66 +396,67 @@ func admitter(t *testing.T, w world) admit {
 	}
 }
 
-// testAdmission lets through what RBAC gives, and does not touch who is no tenant.
-func testAdmission(t *testing.T, worlds []world) {
-	asked := map[bool]int{}
-	for _, w := range worlds {
-		admit := admitter(t, w)
-		for _, token := range w.tokens {
+// testAdmission checks that admission allows the same requests as RBAC, and does not restrict other users.
+func testAdmission(t *testing.T, plans []plan) {
+	checked := map[bool]int{}
+	for _, p := range plans {
+		admit := newAdmit(t, p)
+		for _, token := range p.tokens {
 			if token.Access == "" {
 				continue
 			}
-			edits, who, namespace := token.Access != "view", token.user(), token.Namespace
-			asked[edits]++
-			assert.Equal(t, edits, admit(who, namespace, admission.Connect, request{resource: "pods", subresource: "exec"}),
-				token)
-			assert.Equal(t, edits, admit(who, namespace, admission.Connect, request{resource: "services", subresource: "proxy"}),
-				token)
-			assert.True(t, admit(who, namespace, admission.Create, request{resource: "pods", subresource: "eviction"}))
-			assert.True(t, admit(who, namespace, admission.Update,
+			edits, tenant, namespace := token.Access != "view", token.user(), token.Namespace
+			checked[edits]++
+			assert.Equal(t, edits,
+				admit(tenant, namespace, admission.Connect, request{resource: "pods", subresource: "exec"}), token)
+			assert.Equal(t, edits,
+				admit(tenant, namespace, admission.Connect, request{resource: "services", subresource: "proxy"}), token)
+			assert.True(t, admit(tenant, namespace, admission.Create, request{resource: "pods", subresource: "eviction"}))
+			assert.True(t, admit(tenant, namespace, admission.Update,
 				request{group: "apps", resource: "deployments", subresource: "scale"}))
-			assert.True(t, admit(who, namespace, admission.Update, request{resource: "services"}))
-			assert.False(t, admit(who, namespace, admission.Update, request{resource: "services", subresource: "status"}))
-			assert.False(t, admit(who, namespace, admission.Create, request{resource: "pods", subresource: "binding"}))
+			assert.True(t, admit(tenant, namespace, admission.Update, request{resource: "services"}))
+			assert.False(t, admit(tenant, namespace, admission.Update, request{resource: "services", subresource: "status"}))
+			assert.False(t, admit(tenant, namespace, admission.Create, request{resource: "pods", subresource: "binding"}))
 			node := &user.DefaultInfo{Name: "system:node:x"}
 			assert.True(t, admit(node, namespace, admission.Update, request{resource: "pods", subresource: "status"}))
 		}
 	}
-	assert.Positive(t, min(asked[true], asked[false]))
+	assert.Positive(t, min(checked[true], checked[false]))
 }
 
-// testRoles tells how view, edit and admin of ours differ from Kubernetes' own
-// (internal/tenancy/testdata/beside-kubernetes-roles.txt).
-func testRoles(t *testing.T, w world) {
+// testRoles compares our roles view, edit and admin with Kubernetes' roles. The differences are in
+// internal/tenancy/testdata/beside-kubernetes-roles.txt.
+func testRoles(t *testing.T, p plan) {
 	var theirs []rbacv1.PolicyRule
 	differences := map[string]map[string][]string{}
 	for _, access := range []string{"view", "edit", "admin"} {
 		for _, role := range bootstrappolicy.ClusterRoles() {
 			if role.Name == "system:aggregate-to-"+access {
-				theirs = append(theirs, role.Rules...) // each has what the one before has
+				theirs = append(theirs, role.Rules...) // edit includes view, and admin includes edit
 			}
 		}
-		for _, r := range requests(of[*rbacv1.ClusterRole](w.objects)) {
+		for _, r := range requests(ofType[*rbacv1.ClusterRole](p.objects)) {
 			attributes := r.attributes(&user.DefaultInfo{}, "n")
-			our, their := rbac.RulesAllow(attributes, clusterRole(t, w, access).Rules...), rbac.RulesAllow(attributes, theirs...)
-			if our == their || r.group == "extensions" { // which is no more
+			inOurs := rbac.RulesAllow(attributes, clusterRole(t, p, access).Rules...)
+			inTheirs := rbac.RulesAllow(attributes, theirs...)
+			if inOurs == inTheirs || r.group == "extensions" { // the API server no longer serves this group
 				continue
 			}
-			key := access + ", only Kubernetes'"
-			if our {
-				key = access + ", only ours"
+			heading := access + ", only in Kubernetes' role"
+			if inOurs {
+				heading = access + ", only in our role"
 			}
-			note(differences, key, r.path(), r.verb)
+			add(differences, heading, r.path(), r.verb)
 		}
 	}
 	golden(t, "beside-kubernetes-roles.txt", table(differences))
 }
 
-// testObjects validates all that is planned as the API server does.
-func testObjects(t *testing.T, worlds []world) {
+// testObjects validates all planned objects with the code of the API server.
+func testObjects(t *testing.T, plans []plan) {
 	kinds := map[string]int{}
-	for _, w := range worlds {
-		for _, o := range w.objects {
+	for _, p := range plans {
+		for _, o := range p.objects {
 			kind := o.GetObjectKind().GroupVersionKind()
 			kinds[kind.Kind]++
 			legacyscheme.Scheme.Default(o)
@@ -477,14 +482,14 @@ func testObjects(t *testing.T, worlds []world) {
 			case *admissionapi.ValidatingAdmissionPolicyBinding:
 				assert.Empty(t, admissionvalidation.ValidateValidatingAdmissionPolicyBinding(o))
 			default:
-				require.Fail(t, "who validates it?", kind)
+				require.Fail(t, "add the validation of this kind", kind)
 			}
 		}
 	}
 	assert.Len(t, kinds, 8)
 }
 
-// table prints heading → path → verbs, with paths of the same verbs together.
+// table returns the text of heading → path → verbs. It groups paths with the same verbs.
 func table(differences map[string]map[string][]string) string {
 	var out strings.Builder
 	for _, heading := range slices.Sorted(maps.Keys(differences)) {
@@ -507,15 +512,15 @@ func table(differences map[string]map[string][]string) string {
 	return out.String()
 }
 
-// golden compares got with internal/tenancy/testdata/NAME, or rewrites that where UPDATE_GOLDEN is set.
+// golden compares got with internal/tenancy/testdata/NAME. With UPDATE_GOLDEN, it writes the file instead.
 func golden(t *testing.T, name, got string) {
 	t.Helper()
-	file := "../../../../internal/tenancy/testdata/" + name
+	file := filepath.Join(repository, "internal/tenancy/testdata", name)
 	if os.Getenv("UPDATE_GOLDEN") != "" {
 		require.NoError(t, os.WriteFile(file, []byte(got), 0o644))
 		return
 	}
 	want, err := os.ReadFile(file)
 	require.NoError(t, err)
-	assert.Equal(t, string(want), got, "intended? UPDATE_GOLDEN=1 go test ./internal/tenancy, and read the diff")
+	assert.Equal(t, string(want), got, "run with UPDATE_GOLDEN=1 if the change is intended")
 }

@@ -191,24 +191,24 @@ func equal(a, b *unstructured.Unstructured) bool {
 	return equality.Semantic.DeepEqual(declared(a), declared(b))
 }
 
-// prune returns the fields of live that wanted also has.
-func prune(live, wanted any) any {
-	switch wanted := wanted.(type) {
+// prune returns the fields of live that declared also has.
+func prune(live, declared any) any {
+	switch declared := declared.(type) {
 	case map[string]any:
 		if live, ok := live.(map[string]any); ok {
 			kept := map[string]any{}
-			for key := range wanted {
+			for key := range declared {
 				if value, ok := live[key]; ok {
-					kept[key] = prune(value, wanted[key])
+					kept[key] = prune(value, declared[key])
 				}
 			}
 			return kept
 		}
 	case []any:
-		if live, ok := live.([]any); ok && len(live) == len(wanted) {
+		if live, ok := live.([]any); ok && len(live) == len(declared) {
 			var kept []any
-			for i := range wanted {
-				kept = append(kept, prune(live[i], wanted[i]))
+			for i := range declared {
+				kept = append(kept, prune(live[i], declared[i]))
 			}
 			return kept
 		}

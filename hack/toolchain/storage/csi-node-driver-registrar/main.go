@@ -66,7 +66,7 @@ func run(ctx context.Context) error {
 	case err = <-end:
 	case <-ctx.Done():
 	}
-	server.GracefulStop() // sends pending answers to the kubelet and deletes the socket
+	server.GracefulStop() // finishes pending answers to the kubelet and deletes the socket
 	return err
 }
 

@@ -35,7 +35,7 @@ func main() { standin.Main(version, "Cannot probe the driver", run) }
 // run waits for the driver and serves until ctx ends.
 func run(ctx context.Context) error {
 	if *httpAddress != "" && *port != defaultPort {
-		return errors.New("only one of --http-endpoint and --health-port must be set")
+		return errors.New("--http-endpoint and --health-port: must not both be set")
 	}
 	if *httpAddress == "" {
 		*httpAddress = net.JoinHostPort("", *port)
