@@ -144,8 +144,8 @@ func pulumiReleases(b build) (out []release) {
 	return out
 }
 
-// unpublished is the registry of images that exist only in devcloud.
-const unpublished = "devcloud.test/"
+// unpublishedRegistry is the registry of images that exist only in devcloud.
+const unpublishedRegistry = "devcloud.test/"
 
 // split returns the part of a build that upstream publishes, and a build of the rest. The rest are files without a
 // pinned checksum, and images that exist only in devcloud.
@@ -209,7 +209,7 @@ func (u *upstream) split(b build, source string) (out published, rest build, err
 		if err != nil {
 			return out, rest, err
 		}
-		if strings.HasPrefix(name, unpublished) {
+		if strings.HasPrefix(name, unpublishedRegistry) {
 			rest.images = append(rest.images, i)
 		} else {
 			out.images = append(out.images, mirror.Image{Name: name, Digest: u.pinned(name, "", "")})

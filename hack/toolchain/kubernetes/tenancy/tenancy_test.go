@@ -165,8 +165,8 @@ var (
 	specialVerbs  = []string{"impersonate", "bind", "escalate", "use", "approve", "sign"}
 )
 
-// requests returns requests with all verbs for all resources in the ClusterRoles of Kubernetes and in ours. It adds some
-// subresources that no ClusterRole contains.
+// requests returns requests with all verbs for all resources in the ClusterRoles of Kubernetes and in ours. It adds
+// some subresources that no ClusterRole contains.
 func requests(ours []*rbacv1.ClusterRole) []request {
 	seen := map[request]bool{}
 	add := func(group, path string) {

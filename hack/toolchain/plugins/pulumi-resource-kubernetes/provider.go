@@ -322,8 +322,8 @@ func (p *provider) Delete(ctx context.Context, r plugin.DeleteRequest) (plugin.D
 	return plugin.DeleteResponse{}, p.cluster.delete(ctx, o)
 }
 
-// removeFromState handles err, the reason why the cluster is unreachable. If deleteUnreachable is set, it logs a warning
-// and returns nil, and the engine removes the object from the state.
+// removeFromState handles err, the reason why the cluster is unreachable. If deleteUnreachable is set, it logs a
+// warning and returns nil, and the engine removes the object from the state.
 func (p *provider) removeFromState(ctx context.Context, urn resource.URN, err error) error {
 	if !p.deleteUnreachable {
 		return fmt.Errorf("%w\n  if the cluster no longer exists, set PULUMI_K8S_DELETE_UNREACHABLE=true in the "+
