@@ -28,7 +28,7 @@ var patterns = []struct {
 	{"machine", nil, regexp.MustCompile(`infra:Machine (\S+) \w+ \(\d+s\) ([a-z0-9-]+): done after (\d+) s`)},
 	{"test", regexp.MustCompile(`^=== RUN +(\S+)`), regexp.MustCompile(`^ *--- (?:PASS|FAIL|SKIP): (\S+) `)},
 	{"build", regexp.MustCompile(`^((?:devcloud|toolchain)) +[\d.]+  (.*) …$`),
-		regexp.MustCompile(`^((?:devcloud|toolchain)) +[\d.]+  (.*?)(?: FAILED after)? [\d.]+ s$`)},
+		regexp.MustCompile(`^((?:devcloud|toolchain)) +[\d.]+  (.*?)(?: FAILED after)? [\d.]+ s(?:, CPU [\d.]+ s)?$`)},
 }
 
 // add processes a line of output. now is the number of seconds since the start of the command.

@@ -43,7 +43,7 @@ func TestPicture(t *testing.T) {
 
 func TestRecord(t *testing.T) {
 	r, err := record([]string{"sh", "-c",
-		"echo 'toolchain 0.0  build a …'; sleep 1.2; echo 'toolchain 1.2  build a 1.2 s' >&2; exit 3"}, io.Discard)
+		"echo 'toolchain 0.0  build a …'; sleep 1.2; echo 'toolchain 1.2  build a 1.2 s, CPU 0.9 s' >&2; exit 3"}, io.Discard)
 	assert.EqualError(t, err, "exit status 3")
 	require.Len(t, r.steps, 1)
 	assert.Equal(t, "toolchain: build a", r.steps[0].name)
