@@ -260,12 +260,12 @@ var checksums = map[string]map[string]string{
 		"3.28.5": "fe4702ce171045728b6c37b2c01e6f903780997aea7e695b35735754eeeeaf64",
 	},
 	"keystone-webhook": {
-		"0.1.0": "d4ae80c8d0bef9ec4bada7a0ded32105b012885a77dbeed70b991583f3f75276",
+		"0.1.0": "065368799aeb3dea39d93e3957960e686922bb96bb67eb40320fda4b226adc59",
 	},
 	"node-approver": {
-		"0.1.0": "226c89f7eca8ddc768bd0a7fd8164c49ff555f5f31ad31d080cb571cd12f05f1",
+		"0.1.0": "c8e773412bf33323e657e67eee3930655cd7ce5d5248bd95b25fb783a41e8fe8",
 	},
 	"tenant-sync": {
-		"0.1.0": "c99bee94947f29c0d3dc16a929705bf6c64cf9713e1f5b55445fe5e910e756e7",
+		"0.1.0": "d721878484344ce414b29d08e41a2acf9ee56df01cb8107ffc57e524fcfb5dbb",
 	},
 }
