@@ -222,3 +222,42 @@ restart kube-apiserver
 stop kube-apiserver-spare
 `, counts.ReplaceAllString(out, "all}"))
 }
+
+// TestConnectionsToTheSpareStay checks that a request to the spare gets its response if reload-kube-apiserver sends
+// new connections to the first API server in the meantime. No other rule of the machine uses connection tracking.
+func TestConnectionsToTheSpareStay(t *testing.T) {
+	t.Parallel()
+	files := filesOf(t, controlPlaneMachine())
+	files["/usr/local/sbin/check-kube-apiserver"] = "#!/bin/sh\n"
+	files["/usr/local/sbin/systemctl"] = "#!/bin/sh\n[ \"$1\" != start ]\n"
+	files["/spare.py"] = `
+import http.server, time
+class Handler(http.server.BaseHTTPRequestHandler):
+	def do_GET(self):
+		time.sleep(2)
+		self.send_response(200)
+		self.end_headers()
+		self.wfile.write(b"the spare\n")
+http.server.HTTPServer(("10.0.0.20", 6444), Handler).serve_forever()
+`
+	out, err := guest.Run(t, files, "unshare", "--net", "sh", "-c", `
+		mkdir -p /run/systemd/system
+		ip link set lo up
+		ip netns add client
+		ip link add eth0 type veth peer eth0 netns client
+		ip address add 10.0.0.20/24 dev eth0; ip link set eth0 up
+		ip -n client address add 10.0.0.9/24 dev eth0; ip -n client link set eth0 up
+		python3 /spare.py 2>/dev/null &
+		nft --file /etc/kubernetes/kube-apiserver-spare.nft
+		sleep 1
+		ip netns exec client curl --silent --max-time 10 http://10.0.0.20:6443 >/response &
+		request=$!
+		sleep 1
+		reload-kube-apiserver >/dev/null 2>&1
+		ip netns exec client curl --silent --max-time 5 http://10.0.0.20:6443 || echo "new connections are not translated"
+		wait $request
+		cat /response
+	`)
+	require.NoError(t, err, out)
+	require.Equal(t, "new connections are not translated\nthe spare\n", out)
+}
