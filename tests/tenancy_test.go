@@ -330,10 +330,11 @@ var (
 
 // answerOf returns yes or no, or unauthenticated if the API server does not authenticate the user.
 func answerOf(err error) string {
+	const policy = "ValidatingAdmissionPolicy 'tenants.kubernetes-openstack'"
 	switch {
 	case err == nil:
 		return "yes"
-	case apierrors.IsForbidden(err) || apierrors.IsInvalid(err) && strings.Contains(err.Error(), "tenants do not write"):
+	case apierrors.IsForbidden(err), apierrors.IsInvalid(err) && strings.Contains(err.Error(), policy):
 		return "no"
 	case apierrors.IsUnauthorized(err):
 		return "unauthenticated"
