@@ -4,6 +4,7 @@
 FROM ?=
 $(if $(filter-out upstream,$(FROM)),$(error FROM: must be upstream or absent, got $(FROM)))
 $(if $(and $(FROM),$(filter test e2e bench bench-scale,$(MAKECMDGOALS))),$(error FROM: must be absent for tests and benchmarks, which need programs that are built from modules))
+$(if $(filter mirror,$(MAKECMDGOALS)),$(if $(DIR),,$(error DIR: must be a folder, such as DIR=/srv/mirror)))
 STACK ?= $(or $(FROM),dev)
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c

@@ -26,8 +26,8 @@ func Decode(stack, config string) (Config, error) {
 	decoder, err := mapstructure.NewDecoder(&mapstructure.DecoderConfig{
 		Result:      &c,
 		ErrorUnused: true,
-		MatchName:   func(key, name string) bool { return key == name },
-		DecodeHook:  mapstructure.DecodeHookFuncType(decodeValue),
+		MatchName:   func(key, field string) bool { return key == field },
+		DecodeHook:  mapstructure.DecodeHookFuncValue(decodeOverDefaults),
 	})
 	if err != nil {
 		return Config{}, err
@@ -218,7 +218,11 @@ func decodeErrors(err error) field.Errors {
 	}
 	var errs field.Errors
 	for _, key := range strings.Split(keys, ", ") {
-		errs.Add(prefix+key, "unknown key")
+		if renamed := renamedKeys[prefix+key]; renamed != "" {
+			errs.Add(prefix+key, "renamed to %s", renamed)
+		} else {
+			errs.Add(prefix+key, "unknown key")
+		}
 	}
 	return errs
 }

@@ -24,7 +24,7 @@ func (p Plan) Rollout(healthy map[string]bool) []Turn {
 			}
 			before := groups[m.Group]
 			turn := Turn{Machine: m}
-			if n := len(before) - (p.MaxUnavailable(m.Group) - 1); isHealthy && n > 0 {
+			if n := len(before) - (m.MaxUnavailable - 1); isHealthy && n > 0 {
 				turn.WaitFor = before[:n:n]
 			}
 			turns = append(turns, turn)

@@ -313,8 +313,8 @@ func (c Config) validatePools(e *field.Errors) {
 			seen[p.Name] = i
 		}
 		p.validate(e, path)
-		if p.MaxUnavailable != nil && *p.MaxUnavailable < 1 {
-			e.Add(path+".maxUnavailable", "must be at least 1, not %d", *p.MaxUnavailable)
+		if p.MaxUnavailable < 1 {
+			e.Add(path+".maxUnavailable", "must be at least 1, not %d", p.MaxUnavailable)
 		}
 	}
 }
@@ -430,9 +430,9 @@ var (
 	registryName = regexp.MustCompile(`^[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]+)?$`)
 )
 
-func (a Artifacts) validate(e *Errors) {
+func (a Artifacts) validate(e *field.Errors) {
 	if a.Mirror != "" && !isURL(a.Mirror, "http", "https") {
-		e.add("artifacts.mirror", "must be a URL such as https://mirror.example.com/releases, not %q", a.Mirror)
+		e.Add("artifacts.mirror", "must be a URL such as https://mirror.example.com/releases, not %q", a.Mirror)
 	}
 	for _, name := range slices.Sorted(maps.Keys(a.Checksums)) {
 		path := "artifacts.checksums." + name

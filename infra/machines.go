@@ -143,7 +143,7 @@ func (s *Machines) newMachine(
 		// the machine reads user-data from a disk, without the network and the metadata service
 		ConfigDrive: pulumi.Bool(true),
 		Metadata:    metadata(plan, m.Role),
-		UserData:    waitFor(ctx, others, s.userData(plan, m, volumeID)),
+		UserData:    waitFor(ctx, others, s.userData(m, volumeID)),
 		// the state is explicit. Otherwise a refresh would store the current power state as the wanted state
 		PowerState: pulumi.String("active"),
 		// Nova shuts the machine down before the deletion, instead of switching it off. So a node drains

@@ -170,7 +170,7 @@ var finders = map[string]func(context.Context, *cloud, inputs) ([]candidate, err
 		extract := applicationcredentials.ExtractApplicationCredentials
 		return pages.Collect(ctx, pager, extract, func(a applicationcredentials.ApplicationCredential) (candidate, bool) {
 			return candidate{ID: a.ID, Redo: "Keystone returns its secret only once"},
-				a.Description == in.text("description") && a.ProjectID == c.project
+				a.Description == in.text("description") && a.ProjectID == c.ID
 		})
 	},
 	"openstack:blockstorage/volume:Volume": func(ctx context.Context, c *cloud, in inputs) ([]candidate, error) {

@@ -33,6 +33,7 @@ type Record struct {
 	// LimitBoot is the boot in which inotifyLimit was raised, or "" if it was not.
 	LimitBoot string    `json:"raised"`
 	Compute   string    `json:"compute"`
+	Mirror    string    `json:"mirror"` // the folder that is served to the instances
 	Started   time.Time `json:"started"`
 	Ready     time.Time `json:"ready"` // zero until up has succeeded
 }

@@ -21,8 +21,8 @@ var rootfsRecipe embed.FS
 const timeout = 5 * time.Minute
 
 // up starts the cloud from any earlier state, and returns when all services are healthy. Instances boot from the file
-// image, or from the image of the function Image if it is "".
-func up(ctx context.Context, log *progress.Log, compute, image string) (err error) {
+// image, or from the image of the function Image if it is "". They download from the folder mirror.
+func up(ctx context.Context, log *progress.Log, compute, image, mirror string) (err error) {
 	driver, ok := computes[compute]
 	if !ok {
 		return fmt.Errorf("--compute: must be nspawn, libvirt or fake, got %s", compute)
@@ -41,6 +41,9 @@ func up(ctx context.Context, log *progress.Log, compute, image string) (err erro
 	if record.Init.alive() && !record.Ready.IsZero() {
 		if record.Compute != compute {
 			return fmt.Errorf("devcloud is running with --compute %s: run down first", record.Compute)
+		}
+		if record.Mirror != mirror {
+			return fmt.Errorf("devcloud is running with --mirror %s: run down first", record.Mirror)
 		}
 		return log.Step("check the running devcloud", func() error { return waitReady(ctx, record, 30*time.Second) })
 	}
@@ -165,7 +168,7 @@ func prepareImage(ctx context.Context, log *progress.Log, file string) <-chan bu
 }
 
 // prepare prepares the state folder for a box, and returns the conditions that select its services.
-func prepare(first bool, snapshot string) (conditions []string, err error) {
+func prepare(first bool, snapshot, mirror string) (conditions []string, err error) {
 	if first { // the data is from an incomplete first start
 		if err := os.RemoveAll(state("data")); err != nil {
 			return nil, err

@@ -179,7 +179,7 @@ func TestWebhooksReplaceKeystonesNames(t *testing.T) {
 		require.NoError(t, json.NewDecoder(response.Body).Decode(&answer))
 		return answer.Status
 	}
-	refused := authentication.TokenReviewStatus{Error: "Keystone refuses the token, or does not answer"}
+	refused := authentication.TokenReviewStatus{Error: "Keystone rejected the token or did not respond"}
 	require.Equal(t, refused, review("another"))
 	require.Equal(t, authentication.TokenReviewStatus{Authenticated: true, User: authentication.UserInfo{
 		Username: "keystone:a11ce",

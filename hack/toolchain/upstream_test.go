@@ -191,7 +191,7 @@ func TestUpstreamContinuesInterruptedDownloads(t *testing.T) {
 	out, err := p.ensure(t, source, sums, b)
 	require.NoError(t, err)
 	require.Equal(t, "/files.example/v1.2.3/tiny bytes=4000-", p.requests[0])
-	require.Contains(t, out, "download files.example/v1.2.3/tiny, on from 0.0 MB …")
+	require.Contains(t, out, "download files.example/v1.2.3/tiny, continue at 0.0 MB …")
 	require.Equal(t, strings.Repeat("binary", 1000), read(t, dirs.Mirror("files.example/v1.2.3/tiny")))
 
 	remaining, err := filepath.Glob(dirs.Cache("toolchain", "tiny-*"))

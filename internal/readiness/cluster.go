@@ -68,7 +68,7 @@ func hint(err error) string {
 	if !errors.As(err, &u) {
 		return ""
 	}
-	return "; check that api.allow, api.floatingIP and api.proxy let this host connect"
+	return "; check that api.allowedCIDRs, api.floatingIP and api.proxy let this host connect"
 }
 
 // api is a client of the Kubernetes API, with the address and credentials of a kubeconfig.

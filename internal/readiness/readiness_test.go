@@ -318,7 +318,7 @@ func TestClusterFailures(t *testing.T) {
 	err := newCloud(nil, time.Millisecond).Cluster(context.Background(), cluster, discard)
 	assert.ErrorContains(t, err, "after 100ms: the Kubernetes API is not ready: ")
 	assert.ErrorContains(t, err, "connection refused")
-	assert.ErrorContains(t, err, "check that api.allow, api.floatingIP and api.proxy let this host connect")
+	assert.ErrorContains(t, err, "check that api.allowedCIDRs, api.floatingIP and api.proxy let this host connect")
 
 	cluster.Kubeconfig = "no YAML"
 	assert.Error(t, newCloud(nil, time.Millisecond).Cluster(context.Background(), cluster, discard))

@@ -87,9 +87,9 @@ func (t token) accessTo(namespace string) string {
 func randomPlans(t *testing.T) []plan {
 	t.Helper()
 	folder := t.TempDir()
-	write := exec.Command("go", "test", "-count=1", "-run=^TestRandomWorlds$", "./internal/tenancy")
+	write := exec.Command("go", "test", "-count=1", "-run=^TestRandomSnapshots$", "./internal/tenancy")
 	write.Dir = repository
-	write.Env = append(os.Environ(), "RANDOM_WORLDS="+folder)
+	write.Env = append(os.Environ(), "RANDOM_SNAPSHOTS="+folder)
 	text, err := write.CombinedOutput()
 	require.NoError(t, err, string(text))
 	files, err := filepath.Glob(folder + "/*.json")
