@@ -247,7 +247,7 @@ func compare(ours, theirs timed) string {
 	row("From start to end of up", ours.total(), theirs.total())
 	row("From first request to all Ready", ours.at(allReady)-ours.at(firstRequested),
 		theirs.at(allReady)-theirs.at(firstRequested))
-	fmt.Fprintf(&out, "%-36s %8.0f            restart of all machines with all software, until all nodes Ready\n", "Floor",
+	fmt.Fprintf(&out, "%-36s %8.0f            all nodes Ready after a restart with all software\n", "Floor",
 		ours.floor)
 	return out.String()
 }
