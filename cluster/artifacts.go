@@ -43,7 +43,7 @@ const (
 // ProgramsVersion is the version of this repository's programs, and of the release that has them.
 const ProgramsVersion = "0.1.0"
 
-// ReleaseURL is the folder of a release of this repository. A fork with releases of its own changes this line.
+// ReleaseURL is the folder of a release of this repository. A fork that publishes releases changes this line.
 const ReleaseURL = "https://github.com/kubernetes-openstack/kubernetes-openstack/releases/download/v{version}"
 
 const binDir = "/usr/local/bin"

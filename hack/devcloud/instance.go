@@ -17,7 +17,7 @@ func execute(instance, line string) error {
 		return err
 	}
 	if !record.Init.alive() {
-		return errors.New("devcloud is not running")
+		return errors.New("devcloud is not running: start it with `make cloud`")
 	}
 	if instance == router {
 		return attached(record.enter("ip", "netns", "exec", router, "bash", "-lc", line))

@@ -19,7 +19,7 @@ func status(ctx context.Context) error {
 		return err
 	}
 	if !record.Init.alive() {
-		return errors.New("devcloud is not running")
+		return errors.New("devcloud is not running: start it with `make cloud`")
 	}
 	var units []Unit
 	if err := load("run/units.json", &units); err != nil {
@@ -44,7 +44,7 @@ func status(ctx context.Context) error {
 		return err
 	}
 	if record.Ready.IsZero() {
-		return errors.New("up has not completed")
+		return errors.New("devcloud has not started completely: run `make cloud` again")
 	}
 	for _, unit := range units {
 		if unit.State != running && unit.State != done {
