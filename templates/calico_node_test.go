@@ -61,7 +61,7 @@ kept() {
 // programs start and stop and Nodes are created and deleted.
 func TestCalicoNodeStays(t *testing.T) {
 	t.Parallel()
-	limitParallel(t, 1)
+	limitParallel(t)
 	files := controlPlane(t)
 	const unit = "/etc/systemd/system/calico-"
 	require.NotContains(t, files["/etc/calico/calico.env"]+files[unit+"startup.service"], "CALICO_K8S_NODE_REF")

@@ -119,7 +119,7 @@ apply() {
 // after each of its writes.
 func TestCalicoResources(t *testing.T) {
 	t.Parallel()
-	limitParallel(t, 1)
+	limitParallel(t)
 	const mesh = `  asNumber: 4200000000
   nodeToNodeMeshEnabled: true
   serviceClusterIPs:
@@ -267,7 +267,7 @@ exit: 124
 // peers and filters.
 func TestRouterPasswords(t *testing.T) {
 	t.Parallel()
-	limitParallel(t, 1)
+	limitParallel(t)
 	files := controlPlane(t)
 	maps.Copy(files, calicoctl(t))
 	maps.Copy(files, imageFiles(t, dirs.Mirror("oci", "quay.io/calico/node@v3.28.5")))

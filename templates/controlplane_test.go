@@ -142,14 +142,13 @@ func execStart(t *testing.T, unit string) string {
 }
 
 // limitParallel limits the tests that run in parallel. It is for tests with a control plane, which has 0.5 GiB of
-// memory, or with hundreds of commands. At most three tests of weight 1 run at a time. A test of weight 3 runs
-// without the others.
-func limitParallel(t *testing.T, weight int64) {
-	require.NoError(t, running.Acquire(t.Context(), weight))
-	t.Cleanup(func() { running.Release(weight) })
+// memory, or with hundreds of commands. At most four of them run at a time.
+func limitParallel(t *testing.T) {
+	require.NoError(t, running.Acquire(t.Context(), 1))
+	t.Cleanup(func() { running.Release(1) })
 }
 
-var running = semaphore.NewWeighted(3)
+var running = semaphore.NewWeighted(4)
 
 // controlPlane returns path → content of a control plane with valid keys, its programs, and a script
 // run-<unit> for each unit.
@@ -222,7 +221,7 @@ run-cluster-resources
 // specify.
 func TestControlPlaneRuns(t *testing.T) {
 	t.Parallel()
-	limitParallel(t, 1)
+	limitParallel(t)
 	out, err := guest.Run(t, controlPlane(t), "unshare", "--net", "sh", "-c", startControlPlane+`
 		echo again; run-cluster-resources
 		eventually check-kube-controller-manager
@@ -399,7 +398,7 @@ func (r signingRequest) manifest(t *testing.T, name, signer string) string {
 // checks which users may write a Node's addresses.
 func TestNodeApprover(t *testing.T) {
 	t.Parallel()
-	limitParallel(t, 1)
+	limitParallel(t)
 	const worker, controlPlaneToken = "worker.0123456789abcdef", "cptokn.0123456789abcdef"
 	const notOurs = "-" // kube-controller-manager does not approve it either
 	nodes := []string{"system:nodes"}

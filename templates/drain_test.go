@@ -13,7 +13,7 @@ import (
 // PodDisruptionBudgets, and keeps the pods that must stay.
 func TestNodeDrain(t *testing.T) {
 	t.Parallel()
-	limitParallel(t, 1)
+	limitParallel(t)
 	files := controlPlane(t)
 	// the cluster's other CA signs the kubelets' certificates
 	kubelets := newAuthority(t, "kubernetes-node-ca")

@@ -65,7 +65,7 @@ Authentication Status: true
 // again with its old data.
 func TestEtcdUsers(t *testing.T) {
 	t.Parallel()
-	limitParallel(t, 1)
+	limitParallel(t)
 	const secret, pool = "/registry/secrets/default/gold", "/calico/v1/pool"
 	const all = "kube-apiserver calico stranger"
 	var script, want strings.Builder
@@ -161,7 +161,7 @@ func TestEtcdUsers(t *testing.T) {
 // It also kills etcd-auth while it holds the lock.
 func TestEtcdAuthConverges(t *testing.T) {
 	t.Parallel()
-	limitParallel(t, 1)
+	limitParallel(t)
 	files := etcdMember(t)
 	const env, profile = "/etc/etcd/etcd.env", "/etc/profile.d/etcdctl.sh"
 	files[env] = regexp.MustCompile(`,dev-etcd-[12]=[^,\n]*`).ReplaceAllString(files[env], "")

@@ -117,7 +117,7 @@ server.serve_forever()
 // this machine at the Service's address.
 func TestReloadKubeAPIServer(t *testing.T) {
 	t.Parallel()
-	limitParallel(t, 3) // other load could make a request fail
+	limitParallel(t)
 	files := controlPlane(t)
 	files["/usr/local/sbin/systemctl"] = fakeSystemctl
 	files["/load.py"] = load
