@@ -60,6 +60,7 @@ func newStack(t *testing.T, run pulumi.RunFunc, options ...auto.LocalWorkspaceOp
 			"PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
 			"PULUMI_IGNORE_AMBIENT_PLUGINS":               "true",
 			"PULUMI_SKIP_UPDATE_CHECK":                    "true",
+			"GOGC":                                        "400", // as `toolchain env` sets it
 		}))
 	s, err := auto.NewStackInlineSource(t.Context(), "test", "kubernetes-openstack", run, options...)
 	require.NoError(t, err)
