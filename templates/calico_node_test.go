@@ -57,7 +57,7 @@ kept() {
 
 // TestCalicoNodeStays checks that kube-controllers keeps the Calico Nodes of this cluster. kube-controllers
 // deletes Calico Nodes that refer to no Node. The test first shows this with upstream's order, in which the
-// reference is written before the Node exists. Then it shows that our Calico Nodes stay, in whatever order
+// reference is written before the Node exists. Then it shows that our Calico Nodes stay, in any order in which
 // programs start and stop and Nodes are created and deleted.
 func TestCalicoNodeStays(t *testing.T) {
 	t.Parallel()

@@ -83,7 +83,7 @@ var benchmark = []struct {
 	{"2.4", "certificates for peers", both(set("etcd", "peer-cert-file"), set("etcd", "peer-key-file")), ""},
 	{"2.5", "peers need certificates", is("etcd", "peer-client-cert-auth", "true"), ""},
 	{"2.6", "no self-signed ones for peers", absent("etcd", "peer-auto-tls"), ""},
-	{"2.7", "a CA of its own", is("etcd", "trusted-ca-file", "/etc/etcd/pki/ca.crt"), ""},
+	{"2.7", "a separate CA", is("etcd", "trusted-ca-file", "/etc/etcd/pki/ca.crt"), ""},
 	{"3.2.1", "an audit policy", set("kube-apiserver", "audit-policy-file"), ""},
 	{"3.2.2", "that never logs the content of Secrets", secretsAtMetadata, ""},
 	{"4.1.1", "kubelet's unit has mode 600", mode600("worker", "/etc/systemd/system/kubelet.service"),

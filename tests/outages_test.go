@@ -27,7 +27,7 @@ func testOutages(t *testing.T, e *engine, api *api, openstack cloud, keeper *kee
 	announced := func(r routes) bool { return slices.Equal(r[netip.MustParsePrefix(services)], workers) }
 
 	// When a node leaves or joins, the router distributes connections anew. It moves current connections to a
-	// node that does not know them, so those connections may break.
+	// node that has no state of them, so those connections may break.
 	checkLoad := func(t *testing.T, load *load, moves int) {
 		t.Helper()
 		time.Sleep(3 * time.Second)

@@ -122,8 +122,7 @@ func TestNewMachinesStartInParallel(t *testing.T) {
 }
 
 // TestHealthyMachinesChangeOneByOne checks that a healthy machine does not change until all machines before it
-// are healthy. First come the unhealthy machines, whatever their index, and then the healthy ones with a
-// lower index.
+// are healthy. First come all unhealthy machines, and then the healthy ones with a lower index.
 func TestHealthyMachinesChangeOneByOne(t *testing.T) {
 	t.Parallel()
 	r := &recorder{}
@@ -189,8 +188,8 @@ func TestMaxUnavailable(t *testing.T) {
 	assert.Len(t, ready, 6)
 }
 
-// TestNoInstanceDependsOnAnother checks that only the program knows the order of the machines. With a
-// declared dependency, the engine would replace a machine when another one is replaced.
+// TestNoInstanceDependsOnAnother checks that the order of the machines is not declared to the engine. With a
+// declared dependency, it would replace a machine when another one is replaced.
 func TestNoInstanceDependsOnAnother(t *testing.T) {
 	t.Parallel()
 	r := &recorder{}

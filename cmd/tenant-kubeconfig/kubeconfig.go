@@ -17,7 +17,7 @@ const hint = "download client-keystone-auth from https://github.com/kubernetes/c
 // the name of a domain and of a user, even for an application credential. It also uses the same domain for
 // user and project. Otherwise it reads all OS_* variables as OpenStack's command line does, or clouds.yaml.
 // The kubeconfig gives it no terminal and one empty flag, so that it uses the second way. The project is that
-// of the namespace, whatever the variables name. An application credential already has a project, and ignores
+// of the namespace, and overrides the variables. An application credential already has a project, and ignores
 // this setting.
 func kubeconfig(administrators api.Config, namespace corev1.Namespace) api.Config {
 	cluster := administrators.Contexts[administrators.CurrentContext].Cluster

@@ -33,7 +33,7 @@ func execute(instance, line string) error {
 const configDrive = "root/var/lib/cloud/seed/config_drive/openstack/latest/meta_data.json"
 
 // machineFolder returns the folder of an instance in the box, whose root is mounted at root. It reads the machines'
-// config drives and does not ask Nova: a login to Keystone takes longer than most commands.
+// config drives instead of Nova's API: a login to Keystone takes longer than most commands.
 func machineFolder(root, instance string) (string, error) {
 	const folders = "/var/lib/nova/instances"
 	found, err := filepath.Glob(filepath.Join(root, folders, "*", configDrive))

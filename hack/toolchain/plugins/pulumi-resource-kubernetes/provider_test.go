@@ -171,7 +171,7 @@ func TestUnreachable(t *testing.T) {
 	assertRemoved(withUnreachableCluster(t, nil))
 }
 
-// The outputs of a Secret are its inputs, because the engine knows only which inputs are secret.
+// The outputs of a Secret are its inputs, because the engine tracks only which inputs are secret.
 func TestOutputs(t *testing.T) {
 	live := parse(t, "{apiVersion: v1, kind: Secret, metadata: {name: a, uid: u}, data: {key: c2VjcmV0}}")
 	inputs := properties(t, "{apiVersion: v1, kind: Secret, metadata: {name: a}, stringData: {key: secret}}")
