@@ -209,11 +209,32 @@ func blocks(file, text string) ([]Block, error) {
 	return found, nil
 }
 
-// allYAML returns the YAML of all documents, and of the files that are examples.
+// documentsAndExamples returns the paths of all documents, and of the files that are examples.
+func documentsAndExamples(t *testing.T) []string {
+	t.Helper()
+	var paths []string
+	for _, pattern := range []string{"*.md", "Pulumi.dev.yaml"} {
+		files, err := filepath.Glob(filepath.Join(root, pattern))
+		require.NoError(t, err)
+		paths = append(paths, files...)
+	}
+	for _, folder := range []string{"docs", "examples"} {
+		err := filepath.WalkDir(filepath.Join(root, folder), func(path string, entry fs.DirEntry, err error) error {
+			if err == nil && !entry.IsDir() {
+				paths = append(paths, path)
+			}
+			return err
+		})
+		require.NoError(t, err)
+	}
+	return paths
+}
+
+// allYAML returns the YAML of all documents and examples.
 func allYAML(t *testing.T) []Block {
 	t.Helper()
 	var all []Block
-	add := func(path string) {
+	for _, path := range documentsAndExamples(t) {
 		text, err := os.ReadFile(path)
 		require.NoError(t, err)
 		name, err := filepath.Rel(root, path)
@@ -226,22 +247,6 @@ func allYAML(t *testing.T) []Block {
 		case ".yaml", ".yml":
 			all = append(all, Block{name, string(bytes.TrimPrefix(text, []byte("---\n")))})
 		}
-	}
-	for _, pattern := range []string{"*.md", "Pulumi.dev.yaml"} {
-		files, err := filepath.Glob(filepath.Join(root, pattern))
-		require.NoError(t, err)
-		for _, file := range files {
-			add(file)
-		}
-	}
-	for _, folder := range []string{"docs", "examples"} {
-		err := filepath.WalkDir(filepath.Join(root, folder), func(path string, entry fs.DirEntry, err error) error {
-			if err == nil && !entry.IsDir() {
-				add(path)
-			}
-			return err
-		})
-		require.NoError(t, err)
 	}
 	return all
 }
