@@ -56,23 +56,16 @@ func newProvider(host host) *provider {
 	return p
 }
 
-func (p *provider) Handshake(context.Context,
-	plugin.ProviderHandshakeRequest) (*plugin.ProviderHandshakeResponse, error) {
-	return &plugin.ProviderHandshakeResponse{}, nil
-}
-
 // GetPluginInfo returns an empty version, because the interface requires one. The provider always has the
 // version of the program.
 func (p *provider) GetPluginInfo(context.Context) (plugin.PluginInfo, error) {
 	return plugin.PluginInfo{Version: &semver.Version{}}, nil
 }
 
-func (p *provider) SignalCancellation(context.Context) error {
-	p.cancel()
-	return nil
+func (p *provider) Handshake(context.Context,
+	plugin.ProviderHandshakeRequest) (*plugin.ProviderHandshakeResponse, error) {
+	return &plugin.ProviderHandshakeResponse{}, nil
 }
-
-func (p *provider) Close() error { return nil }
 
 func (p *provider) CheckConfig(_ context.Context, r plugin.CheckConfigRequest) (plugin.CheckConfigResponse, error) {
 	return plugin.CheckConfigResponse{Properties: r.News}, nil
@@ -184,4 +177,11 @@ func (p *provider) limit(ctx context.Context, timeout float64) (context.Context,
 	ctx, done := context.WithTimeoutCause(ctx, limit, fmt.Errorf("timeout after %s", limit))
 	stop := context.AfterFunc(p.cancelled, done)
 	return ctx, func() { stop(); done() }
+}
+
+func (p *provider) Close() error { return nil }
+
+func (p *provider) SignalCancellation(context.Context) error {
+	p.cancel()
+	return nil
 }
