@@ -10,10 +10,11 @@ import (
 
 // Sizes in pixels. Bars shorter than shortest seconds are counted and not drawn.
 const (
-	width    = 1000
-	row      = 15
-	top      = 90
-	shortest = 1
+	width     = 1000
+	row       = 15
+	top       = 90
+	character = 7 // more than the average width, which depends on the font
+	shortest  = 1
 )
 
 const style = `<style>
@@ -45,10 +46,14 @@ func (r run) svg() string {
 	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" width="%[1]d" height="%[2]d">`+"\n%s",
 		width, height, style)
 	fmt.Fprintf(&b, `<text x="2" y="14">%s</text>`+"\n", html.EscapeString(r.title))
+	// fits returns true if a label that begins at x does not leave the picture.
+	fits := func(x float64, label string) bool { return x+float64(len(label)*character) <= width }
 	every := grid(r.end)
 	for at := 0.0; at <= r.end; at += every {
 		fmt.Fprintf(&b, `<line class="grid" x1="%.1f" x2="%.1[1]f" y1="30" y2="%d"/>`+"\n", x(at), height-20)
-		fmt.Fprintf(&b, `<text x="%.1f" y="28">%.0f s</text>`+"\n", x(at), at)
+		if label := fmt.Sprintf("%.0f s", at); fits(x(at), label) {
+			fmt.Fprintf(&b, `<text x="%.1f" y="28">%s</text>`+"\n", x(at), label)
+		}
 	}
 	b.WriteString(`<polygon class="busy" points="0,80`)
 	for _, s := range r.busy {
@@ -62,6 +67,8 @@ func (r run) svg() string {
 		label, anchor, at := fmt.Sprintf("%s %.0f s", s.name, s.end-s.begin), "start", x(s.begin)+3
 		if at > width*.6 {
 			anchor, at = "end", x(s.end)-3
+		} else if !fits(at, label) {
+			anchor, at = "end", width-3
 		}
 		fmt.Fprintf(&b, `<text x="%.1f" y="%d" text-anchor="%s">%s</text>`+"\n", at, y+10, anchor, html.EscapeString(label))
 	}

@@ -25,6 +25,7 @@ func TestPicture(t *testing.T) {
 		{13, " +  openstack:compute:Instance dev-etcd-0 creating (0s) "},
 		{13.5, " +  openstack:networking:Port dev-etcd-0 created (0.5s) "},
 		{30, " +  openstack:compute:Instance dev-etcd-0 created (17s) "},
+		{35, "=== RUN   TestE2ELife/a_name_that_does_not_fit_into_the_picture_if_it_begins_at_its_bar"},
 		{45, " +  kubernetes-openstack:infra:Machine dev-etcd-0 creating (32s) artifacts: done after 12 s"},
 		{46, "    --- PASS: TestE2ELife/up,_killed (33.50s)"},
 		{50, " -  openstack:compute:Instance dev-etcd-0 deleting (0s) "},
