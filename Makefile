@@ -137,13 +137,14 @@ down: ## stop devcloud: removes all its processes, mounts, interfaces and loop d
 timed-%: # records wall, user and system seconds in a file of the folder TIMES
 	@TIMEFORMAT='%0R %0U %0S'; { time $(MAKE) --no-print-directory $* 2>&3; } 3>&2 2>$(TIMES)/$*
 
-lint: ## check the format, the code, the scripts and the length of lines
+lint: ## check the format, the code, the scripts, the spelling and the length of lines
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo "gofmt -w the files above"; exit 1; }
 	go vet -tags e2e ./... # no file is excluded by this tag
 	$(LINTER) staticcheck -tags e2e ./...
 	$(LINTER) revive -config revive.toml -set_exit_status ./...
 	shellcheck $$($(SCRIPTS))
 	for f in $$(git ls-files '*.sh.tmpl'); do sed 's/{{[^}]*}}/x/g' $$f | shellcheck -; done
+	codespell $$(git ls-files)
 	! LC_ALL=C.UTF-8 git grep -nE '^.{121}' -- '*.go' $$($(SCRIPTS))
 	! LC_ALL=C.UTF-8 git grep -nE '^[^|#! ].{120}' -- '*.md'
 

@@ -162,10 +162,10 @@ spec:
 	assert.True(t, apierrors.IsNotFound(err), err)
 
 	t.Log("a preview reports an unknown field")
-	list[configMapToken] = `{metadata: {name: b, namespace: test}, dota: {key: "2"}}`
+	list[configMapToken] = `{metadata: {name: b, namespace: test}, xdata: {key: "2"}}`
 	preview, err = s.Preview(t.Context())
 	require.Error(t, err)
-	assert.Contains(t, preview.StdOut+err.Error(), ".dota: field not declared in schema")
+	assert.Contains(t, preview.StdOut+err.Error(), ".xdata: field not declared in schema")
 
 	t.Log("an unreachable cluster can be previewed and removed from the state")
 	list[configMapToken] = `{metadata: {name: c, namespace: test}}`

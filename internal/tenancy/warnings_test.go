@@ -20,10 +20,10 @@ func TestWarnings(t *testing.T) {
 	assert.Empty(t, warnings(example(t), Mapping{}))
 	assert.Equal(t, []field.Error{
 		{Path: "roles[developer]", Message: "Keystone has no role with this name"}, // only a domain has one
-		{Path: "roles[memeber]", Message: "Keystone has no role with this name"},
+		{Path: "roles[mmember]", Message: "Keystone has no role with this name"},
 		{Path: "exclude[1]", Message: "Keystone has no project service"},
 	}, warnings(example(t), Mapping{
-		Roles:   map[string]Access{"memeber": Edit, "reader": View, "developer": Edit},
+		Roles:   map[string]Access{"mmember": Edit, "reader": View, "developer": Edit},
 		Exclude: []string{"shop@Default", "service"},
 	}))
 
