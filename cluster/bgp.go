@@ -276,11 +276,7 @@ func (c Config) validatePeerAddress(e *field.Errors, path string, router netip.A
 		e.Add(path, "must be a unicast address of the router, not %s", router)
 		return
 	}
-	for _, r := range c.ranges() {
-		if r.path != machineRangePath && r.prefix.IsValid() && r.prefix.Contains(router) {
-			e.Add(path, "%s is within %s %s, a range of the cluster itself", router, r.path, r.prefix)
-		}
-	}
+	c.validateOutside(e, path, router)
 	for _, g := range c.groups() {
 		if g.Addresses.IsValid() && g.Addresses.Contains(router) {
 			e.Add(path, "%s is within %s.addresses %s, the addresses of machines", router, g.path, g.Addresses)

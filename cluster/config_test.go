@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"strings"
 	"testing"
@@ -384,6 +385,50 @@ func TestErrors(t *testing.T) {
 			require.Len(t, errs, 1, "%s", errs)
 			assert.Equal(t, row.want, errs[0].Error())
 		})
+	}
+}
+
+// A Service can have every address of these ranges, so nothing else may be in them. All conflicts are reported at once.
+func TestServiceRangesAreSeparate(t *testing.T) {
+	ranges := []any{"10.0.0.10/32", "10.0.0.64/26", "10.244.1.0/24", "10.96.1.0/24", "192.0.2.0/24", "169.254.0.0/17"}
+	for _, key := range []string{"network.serviceExternalIPs", "network.serviceLoadBalancerIPs"} {
+		object := valid(t)
+		set(object, key, ranges)
+		set(object, "network.dnsServers", []any{"198.51.100.53", "192.0.2.53"})
+		set(object, "openstack.authURL", "http://192.0.2.5:5000/v3")
+		set(object, "bgp.peers", []any{
+			map[string]any{"address": "192.0.2.1", "asNumber": 65001},
+			map[string]any{"address": "198.51.100.1", "asNumber": 65001},
+		})
+		text, err := json.Marshal(object)
+		require.NoError(t, err)
+		_, err = Decode("test", string(text))
+		assert.EqualError(t, err, strings.ReplaceAll(`kubernetes-openstack:cluster has 8 errors:
+  KEY[0]: 10.0.0.10/32 overlaps network.cidr 10.0.0.0/24
+  KEY[1]: 10.0.0.64/26 overlaps network.cidr 10.0.0.0/24
+  KEY[2]: 10.244.1.0/24 overlaps network.podCIDR 10.244.0.0/16
+  KEY[3]: 10.96.1.0/24 overlaps network.serviceCIDR 10.96.0.0/16
+  KEY[5]: 169.254.0.0/17 overlaps 169.254.0.0/16, the range of link-local addresses
+  bgp.peers[0].address: 192.0.2.1 is within KEY[4] 192.0.2.0/24, a range of the cluster itself
+  openstack.authURL: 192.0.2.5 is within KEY[4] 192.0.2.0/24, a range of the cluster itself
+  network.dnsServers[1]: 192.0.2.53 is within KEY[4] 192.0.2.0/24, a range of the cluster itself`, "KEY", key))
+	}
+}
+
+// Only an IPv4 address in the URL of Keystone can be in a range, also if it is written as IPv6.
+func TestKeystoneAddress(t *testing.T) {
+	c := small(t)
+	c.Network.DNSServers = nil
+	for url, want := range map[string]string{
+		"https://keystone.example.com:5000/v3": "[]", "http://192.0.2.5/v3": "[keystone=192.0.2.5]",
+		"http://[::ffff:192.0.2.5]:5000": "[keystone=192.0.2.5]", "http://[fd00::1]:5000/v3": "[keystone=fd00::1]", "": "[]",
+	} {
+		c.OpenStack.AuthURL = url
+		var got []Reservation
+		for _, e := range c.endpoints() {
+			got = append(got, Reservation{e.owner, e.address})
+		}
+		assert.Equal(t, want, fmt.Sprint(got), url)
 	}
 }
 

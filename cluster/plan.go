@@ -170,7 +170,8 @@ type Reservation struct {
 // String returns the format that node-approver parses.
 func (r Reservation) String() string { return r.Owner + "=" + r.Address.String() }
 
-// Reserved returns the addresses that no worker can have: those of the API, routers, etcd members and control planes.
+// Reserved returns the addresses that no worker and no Service can have: those of the API, routers, Keystone, DNS
+// servers, etcd members and control planes.
 func (p Plan) Reserved() []Reservation {
 	reserved := []Reservation{{"api", p.API.Address}}
 	if p.Network.Mode == TenantNetwork {
@@ -178,6 +179,9 @@ func (p Plan) Reserved() []Reservation {
 	}
 	for _, peer := range p.BGP.Peers {
 		reserved = append(reserved, Reservation{"router", peer.Address})
+	}
+	for _, endpoint := range p.endpoints() {
+		reserved = append(reserved, Reservation{endpoint.owner, endpoint.address})
 	}
 	for _, m := range p.Machines {
 		if m.Role != RoleWorker {

@@ -150,9 +150,12 @@ func TestNodes(t *testing.T) {
 	assert.True(t, strings.HasPrefix(controlPlane.ID, p.NodePrefix()))
 	assert.False(t, strings.HasPrefix(worker.ID, p.NodePrefix()))
 	p.BGP.Peers = []Peer{{Address: netip.MustParseAddr("10.0.0.99")}}
+	p.OpenStack.AuthURL = "http://192.0.2.5:5000/v3"
+	p.Network.DNSServers = []netip.Addr{netip.MustParseAddr("192.0.2.53")}
 	assert.Equal(t,
-		"[api=10.0.0.10 router=10.0.0.1 router=10.0.0.99 test-etcd-0=10.0.0.16 test-etcd-1=10.0.0.17 test-etcd-2=10.0.0.18 "+
-			"test-control-plane-0=10.0.0.32 test-control-plane-1=10.0.0.33]", fmt.Sprint(p.Reserved()))
+		"[api=10.0.0.10 router=10.0.0.1 router=10.0.0.99 keystone=192.0.2.5 dns=192.0.2.53 test-etcd-0=10.0.0.16 "+
+			"test-etcd-1=10.0.0.17 test-etcd-2=10.0.0.18 test-control-plane-0=10.0.0.32 test-control-plane-1=10.0.0.33]",
+		fmt.Sprint(p.Reserved()))
 }
 
 func TestVirtualIP(t *testing.T) {

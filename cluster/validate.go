@@ -32,6 +32,7 @@ func (c Config) Validate() field.Errors {
 	c.validateNetwork(&e)
 	c.validateCalico(&e)
 	c.validateBGP(&e)
+	c.validateEndpoints(&e)
 	c.validateDNS(&e)
 	c.validateOpenStack(&e)
 	c.Storage.validate(&e)
