@@ -117,14 +117,15 @@ type Network struct {
 	PodCIDR netip.Prefix `mapstructure:"podCIDR"`
 	// Addresses of Services, between /12 and /28.
 	ServiceCIDR netip.Prefix `mapstructure:"serviceCIDR"`
-	// Ranges for external IPs of Services (`spec.externalIPs`). Nodes announce them like `serviceCIDR`. Without a range
-	// the API server rejects `spec.externalIPs`. Together with `serviceLoadBalancerIPs` at most 7 ranges, because of
-	// Neutron's limit.
+	// Ranges for external IPs of Services (`spec.externalIPs`). Nodes announce them like `serviceCIDR`.
+	// [The API server refuses all other addresses](network.md#external-addresses-of-services). Together with
+	// `serviceLoadBalancerIPs` at most 7 ranges, because of Neutron's limit.
 	// Default: none
 	// Example: [198.51.100.0/26]
 	ServiceExternalIPs []netip.Prefix `mapstructure:"serviceExternalIPs"`
-	// Ranges for LoadBalancer IPs of Services. Nodes announce them like `serviceCIDR`. Together with `serviceExternalIPs`
-	// at most 7 ranges.
+	// Ranges for LoadBalancer IPs of Services. Nodes announce them like `serviceCIDR`. Without Octavia,
+	// [the API server refuses all other addresses](network.md#external-addresses-of-services). Together with
+	// `serviceExternalIPs` at most 7 ranges.
 	// Default: none
 	// Example: [198.51.100.64/26]
 	ServiceLoadBalancerIPs []netip.Prefix `mapstructure:"serviceLoadBalancerIPs"`

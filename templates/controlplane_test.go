@@ -151,9 +151,12 @@ func limitParallel(t *testing.T) {
 var running = semaphore.NewWeighted(4)
 
 // controlPlane returns path → content of a control plane with valid keys, its programs, and a script
-// run-<unit> for each unit.
-func controlPlane(t *testing.T) map[string]string {
+// run-<unit> for each unit. The changes apply to its values.
+func controlPlane(t *testing.T, changes ...func(*values)) map[string]string {
 	m := controlPlaneMachine()
+	for _, change := range changes {
+		change(&m)
+	}
 	m.PKI, m.Inputs.PKI = nil, nil
 	for name, content := range pki(t) {
 		addPKI(&m, name, content)
@@ -299,6 +302,11 @@ func TestControlPlaneRuns(t *testing.T) {
 		kubectl create service clusterip external --tcp=80 --dry-run=client --output=yaml |
 			sed 's/^spec:/&\n  externalIPs: [192.0.2.1]/' | kubectl create -f - || true
 
+		policies='kubectl get validatingadmissionpolicy --output'
+		types_checked() { [ "$($policies jsonpath='{.items[*].status.observedGeneration}')" = '1 1' ]; }
+		eventually types_checked
+		echo "types: $($policies jsonpath='{.items[*].status.typeChecking.expressionWarnings}')."
+
 		. /etc/profile.d/etcdctl.sh
 		stored() {
 			etcdctl get --print-value-only "$1" 2>&1 |
@@ -322,6 +330,7 @@ func TestControlPlaneRuns(t *testing.T) {
 	_, again, _ := strings.Cut(out, "again\n")
 	for _, want := range []string{
 		"secret/bootstrap-token-worker serverside-applied\n", "secret/bootstrap-token-cptokn serverside-applied\n",
+		"/service-addresses.kubernetes-openstack serverside-applied\n",
 		"node/dev-control-plane-0 labeled\n", "control-plane",
 		"6443/livez 200\n", "6443/readyz 200\n", "6443/healthz 200\n", "6443/version 401\n", "6443/api 401\n",
 		"6443/metrics 401\n",
@@ -353,6 +362,7 @@ unchanged
 		`violates PodSecurity "baseline:latest"`, "Use of external IPs is denied by admission control",
 		"Calico gets permission denied, 10.244.0.0/16\n",
 		"the API server gets k8s:enc:secretbox:v1:key1:, permission denied\n",
+		"types: .\n",
 	} {
 		require.Contains(t, again, want)
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
 )
 
 // Addresses of the data centre that the stack e2e uses (testdata/e2e.yaml).
@@ -27,6 +28,9 @@ const (
 	outside  = "172.31.250.1"
 	hello    = "hello.default.svc.cluster.local"
 	metadata = "169.254.169.254"
+	// in network.serviceExternalIPs; each for one suite, because suites run in parallel
+	externalIP        = "10.98.0.129"
+	tenantsExternalIP = "10.98.0.130"
 )
 
 // testNetwork returns steps that check the network of a cluster in which the Deployment hello runs. They
@@ -146,6 +150,20 @@ func testNetwork(t *testing.T, e *engine, api *api, openstack cloud) (traffic, d
 			}
 			t.Logf("200 connections by node: %v", counts)
 			assert.Equal(t, []string{"e2e-worker-0", "e2e-worker-1"}, slices.Sorted(maps.Keys(counts)))
+		})
+
+		step(t, "the router reaches a Service by its external IP", func(t *testing.T) {
+			external := externalService("external", externalIP, 80)
+			external.Spec.Selector = map[string]string{"app": "hello"}
+			external.Spec.Ports[0].TargetPort = intstr.FromInt32(8080)
+			services := api.client.CoreV1().Services("default")
+			_, err := services.Create(t.Context(), external, metav1.CreateOptions{})
+			require.NoError(t, err)
+			eventually(t, time.Minute, func() error {
+				_, err := fromRouter("http://" + externalIP)
+				return err
+			})
+			require.NoError(t, services.Delete(t.Context(), external.Name, metav1.DeleteOptions{}))
 		})
 
 		step(t, "clients outside of the cluster resolve names over UDP and TCP", func(t *testing.T) {

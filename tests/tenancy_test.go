@@ -188,6 +188,19 @@ func testTenancy(t *testing.T, e *engine, api *api) (byRBAC, byABAC func(*testin
 			assert.ElementsMatch(t, []string{tenancy.Group(web, hostile.id, "reader"), "system:authenticated"}, groups)
 		})
 		step(t, "RBAC allows and refuses the expected requests", table)
+		step(t, "a tenant cannot receive a node's requests to Keystone", func(t *testing.T) {
+			services := api.as(t, alice.token(t)).CoreV1().Services(namespaces[web])
+			_, err := services.Create(t.Context(), externalService("keystone", outside, 5000), metav1.CreateOptions{})
+			assert.ErrorContains(t, err, "spec.externalIPs: "+outside+": must be in network.serviceExternalIPs (10.98.0.128/26)")
+			allowed, err := services.Create(t.Context(), externalService("allowed", tenantsExternalIP, 5000),
+				metav1.CreateOptions{})
+			require.NoError(t, err)
+			allowed.Spec.ExternalIPs = []string{outside}
+			_, err = services.Update(t.Context(), allowed, metav1.UpdateOptions{})
+			assert.ErrorContains(t, err, "must be in network.serviceExternalIPs")
+			assert.Contains(t, e.on(t, "e2e-worker-0", "curl -sS --fail --max-time 5 http://"+outside+":5000/v3"), `"version"`)
+			require.NoError(t, services.Delete(t.Context(), allowed.Name, metav1.DeleteOptions{}))
+		})
 		step(t, "revoking a role ends access by RBAC without a restart", func(t *testing.T) {
 			before := started(t)
 			revoke(t, func() error { return bound(namespaces[web], alice.id, false) })
@@ -302,6 +315,14 @@ var requests = []struct {
 			"lastTransitionTime": "2026-01-01T00:00:00Z"}]}}`), dryRunPatch, "status")
 		return err
 	}, [4]string{"no", "no", "no", "no"}},
+	{"take Keystone's address with a Service", func(ctx context.Context, c *kubernetes.Clientset, n string) error {
+		_, err := c.CoreV1().Services(n).Create(ctx, externalService("new", outside, 5000), dryRun)
+		return err
+	}, [4]string{"no", "no", "no", "no"}},
+	{"use an external IP of the cluster's range", func(ctx context.Context, c *kubernetes.Clientset, n string) error {
+		_, err := c.CoreV1().Services(n).Create(ctx, externalService("new", tenantsExternalIP, 80), dryRun)
+		return err
+	}, [4]string{"yes", "no", "no", "no"}},
 	{"create a RoleBinding", func(ctx context.Context, c *kubernetes.Clientset, n string) error {
 		_, err := c.RbacV1().RoleBindings(n).Create(ctx, &rbacv1.RoleBinding{
 			ObjectMeta: metav1.ObjectMeta{Name: "new"},
@@ -330,7 +351,7 @@ var (
 
 // answerOf returns yes or no, or unauthenticated if the API server does not authenticate the user.
 func answerOf(err error) string {
-	const policy = "ValidatingAdmissionPolicy 'tenants.kubernetes-openstack'"
+	const policy = "ValidatingAdmissionPolicy '"
 	switch {
 	case err == nil:
 		return "yes"
@@ -340,6 +361,14 @@ func answerOf(err error) string {
 		return "unauthenticated"
 	}
 	return err.Error()
+}
+
+// externalService returns a Service with an external IP.
+func externalService(name, address string, port int32) *corev1.Service {
+	return &corev1.Service{
+		ObjectMeta: metav1.ObjectMeta{Name: name},
+		Spec:       corev1.ServiceSpec{Ports: []corev1.ServicePort{{Port: port}}, ExternalIPs: []string{address}},
+	}
 }
 
 // as returns a client with only a Keystone token.
