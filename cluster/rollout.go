@@ -1,5 +1,27 @@
 package cluster
 
+import "slices"
+
+// Condition is the condition of a machine before an `up` changes the first machine.
+type Condition int
+
+const (
+	// Down means that no instance runs. The creation of a new one takes no capacity.
+	Down Condition = iota
+	// Broken means that an instance runs, and that its machine reported a failed step for a while.
+	Broken
+	// Healthy means that there is no evidence of a fault. A machine is also healthy if nothing is known about it.
+	Healthy
+)
+
+// Observation is the condition of a cluster before an `up` changes the first machine.
+type Observation struct {
+	// Machines maps the IDs of machines to their conditions.
+	Machines map[string]Condition
+	// Serving is true if the Kubernetes API is ready. Then etcd has its quorum, and a control plane is healthy.
+	Serving bool
+}
+
 // Turn is the place of one machine in a rollout.
 type Turn struct {
 	Machine
@@ -8,28 +30,69 @@ type Turn struct {
 	WaitFor []string
 }
 
-// Rollout returns the order in which an `up` changes the machines. healthy contains the IDs of the healthy machines.
+// Rollout returns the order in which an `up` changes the machines.
 //
-// Missing and unhealthy machines come first and change in parallel. No capacity is lost with them, and the first etcd
-// member becomes ready only together with the others. A healthy machine waits for the machines before it in its group.
-// So at most MaxUnavailable machines of a group are unavailable at a time. The limit is one for etcd and for the
-// control plane, because etcd would lose its quorum otherwise.
-func (p Plan) Rollout(healthy map[string]bool) []Turn {
+// The machines of inParallel come first and change in parallel. Each other machine waits for the machines before it in
+// its group: the broken ones change before the healthy ones. So at most MaxUnavailable machines of a group are unavailable at a time. The limit is one for etcd and for
+// the control plane, because etcd would lose its quorum otherwise.
+func (p Plan) Rollout(o Observation) []Turn {
 	var turns []Turn
 	groups := map[string][]string{} // IDs of the machines so far
-	for _, isHealthy := range []bool{false, true} {
-		for _, m := range p.Machines {
-			if healthy[m.ID] != isHealthy {
-				continue
-			}
-			before := groups[m.Group]
-			turn := Turn{Machine: m}
-			if n := len(before) - (m.MaxUnavailable - 1); isHealthy && n > 0 {
-				turn.WaitFor = before[:n:n]
-			}
-			turns = append(turns, turn)
-			groups[m.Group] = append(before, m.ID)
+	first := p.inParallel(o)
+	rank := func(m Machine) int {
+		if first[m.ID] {
+			return 0
 		}
+		return int(o.Machines[m.ID])
+	}
+	for _, m := range slices.SortedStableFunc(slices.Values(p.Machines), func(a, b Machine) int {
+		return rank(a) - rank(b)
+	}) {
+		before := groups[m.Group]
+		turn := Turn{Machine: m}
+		if n := len(before) - (m.MaxUnavailable - 1); !first[m.ID] && n > 0 {
+			turn.WaitFor = before[:n:n]
+		}
+		turns = append(turns, turn)
+		groups[m.Group] = append(before, m.ID)
 	}
 	return turns
+}
+
+// inParallel returns the machines that change first and in parallel: those that are down, and those that are broken. No
+// capacity is lost with them, and the first etcd member becomes ready only together with the others.
+//
+// A report about a broken machine can be wrong. So broken members of etcd are among them only as long as a majority of
+// the members remains, and broken control planes only as long as one remains. This limit does not apply to a cluster
+// that nothing shows to work: its API is not ready, and no machine of the group is healthy.
+func (p Plan) inParallel(o Observation) map[string]bool {
+	first := map[string]bool{}
+	for _, role := range Roles {
+		machines := p.WithRole(role)
+		limit, healthy := 0, false
+		for _, m := range machines {
+			switch o.Machines[m.ID] {
+			case Down:
+				first[m.ID] = true
+				limit--
+			case Healthy:
+				healthy = true
+			}
+		}
+		switch n := len(machines); {
+		case role == RoleWorker, !healthy && !o.Serving:
+			limit = n
+		case role == RoleEtcd:
+			limit += (n - 1) / 2
+		default:
+			limit += n - 1
+		}
+		for _, m := range machines {
+			if o.Machines[m.ID] == Broken && limit > 0 {
+				first[m.ID] = true
+				limit--
+			}
+		}
+	}
+	return first
 }

@@ -1,20 +1,34 @@
 package cluster
 
 import (
+	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
 )
 
-// rollout returns a line for each turn: the machine, and the machines that it waits for.
-func rollout(p Plan, healthy ...string) []string {
-	set := map[string]bool{}
-	for _, id := range healthy {
-		set[id] = true
+// observed parses an observation such as "serving test-etcd-0 test-etcd-1? test-etcd-2!". The machines are healthy,
+// broken if they end in "!", and down if they are not listed.
+func observed(text string) Observation {
+	o := Observation{Machines: map[string]Condition{}}
+	for _, id := range strings.Fields(text) {
+		if id == "serving" {
+			o.Serving = true
+		} else if broken, ok := strings.CutSuffix(id, "!"); ok {
+			o.Machines[broken] = Broken
+		} else {
+			o.Machines[id] = Healthy
+		}
 	}
+	return o
+}
+
+// rollout returns a line for each turn: the machine, and the machines that it waits for.
+func rollout(p Plan, observation string) []string {
 	var lines []string
-	for _, turn := range p.Rollout(set) {
+	for _, turn := range p.Rollout(observed(observation)) {
 		lines = append(lines, strings.TrimSpace(turn.ID+" < "+strings.Join(turn.WaitFor, " ")))
 	}
 	return lines
@@ -24,32 +38,45 @@ func TestRollout(t *testing.T) {
 	object := valid(t)
 	set(object, "pools.0.count", 5)
 	set(object, "pools.0.maxUnavailable", 2)
-	etcd := NewPlan(decoded(t, object))
-	pool := etcd
-	etcd.Machines, pool.Machines = etcd.WithRole(RoleEtcd), etcd.WithRole(RoleWorker)
+	all := NewPlan(decoded(t, object))
+	etcd, pool, controlPlane := all, all, all
+	etcd.Machines, pool.Machines = all.WithRole(RoleEtcd), all.WithRole(RoleWorker)
+	controlPlane.Machines = all.WithRole(RoleControlPlane)
 	for _, row := range []struct {
-		name    string
-		plan    Plan
-		healthy []string
-		want    []string
+		name     string
+		plan     Plan
+		observed string
+		want     []string
 	}{
-		{"a new cluster changes in parallel", etcd, nil,
+		{"a new cluster changes in parallel", etcd, "",
 			[]string{"test-etcd-0 <", "test-etcd-1 <", "test-etcd-2 <"}},
-		{"healthy machines change one at a time", etcd, []string{"test-etcd-0", "test-etcd-1", "test-etcd-2"},
+		{"healthy machines change one at a time", etcd, "serving test-etcd-0 test-etcd-1 test-etcd-2",
 			[]string{"test-etcd-0 <", "test-etcd-1 < test-etcd-0", "test-etcd-2 < test-etcd-0 test-etcd-1"}},
-		{"an unhealthy machine comes first", etcd, []string{"test-etcd-0", "test-etcd-1"},
+		{"a machine that is down comes first", etcd, "test-etcd-0 test-etcd-1",
 			[]string{"test-etcd-2 <", "test-etcd-0 < test-etcd-2", "test-etcd-1 < test-etcd-2 test-etcd-0"}},
+		{"a broken machine comes first", etcd, "serving test-etcd-0 test-etcd-1 test-etcd-2!",
+			[]string{"test-etcd-2 <", "test-etcd-0 < test-etcd-2", "test-etcd-1 < test-etcd-2 test-etcd-0"}},
+		{"members that never came up change in parallel", etcd, "test-etcd-0! test-etcd-1! test-etcd-2!",
+			[]string{"test-etcd-0 <", "test-etcd-1 <", "test-etcd-2 <"}},
+		{"all reports are wrong, because the API serves", etcd, "serving test-etcd-0! test-etcd-1! test-etcd-2!",
+			[]string{"test-etcd-0 <", "test-etcd-1 < test-etcd-0", "test-etcd-2 < test-etcd-0 test-etcd-1"}},
+		{"a majority of reports may be wrong", etcd, "test-etcd-0 test-etcd-1! test-etcd-2!",
+			[]string{"test-etcd-1 <", "test-etcd-2 < test-etcd-1", "test-etcd-0 < test-etcd-1 test-etcd-2"}},
+		{"no broken member changes while another one is down", etcd, "serving test-etcd-0 test-etcd-1!",
+			[]string{"test-etcd-2 <", "test-etcd-1 < test-etcd-2", "test-etcd-0 < test-etcd-2 test-etcd-1"}},
+		{"one control plane remains", controlPlane, "serving test-control-plane-0! test-control-plane-1!",
+			[]string{"test-control-plane-0 <", "test-control-plane-1 < test-control-plane-0"}},
 		{"two machines of a pool may be unavailable", pool,
-			[]string{"test-a-0", "test-a-1", "test-a-2", "test-a-3", "test-a-4"},
+			"test-a-0 test-a-1 test-a-2 test-a-3 test-a-4",
 			[]string{"test-a-0 <", "test-a-1 <", "test-a-2 < test-a-0", "test-a-3 < test-a-0 test-a-1",
 				"test-a-4 < test-a-0 test-a-1 test-a-2"}},
-		{"unhealthy machines of a pool count as unavailable", pool, []string{"test-a-0", "test-a-1", "test-a-2"},
+		{"unhealthy machines of a pool count as unavailable", pool, "serving test-a-0 test-a-1 test-a-2 test-a-3!",
 			[]string{"test-a-3 <", "test-a-4 <", "test-a-0 < test-a-3", "test-a-1 < test-a-3 test-a-4",
 				"test-a-2 < test-a-3 test-a-4 test-a-0"}},
-		{"machines that the plan does not have are ignored", pool, []string{"test-a-5", "test-etcd-0"},
+		{"machines that the plan does not have are ignored", pool, "test-a-5 test-etcd-0",
 			[]string{"test-a-0 <", "test-a-1 <", "test-a-2 <", "test-a-3 <", "test-a-4 <"}},
 	} {
-		t.Run(row.name, func(t *testing.T) { assert.Equal(t, row.want, rollout(row.plan, row.healthy...)) })
+		t.Run(row.name, func(t *testing.T) { assert.Equal(t, row.want, rollout(row.plan, row.observed)) })
 	}
 }
 
@@ -61,5 +88,57 @@ func TestRolloutOfGroups(t *testing.T) {
 		"test-control-plane-1 < test-control-plane-0",
 		"test-a-0 <", "test-a-1 < test-a-0",
 	}, rollout(NewPlan(small(t)),
-		"test-etcd-0", "test-etcd-2", "test-control-plane-1", "test-a-0", "test-a-1"))
+		"test-etcd-0 test-etcd-2 test-control-plane-1 test-a-0 test-a-1"))
+}
+
+// TestRolloutKeepsQuorum checks rollouts with wrong reports about machines that work, of a cluster whose API serves or
+// that has at least one healthy report. At any time, a majority of etcd and one control plane are neither down nor
+// changing.
+func TestRolloutKeepsQuorum(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 2))
+	for range 2000 {
+		object := valid(t)
+		count := map[Role]int{RoleEtcd: 1 + 2*random.IntN(3), RoleControlPlane: 1 + random.IntN(4)}
+		set(object, "etcd.count", count[RoleEtcd])
+		set(object, "controlPlane.count", count[RoleControlPlane])
+		p := NewPlan(decoded(t, object))
+		limit := map[Role]int{RoleEtcd: (count[RoleEtcd] - 1) / 2, RoleControlPlane: count[RoleControlPlane] - 1}
+		o := Observation{Machines: map[string]Condition{}, Serving: random.IntN(2) == 0}
+		down, healthy := map[Role]int{}, map[Role]bool{}
+		for _, m := range p.Machines {
+			if down[m.Role] < limit[m.Role] && random.IntN(4) == 0 {
+				down[m.Role]++
+				continue
+			}
+			o.Machines[m.ID] = Broken + Condition(random.IntN(2))
+			healthy[m.Role] = healthy[m.Role] || o.Machines[m.ID] == Healthy
+		}
+		ready := map[string]bool{}
+		for turns := p.Rollout(o); len(turns) > 0; {
+			var changing []string
+			unavailable := map[Role]int{}
+			turns = slices.DeleteFunc(turns, func(turn Turn) bool {
+				begins := !slices.ContainsFunc(turn.WaitFor, func(id string) bool { return !ready[id] })
+				if begins {
+					changing = append(changing, turn.ID)
+				}
+				if begins || o.Machines[turn.ID] == Down {
+					unavailable[turn.Role]++
+				}
+				return begins
+			})
+			for role, n := range limit {
+				if o.Serving || healthy[role] {
+					// a single machine is unavailable while it changes
+					assert.LessOrEqual(t, unavailable[role], max(1, n), "%s of %v", role, o)
+				}
+			}
+			if !assert.NotEmpty(t, changing) {
+				return
+			}
+			for _, id := range changing {
+				ready[id] = true
+			}
+		}
+	}
 }

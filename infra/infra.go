@@ -54,11 +54,11 @@ func New(ctx *pulumi.Context, plan cluster.Plan, watcher Watcher) (*Infra, error
 	if err != nil {
 		return nil, err
 	}
-	machines, err := NewMachines(ctx, plan, network, security, leftovers, pki, key, watcher)
+	in := &Infra{Network: network, Endpoint: endpoint, PKI: pki, SSHKey: key, Credential: credential}
+	in.Machines, err = NewMachines(ctx, plan, network, security, leftovers, pki, key, in.Kubeconfig(plan), watcher)
 	if err != nil {
 		return nil, err
 	}
-	in := &Infra{Network: network, Endpoint: endpoint, PKI: pki, SSHKey: key, Machines: machines, Credential: credential}
 	in.Cluster, err = in.newCluster(ctx, plan, watcher)
 	return in, err
 }

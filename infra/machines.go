@@ -7,6 +7,7 @@ import (
 	"github.com/pulumi/pulumi-openstack/sdk/v3/go/openstack/compute"
 	"github.com/pulumi/pulumi-openstack/sdk/v3/go/openstack/networking"
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
+	"github.com/pulumi/pulumi/sdk/v3/go/pulumi/internals"
 
 	"kubernetes-openstack/cluster"
 	"kubernetes-openstack/templates"
@@ -33,17 +34,19 @@ type Machines struct {
 	key       *SSHKey
 	renderer  *templates.Renderer
 	watcher   Watcher
+	// kubeconfig is the one that watcher uses.
+	kubeconfig pulumi.StringOutput
 }
 
-// NewMachines declares all machines. In an `up`, it first uses watcher to find the healthy machines. It
+// NewMachines declares all machines. In an `up`, it first uses watcher to find the conditions of the machines. It
 // returns an error if watcher cannot list them.
 func NewMachines(
-	ctx *pulumi.Context, plan cluster.Plan, network *Network, security *Security, leftovers *Leftovers, pki *PKI,
-	key *SSHKey, watcher Watcher,
+	ctx *pulumi.Context, plan cluster.Plan, network *Network, security *Security, leftovers *Leftovers,
+	pki *PKI, key *SSHKey, kubeconfig pulumi.StringOutput, watcher Watcher,
 ) (*Machines, error) {
 	s := &Machines{
-		ByID: map[string]*Machine{}, network: network, security: security, leftovers: leftovers, pki: pki, key: key,
-		renderer: templates.NewRenderer(plan), watcher: watcher,
+		ByID: map[string]*Machine{}, network: network, security: security, leftovers: leftovers,
+		pki: pki, key: key, renderer: templates.NewRenderer(plan), watcher: watcher, kubeconfig: kubeconfig,
 	}
 	child, err := component(ctx, "Machines", plan.Name, s)
 	if err != nil {
@@ -60,13 +63,13 @@ func NewMachines(
 			return nil, err
 		}
 	}
-	healthy, err := s.healthy(ctx, plan)
+	observed, err := s.observe(ctx, plan)
 	if err != nil {
 		return nil, err
 	}
 	// by group, in the order of the rollout; each resolves after its machine and all before it are ready
 	ready := map[string][]pulumi.StringOutput{}
-	for _, turn := range plan.Rollout(healthy) {
+	for _, turn := range plan.Rollout(observed) {
 		before := ready[turn.Group]
 		machine, err := s.newMachine(ctx, plan, turn.Machine, groups[turn.Group], last(before[:len(turn.WaitFor)]), child)
 		if err != nil {
@@ -88,16 +91,20 @@ func NewMachines(
 // last returns the last element of list, or none if list is empty.
 func last[T any](list []T) []T { return list[max(0, len(list)-1):] }
 
-// healthy returns the IDs of the healthy machines. It returns nil in a preview.
-func (s *Machines) healthy(ctx *pulumi.Context, plan cluster.Plan) (map[string]bool, error) {
+// observe returns the conditions of the machines, or none in a preview.
+func (s *Machines) observe(ctx *pulumi.Context, plan cluster.Plan) (cluster.Observation, error) {
 	if ctx.DryRun() {
-		return nil, nil
+		return cluster.Observation{}, nil
+	}
+	kubeconfig, err := internals.UnsafeAwaitOutput(ctx.Context(), s.kubeconfig)
+	if err != nil {
+		return cluster.Observation{}, err
 	}
 	var names []string
 	for _, m := range plan.Machines {
 		names = append(names, m.ID)
 	}
-	return s.watcher.Healthy(ctx.Context(), names)
+	return s.watcher.Observe(ctx.Context(), kubeconfig.Value.(string), names)
 }
 
 // newMachine declares one machine. Its instance does not change until all others are ready.
@@ -162,7 +169,7 @@ func (s *Machines) newMachine(
 			return nil, err
 		}
 	}
-	machine.Ready = s.whenReady(ctx, plan, m.ID, machine)
+	machine.Ready = s.whenReady(ctx, plan, m, machine)
 	return machine, ctx.RegisterResourceOutputs(machine, pulumi.Map{"ready": machine.Ready})
 }
 

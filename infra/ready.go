@@ -15,8 +15,8 @@ import (
 // Watcher waits until the machines form a ready cluster. *readiness.Cloud is the real implementation. A
 // preview calls no method of Watcher.
 type Watcher interface {
-	// Healthy returns the healthy machines among names. A machine that is not in the map is missing or unhealthy.
-	Healthy(ctx context.Context, names []string) (map[string]bool, error)
+	// Observe returns the conditions of the machines with these names, and of the API.
+	Observe(ctx context.Context, kubeconfig string, names []string) (cluster.Observation, error)
 	// Machine waits until one machine is ready, and passes progress to log.
 	Machine(ctx context.Context, m readiness.Machine, log func(line string) error) error
 	// Cluster waits until the API and all nodes are ready.
@@ -45,15 +45,21 @@ func NotReady(ctx *pulumi.Context, r pulumi.Resource, name string, err error) er
 }
 
 // whenReady returns the ID of the instance of m. In an `up`, the ID resolves when the machine is ready.
-func (s *Machines) whenReady(ctx *pulumi.Context, plan cluster.Plan, name string, m *Machine) pulumi.StringOutput {
+func (s *Machines) whenReady(
+	ctx *pulumi.Context, plan cluster.Plan, machine cluster.Machine, m *Machine,
+) pulumi.StringOutput {
 	id := m.Instance.ID().ToStringOutput()
 	if ctx.DryRun() {
 		return id
 	}
-	return id.ApplyT(func(id string) (string, error) {
-		wanted := readiness.Machine{Name: name, ID: id, Timeout: plan.BootstrapTimeout}
-		return id, NotReady(ctx, m, name, s.watcher.Machine(ctx.Context(), wanted, Logger(ctx, m)))
-	}).(pulumi.StringOutput)
+	ready := pulumi.All(id, s.kubeconfig).ApplyT(func(values []any) (string, error) {
+		wanted := readiness.Machine{
+			Name: machine.ID, ID: values[0].(string), Node: machine.Role != cluster.RoleEtcd,
+			Kubeconfig: values[1].(string), Timeout: plan.BootstrapTimeout,
+		}
+		return wanted.ID, NotReady(ctx, m, machine.ID, s.watcher.Machine(ctx.Context(), wanted, Logger(ctx, m)))
+	})
+	return pulumi.Unsecret(ready).(pulumi.StringOutput) // the ID is no secret
 }
 
 // waitFor returns text after all others are ready. It hides this order from the engine on purpose. A declared

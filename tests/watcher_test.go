@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"kubernetes-openstack/cluster"
 	"kubernetes-openstack/internal/readiness"
 	"kubernetes-openstack/internal/tenancy"
 	"kubernetes-openstack/internal/tenantsync"
@@ -38,18 +39,21 @@ func (w *watcher) record(name string) {
 	w.calls = append(w.calls, name)
 }
 
-func (w *watcher) Healthy(_ context.Context, names []string) (map[string]bool, error) {
-	w.record("working " + strings.Join(names, " "))
-	working := map[string]bool{}
-	for _, name := range w.working {
-		working[name] = true
+func (w *watcher) Observe(_ context.Context, kubeconfig string, names []string) (cluster.Observation, error) {
+	w.record("observe " + strings.Join(names, " "))
+	if !strings.Contains(kubeconfig, "client-key-data") {
+		return cluster.Observation{}, errors.New("unexpected kubeconfig: " + kubeconfig)
 	}
-	return working, nil
+	working := map[string]cluster.Condition{}
+	for _, name := range w.working {
+		working[name] = cluster.Healthy
+	}
+	return cluster.Observation{Machines: working}, nil
 }
 
 func (w *watcher) Machine(_ context.Context, m readiness.Machine, log func(string) error) error {
 	w.record("machine " + m.Name)
-	if m.ID != "Instance/"+m.Name || m.Timeout == 0 {
+	if m.ID != "Instance/"+m.Name || m.Timeout == 0 || m.Kubeconfig == "" || m.Node == strings.Contains(m.Name, "etcd") {
 		return fmt.Errorf("unexpected machine: %+v", m)
 	}
 	if w.onMachine != nil {
@@ -95,7 +99,7 @@ func TestUpWaits(t *testing.T) {
 	r, w := &recorder{}, &watcher{}
 	require.NoError(t, runWith(r, "dev", stackConfig(t, "../Pulumi.dev.yaml"), w, false))
 	assert.Equal(t,
-		"working dev-etcd-0 dev-etcd-1 dev-etcd-2 dev-control-plane-0 dev-control-plane-1 dev-worker-0 dev-worker-1",
+		"observe dev-etcd-0 dev-etcd-1 dev-etcd-2 dev-control-plane-0 dev-control-plane-1 dev-worker-0 dev-worker-1",
 		w.calls[0])
 	assert.ElementsMatch(t, []string{
 		"machine dev-etcd-0", "machine dev-etcd-1", "machine dev-etcd-2", "machine dev-control-plane-0",

@@ -7,8 +7,6 @@ package readiness
 import (
 	"context"
 	"net/http"
-	"regexp"
-	"slices"
 	"sync"
 	"time"
 
@@ -36,53 +34,6 @@ func NewCloud() *Cloud {
 
 func newCloud(compute func() (*gophercloud.ServiceClient, error), interval time.Duration) *Cloud {
 	return &Cloud{compute: compute, interval: interval, slots: make(chan struct{}, 8)}
-}
-
-// Healthy returns the healthy machines among names. A machine is healthy if its instance is ACTIVE and its last
-// reported state is ready. A machine whose console cannot be read counts as healthy, because it may be. Healthy
-// returns an error if Nova cannot list the instances.
-func (c *Cloud) Healthy(ctx context.Context, names []string) (map[string]bool, error) {
-	healthy := map[string]bool{}
-	compute, err := c.compute()
-	if err != nil || len(names) == 0 {
-		return healthy, err
-	}
-	// The filter uses no alternatives (|), because Nova on MySQL matches | literally.
-	pages, err := servers.List(compute, servers.ListOpts{Name: "^" + regexp.QuoteMeta(commonPrefix(names))}).AllPages(ctx)
-	if err != nil {
-		return nil, err
-	}
-	list, err := servers.ExtractServers(pages)
-	if err != nil {
-		return nil, err
-	}
-	var lock sync.Mutex
-	var reads sync.WaitGroup
-	for _, server := range list {
-		if server.Status != "ACTIVE" || !slices.Contains(names, server.Name) {
-			continue
-		}
-		reads.Go(func() {
-			console, err := c.console(ctx, server.ID)
-			if r := parse(console); err != nil || r.ready {
-				lock.Lock()
-				defer lock.Unlock()
-				healthy[server.Name] = true
-			}
-		})
-	}
-	reads.Wait()
-	return healthy, nil
-}
-
-// commonPrefix returns the longest common prefix of all names.
-func commonPrefix(names []string) string {
-	first, last := slices.Min(names), slices.Max(names)
-	n := 0
-	for n < min(len(first), len(last)) && first[n] == last[n] {
-		n++
-	}
-	return first[:n]
 }
 
 func (c *Cloud) console(ctx context.Context, id string) (string, error) {

@@ -90,25 +90,18 @@ func newAPI(kubeconfig string) (*api, error) {
 // ready returns nil if the API and all nodes are ready. Otherwise the error lists the reasons. instances maps
 // nodes' names to IDs of Nova instances.
 func (a *api) ready(ctx context.Context, instances map[string]string) error {
-	if _, err := a.get(ctx, "/readyz"); err != nil {
-		return fmt.Errorf("the Kubernetes API is not ready: %w", err)
-	}
-	body, err := a.get(ctx, "/api/v1/nodes")
+	nodes, err := a.nodes(ctx)
 	if err != nil {
-		return fmt.Errorf("cannot list the nodes in the Kubernetes API: %w", err)
-	}
-	var list struct{ Items []node }
-	if err := json.Unmarshal(body, &list); err != nil {
-		return fmt.Errorf("cannot parse the nodes in the Kubernetes API: %w", err)
+		return err
 	}
 	byName := map[string]node{}
-	for _, n := range list.Items {
+	for _, n := range nodes {
 		byName[n.Metadata.Name] = n
 	}
 	var missing []string
 	for _, name := range slices.Sorted(maps.Keys(instances)) {
 		n, registered := byName[name]
-		want := "openstack:///" + instances[name]
+		want := providerID(instances[name])
 		switch reason := n.notReady(); {
 		case !registered:
 			missing = append(missing, name+" (not registered)")
@@ -123,6 +116,25 @@ func (a *api) ready(ctx context.Context, instances map[string]string) error {
 	}
 	return nil
 }
+
+// nodes returns all nodes if the API is ready.
+func (a *api) nodes(ctx context.Context) ([]node, error) {
+	if _, err := a.get(ctx, "/readyz"); err != nil {
+		return nil, fmt.Errorf("the Kubernetes API is not ready: %w", err)
+	}
+	body, err := a.get(ctx, "/api/v1/nodes")
+	if err != nil {
+		return nil, fmt.Errorf("cannot list the nodes in the Kubernetes API: %w", err)
+	}
+	var list struct{ Items []node }
+	if err := json.Unmarshal(body, &list); err != nil {
+		return nil, fmt.Errorf("cannot parse the nodes in the Kubernetes API: %w", err)
+	}
+	return list.Items, nil
+}
+
+// providerID returns the ID that the cloud controller stores in the Node of an instance.
+func providerID(instance string) string { return "openstack:///" + instance }
 
 func (a *api) get(ctx context.Context, path string) ([]byte, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, a.url+path, nil)

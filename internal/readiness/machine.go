@@ -7,15 +7,25 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/gophercloud/gophercloud/v2/openstack/compute/v2/servers"
 )
 
 // Machine describes the machine to wait for.
 type Machine struct {
 	// Name is the machine's hostname, and ID is the ID of its instance.
 	Name, ID string
+	// Node is true if the machine is a Kubernetes node. It is false for a member of etcd.
+	Node bool
+	// Kubeconfig is that of the cluster. Without reports on the console, the API shows whether the machine is ready.
+	Kubeconfig string
 	// Timeout is the time limit, from the start of the wait.
 	Timeout time.Duration
 }
+
+// settled is the age at which an instance of etcd counts as ready if its console has no report and the API is
+// ready. The API does not show the members of etcd, and a new member is ready much earlier.
+const settled = 3 * time.Minute
 
 // readsPerStatus is the number of reads of the console for each read of the instance's status.
 const readsPerStatus = 10
@@ -29,7 +39,7 @@ func (c *Cloud) Machine(ctx context.Context, m Machine, log func(line string) er
 	defer cancel()
 	var last report
 	var console string
-	var consoleErr error
+	var consoleErr, apiErr error
 	logAll := func(lines []string) error {
 		for _, line := range lines {
 			if err := log(line); err != nil {
@@ -56,10 +66,18 @@ func (c *Cloud) Machine(ctx context.Context, m Machine, log func(line string) er
 			consoleErr = err
 		}
 		if last.ready || reads%readsPerStatus == 0 {
-			if active, err := c.active(ctx, m); err != nil {
+			server, err := c.active(ctx, m)
+			switch {
+			case err != nil:
 				return err
-			} else if last.ready && active {
+			case server != nil && last.ready:
 				return logAll(last.noticeLines())
+			case server != nil && len(last.lines) == 0 && m.Kubeconfig != "":
+				if err := m.readyInAPI(ctx, server.Created); err == nil {
+					return nil
+				} else if ctx.Err() == nil {
+					apiErr = err
+				}
 			}
 		}
 		select {
@@ -67,31 +85,52 @@ func (c *Cloud) Machine(ctx context.Context, m Machine, log func(line string) er
 			if !errors.Is(ctx.Err(), context.DeadlineExceeded) {
 				return ctx.Err()
 			}
-			return last.failure(m, console, consoleErr)
+			return last.failure(m, console, consoleErr, apiErr)
 		case <-time.After(c.interval):
 		}
 	}
 }
 
-// active returns true if the instance's status is ACTIVE. It returns an error only if waiting cannot help. A
-// failed request to Nova is not such an error.
-func (c *Cloud) active(ctx context.Context, m Machine) (bool, error) {
+// readyInAPI returns nil if the Kubernetes API shows that a machine without reports on its console is ready.
+// created is the time of its instance.
+func (m Machine) readyInAPI(ctx context.Context, created time.Time) error {
+	api, err := newAPI(m.Kubeconfig)
+	if err != nil {
+		return err
+	}
+	if m.Node {
+		return api.ready(ctx, map[string]string{m.Name: m.ID})
+	}
+	if _, err := api.nodes(ctx); err != nil {
+		return err
+	}
+	if age := time.Since(created); age < settled {
+		return fmt.Errorf("without reports, a member of etcd counts as ready %s after its creation", settled)
+	}
+	return nil
+}
+
+// active returns the instance if its status is ACTIVE, otherwise nil. It returns an error only if waiting cannot
+// help. A failed request to Nova is not such an error.
+func (c *Cloud) active(ctx context.Context, m Machine) (*servers.Server, error) {
 	server, err := c.server(ctx, m.ID)
 	switch {
 	case err != nil:
-		return false, nil
+		return nil, nil
 	case server == nil:
-		return false, fmt.Errorf("%s: its instance %s no longer exists", m.Name, m.ID)
+		return nil, fmt.Errorf("%s: its instance %s no longer exists", m.Name, m.ID)
 	case server.Status == "ERROR":
-		return false, fmt.Errorf("%s: its instance %s has the status ERROR: %s\n"+
+		return nil, fmt.Errorf("%s: its instance %s has the status ERROR: %s\n"+
 			"  fix the cause, then `pulumi up` replaces the instance; more: openstack server show %[2]s", m.Name, m.ID,
 			server.Fault.Message)
+	case server.Status != "ACTIVE":
+		return nil, nil
 	}
-	return server.Status == "ACTIVE", nil
+	return server, nil
 }
 
 // failure returns the error that explains why m is not ready.
-func (r *report) failure(m Machine, console string, consoleErr error) error {
+func (r *report) failure(m Machine, console string, consoleErr, apiErr error) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s is not ready after %s: ", m.Name, m.Timeout)
 	indented := func(lines []string) {
@@ -120,6 +159,9 @@ func (r *report) failure(m Machine, console string, consoleErr error) error {
 		if strings.HasPrefix(other.state, "failing: ") && other.name != unit {
 			fmt.Fprintf(&b, "\n  %s is also %s", other.name, other.state)
 		}
+	}
+	if apiErr != nil && len(r.lines) == 0 {
+		fmt.Fprintf(&b, "\n  without reports on the console, the Kubernetes API decides: %s", apiErr)
 	}
 	if unit == "node" {
 		unit = "kubelet"

@@ -24,6 +24,8 @@ type nova struct {
 	name     string
 	status   string
 	fault    string
+	created  time.Time
+	refuse   int      // the status code of a request of the console, if it is not 0
 	consoles []string // one for each read; the last one repeats
 	reads    int
 }
@@ -32,7 +34,7 @@ func (n *nova) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	fault := map[string]any{"message": n.fault}
-	server := map[string]any{"id": "uuid", "name": n.name, "status": n.status, "fault": fault}
+	server := map[string]any{"id": "uuid", "name": n.name, "status": n.status, "fault": fault, "created": n.created}
 	answer := map[string]any{}
 	switch {
 	case len(r.URL.String()) > 4096:
@@ -40,6 +42,10 @@ func (n *nova) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	case n.status == "":
 		http.NotFound(w, r)
+		return
+	case r.Method == http.MethodPost && n.refuse != 0:
+		n.reads++
+		http.Error(w, "no console", n.refuse)
 		return
 	case r.Method == http.MethodPost:
 		if len(n.consoles) == 0 {
@@ -205,33 +211,6 @@ func TestEngineEnds(t *testing.T) {
 		return errors.New("EOF")
 	})
 	assert.EqualError(t, err, "m: lost the connection to the Pulumi engine: EOF")
-}
-
-func TestHealthy(t *testing.T) {
-	ready := console("bootstrap: ready after 1 s")
-	for _, row := range []struct {
-		nova *nova
-		want map[string]bool
-	}{
-		{&nova{name: "dev-etcd-0", status: "ACTIVE", consoles: []string{ready}}, map[string]bool{"dev-etcd-0": true}},
-		{&nova{name: "dev-etcd-0", status: "ACTIVE", consoles: []string{""}}, map[string]bool{}},
-		{&nova{name: "dev-etcd-0", status: "SHUTOFF", consoles: []string{ready}}, map[string]bool{}},
-		{&nova{name: "dev-etcd-0", status: "ACTIVE"}, map[string]bool{"dev-etcd-0": true}},
-		{&nova{name: "dev-etcd-00", status: "ACTIVE", consoles: []string{ready}}, map[string]bool{}},
-	} {
-		got, err := cloudOf(t, row.nova).Healthy(t.Context(), []string{"dev-etcd-0", "dev-etcd-1"})
-		require.NoError(t, err)
-		assert.Equal(t, row.want, got, "%+v", row.nova)
-	}
-	var many []string
-	for i := range 1000 {
-		many = append(many, fmt.Sprintf("%s-worker-%d", strings.Repeat("x", 50), i))
-	}
-	got, err := cloudOf(t, &nova{name: many[999], status: "ACTIVE", consoles: []string{ready}}).Healthy(t.Context(), many)
-	require.NoError(t, err)
-	assert.Equal(t, map[string]bool{many[999]: true}, got)
-	_, err = cloudOf(t, &nova{}).Healthy(t.Context(), []string{"dev-etcd-0"})
-	assert.Error(t, err)
 }
 
 func TestNewLines(t *testing.T) {

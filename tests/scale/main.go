@@ -27,7 +27,9 @@ func main() {
 // watcher reports every machine as ready at once.
 type watcher struct{}
 
-func (watcher) Healthy(context.Context, []string) (map[string]bool, error) { return nil, nil }
+func (watcher) Observe(context.Context, string, []string) (cluster.Observation, error) {
+	return cluster.Observation{}, nil
+}
 
 func (watcher) Machine(context.Context, readiness.Machine, func(string) error) error { return nil }
 

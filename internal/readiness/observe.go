@@ -1,0 +1,117 @@
+package readiness
+
+import (
+	"context"
+	"errors"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/gophercloud/gophercloud/v2"
+	"github.com/gophercloud/gophercloud/v2/openstack/compute/v2/servers"
+
+	"kubernetes-openstack/cluster"
+)
+
+// down are the statuses of instances that do not run. All other statuses, such as MIGRATING or REBOOT, are
+// those of a machine that may be healthy.
+var down = []string{
+	"BUILD", "DELETED", "ERROR", "PAUSED", "SHELVED", "SHELVED_OFFLOADED", "SHUTOFF", "SOFT_DELETED", "SUSPENDED",
+}
+
+// Observe returns the conditions of the machines with these names, and whether the API of the kubeconfig serves.
+// It returns an error if Nova cannot list the instances.
+//
+// A machine is broken only if its Node is not Ready and its console has no report that it is ready, but one of a
+// failing or waiting step for stuckReads reads. A new machine without a report is broken, too. For an older one, a
+// missing report is no evidence: the console is empty after a live migration or a rotation of its log, other output
+// can push the report out of it, and some clouds have no console output.
+func (c *Cloud) Observe(ctx context.Context, kubeconfig string, names []string) (cluster.Observation, error) {
+	o := cluster.Observation{Machines: map[string]cluster.Condition{}}
+	compute, err := c.compute()
+	if err != nil || len(names) == 0 {
+		return o, err
+	}
+	// The filter uses no alternatives (|), because Nova on MySQL matches | literally.
+	pages, err := servers.List(compute, servers.ListOpts{Name: "^" + regexp.QuoteMeta(commonPrefix(names))}).AllPages(ctx)
+	if err != nil {
+		return o, err
+	}
+	list, err := servers.ExtractServers(pages)
+	if err != nil {
+		return o, err
+	}
+	list = slices.DeleteFunc(list, func(s servers.Server) bool {
+		return !slices.Contains(names, s.Name) || slices.Contains(down, s.Status)
+	})
+	if len(list) == 0 {
+		return o, nil // the API of a new cluster does not exist yet
+	}
+	ready := map[string]bool{} // IDs of instances whose Node is Ready
+	if api, err := newAPI(kubeconfig); err == nil {
+		nodes, err := api.nodes(ctx)
+		o.Serving = err == nil
+		for _, n := range nodes {
+			if id, ok := strings.CutPrefix(n.Spec.ProviderID, providerID("")); ok && n.notReady() == "" {
+				ready[id] = true
+			}
+		}
+	}
+	var lock sync.Mutex
+	var reads sync.WaitGroup
+	for _, server := range list {
+		reads.Go(func() {
+			condition := cluster.Healthy
+			if !ready[server.ID] {
+				if r := c.report(ctx, server.ID); r.stuck() || !r.ready && time.Since(server.Created) < fresh {
+					condition = cluster.Broken
+				}
+			}
+			lock.Lock()
+			defer lock.Unlock()
+			o.Machines[server.Name] = max(o.Machines[server.Name], condition)
+		})
+	}
+	reads.Wait()
+	return o, nil
+}
+
+// stuckReads is the number of reads of a console, each after the interval, in which a machine's step must be
+// unfinished. A healthy machine may wait for a moment, for example while an etcd member restarts.
+const stuckReads = 7
+
+// fresh is the age of an instance up to which a missing report means that its machine was never ready.
+const fresh = 5 * time.Minute
+
+// stuck returns true if a step fails or waits.
+func (r *report) stuck() bool {
+	step := r.cause()
+	return step != nil && step.state != "started"
+}
+
+// report returns a machine's report. While the report is stuck or Nova does not answer, it reads the console up to
+// stuckReads times. If Nova refuses the request, as a cloud without console output does, another one is useless.
+func (c *Cloud) report(ctx context.Context, id string) report {
+	for read := 1; ; read++ {
+		text, err := c.console(ctx, id)
+		r := parse(text)
+		var code gophercloud.ErrUnexpectedResponseCode
+		refused := errors.As(err, &code) && code.Actual < 500
+		if err == nil && !r.stuck() || refused || read == stuckReads || ctx.Err() != nil {
+			return r
+		}
+		time.Sleep(c.interval)
+	}
+}
+
+// commonPrefix returns the longest common prefix of all names.
+func commonPrefix(names []string) string {
+	first, last := slices.Min(names), slices.Max(names)
+	n := 0
+	for n < min(len(first), len(last)) && first[n] == last[n] {
+		n++
+	}
+	return first[:n]
+}
