@@ -202,9 +202,9 @@ func TestPeersRules(t *testing.T) {
 		}
 	}
 	assert.Equal(t, []string{
-		"control-plane-179-from-peer-192-0-2-1 192.0.2.1/32",
-		"worker-179-from-peer-192-0-2-1 192.0.2.1/32",
-		"worker-179-from-peer-192-0-2-2 192.0.2.2/32", // no control plane is in a zone
+		"control-plane-179-from-192.0.2.1/32 192.0.2.1/32",
+		"worker-179-from-192.0.2.1/32 192.0.2.1/32",
+		"worker-179-from-192.0.2.2/32 192.0.2.2/32", // no control plane is in a zone
 	}, got)
 }
 

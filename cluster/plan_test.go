@@ -197,26 +197,42 @@ func TestRules(t *testing.T) {
 	c.SSH.AllowedCIDRs = []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}
 	c.API.AllowedCIDRs = []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0")}
 	c.Network.AllowedCIDRs = []netip.Prefix{netip.MustParsePrefix("198.51.100.0/24")}
-	c.Pools[0].Name = "pods" // also the name of a source in rules
-	names := map[string]Rule{}
+	c.Pools[0].Name = "pods"                                        // also the name of a source in rules
+	c.API.AllowedCIDRs = append(c.API.AllowedCIDRs, c.Network.CIDR) // the machines have this rule already
+	names, formerly := map[string]Rule{}, map[string]Rule{}
 	for _, r := range NewPlan(c).Rules {
 		assert.NotContains(t, names, r.Name)
 		assert.NotEmpty(t, r.Reason)
-		names[r.Name] = r
+		names[r.Name], formerly[r.Formerly] = r, r
 	}
-	assert.Contains(t, names, "worker-22-from-operator-192.0.2.0/24")
-	assert.Contains(t, names, "control-plane-6443-from-client-0.0.0.0/0")
-	assert.Equal(t, netip.MustParsePrefix("10.0.0.64/26"), names["etcd-2379-from-pods"].From)
-	assert.Equal(t, c.Network.PodCIDR, names["worker-any-from-pods"].From)
-	assert.Equal(t, c.Pools[0].Addresses, names["control-plane-any-from-nodes-pods"].From)
-	assert.Contains(t, names, "worker-any-from-client-198.51.100.0/24")
-	assert.NotContains(t, names, "control-plane-any-from-client-198.51.100.0/24")
+	assert.Contains(t, formerly, "worker-22-from-operator-192.0.2.0/24")
+	assert.Contains(t, formerly, "control-plane-6443-from-client-0.0.0.0/0")
+	assert.Equal(t, netip.MustParsePrefix("10.0.0.64/26"), formerly["etcd-2379-from-pods"].From)
+	assert.Equal(t, netip.MustParsePrefix("10.0.0.64/26"), names["etcd-2379-from-10.0.0.64/26"].From)
+	assert.Equal(t, c.Network.PodCIDR, formerly["worker-any-from-pods"].From)
+	assert.Equal(t, c.Pools[0].Addresses, formerly["control-plane-any-from-nodes-pods"].From)
+	assert.Contains(t, formerly, "worker-any-from-client-198.51.100.0/24")
+	assert.NotContains(t, formerly, "control-plane-any-from-client-198.51.100.0/24")
 	// only etcd members may connect to the peer port
 	for _, r := range names {
 		if r.Port == EtcdPeerPort {
 			assert.Equal(t, c.Etcd.Addresses, r.From)
 		}
 	}
+}
+
+// TestRulesOfARenamedPool checks that the rules of a pool and their names do not depend on the pool's name.
+func TestRulesOfARenamedPool(t *testing.T) {
+	c := small(t)
+	var before, after []string
+	for _, r := range NewPlan(c).Rules {
+		before = append(before, r.Name)
+	}
+	c.Pools[0].Name = "renamed"
+	for _, r := range NewPlan(c).Rules {
+		after = append(after, r.Name)
+	}
+	assert.Equal(t, before, after)
 }
 
 func TestAddresses(t *testing.T) {

@@ -33,8 +33,9 @@ type Turn struct {
 // Rollout returns the order in which an `up` changes the machines.
 //
 // The machines of inParallel come first and change in parallel. Each other machine waits for the machines before it in
-// its group: the broken ones change before the healthy ones. So at most MaxUnavailable machines of a group are unavailable at a time. The limit is one for etcd and for
-// the control plane, because etcd would lose its quorum otherwise.
+// its group: the broken ones change before the healthy ones. So at most MaxUnavailable machines of a group are
+// unavailable at a time. The limit is one for etcd and for the control plane, because etcd would lose its quorum
+// otherwise.
 func (p Plan) Rollout(o Observation) []Turn {
 	var turns []Turn
 	groups := map[string][]string{} // IDs of the machines so far

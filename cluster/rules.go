@@ -11,15 +11,19 @@ import (
 // The source is a prefix, never a security group. Neutron treats a port's allowed address pairs, which include the pod
 // CIDR, as members of the port's group. A security group as the source would therefore allow packets from every pod.
 type Rule struct {
-	// Name is unique and stable: etcd-2379-from-control-plane.
+	// Name contains all that distinguishes the rule from others in Neutron: etcd-2379-from-10.0.0.32/28. Neutron refuses
+	// a second rule with the same protocol, port and source. So the same rule must have the same name after a pool has
+	// another name.
 	Name string
-	To   Role
+	// Formerly is the name in the state of a stack of an earlier version: etcd-2379-from-control-plane.
+	Formerly string
+	To       Role
 	// Protocol is Neutron's name of the protocol (tcp, icmp, vrrp), or empty for any.
 	Protocol string
 	// Port is 0 for all.
 	Port int
 	From netip.Prefix
-	// Reason is the description of the rule in OpenStack.
+	// Reason is the description of a new rule in OpenStack. It has no effect on an existing rule.
 	Reason string
 }
 
@@ -79,11 +83,17 @@ func (p Plan) rules() []Rule {
 	serviceClients := sourcesOf("client", p.Network.AllowedCIDRs)
 
 	var out []Rule
+	names := map[string]bool{}
 	allow := func(to []Role, protocol string, port int, reason string, from ...[]source) {
 		for _, role := range to {
 			for _, sources := range from {
 				for _, s := range sources {
-					out = append(out, Rule{ruleName(role, protocol, port, s.name), role, protocol, port, s.prefix, reason})
+					name := ruleName(role, protocol, port, s.prefix.Masked().String())
+					if !names[name] {
+						former := ruleName(role, protocol, port, s.name)
+						out = append(out, Rule{name, former, role, protocol, port, s.prefix, reason})
+					}
+					names[name] = true
 				}
 			}
 		}
@@ -132,7 +142,7 @@ func sourcesOf(name string, prefixes []netip.Prefix) []source {
 	return out
 }
 
-// ruleName builds a unique name such as etcd-2379-from-control-plane.
+// ruleName builds a name such as etcd-2379-from-10.0.0.32/28.
 func ruleName(to Role, protocol string, port int, from string) string {
 	service := protocol
 	switch {

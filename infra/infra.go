@@ -26,11 +26,18 @@ type Infra struct {
 // New declares all resources. In an `up`, it uses watcher to wait until all machines and the cluster are
 // ready.
 func New(ctx *pulumi.Context, plan cluster.Plan, watcher Watcher) (*Infra, error) {
-	network, err := NewNetwork(ctx, plan)
+	security, err := NewSecurity(ctx, plan)
 	if err != nil {
 		return nil, err
 	}
-	security, err := NewSecurity(ctx, plan)
+	project, err := NewProject(ctx, plan, security)
+	if err != nil {
+		return nil, err
+	}
+	if err := security.Allow(ctx, plan); err != nil {
+		return nil, err
+	}
+	network, err := NewNetwork(ctx, plan)
 	if err != nil {
 		return nil, err
 	}
@@ -50,12 +57,13 @@ func New(ctx *pulumi.Context, plan cluster.Plan, watcher Watcher) (*Infra, error
 	if err != nil {
 		return nil, err
 	}
-	leftovers, err := NewLeftovers(ctx, plan, network, security, pki)
+	leftovers, err := NewLeftovers(ctx, plan, network, security, pki, project)
 	if err != nil {
 		return nil, err
 	}
 	in := &Infra{Network: network, Endpoint: endpoint, PKI: pki, SSHKey: key, Credential: credential}
-	in.Machines, err = NewMachines(ctx, plan, network, security, leftovers, pki, key, in.Kubeconfig(plan), watcher)
+	in.Machines, err = NewMachines(ctx, plan, project, network, security, leftovers, pki, key, in.Kubeconfig(plan),
+		watcher)
 	if err != nil {
 		return nil, err
 	}

@@ -18,7 +18,7 @@ type Leftovers struct{ pulumi.CustomResourceState }
 // engine deletes resources in layers, sorted by the length of their chain of dependencies, and waits for each
 // layer. With this dependency all machines are in one layer, independent of the certificates that they hold.
 func NewLeftovers(ctx *pulumi.Context, plan cluster.Plan, network *Network, security *Security,
-	pki *PKI) (*Leftovers, error) {
+	pki *PKI, project *Project) (*Leftovers, error) {
 	before := slices.Clone(network.Routed)
 	for _, group := range security.groups {
 		before = append(before, group)
@@ -28,5 +28,5 @@ func NewLeftovers(ctx *pulumi.Context, plan cluster.Plan, network *Network, secu
 	return l, ctx.RegisterResource("teardown:index:Leftovers", plan.Name, pulumi.Map{
 		"cluster":   pulumi.String(plan.Name),
 		"onDestroy": pulumi.String(plan.Storage.OnDestroy),
-	}, l, pulumi.DependsOn(before))
+	}, l, pulumi.DependsOn(before), pulumi.Provider(project))
 }

@@ -27,6 +27,7 @@ type Machines struct {
 	// ByID maps the ID of every machine of the Plan to its component.
 	ByID map[string]*Machine
 
+	project   *Project
 	network   *Network
 	security  *Security
 	leftovers *Leftovers
@@ -41,11 +42,11 @@ type Machines struct {
 // NewMachines declares all machines. In an `up`, it first uses watcher to find the conditions of the machines. It
 // returns an error if watcher cannot list them.
 func NewMachines(
-	ctx *pulumi.Context, plan cluster.Plan, network *Network, security *Security, leftovers *Leftovers,
-	pki *PKI, key *SSHKey, kubeconfig pulumi.StringOutput, watcher Watcher,
+	ctx *pulumi.Context, plan cluster.Plan, project *Project, network *Network, security *Security,
+	leftovers *Leftovers, pki *PKI, key *SSHKey, kubeconfig pulumi.StringOutput, watcher Watcher,
 ) (*Machines, error) {
 	s := &Machines{
-		ByID: map[string]*Machine{}, network: network, security: security, leftovers: leftovers,
+		ByID: map[string]*Machine{}, project: project, network: network, security: security, leftovers: leftovers,
 		pki: pki, key: key, renderer: templates.NewRenderer(plan), watcher: watcher, kubeconfig: kubeconfig,
 	}
 	child, err := component(ctx, "Machines", plan.Name, s)
@@ -58,7 +59,9 @@ func NewMachines(
 		groups[group], err = compute.NewServerGroup(ctx, name, &compute.ServerGroupArgs{
 			Name:     pulumi.String(name),
 			Policies: pulumi.ToStringArray([]string{plan.ServerGroupPolicy}),
-		}, child)
+		}, child,
+			// The provider would delete the group before its replacement, and the engine all its machines with it.
+			pulumi.DeleteBeforeReplace(false))
 		if err != nil {
 			return nil, err
 		}
@@ -82,7 +85,7 @@ func NewMachines(
 	for _, m := range plan.Machines {
 		ids = append(ids, s.ByID[m.ID].Instance.ID().ToStringOutput())
 	}
-	if _, err := NewInstances(ctx, plan, ids, child); err != nil {
+	if _, err := NewInstances(ctx, plan, ids, child, pulumi.Provider(project)); err != nil {
 		return nil, err
 	}
 	return s, ctx.RegisterResourceOutputs(s, pulumi.Map{})
@@ -104,7 +107,16 @@ func (s *Machines) observe(ctx *pulumi.Context, plan cluster.Plan) (cluster.Obse
 	for _, m := range plan.Machines {
 		names = append(names, m.ID)
 	}
-	return s.watcher.Observe(ctx.Context(), kubeconfig.Value.(string), names)
+	for _, former := range s.project.renamed {
+		names = append(names, former)
+	}
+	o, err := s.watcher.Observe(ctx.Context(), kubeconfig.Value.(string), names)
+	for id, former := range s.project.renamed {
+		if condition, ok := o.Machines[former]; ok {
+			o.Machines[id] = max(o.Machines[id], condition)
+		}
+	}
+	return o, err
 }
 
 // newMachine declares one machine. Its instance does not change until all others are ready.
@@ -113,7 +125,7 @@ func (s *Machines) newMachine(
 	others []pulumi.StringOutput, parent pulumi.ResourceOption,
 ) (*Machine, error) {
 	machine := &Machine{}
-	child, err := component(ctx, "Machine", m.ID, machine, parent)
+	child, err := component(ctx, "Machine", m.ID, machine, parent, s.project.Former(m.ID))
 	if err != nil {
 		return nil, err
 	}
@@ -143,7 +155,7 @@ func (s *Machines) newMachine(
 		FlavorName:       pulumi.String(m.Flavor),
 		ImageId:          optional(plan.Image.ID),
 		ImageName:        optional(plan.Image.Name),
-		KeyPair:          s.key.Name,
+		KeyPair:          pulumi.String(plan.Name),
 		AvailabilityZone: optional(m.Zone),
 		SchedulerHints:   compute.InstanceSchedulerHintArray{compute.InstanceSchedulerHintArgs{Group: group.ID()}},
 		Networks:         compute.InstanceNetworkArray{compute.InstanceNetworkArgs{Port: port.ID()}},
@@ -159,6 +171,7 @@ func (s *Machines) newMachine(
 	}, child,
 		pulumi.DependsOn(s.network.Routed),               // a machine first downloads packages
 		pulumi.DependsOn([]pulumi.Resource{s.leftovers}), // Leftovers is deleted when no machine is left to create more
+		pulumi.DependsOn([]pulumi.Resource{s.key.Pair}),  // without an input from it: see SSHKey
 		pulumi.DeleteBeforeReplace(true),                 // only one instance at a time can have the port and the volume
 	)
 	if err != nil {

@@ -11,13 +11,15 @@ import (
 type Security struct {
 	pulumi.ResourceState
 	groups map[cluster.Role]*networking.SecGroup
+	child  pulumi.ResourceOption
 }
 
-// NewSecurity declares the security groups. It keeps Neutron's default rules, which allow all outgoing
-// packets.
+// NewSecurity declares the security groups, without the rules of the Plan. It keeps Neutron's default rules, which
+// allow all outgoing packets.
 func NewSecurity(ctx *pulumi.Context, plan cluster.Plan) (*Security, error) {
 	s := &Security{groups: map[cluster.Role]*networking.SecGroup{}}
-	child, err := component(ctx, "Security", plan.Name, s)
+	var err error
+	s.child, err = component(ctx, "Security", plan.Name, s)
 	if err != nil {
 		return nil, err
 	}
@@ -27,11 +29,16 @@ func NewSecurity(ctx *pulumi.Context, plan cluster.Plan) (*Security, error) {
 			Name:        pulumi.String(name),
 			Description: pulumi.String(string(role) + " machines of " + plan.Name),
 			Tags:        tags(plan, string(role)),
-		}, child)
+		}, s.child)
 		if err != nil {
 			return nil, err
 		}
 	}
+	return s, nil
+}
+
+// Allow declares the rules of the Plan.
+func (s *Security) Allow(ctx *pulumi.Context, plan cluster.Plan) error {
 	for _, rule := range plan.Rules {
 		args := &networking.SecGroupRuleArgs{
 			SecurityGroupId: s.groups[rule.To].ID(),
@@ -44,11 +51,16 @@ func NewSecurity(ctx *pulumi.Context, plan cluster.Plan) (*Security, error) {
 		if rule.Port != 0 {
 			args.PortRangeMin, args.PortRangeMax = pulumi.Int(rule.Port), pulumi.Int(rule.Port)
 		}
-		// Neutron deletes the rules together with their group, so a destroy does not delete them one by one
-		_, err := networking.NewSecGroupRule(ctx, plan.Name+"-"+rule.Name, args, child, pulumi.DeletedWith(s.groups[rule.To]))
+		_, err := networking.NewSecGroupRule(ctx, plan.Name+"-"+rule.Name, args, s.child,
+			// Neutron deletes the rules together with their group, so a destroy does not delete them one by one
+			pulumi.DeletedWith(s.groups[rule.To]),
+			// The provider replaces a rule to change its text, which would interrupt connections. Neutron would refuse
+			// a second rule that differs only in its text.
+			pulumi.IgnoreChanges([]string{"description"}),
+			pulumi.Aliases([]pulumi.Alias{{Name: pulumi.String(plan.Name + "-" + rule.Formerly)}}))
 		if err != nil {
-			return nil, err
+			return err
 		}
 	}
-	return s, ctx.RegisterResourceOutputs(s, pulumi.Map{})
+	return ctx.RegisterResourceOutputs(s, pulumi.Map{})
 }

@@ -11,8 +11,10 @@ import (
 // SSHKey is the key pair that operators use to log in to every machine.
 type SSHKey struct {
 	pulumi.ResourceState
-	// Name is the key pair's name in Nova.
-	Name pulumi.StringOutput
+	// Pair is the key pair in Nova. Its name is the cluster's. No other resource may have an input from Pair: Nova
+	// allows only one key pair of a name, so a new public key deletes Pair first. The engine would also delete all
+	// resources that have an input from it, which are all machines.
+	Pair *compute.Keypair
 	// PrivateKey is the generated key in OpenSSH format, a Pulumi secret. It is nil if the configuration has
 	// a public key.
 	PrivateKey *pulumi.StringOutput
@@ -33,13 +35,12 @@ func NewSSHKey(ctx *pulumi.Context, plan cluster.Plan) (*SSHKey, error) {
 		}
 		public, s.PrivateKey = key.PublicKeyOpenssh, &key.PrivateKeyOpenssh
 	}
-	pair, err := compute.NewKeypair(ctx, plan.Name, &compute.KeypairArgs{
+	s.Pair, err = compute.NewKeypair(ctx, plan.Name, &compute.KeypairArgs{
 		Name:      pulumi.String(plan.Name),
 		PublicKey: public.ToStringOutput().ToStringPtrOutput(),
 	}, child)
 	if err != nil {
 		return nil, err
 	}
-	s.Name = pair.Name
 	return s, ctx.RegisterResourceOutputs(s, pulumi.Map{})
 }

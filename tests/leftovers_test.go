@@ -24,6 +24,26 @@ import (
 // provider as Pulumi.yaml declares it, in a folder with this clouds.yaml.
 func leftoversStack(t *testing.T, plan *cluster.Plan, instances *[]string, cloud, clouds string) auto.Stack {
 	t.Helper()
+	s := newStack(t, func(ctx *pulumi.Context) error {
+		project := &infra.Project{} // without the ID of a project, so it verifies nothing
+		if err := ctx.RegisterResource("pulumi:providers:teardown", plan.Name, pulumi.Map{}, project); err != nil {
+			return err
+		}
+		leftovers, err := infra.NewLeftovers(ctx, *plan, &infra.Network{}, &infra.Security{}, &infra.PKI{}, project)
+		if err != nil || len(*instances) == 0 {
+			return err
+		}
+		_, err = infra.NewInstances(ctx, *plan, pulumi.ToStringArray(*instances),
+			pulumi.DependsOn([]pulumi.Resource{leftovers}), pulumi.Provider(project))
+		return err
+	}, projectIn(t, clouds))
+	setEnv(t, s, map[string]string{"OS_CLOUD": cloud})
+	return s
+}
+
+// projectIn returns this repository's project with our provider, in a folder with this clouds.yaml.
+func projectIn(t *testing.T, clouds string) auto.LocalWorkspaceOption {
+	t.Helper()
 	project, err := workspace.LoadProject("../Pulumi.yaml")
 	require.NoError(t, err)
 	provider := &project.Plugins.Providers[0]
@@ -32,19 +52,15 @@ func leftoversStack(t *testing.T, plan *cluster.Plan, instances *[]string, cloud
 	project.Main = filepath.Join(t.TempDir(), "a folder of 'somebody'")
 	require.NoError(t, os.Mkdir(project.Main, 0o700))
 	require.NoError(t, os.WriteFile(filepath.Join(project.Main, "clouds.yaml"), []byte(clouds), 0o600))
-	s := newStack(t, func(ctx *pulumi.Context) error {
-		leftovers, err := infra.NewLeftovers(ctx, *plan, &infra.Network{}, &infra.Security{}, &infra.PKI{})
-		if err != nil || len(*instances) == 0 {
-			return err
-		}
-		_, err = infra.NewInstances(ctx, *plan, pulumi.ToStringArray(*instances),
-			pulumi.DependsOn([]pulumi.Resource{leftovers}))
-		return err
-	}, auto.Project(*project))
+	return auto.Project(*project)
+}
+
+// setEnv sets more environment variables of a stack's pulumi.
+func setEnv(t *testing.T, s auto.Stack, more map[string]string) {
+	t.Helper()
 	env := maps.Clone(s.Workspace().GetEnvVars())
-	env["OS_CLOUD"] = cloud
+	maps.Copy(env, more)
 	require.NoError(t, s.Workspace().SetEnvVars(env))
-	return s
 }
 
 // TestLeftovers checks that only a destroy sends requests to the cloud. The destroy lists what it deletes,

@@ -19,6 +19,16 @@ import (
 // instancesType is the type of the resource Instances. The other type is teardown:index:Leftovers.
 const instancesType tokens.Type = "teardown:index:Instances"
 
+// Keys of the provider's settings.
+const (
+	// projectKey is the ID of the project with the stack's resources. It is not set in a preview, which needs no cloud.
+	projectKey resource.PropertyKey = "project"
+	// machinesKey maps addresses to the IDs of their machines.
+	machinesKey resource.PropertyKey = "machines"
+	// renamedKey maps IDs of machines to former IDs. The provider sets it.
+	renamedKey resource.PropertyKey = "renamed"
+)
+
 // Keys of a resource's inputs, which are its whole state.
 const (
 	// clusterKey is the cluster's name.
@@ -29,11 +39,14 @@ const (
 	instancesKey resource.PropertyKey = "instances"
 )
 
-// provider implements Pulumi's provider interface. Only a delete sends requests to OpenStack, so a preview
-// and a refresh need no cloud.
+// provider implements Pulumi's provider interface. After its start, only a delete sends requests to OpenStack.
 type provider struct {
 	plugin.UnimplementedProvider
 	host host
+	// project is the ID of the stack's project from the environment, or "" in a preview. verified is the error if
+	// the credentials are not for this project.
+	project  string
+	verified error
 	// interval is the time between two reads of resources that are being deleted.
 	interval time.Duration
 	// declared is true once the engine has called Check. The engine calls it in an up and never in a destroy.
@@ -56,10 +69,16 @@ func newProvider(host host) *provider {
 	return p
 }
 
-// GetPluginInfo returns an empty version, because the interface requires one. The provider always has the
-// version of the program.
+func (p *provider) Handshake(context.Context,
+	plugin.ProviderHandshakeRequest) (*plugin.ProviderHandshakeResponse, error) {
+	return &plugin.ProviderHandshakeResponse{}, nil
+}
+
+// GetPluginInfo returns an error if the credentials are not for the stack's project. It is the last call in which an
+// error means that the provider does not start. It returns an empty version, because the interface requires one.
+// The provider always has the version of the program.
 func (p *provider) GetPluginInfo(context.Context) (plugin.PluginInfo, error) {
-	return plugin.PluginInfo{Version: &semver.Version{}}, nil
+	return plugin.PluginInfo{Version: &semver.Version{}}, p.verified
 }
 
 func (p *provider) Handshake(context.Context,
@@ -67,12 +86,76 @@ func (p *provider) Handshake(context.Context,
 	return &plugin.ProviderHandshakeResponse{}, nil
 }
 
+func (p *provider) Close() error { return nil }
+
+// CheckConfig compares the stack's project and its machines with those of the last `up`. The projects differ if
+// somebody deleted the security groups, and this `up` created new ones with the credentials of another project.
 func (p *provider) CheckConfig(_ context.Context, r plugin.CheckConfigRequest) (plugin.CheckConfigResponse, error) {
-	return plugin.CheckConfigResponse{Properties: r.News}, nil
+	checked := plugin.CheckConfigResponse{Properties: r.News.Copy()}
+	fail := func(key resource.PropertyKey, reason string) {
+		checked.Failures = append(checked.Failures, plugin.CheckFailure{Property: key, Reason: reason})
+	}
+	old, now := text(r.Olds, projectKey), text(r.News, projectKey)
+	switch {
+	case now == "":
+	case old != "" && old != now:
+		fail(projectKey, fmt.Sprintf("the resources of this stack are in OpenStack project %s, but its security groups are "+
+			"in project %s: delete these groups in project %[2]s, run `pulumi refresh` with credentials for project %[1]s, "+
+			"then `pulumi up`", old, now))
+	case now != p.project:
+		fail(projectKey, "the pulumi command must support environment variables of providers: install version 3.253.0 or "+
+			"later")
+	}
+	renamed, err := renamed(r.Olds, r.News)
+	if err != nil {
+		fail(machinesKey, err.Error())
+	}
+	if len(renamed) > 0 {
+		checked.Properties[renamedKey] = resource.NewObjectProperty(renamed)
+	}
+	return checked, nil
 }
 
-func (p *provider) DiffConfig(context.Context, plugin.DiffConfigRequest) (plugin.DiffConfigResponse, error) {
-	return plugin.DiffResult{Changes: plugin.DiffNone}, nil
+// renamed returns the former ID of each machine that now has the address of another one, because its pool has
+// another name. Neutron gives an address to one port at a time, so the machine gets the port of the former one. If
+// the machines are those of the last `up`, it returns the same as in that one, which may not have finished.
+func renamed(olds, news resource.PropertyMap) (resource.PropertyMap, error) {
+	if !olds[machinesKey].IsObject() || !news[machinesKey].IsObject() {
+		return nil, nil
+	}
+	before, now := olds[machinesKey].ObjectValue(), news[machinesKey].ObjectValue()
+	if before.DeepEquals(now) {
+		if last := olds[renamedKey]; last.IsObject() {
+			return last.ObjectValue(), nil
+		}
+		return nil, nil
+	}
+	exists := map[string]bool{}
+	for _, id := range now {
+		exists[id.StringValue()] = true
+	}
+	out := resource.PropertyMap{}
+	for _, address := range now.StableKeys() {
+		id, former := now[address].StringValue(), text(before, address)
+		if former == "" || former == id {
+			continue
+		}
+		if exists[former] {
+			return nil, fmt.Errorf("%s must not get the address %s of %s, which still exists: first `pulumi up` with another "+
+				"address for %[3]s, then with this one for %[1]s", id, address, former)
+		}
+		out[resource.PropertyKey(id)] = resource.NewStringProperty(former)
+	}
+	return out, nil
+}
+
+// DiffConfig returns a difference if the program needs other former IDs. A preview does not set the project, and
+// the machines have effects elsewhere.
+func (p *provider) DiffConfig(_ context.Context, r plugin.DiffConfigRequest) (plugin.DiffConfigResponse, error) {
+	if r.OldInputs[renamedKey].DeepEquals(r.NewInputs[renamedKey]) {
+		return plugin.DiffResult{Changes: plugin.DiffNone}, nil
+	}
+	return plugin.DiffResult{Changes: plugin.DiffSome, ChangedKeys: []resource.PropertyKey{renamedKey}}, nil
 }
 
 func (p *provider) Configure(context.Context, plugin.ConfigureRequest) (plugin.ConfigureResponse, error) {

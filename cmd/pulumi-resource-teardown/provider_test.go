@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"testing"
 
 	"github.com/pulumi/pulumi/sdk/v3/go/common/resource"
@@ -77,4 +78,91 @@ func TestNoCloudIsNeeded(t *testing.T) {
 		"warning: from now on a destroy deletes the volumes and snapshots of the claims in cluster prod with their data",
 		e.log())
 	assert.Empty(t, c.Requests(""))
+}
+
+// TestProject checks that the provider does not start with the credentials of another project, and that an up
+// cannot continue with security groups in another project, or with an engine that does not pass the project.
+func TestProject(t *testing.T) {
+	p := newProvider(&engine{})
+	p.verified = errors.New("another project")
+	_, err := p.GetPluginInfo(t.Context())
+	assert.EqualError(t, err, "another project")
+
+	project := func(id string) resource.PropertyMap {
+		if id == "" {
+			return resource.PropertyMap{}
+		}
+		return resource.PropertyMap{projectKey: resource.NewStringProperty(id)}
+	}
+	for name, row := range map[string]struct{ old, now, environment, want string }{
+		"first preview": {"", "", "", ""},
+		"first up":      {"", "1", "1", ""},
+		"preview":       {"1", "", "", ""},
+		"up":            {"1", "1", "1", ""},
+		"other project": {"1", "2", "2",
+			"the resources of this stack are in OpenStack project 1, but its security groups are in project 2"},
+		"an old command": {"", "1", "", "install version 3.253.0 or later"},
+	} {
+		p := newProvider(&engine{})
+		p.project = row.environment
+		checked, err := p.CheckConfig(t.Context(), plugin.CheckConfigRequest{Olds: project(row.old), News: project(row.now)})
+		require.NoError(t, err)
+		assert.Equal(t, project(row.now), checked.Properties, name)
+		if row.want == "" {
+			assert.Empty(t, checked.Failures, name)
+		} else {
+			require.Len(t, checked.Failures, 1, name)
+			assert.Contains(t, checked.Failures[0].Reason, row.want, name)
+		}
+	}
+}
+
+// TestRenamed checks that a machine at the address of another one has its former ID until the machines change
+// again, and that a machine cannot get the address of one that still exists.
+func TestRenamed(t *testing.T) {
+	settings := func(machines, renamed map[string]any) resource.PropertyMap {
+		m := resource.PropertyMap{}
+		if machines != nil {
+			m[machinesKey] = resource.NewObjectProperty(resource.NewPropertyMapFromMap(machines))
+		}
+		if renamed != nil {
+			m[renamedKey] = resource.NewObjectProperty(resource.NewPropertyMapFromMap(renamed))
+		}
+		return m
+	}
+	type names = map[string]any
+	a, b := names{"10.0.0.1": "a-0", "10.0.0.2": "a-1"}, names{"10.0.0.1": "b-0", "10.0.0.2": "b-1"}
+	more := names{"10.0.0.1": "b-0", "10.0.0.2": "b-1", "10.0.0.9": "c-0"}
+	both := names{"b-0": "a-0", "b-1": "a-1"}
+	for name, row := range map[string]struct {
+		machines, renamed, now, want names
+		changes                      plugin.DiffChanges
+		failure                      string
+	}{
+		"a new stack":      {nil, nil, a, nil, plugin.DiffNone, ""},
+		"no change":        {a, nil, a, nil, plugin.DiffNone, ""},
+		"a renamed pool":   {a, nil, b, both, plugin.DiffSome, ""},
+		"the next up":      {b, both, b, both, plugin.DiffNone, ""},
+		"a later change":   {b, both, more, nil, plugin.DiffSome, ""},
+		"fewer machines":   {a, nil, names{"10.0.0.1": "a-0"}, nil, plugin.DiffNone, ""},
+		"renamed and more": {names{"10.0.0.1": "a-0"}, nil, b, names{"b-0": "a-0"}, plugin.DiffSome, ""},
+		"other addresses":  {a, nil, names{"10.0.1.1": "a-0"}, nil, plugin.DiffNone, ""},
+		"an address in use": {a, nil, names{"10.0.0.1": "b-0", "10.0.0.9": "a-0"}, nil, plugin.DiffNone,
+			"b-0 must not get the address 10.0.0.1 of a-0, which still exists"},
+	} {
+		p := newProvider(&engine{})
+		olds, news := settings(row.machines, row.renamed), settings(row.now, nil)
+		checked, err := p.CheckConfig(t.Context(), plugin.CheckConfigRequest{Olds: olds, News: news})
+		require.NoError(t, err)
+		if row.failure != "" {
+			require.Len(t, checked.Failures, 1, name)
+			assert.Contains(t, checked.Failures[0].Reason, row.failure, name)
+			continue
+		}
+		assert.Empty(t, checked.Failures, name)
+		assert.Equal(t, settings(row.now, row.want), checked.Properties, name)
+		diff, err := p.DiffConfig(t.Context(), plugin.DiffConfigRequest{OldInputs: olds, NewInputs: checked.Properties})
+		require.NoError(t, err)
+		assert.Equal(t, row.changes, diff.Changes, name)
+	}
 }

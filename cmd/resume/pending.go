@@ -152,6 +152,19 @@ func (s *state) has(typ, id string) bool {
 	return false
 }
 
+// project returns the ID of the OpenStack project with the stack's resources, or "" if the state has no resource
+// there. Each resource of Neutron has the ID. Its name in the provider is tenantId.
+func (s *state) project() string {
+	for _, r := range s.list("resources") {
+		outputs, _ := r["outputs"].(object)
+		typ, _ := r["type"].(string)
+		if id, _ := outputs["tenantId"].(string); id != "" && strings.HasPrefix(typ, "openstack:networking/") {
+			return id
+		}
+	}
+	return ""
+}
+
 // createdAt returns the time when the stack's first update began, or zero if the state does not contain it.
 func (s *state) createdAt() time.Time {
 	for _, r := range s.list("resources") {

@@ -68,6 +68,13 @@ func TestInterrupted(t *testing.T) {
 	assert.True(t, export(t, network(`, "id": "1"`), "").interrupted(), "adopted and not read")
 }
 
+// TestProject checks that the state of any version contains the ID of the project, unless no resource was created.
+func TestProject(t *testing.T) {
+	group := `{"type": "openstack:networking/secGroup:SecGroup", "outputs": {"tenantId": "ours"}}`
+	assert.Equal(t, "ours", export(t, network(`, "outputs": {}`)+","+group, "").project())
+	assert.Empty(t, export(t, network(""), creating(group)).project(), "the create of the group is pending")
+}
+
 func TestAdopt(t *testing.T) {
 	secret := `, "inputs": {"name": "dev", "secret": {"4dabf18193072939515e22adb298388d": ` +
 		`"1b47061264138c4ac30d75fd1eb44270", "ciphertext": "v1:x"}}`

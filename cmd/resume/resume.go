@@ -23,6 +23,8 @@
 // An `up` that failed by itself can leave instances in ERROR, which the provider treats as created. The next
 // `up` replaces these, too. An instance has no data that its replacement does not get.
 //
+// Before it changes the state, resume verifies that the credentials are for the project with the stack's resources.
+//
 // resume edits the state with `pulumi stack export` and `import`. `pulumi refresh --import-pending-creates`
 // seems to do the same. But it (3.253) reads the IDs, removes the pending operations and adopts nothing.
 package main
@@ -94,6 +96,11 @@ func run(ctx context.Context, stack string, log *progress.Log) error {
 		return fmt.Errorf("read the state of %s: %w", stack, err)
 	}
 	failed := state.taintFailed()
+	if len(failed) > 0 || state.interrupted() {
+		if err := verify(ctx, state, log); err != nil {
+			return err
+		}
+	}
 	for _, r := range failed {
 		log.Printf("replace %s: its last operation failed, so the next up replaces it", r)
 	}
@@ -124,6 +131,21 @@ func run(ctx context.Context, stack string, log *progress.Log) error {
 		return fmt.Errorf("pulumi refresh: %w; the state has the adopted resources, so run resume again", err)
 	}
 	log.Printf("done; continue with: pulumi up --stack %s", stack)
+	return nil
+}
+
+// verify returns an error if the credentials are not for the project with the stack's resources. There, resume
+// would find nothing, and the refresh would remove every resource from the state.
+func verify(ctx context.Context, state *state, log *progress.Log) error {
+	if id := state.project(); id != "" {
+		return openstack.Verify(ctx, id)
+	}
+	current, err := openstack.Login(ctx)
+	if err != nil {
+		return err
+	}
+	log.Printf("the state has no resource in OpenStack yet, so the stack is in the project of the credentials: %s (%s)",
+		current.ID, current.Name)
 	return nil
 }
 

@@ -1,8 +1,9 @@
 // Package openstack is a fake OpenStack in one process, with the parts that a teardown uses: Keystone, Nova,
-// Cinder, Neutron and Octavia.
+// Cinder, Neutron and Octavia. A client can also create and delete some kinds of Neutron's objects.
 package openstack
 
 import (
+	"cmp"
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
@@ -13,7 +14,8 @@ import (
 	"testing"
 )
 
-// Project and User are the IDs of the project and the user of all credentials.
+// Project is the ID and the name of the project of the credentials, and User is the ID of the user. Credentials may
+// name any other project, whose ID is its name.
 const (
 	Project = "ours"
 	User    = "us"
@@ -44,7 +46,9 @@ type Cloud struct {
 	URL string
 
 	mu       sync.Mutex
+	names    map[string]string // of projects whose names differ from their IDs
 	things   map[string][]*Thing
+	created  int
 	requests []string
 	down     bool
 }
@@ -52,7 +56,7 @@ type Cloud struct {
 // Start starts a cloud with Keystone and these types of services in its catalogue. All services share one port.
 func Start(t testing.TB, services ...string) *Cloud {
 	t.Helper()
-	c := &Cloud{things: map[string][]*Thing{}}
+	c := &Cloud{names: map[string]string{}, things: map[string][]*Thing{}}
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c.mu.Lock()
 		defer c.mu.Unlock()
@@ -65,11 +69,14 @@ func Start(t testing.TB, services ...string) *Cloud {
 		case c.down:
 			http.Error(w, "down", http.StatusServiceUnavailable)
 		case r.URL.Path == "/v3/auth/tokens":
-			w.Header().Set("X-Subject-Token", "token")
+			project := c.login(t, r)
+			w.Header().Set("X-Subject-Token", tokenPrefix+project["id"])
 			w.WriteHeader(http.StatusCreated)
-			write(t, w, Object{"token": token(c.URL, services)})
+			write(t, w, Object{"token": token(c.URL, services, project)})
 		case !strings.Contains(r.URL.Path, "/v"):
 			write(t, w, Object{"versions": []Object{{"id": "v2.0", "status": "CURRENT"}}})
+		case singular[neutronPath(r)[0]] != "":
+			c.neutron(t, w, r)
 		case r.Method == http.MethodDelete:
 			c.delete(w, kind, id)
 		case r.Method == http.MethodGet:
@@ -90,7 +97,39 @@ func write(t testing.TB, w http.ResponseWriter, body any) {
 	}
 }
 
-func token(url string, services []string) Object {
+// tokenPrefix is the prefix of all tokens. The rest of a token is the ID of its project.
+const tokenPrefix = "token-"
+
+// login returns the ID and the name of the project of a login, or nil if the login has none.
+func (c *Cloud) login(t testing.TB, r *http.Request) map[string]string {
+	var body struct {
+		Auth struct {
+			Scope struct{ Project struct{ ID, Name string } }
+		}
+	}
+	if err := json.NewDecoder(r.Body).Decode(&body); err != nil {
+		t.Error(err)
+	}
+	project := body.Auth.Scope.Project
+	name := cmp.Or(project.Name, project.ID)
+	if name == "" {
+		return nil
+	}
+	return map[string]string{"id": cmp.Or(c.names[name], name), "name": name}
+}
+
+// Name gives a project another name.
+func (c *Cloud) Name(name, id string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.names[name] = id
+}
+
+func token(url string, services []string, project map[string]string) Object {
+	token := Object{"user": Object{"id": User, "name": "user"}, "expires_at": "2100-01-01T00:00:00.000000Z"}
+	if project == nil {
+		return token // Keystone returns no catalogue
+	}
 	var catalogue []Object
 	for _, service := range append([]string{"identity"}, services...) {
 		prefix := map[string]string{"identity": "/v3", "compute": "/v2.1", "block-storage": "/v3/" + Project,
@@ -99,8 +138,8 @@ func token(url string, services []string) Object {
 			{"interface": "public", "region": "R", "region_id": "R", "url": strings.TrimSuffix(url, "/v3") + prefix},
 		}})
 	}
-	return Object{"project": Object{"id": Project, "name": Project}, "user": Object{"id": User, "name": "user"},
-		"catalog": catalogue, "expires_at": "2100-01-01T00:00:00.000000Z"}
+	token["project"], token["catalog"] = project, catalogue
+	return token
 }
 
 // status returns the key of the status in objects of a kind.
@@ -165,8 +204,8 @@ func (c *Cloud) remove(kind string, thing *Thing) {
 func (c *Cloud) Env() map[string]string {
 	return map[string]string{
 		"OS_AUTH_URL": c.URL, "OS_USERNAME": "user", "OS_PASSWORD": "password", "OS_PROJECT_NAME": Project,
-		"OS_DOMAIN_NAME": "Default",
-		"OS_CLOUD":       "", "OS_REGION_NAME": "", "OS_INTERFACE": "",
+		"OS_USER_DOMAIN_NAME": "Default", "OS_PROJECT_DOMAIN_NAME": "Default", "OS_DOMAIN_NAME": "",
+		"OS_CLOUD": "", "OS_REGION_NAME": "", "OS_INTERFACE": "",
 	}
 }
 

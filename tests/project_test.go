@@ -1,0 +1,194 @@
+package tests
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/pulumi/pulumi/sdk/v3/go/auto"
+	"github.com/pulumi/pulumi/sdk/v3/go/auto/optpreview"
+	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"kubernetes-openstack/cluster"
+	"kubernetes-openstack/infra"
+	"kubernetes-openstack/internal/dirs"
+	"kubernetes-openstack/tests/openstack"
+)
+
+// TestOtherProject checks with the real engine that no command changes the state or the cloud with credentials of
+// another project, or with credentials of no project. The ID decides, and not the name of the project.
+func TestOtherProject(t *testing.T) {
+	t.Parallel()
+	cloud := openstack.Start(t, "compute", "block-storage", "network", "load-balancer")
+	cloud.Name("renamed", openstack.Project)
+	plan := smallPlan(t, cluster.CoreDNS)
+	plan.Rules = plan.Rules[:2]
+	first := true
+	s := newStack(t, func(ctx *pulumi.Context) error {
+		security, err := infra.NewSecurity(ctx, plan)
+		if err != nil || first {
+			return err // the groups alone are the state of a stack that does not have the provider yet
+		}
+		project, err := infra.NewProject(ctx, plan, security)
+		if err != nil {
+			return err
+		}
+		if err := security.Allow(ctx, plan); err != nil {
+			return err
+		}
+		_, err = infra.NewLeftovers(ctx, plan, &infra.Network{}, &infra.Security{}, &infra.PKI{}, project)
+		return err
+	}, projectIn(t, ""))
+	resume := filepath.Join(t.TempDir(), "resume")
+	out, err := exec.Command("go", "build", "-o", resume, "../cmd/resume").CombinedOutput()
+	require.NoError(t, err, string(out))
+	login := func(project string) {
+		env := cloud.Env()
+		env["OS_PROJECT_NAME"] = project
+		setEnv(t, s, env)
+	}
+	commands := map[string]func() (string, error){
+		"up": func() (string, error) {
+			up, err := s.Up(t.Context())
+			return up.StdOut + fmt.Sprint(err), err
+		},
+		"refresh": func() (string, error) {
+			refresh, err := s.Refresh(t.Context())
+			return refresh.StdOut + fmt.Sprint(err), err
+		},
+		"destroy": func() (string, error) {
+			destroy, err := s.Destroy(t.Context())
+			return destroy.StdOut + fmt.Sprint(err), err
+		},
+		"resume": func() (string, error) {
+			interrupt(t, s)
+			cmd := exec.Command(resume, "-s", "test")
+			cmd.Dir, cmd.Env = s.Workspace().WorkDir(), os.Environ()
+			for key, value := range s.Workspace().GetEnvVars() {
+				cmd.Env = append(cmd.Env, key+"="+value)
+			}
+			home := dirs.State("pulumi-home")
+			cmd.Env = append(cmd.Env, "PULUMI_HOME="+home, "PATH="+filepath.Join(home, "bin")+":"+os.Getenv("PATH"))
+			out, err := cmd.CombinedOutput()
+			return string(out), err
+		},
+	}
+	succeed := func(names ...string) {
+		t.Helper()
+		for _, name := range names {
+			out, err := commands[name]()
+			require.NoError(t, err, name+": "+out)
+		}
+	}
+	const other = "the credentials are for OpenStack project theirs (theirs), but the resources of this stack are in " +
+		"project ours, so nothing was changed: set OS_CLOUD or the OS_* variables for project ours"
+	refuse := func(project, want string, names ...string) {
+		t.Helper()
+		login(project)
+		for _, name := range names {
+			before, things, requests := resources(t, s), cloud.IDs(), len(changes(cloud))
+			out, err := commands[name]()
+			assert.Error(t, err, name)
+			assert.Contains(t, out, want, name)
+			assert.Equal(t, before, resources(t, s), "the state after %s with project %q", name, project)
+			assert.Equal(t, things, cloud.IDs(), name)
+			assert.Empty(t, changes(cloud)[requests:], name)
+		}
+	}
+
+	t.Log("an empty state belongs to any project")
+	login(openstack.Project)
+	succeed("up")
+	t.Log("the state of a stack without the provider has the ID of its project, too")
+	first = false
+	refuse("theirs", other, "up", "resume")
+	login(openstack.Project)
+	succeed("up")
+	preview, err := s.Preview(t.Context(), optpreview.ExpectNoChanges())
+	require.NoError(t, err, preview.StdOut)
+	t.Log("a preview needs no cloud")
+	cloud.Down(true)
+	preview, err = s.Preview(t.Context(), optpreview.ExpectNoChanges())
+	require.NoError(t, err, preview.StdOut)
+	refuse(openstack.Project, "cannot verify that the credentials are for OpenStack project ours", "refresh", "destroy")
+	cloud.Down(false)
+
+	plan.Rules = smallPlan(t, cluster.CoreDNS).Rules[:3]
+	refuse("theirs", other, "up", "refresh", "destroy", "resume")
+	refuse("", "the credentials must be for a project", "refresh", "destroy", "resume")
+	for _, project := range []string{"renamed", openstack.Project} {
+		login(project)
+		succeed("resume", "refresh", "up")
+		assert.Len(t, cloud.Requests("POST /network/v2.0/security-group-rules"), 3, project)
+	}
+	login("renamed")
+	succeed("destroy")
+	assert.Empty(t, cloud.IDs())
+	assert.Empty(t, resources(t, s))
+}
+
+// changes returns all requests that change something, without logins.
+func changes(c *openstack.Cloud) []string {
+	var out []string
+	for _, method := range []string{"POST /n", "PUT", "DELETE"} {
+		out = append(out, c.Requests(method)...)
+	}
+	return out
+}
+
+// resources returns the URN and the ID of each custom resource in a stack's state.
+func resources(t *testing.T, s auto.Stack) []string {
+	t.Helper()
+	var list []string
+	for _, r := range deployment(t, s)["resources"].([]any) {
+		r := r.(map[string]any)
+		if id, custom := r["id"].(string); custom && !strings.HasPrefix(r["type"].(string), "pulumi:providers:") {
+			list = append(list, fmt.Sprint(r["urn"], " ", id))
+		}
+	}
+	slices.Sort(list)
+	return list
+}
+
+func deployment(t *testing.T, s auto.Stack) map[string]any {
+	t.Helper()
+	export, err := s.Export(t.Context())
+	require.NoError(t, err)
+	state := map[string]any{}
+	require.NoError(t, json.Unmarshal(export.Deployment, &state))
+	if state["resources"] == nil {
+		state["resources"] = []any{}
+	}
+	return state
+}
+
+// interrupt adds the create of a security group to the state, as a killed engine leaves it.
+func interrupt(t *testing.T, s auto.Stack) {
+	t.Helper()
+	file := strings.TrimPrefix(s.Workspace().GetEnvVars()["PULUMI_BACKEND_URL"], "file://") +
+		"/.pulumi/stacks/kubernetes-openstack/test.json"
+	text, err := os.ReadFile(file)
+	require.NoError(t, err)
+	var state struct {
+		Version    int `json:"version"`
+		Checkpoint struct {
+			Stack  string         `json:"stack"`
+			Latest map[string]any `json:"latest"`
+		} `json:"checkpoint"`
+	}
+	require.NoError(t, json.Unmarshal(text, &state))
+	state.Checkpoint.Latest["pending_operations"] = []any{map[string]any{"type": "creating", "resource": map[string]any{
+		"urn": "urn:pulumi:test::kubernetes-openstack::openstack:networking/secGroup:SecGroup::other", "custom": true,
+		"type": "openstack:networking/secGroup:SecGroup", "inputs": map[string]any{"name": "other"},
+	}}}
+	text, err = json.Marshal(state)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(file, text, 0o600))
+}
