@@ -19,6 +19,7 @@ import (
 	"context"
 	"log"
 	"os"
+	"time"
 
 	"github.com/pulumi/pulumi/sdk/v3/go/common/resource/plugin"
 	serve "github.com/pulumi/pulumi/sdk/v3/go/pulumi/provider"
@@ -30,11 +31,17 @@ import (
 func main() {
 	// The login is before the start of the server, because the engine waits only 10 s for its first answers.
 	expected := openstack.Expected(os.Environ())
+	ctx, done := context.Background(), func() {}
 	var verified error
 	if expected != "" {
-		verified = openstack.Verify(context.Background(), expected)
+		verified = openstack.Verify(ctx, expected)
 	}
-	err := serve.Main("teardown", func(host *serve.HostClient) (pulumirpc.ResourceProviderServer, error) {
+	if verified != nil {
+		// The engine does not end a provider that did not start. In this time it gets the error.
+		ctx, done = context.WithTimeout(ctx, 10*time.Second)
+	}
+	defer done()
+	err := serve.MainContext(ctx, "teardown", func(host *serve.HostClient) (pulumirpc.ResourceProviderServer, error) {
 		p := newProvider(host)
 		p.project, p.verified = expected, verified
 		return plugin.NewProviderServer(p), nil
