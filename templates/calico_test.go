@@ -292,7 +292,7 @@ func TestRouterPasswords(t *testing.T) {
 		export KUBECONFIG=/node.conf
 		bird_config dev-worker-0
 		config 'protocol bgp Node' | grep -E 'password|protocol'
-		! grep -iE 'forbidden|not run' /log-confd
+		if grep -iE 'forbidden|not run' /log-confd; then exit 1; fi
 	`)
 	t.Log(out)
 	require.NoError(t, err)

@@ -319,11 +319,11 @@ func TestControlPlaneRuns(t *testing.T) {
 		export ETCDCTL_CERT=/etc/kubernetes/pki/apiserver-etcd-client.crt
 		export ETCDCTL_KEY=/etc/kubernetes/pki/apiserver-etcd-client.key
 		echo "the API server gets $(stored $secret), $(stored /calico/pool)"
-		! grep 'permission denied' /log/kube-*
+		if grep 'permission denied' /log/kube-*; then exit 1; fi # set -e ignores a command after !
 		echo "audited: $(grep -c bootstrap-token-worker /var/log/kubernetes/audit/audit.log)"
-		! grep 0123456789abcdef /var/log/kubernetes/audit/audit.log
+		if grep 0123456789abcdef /var/log/kubernetes/audit/audit.log; then exit 1; fi
 		kubectl create token default --duration=10m >/dev/null
-		! grep -E 'unknown field|strict decoding|deprecated' /log/kube-*
+		if grep -E 'unknown field|strict decoding|deprecated' /log/kube-*; then exit 1; fi
 	`)
 	t.Log(out)
 	require.NoError(t, err)

@@ -84,7 +84,7 @@ func project(t *testing.T) (manifest, namespace, member string) {
 // outside of the configured ranges. Services that are older than the policy can be written and deleted.
 func TestServiceAddresses(t *testing.T) {
 	t.Parallel()
-	limitParallel(t, 1)
+	limitParallel(t)
 	ranges := func(m *values) {
 		m.Plan.BGPConfiguration.ServiceExternalIPs = []netip.Prefix{
 			netip.MustParsePrefix("203.0.113.0/26"), netip.MustParsePrefix("192.0.2.8/32"),
