@@ -8,10 +8,14 @@ import (
 	"kubernetes-openstack/tests/guest"
 )
 
-// TestMetadataFilter sends requests to the metadata service as a machine, and as a pod on it.
+// TestMetadataFilter sends requests to the metadata service as a machine, and as a pod on it. Other programs delete and
+// change the filter meanwhile.
 func TestMetadataFilter(t *testing.T) {
 	t.Parallel()
-	out, err := guest.Run(t, filesOf(t, workerMachine()), "unshare", "--net", "timeout", "300", "sh", "-c", `
+	files := filesOf(t, workerMachine())
+	files["/usr/local/sbin/systemd-notify"] = "#!/bin/sh\ntouch /ready\n"
+	files["/usr/local/sbin/sleep"] = "#!/bin/sh\nexec /usr/bin/sleep 0.2\n"
+	out, err := guest.Run(t, files, "unshare", "--net", "timeout", "300", "sh", "-c", `
 		set -eu
 		mkdir -p /run/netns
 		ip link set lo up
@@ -36,12 +40,30 @@ func TestMetadataFilter(t *testing.T) {
 		echo before:
 		ask ip netns exec pod
 		command=$(sed -n s/^ExecStart=//p /etc/systemd/system/metadata-filter.service)
-		$command
-		$command
+		$command >/log 2>&1 &
+		pid=$!
+		ready() { until [ -e /ready ]; do sleep 1; done; rm /ready; }
+		ready
 		echo after:
 		ask ip netns exec pod
 		echo machine:
 		ask
+		echo deleted:
+		nft flush ruleset
+		ready
+		ask ip netns exec pod
+		echo changed:
+		nft flush chain inet metadata-filter forward
+		ready
+		ask ip netns exec pod
+		echo restarted:
+		kill $pid
+		ask ip netns exec pod
+		echo nft fails:
+		nft flush ruleset
+		echo broken >/etc/metadata-filter.nft
+		$command 2>&1 | sed 's/syntax error.*/syntax error/'
+		ls /ready 2>/dev/null || echo not ready
 	`)
 	require.NoError(t, err, out)
 	require.Equal(t, `before:
@@ -53,5 +75,17 @@ after:
 machine:
 169.254.169.254 answers
 169.254.169.253 answers
+deleted:
+169.254.169.254 does not answer
+169.254.169.253 answers
+changed:
+169.254.169.254 does not answer
+169.254.169.253 answers
+restarted:
+169.254.169.254 does not answer
+169.254.169.253 answers
+nft fails:
+cannot write the filter: /etc/metadata-filter.nft:1:7-7: Error: syntax error
+not ready
 `, out)
 }

@@ -234,10 +234,13 @@ func testNetwork(t *testing.T, e *engine, api *api, openstack cloud) (traffic, d
 			}
 			require.NoError(t, closed())
 			e.on(t, node, "curl -sS --fail --max-time 5 http://"+metadata+"/openstack/latest/meta_data.json")
-			e.on(t, node, "nft delete table inet metadata-filter") // no other firewall rule blocks access
+			// no other firewall rule blocks access
+			e.on(t, node, "systemctl stop metadata-filter && nft delete table inet metadata-filter")
 			eventually(t, 10*time.Second, connect)
-			e.on(t, node, "systemctl restart metadata-filter")
-			eventually(t, 10*time.Second, closed)
+			e.on(t, node, "systemctl start metadata-filter")
+			require.NoError(t, closed())
+			e.on(t, node, "nft delete table inet metadata-filter")
+			eventually(t, 20*time.Second, closed)
 		})
 	}
 	disturbances = func(t *testing.T) {
