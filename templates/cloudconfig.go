@@ -51,7 +51,7 @@ type Renderer struct {
 func NewRenderer(plan cluster.Plan) *Renderer { return &Renderer{plan: plan} }
 
 // CloudConfig returns the machine's whole user-data in cloud-init's format: "#cloud-config" and YAML, with
-// the settings before the files. Its only command starts first-boot under systemd, and first-boot does the
+// the settings before the files. Its last command starts first-boot under systemd, and first-boot does the
 // rest. CloudConfig returns an error if a template fails or a value is invalid.
 func (r *Renderer) CloudConfig(m cluster.Machine, in Inputs) ([]byte, error) {
 	shared, own := values{r.plan, m, in}.marked()
@@ -62,16 +62,24 @@ func (r *Renderer) CloudConfig(m cluster.Machine, in Inputs) ([]byte, error) {
 	config := settings{Hostname: m.ID, FQDN: m.ID, ManageEtcHosts: "localhost"}
 	// cloud-init runs bootcmd at every boot and before write_files. systemd reaches cloud-config.target after
 	// both. runcmd would run two of cloud-init's stages later, after all other services of the image.
-	config.BootCmd = [][]string{append([]string{
-		"systemd-run", "--no-block", "--unit=first-boot", "--property=After=cloud-config.target", "sh",
-		"/usr/local/sbin/first-boot",
-	}, files.units...)}
+	config.BootCmd = [][]string{
+		{"sh", "-c", writeAgain},
+		append([]string{
+			"systemd-run", "--no-block", "--unit=first-boot", "--property=After=cloud-config.target", "sh",
+			"/usr/local/sbin/first-boot",
+		}, files.units...),
+	}
 	text, err := yaml.Marshal(config)
 	if err != nil {
 		return nil, fmt.Errorf("user-data of %s: %w", m.ID, err)
 	}
 	return slices.Concat([]byte("#cloud-config\n"), text, []byte(own.Replace(files.text))), nil
 }
+
+// writeAgain lets cloud-init write the files again, until first-boot has synced them. cloud-init does not sync
+// its files, and by default it writes them only once, so a power failure would leave empty files forever.
+const writeAgain = "[ -e /var/lib/cloud/instance/files-synced ] || " +
+	"rm -f /var/lib/cloud/instance/sem/config_write_files"
 
 // nameMark and addressMark stand for a machine's name and address in the files that its pool shares. No Plan
 // contains them: all its addresses are IPv4, and the range of addressMark is only for documentation.

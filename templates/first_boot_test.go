@@ -8,20 +8,25 @@ import (
 	"kubernetes-openstack/tests/guest"
 )
 
-// TestFirstBoot checks that first-boot enables and starts the units at the first boot, and does nothing at
-// the next one.
+// TestFirstBoot checks that first-boot syncs all files, then enables and starts the units at the first boot, and does
+// nothing at the next one. If it was interrupted, it starts over.
 func TestFirstBoot(t *testing.T) {
 	files := filesOf(t, workerMachine())
 	files["/usr/local/sbin/systemctl"] = "#!/bin/sh\necho \"systemctl $*\"\n"
 	files["/usr/local/sbin/systemd-detect-virt"] = "#!/bin/sh\nexit 1\n"
 	files["/usr/local/sbin/swapoff"] = "#!/bin/sh\necho \"swapoff $*\"\n"
+	files["/usr/local/sbin/sync"] = "#!/bin/sh\necho \"sync $*\"\n"
 	out, err := guest.Run(t, files, "sh", "-ec", `
 		mkdir -p /var/lib/cloud/instance
 		first-boot a.service b.timer
 		echo reboot
-		first-boot a.service b.timer`)
+		first-boot a.service b.timer
+		rm /var/lib/cloud/instance/first-boot
+		first-boot a.service b.timer | head -n 1`)
 	require.NoError(t, err, out)
-	require.Equal(t, `systemctl daemon-reload
+	require.Equal(t, `sync --file-system /
+sync /var/lib/cloud/instance/files-synced /var/lib/cloud/instance/
+systemctl daemon-reload
 systemctl enable a.service b.timer
 systemctl mask --now firewalld.service swap.target haproxy.service keepalived.service
 swapoff --all
@@ -29,6 +34,8 @@ systemctl restart systemd-modules-load.service systemd-sysctl.service
 systemctl --quiet is-active NetworkManager.service
 systemctl reload NetworkManager.service
 systemctl start --no-block a.service b.timer
+sync /var/lib/cloud/instance/first-boot /var/lib/cloud/instance/
 reboot
+systemctl daemon-reload
 `, out)
 }

@@ -58,6 +58,14 @@ case "$*" in *install*) ln -s /bin/true /usr/bin/missing-command; ln -s /bin/tru
 			script: "install-os-packages",
 			want:   "installing of-centos also-centos container-selinux\n",
 		},
+		"power failure during an installation": {
+			files: map[string]string{"/etc/os-packages.list": "sh dash bash\n", "/usr/local/sbin/apt-get": manager,
+				"/usr/local/sbin/dpkg": manager, "/usr/local/sbin/dpkg-query": "#!/bin/sh\n" +
+					"printf 'installed bash\nconfig-files old\nhalf-configured haproxy\nunpacked socat\n'\n"},
+			script: "install-os-packages; cat /calls",
+			want: "installing haproxy socat\n--force-confold --configure --pending\n--quiet update\n" +
+				"--quiet --yes --no-install-recommends --option DPkg::Options::=--force-confold install haproxy socat\n",
+		},
 		"no mirror": {
 			files: map[string]string{
 				"/usr/local/sbin/apt-get": "#!/bin/sh\necho Reading...\necho 'E: Could not resolve deb.example' >&2\nexit 100\n",
@@ -161,6 +169,7 @@ func TestContainerdPullsFromTheMirror(t *testing.T) {
 func TestPrepareKubelet(t *testing.T) {
 	t.Parallel()
 	const uuid = "4f1c0d9e-2b7a-4c55-9e2e-0123456789ab"
+	certificate, key := newAuthority(t, "node-ca").issue(t, "system:node:dev-worker-0", "system:nodes")
 	// simulates a controller-manager that has started at the third call
 	const curl = `#!/bin/sh
 grep -qx 'Authorization: Bearer [a-z0-9]*[.][a-z0-9]*' || { echo "curl: (22) 401" >&2; exit 22; }
@@ -177,10 +186,9 @@ echo call >>/calls; [ $(wc -l </calls) -ge 3 ] || { echo 'curl: (22) 404' >&2; e
 				"apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\nproviderID: openstack:///" + uuid + "\n",
 		},
 		"does not wait if it has a certificate": {
-			id: uuid,
-			script: "mkdir -p /var/lib/kubelet/pki; touch /var/lib/kubelet/pki/kubelet-client-current.pem; prepare-kubelet; " +
-				"cat /calls 2>&1",
-			fails: true, want: "cat: /calls: No such file or directory\n",
+			id:     uuid,
+			script: "cd /var/lib/kubelet/pki; cat /pair >kubelet-client-current.pem; prepare-kubelet; cat /calls 2>&1",
+			fails:  true, want: "cat: /calls: No such file or directory\n",
 		},
 		"another cloud's ID": {
 			id: "i-0123456789", script: "prepare-kubelet", fails: true,
@@ -192,7 +200,8 @@ echo call >>/calls; [ $(wc -l </calls) -ge 3 ] || { echo 'curl: (22) 404' >&2; e
 			files := filesOf(t, workerMachine())
 			files["/usr/local/sbin/curl"] = curl
 			files["/var/lib/cloud/data/instance-id"] = test.id + "\n"
-			out, err := guest.Run(t, files, "sh", "-c", "mkdir /run/kubelet; "+test.script)
+			files["/pair"] = certificate + key
+			out, err := guest.Run(t, files, "sh", "-c", "mkdir -p /run/kubelet /var/lib/kubelet/pki; "+test.script)
 			require.Equal(t, test.fails, err != nil, out)
 			require.Equal(t, test.want, out)
 		})

@@ -50,9 +50,10 @@ func TestUnitsToStart(t *testing.T) {
 	require.NoError(t, err)
 	var config cloudConfig
 	require.NoError(t, yaml.Unmarshal(text, &config))
-	require.Contains(t, config.BootCmd[0], "tenant-sync.timer")
-	require.Contains(t, config.BootCmd[0], "kube-apiserver.service")
-	require.NotContains(t, config.BootCmd[0], "tenant-sync.service")
+	firstBoot := config.BootCmd[len(config.BootCmd)-1]
+	require.Contains(t, firstBoot, "tenant-sync.timer")
+	require.Contains(t, firstBoot, "kube-apiserver.service")
+	require.NotContains(t, firstBoot, "tenant-sync.service")
 }
 
 func TestKeystoneAuth(t *testing.T) {
