@@ -58,7 +58,8 @@ var releases = []release{
 	kubernetesRelease("kube-controller-manager", []Role{RoleControlPlane}),
 	kubernetesRelease("kube-scheduler", []Role{RoleControlPlane}),
 	kubernetesRelease("kubectl", []Role{RoleControlPlane}),
-	ownRelease("node-approver", false),
+	ownRelease("node-approver", RoleControlPlane, false),
+	ownRelease("etcd-join", RoleEtcd, false),
 	{
 		name:      "etcd", // nodes run its gateway as a proxy to the members
 		url:       "https://github.com/etcd-io/etcd/releases/download/v{version}/etcd-v{version}-linux-amd64.tar.gz",
@@ -107,8 +108,8 @@ var releases = []release{
 	},
 	kubernetesRelease("kubelet", nodeRoles),
 	kubernetesRelease("kube-proxy", nodeRoles),
-	ownRelease("keystone-webhook", true),
-	ownRelease("tenant-sync", true),
+	ownRelease("keystone-webhook", RoleControlPlane, true),
+	ownRelease("tenant-sync", RoleControlPlane, true),
 }
 
 func kubernetesRelease(name string, roles []Role) release {
@@ -122,13 +123,13 @@ func kubernetesRelease(name string, roles []Role) release {
 }
 
 // ownRelease describes a program of this repository.
-func ownRelease(name string, tenancyOnly bool) release {
+func ownRelease(name string, role Role, tenancyOnly bool) release {
 	return release{
 		name:        name,
 		url:         ReleaseURL + "/" + name,
 		directory:   binDir,
 		version:     func(Config) string { return ProgramsVersion },
-		roles:       []Role{RoleControlPlane},
+		roles:       []Role{role},
 		tenancyOnly: tenancyOnly,
 	}
 }
@@ -258,6 +259,9 @@ var checksums = map[string]map[string]string{
 	},
 	"calicoctl": {
 		"3.28.5": "fe4702ce171045728b6c37b2c01e6f903780997aea7e695b35735754eeeeaf64",
+	},
+	"etcd-join": {
+		"0.1.0": "feedfacefeedfacefeedfacefeedfacefeedfacefeedfacefeedfacefeedface",
 	},
 	"keystone-webhook": {
 		"0.1.0": "065368799aeb3dea39d93e3957960e686922bb96bb67eb40320fda4b226adc59",

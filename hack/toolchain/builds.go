@@ -493,13 +493,14 @@ var csiSanity = build{
 
 var ownBinaries = strings.TrimPrefix(cluster.ReleaseURL, "https://")
 
-// ownPrograms are the programs of this repository that control planes run.
+// ownPrograms are the programs of this repository that machines run.
 var ownPrograms = build{
 	name:    "kubernetes-openstack",
 	install: linkMirror,
 	programs: []programs{{
 		module: repository,
 		packages: map[string]string{
+			"etcd-join":        "./cmd/etcd-join",
 			"keystone-webhook": "./cmd/keystone-webhook",
 			"node-approver":    "./cmd/node-approver",
 			"tenant-sync":      "./cmd/tenant-sync",
@@ -508,6 +509,7 @@ var ownPrograms = build{
 		version: cluster.ProgramsVersion,
 	}},
 	artifacts: map[string]string{
+		"etcd-join":        ownBinaries + "/etcd-join",
 		"keystone-webhook": ownBinaries + "/keystone-webhook",
 		"node-approver":    ownBinaries + "/node-approver",
 		"tenant-sync":      ownBinaries + "/tenant-sync",

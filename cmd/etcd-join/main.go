@@ -1,0 +1,122 @@
+// Command etcd-join decides how the etcd member of this machine starts. etcd.service runs it before and after etcd:
+//
+//	etcd-join prepare    before etcd: writes the member's initial cluster, or waits until it is known
+//	etcd-join promote    after etcd is ready: makes a member that joined a voting member
+//
+// # The rules
+//
+//  1. A member with data starts as it is. etcd ignores the initial cluster then. If the others have a quorum and do not
+//     list this member, it waits and reports the wrong volume.
+//  2. A member without data never votes under an earlier identity. It gets a new member ID, in one of two ways:
+//     it creates a new cluster, or it joins the existing one.
+//  3. Only the first member of the configured list creates a cluster, and only if no member has data. The cluster
+//     has this one member at first, and a random token. So its IDs differ from those of every earlier cluster with
+//     the same name and addresses, and a forgotten volume of such a cluster cannot take part.
+//  4. Every other member joins: it removes its earlier entry, if there is one, and adds itself as a learner. All this
+//     needs a quorum of the members with data. It becomes a voting member when it has the leader's data.
+//
+// With `initial-cluster-state: new` on every member, as etcd's documentation shows, the identity of a member depends
+// only on its name and address. Then a member with an empty volume votes as if it had its data. Together with a member
+// that was down for a while it is a quorum that has forgotten writes.
+//
+// # No member has data
+//
+// A member without data serves its state on etcd's peer port, with the peer certificate: a token that is random for
+// each run of the program, and whether the machine has been a member before (the marker on its root disk). etcd itself
+// answers this request with 404, so an answer of 404 means that a member has data.
+//
+// Data could move while the first member asks: member 1 says that it has none, joins member 2, member 2 loses its
+// volume, and then says that it has none. So the first member asks twice. A run of the program ends before its member
+// has data. If all members repeat their tokens, then each of them was without data for the whole time between the
+// answers, so there was a moment when no member had data. After this moment only the first member can create data.
+//
+// A machine with the marker and without data has lost its data. If no member has data and there is a marker, no
+// cluster is created, because a backup must be restored.
+//
+// # Interruptions
+//
+// The program keeps no state. A run that is killed between the removal and the addition finds no entry, and adds one. A
+// run that is killed after the addition finds its own learner, and removes and adds it again: a learner has no vote, so
+// this changes no quorum. etcd that is killed before it has written its first log entry has no data (see hasData).
+//
+// A member with data may still be a learner, because the promotion was interrupted. So promote runs at every start.
+//
+// Until the first cluster has its third member, one lost volume can cost the quorum. This is within seconds after the
+// start of the last machine, before `pulumi up` is complete.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"log"
+	"os"
+	"os/signal"
+	"strconv"
+	"syscall"
+)
+
+func main() {
+	log := log.New(os.Stderr, "", 0) // the journal adds the time
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
+	defer stop()
+	if err := run(ctx, os.Args[1:], os.Getenv, log); err != nil {
+		log.Fatalf("etcd-join: %v", err)
+	}
+}
+
+func run(ctx context.Context, args []string, getenv func(string) string, log *log.Logger) error {
+	command := ""
+	if len(args) > 0 {
+		command, args = args[0], args[1:]
+	}
+	m, err := newMember(args, getenv)
+	if err != nil {
+		return err
+	}
+	m.log = log
+	switch command {
+	case "prepare":
+		return m.prepare(ctx)
+	case "promote":
+		return m.promote(ctx)
+	}
+	return fmt.Errorf("the first argument must be prepare or promote, not %q", command)
+}
+
+// newMember reads the flags and the environment: ETCD_NAME, MEMBERS (the plan), and MAINPID.
+func newMember(args []string, getenv func(string) string) (*member, error) {
+	m := &member{name: getenv("ETCD_NAME")}
+	flags := flag.NewFlagSet("etcd-join", flag.ContinueOnError)
+	flags.StringVar(&m.data, "data-dir", "/var/lib/etcd/data", "data directory of etcd")
+	flags.StringVar(&m.environment, "environment", "/run/etcd-join.env", "file with the decision, for etcd")
+	flags.StringVar(&m.marker, "marker", "/var/lib/etcd-member", "file that exists after this machine was a member")
+	flags.StringVar(&m.pki, "pki", "/etc/etcd/pki", "folder of the certificates")
+	if err := flags.Parse(args); err != nil {
+		return nil, err
+	}
+	if flags.NArg() > 0 {
+		return nil, fmt.Errorf("%q is not a flag", flags.Arg(0))
+	}
+	all, err := parseCluster(getenv("MEMBERS"))
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range all {
+		if p.name == m.name {
+			m.url = p.url
+		} else {
+			m.others = append(m.others, p)
+		}
+	}
+	if m.url == "" {
+		return nil, fmt.Errorf("MEMBERS must list ETCD_NAME %q", m.name)
+	}
+	m.founder = all[0].name
+	if pid := getenv("MAINPID"); pid != "" { // systemd sets it after etcd has started
+		if m.etcd, err = strconv.Atoi(pid); err != nil {
+			return nil, fmt.Errorf("MAINPID: %w", err)
+		}
+	}
+	return m, nil
+}

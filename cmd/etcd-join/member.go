@@ -1,0 +1,244 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log"
+	"maps"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// member is the etcd member of this machine.
+type member struct {
+	name, url string // peer URL
+	founder   string // name of the member that creates a new cluster
+	others    []peer // the other members of the plan
+
+	data, environment, marker, pki string // paths
+
+	etcd     int // process ID, or 0
+	log      *log.Logger
+	reported string
+}
+
+// peer is another member of the plan.
+type peer struct{ name, url string }
+
+// parseCluster parses name=url,name=url.
+func parseCluster(list string) ([]peer, error) {
+	var all []peer
+	for entry := range strings.SplitSeq(list, ",") {
+		name, address, _ := strings.Cut(entry, "=")
+		u, err := url.Parse(address)
+		if name == "" || err != nil || u.Scheme != "https" || u.Port() == "" {
+			return nil, fmt.Errorf("MEMBERS must be a list of NAME=https://ADDRESS:PORT, not %q", list)
+		}
+		all = append(all, peer{name, address})
+	}
+	return all, nil
+}
+
+// pause is the time between two attempts.
+const pause = 500 * time.Millisecond
+
+// prepare writes the settings with which etcd starts a member without data. It waits until they are known. It does not
+// read the settings of an earlier start.
+func (m *member) prepare(ctx context.Context) error {
+	if err := remove(m.environment); err != nil {
+		return err
+	}
+	found, err := hasData(m.data)
+	if err != nil {
+		return fmt.Errorf("cannot determine whether this member has data: %w", err)
+	}
+	if found {
+		return m.verify(ctx)
+	}
+	if err := setAside(m.data); err != nil {
+		return err
+	}
+	lost, err := exists(m.marker)
+	if err != nil {
+		return err
+	}
+	settings, err := m.decide(ctx, lost)
+	if err != nil {
+		return err
+	}
+	return write(m.environment, settings)
+}
+
+// verify waits while this member's data is of a member that the cluster does not have: an earlier volume of this
+// machine, or a volume of another cluster. etcd would end again and again. A member that has just been added is missing
+// in the list of a member that lags, so only the list of a quorum counts.
+func (m *member) verify(ctx context.Context) error {
+	id, err := memberID(m.data)
+	if err != nil || id == 0 {
+		return err
+	}
+	client, err := m.client()
+	if err != nil {
+		return err
+	}
+	for {
+		missing := false
+		for _, list := range m.ask(ctx, client).data {
+			if has(list, id) {
+				return nil
+			}
+			missing = missing || len(list) > 0
+		}
+		if !missing {
+			return nil
+		}
+		if list, err := m.list(ctx, m.others); err != nil || has(list, id) {
+			return ctx.Err()
+		}
+		m.report("the volume of %s has the data of member %x, which is not a member of the cluster: attach the right "+
+			"volume, or replace this one by an empty volume", m.name, id)
+		if err := sleep(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+// decide returns the settings of etcd in environment variables.
+func (m *member) decide(ctx context.Context, lost bool) (string, error) {
+	own := state{Token: rand.Text(), Lost: lost}
+	stop, err := m.serve(own)
+	if err != nil {
+		return "", err
+	}
+	defer stop() // before etcd listens on the same port
+	client, err := m.client()
+	if err != nil {
+		return "", err
+	}
+	var previous answers
+	for {
+		got := m.ask(ctx, client)
+		if lost {
+			got.lost = append(got.lost, m.name)
+			slices.Sort(got.lost)
+		}
+		switch {
+		case len(got.data) > 0:
+			cluster, err := m.join(ctx)
+			if err == nil {
+				m.log.Printf("%s has no data and joins the cluster: %s", m.name, cluster)
+				return "ETCD_INITIAL_CLUSTER=" + cluster + "\nETCD_INITIAL_CLUSTER_STATE=existing\n", nil
+			}
+			m.report("%s has no data and cannot join the cluster: %v%s", m.name, err,
+				got.missing(peer{m.name, m.url}, m.others))
+		case len(got.silent) > 0:
+			m.report("%s has no data and waits for all members, because one of them may have data: no answer from %s",
+				m.name, strings.Join(got.silent, ", "))
+		case len(got.lost) > 0:
+			m.report("data lost: no member has data, but %s had data before: restore a backup",
+				strings.Join(got.lost, ", "))
+		case m.name != m.founder:
+			m.report("no member has data: waiting until %s creates the cluster", m.founder)
+		case maps.Equal(got.blank, previous.blank):
+			m.log.Printf("no member has data: %s creates the cluster", m.name)
+			return fmt.Sprintf("ETCD_INITIAL_CLUSTER=%s=%s\nETCD_INITIAL_CLUSTER_STATE=new\n"+
+				"ETCD_INITIAL_CLUSTER_TOKEN=%s\n", m.name, m.url, rand.Text()), nil
+		}
+		previous = got
+		if err := sleep(ctx); err != nil {
+			return "", err
+		}
+	}
+}
+
+// promote makes this member a voting member, and marks the machine as one that has data. It repeats this until it
+// succeeds, because a failure would stop etcd. It ends with etcd, because systemd would wait for it before a restart.
+func (m *member) promote(ctx context.Context) error {
+	for {
+		err := m.promoteOnce(ctx)
+		if err == nil {
+			return nil
+		}
+		if m.etcd != 0 && errors.Is(syscall.Kill(m.etcd, 0), syscall.ESRCH) {
+			return errors.New("etcd has ended")
+		}
+		m.report("%s is not a voting member yet: %v", m.name, err)
+		if err := sleep(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+// report logs text, once until it changes. The last line of the log is the reason on the console.
+func (m *member) report(format string, values ...any) {
+	if text := fmt.Sprintf(format, values...); text != m.reported {
+		m.reported = text
+		m.log.Print(text)
+	}
+}
+
+func sleep(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(pause):
+		return nil
+	}
+}
+
+// setAside moves incomplete data out of etcd's way. It keeps the first such data, in case that the log is missing
+// because of a damaged file system.
+func setAside(data string) error {
+	kept := data + "-incomplete"
+	found, err := exists(kept)
+	if err != nil {
+		return err
+	}
+	if found {
+		return os.RemoveAll(filepath.Join(data, "member"))
+	}
+	if err := os.Rename(filepath.Join(data, "member"), kept); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+func exists(path string) (bool, error) {
+	_, err := os.Lstat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+func remove(path string) error {
+	if err := os.Remove(path); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// write writes a file and syncs it with its folder. So the file survives a power failure.
+func write(path, content string) error {
+	f, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(content)
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	folder, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	return errors.Join(folder.Sync(), folder.Close())
+}

@@ -1,0 +1,197 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// statePath is a path that etcd does not serve.
+const statePath = "/etcd-join"
+
+// state is the answer of a member without data.
+type state struct {
+	Token string `json:"token"` // of this run
+	Lost  bool   `json:"lost"`  // the machine had data before
+}
+
+// answers are the answers of all other members.
+type answers struct {
+	blank  map[string]string  // name → token of each member without data
+	lost   []string           // members that had data before; they are blank too
+	data   map[string][]entry // name → the cluster's members, as this member with data lists them
+	silent []string           // members that do not answer, each with the reason
+}
+
+// missing describes the members that the cluster lacks. self has no data.
+func (a answers) missing(self peer, others []peer) string {
+	text := ""
+	if len(a.silent) > 0 {
+		text += "; no answer from " + strings.Join(a.silent, ", ")
+	}
+	var names, urls []string
+	for _, p := range append([]peer{self}, others...) {
+		if _, blank := a.blank[p.name]; blank || p == self {
+			names, urls = append(names, p.name), append(urls, p.url)
+		}
+	}
+	if len(names) > 1 {
+		text += "; no data on " + strings.Join(names, ", ")
+	}
+	for _, list := range a.data {
+		voters, blank := 0, 0
+		for _, e := range list {
+			if e.IsLearner {
+				continue
+			}
+			voters++
+			if slices.ContainsFunc(urls, func(u string) bool { return slices.Contains(e.PeerURLs, u) }) {
+				blank++
+			}
+		}
+		if voters > 0 && voters-blank <= voters/2 {
+			return text + ": data lost, the cluster has no quorum any more: restore a backup"
+		}
+	}
+	return text
+}
+
+// serve serves the state on the peer port until stop is called.
+func (m *member) serve(own state) (stop func() error, err error) {
+	config, err := m.tls()
+	if err != nil {
+		return nil, err
+	}
+	u, err := url.Parse(m.url)
+	if err != nil {
+		return nil, err
+	}
+	listener, err := net.Listen("tcp", u.Host)
+	if err != nil {
+		return nil, err
+	}
+	mux := http.NewServeMux() // answers other requests with 404, which etcd's peers repeat
+	mux.HandleFunc(statePath, func(w http.ResponseWriter, _ *http.Request) {
+		_ = json.NewEncoder(w).Encode(own) // the client repeats the request
+	})
+	server := &http.Server{
+		Handler: mux, TLSConfig: config, ReadHeaderTimeout: 5 * time.Second, ErrorLog: log.New(io.Discard, "", 0),
+	}
+	go func() { _ = server.ServeTLS(listener, "", "") }() // ends when the server is closed
+	return server.Close, nil
+}
+
+// tls returns the configuration of both sides of a connection between members.
+func (m *member) tls() (*tls.Config, error) {
+	pair, err := tls.LoadX509KeyPair(filepath.Join(m.pki, "peer.crt"), filepath.Join(m.pki, "peer.key"))
+	if err != nil {
+		return nil, err
+	}
+	file := filepath.Join(m.pki, "ca.crt")
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	ca := x509.NewCertPool()
+	if !ca.AppendCertsFromPEM(text) {
+		return nil, fmt.Errorf("%s must contain a certificate", file)
+	}
+	return &tls.Config{
+		Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12,
+		ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: ca, RootCAs: ca,
+	}, nil
+}
+
+func (m *member) client() (*http.Client, error) {
+	config, err := m.tls()
+	if err != nil {
+		return nil, err
+	}
+	return &http.Client{
+		Timeout:   2 * time.Second,
+		Transport: &http.Transport{TLSClientConfig: config, DisableKeepAlives: true},
+	}, nil
+}
+
+// ask asks all other members in parallel.
+func (m *member) ask(ctx context.Context, client *http.Client) answers {
+	got := answers{blank: map[string]string{}, data: map[string][]entry{}}
+	var mu sync.Mutex
+	var all sync.WaitGroup
+	for _, p := range m.others {
+		all.Go(func() {
+			var s state
+			err := get(ctx, client, p.url+statePath, &s)
+			var list []entry
+			if errors.Is(err, errNotFound) {
+				_ = get(ctx, client, p.url+"/members", &list) // only improves a message
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			switch {
+			case errors.Is(err, errNotFound):
+				got.data[p.name] = list
+			case err != nil:
+				got.silent = append(got.silent, fmt.Sprintf("%s (%v)", p.name, cause(err)))
+			default:
+				got.blank[p.name] = s.Token
+				if s.Lost {
+					got.lost = append(got.lost, p.name)
+				}
+			}
+		})
+	}
+	all.Wait()
+	slices.Sort(got.lost)
+	slices.Sort(got.silent)
+	return got
+}
+
+var errNotFound = errors.New("HTTP status 404")
+
+// get decodes the response from a member's peer port into value.
+func get(ctx context.Context, client *http.Client, address string, value any) error {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+	if err != nil {
+		return err
+	}
+	response, err := client.Do(request)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = response.Body.Close() }()
+	switch response.StatusCode {
+	case http.StatusOK:
+		return json.NewDecoder(io.LimitReader(response.Body, 1<<20)).Decode(value)
+	case http.StatusNotFound:
+		return errNotFound
+	}
+	return fmt.Errorf("HTTP status %d", response.StatusCode)
+}
+
+// cause returns the error without the ports and URLs, which differ at each attempt.
+func cause(err error) error {
+	var network *net.OpError
+	var request *url.Error
+	switch {
+	case errors.As(err, &network):
+		return network.Err
+	case errors.As(err, &request):
+		return request.Err
+	}
+	return err
+}
