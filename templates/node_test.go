@@ -384,7 +384,9 @@ func etcdMember(t *testing.T) map[string]string {
 	for _, user := range []string{"kube-apiserver", "calico"} {
 		files["/"+user+".crt"], files["/"+user+".key"] = ca.issue(t, user, "")
 	}
-	files["/usr/local/sbin/run-etcd"] = "#!/bin/sh\nset -a\n. /etc/etcd/etcd.env\n. /other\nexec " +
+	files["/usr/local/sbin/run-etcd"] = "#!/bin/sh\nset -a\n. /etc/etcd/etcd.env\n. /other\n" +
+		// without etcd-join, because member 0 may be the only one that runs
+		"ETCD_INITIAL_CLUSTER=$MEMBERS\nETCD_INITIAL_CLUSTER_STATE=new\nexec " +
 		execStart(t, files["/etc/systemd/system/etcd.service"]) + ` --data-dir="/run/$ETCD_NAME" "$@"` + "\n"
 	return files
 }
@@ -397,7 +399,7 @@ touch /other
 for i in 0 1 2; do ip address add 10.0.0.1$i/32 dev lo; done
 member() {
 	if [ "$1" != 0 ]; then
-		sed "/CLUSTER/d; s/dev-etcd-0/dev-etcd-$1/; s/10.0.0.10/10.0.0.1$1/; s/https:..127.0.0.1:2379,//" \
+		sed "/MEMBERS/d; s/dev-etcd-0/dev-etcd-$1/; s/10.0.0.10/10.0.0.1$1/; s/https:..127.0.0.1:2379,//" \
 			/etc/etcd/etcd.env >"/other-$1"
 		mount --bind "/other-$1" /other
 	fi
@@ -436,6 +438,17 @@ check-etcd || true
 		"no quorum, no answer from dev-etcd-1 dev-etcd-2\n"+
 		"quorum\n"+
 		"no quorum, no answer from dev-etcd-1 dev-etcd-2\n", out)
+}
+
+// While etcd-join waits, its last message is the reason.
+func TestCheckEtcdPrintsTheReasonOfEtcdJoin(t *testing.T) {
+	t.Parallel()
+	files := etcdMember(t)
+	files["/usr/local/sbin/systemctl"] = "#!/bin/sh\necho start-pre\n"
+	files["/usr/local/sbin/journalctl"] = "#!/bin/sh\necho \"journalctl $*\"\n"
+	out, err := guest.Run(t, files, "unshare", "--net", "check-etcd")
+	require.Error(t, err)
+	require.Equal(t, "journalctl --boot --quiet --no-pager --output=cat --lines=1 --identifier=etcd-join\n", out)
 }
 
 func TestHAProxyAcceptsItsConfiguration(t *testing.T) {

@@ -127,7 +127,7 @@ func testMachine(role cluster.Role, names ...string) values {
 }
 
 func etcdMachine() values {
-	m := testMachine(cluster.RoleEtcd, "etcd")
+	m := testMachine(cluster.RoleEtcd, "etcd", "etcd-join")
 	m.Inputs.VolumeID = "4f1c0d9e-2b7a-4c55-9e2e-0123456789ab"
 	addPlaceholders(&m, "/etc/etcd/pki/", "ca.crt", "server.crt", "server.key", "peer.crt", "peer.key", "client.crt",
 		"client.key")
@@ -198,7 +198,7 @@ func artifacts(names ...string) []cluster.Artifact {
 		if !packed {
 			a.URL = kubernetes + name
 		}
-		if name == "node-approver" || name == "keystone-webhook" || name == "tenant-sync" {
+		if name == "etcd-join" || name == "node-approver" || name == "keystone-webhook" || name == "tenant-sync" {
 			a.URL = "http://192.0.2.1/kubernetes-openstack/0.1.0/" + name
 		}
 		a.Name = name
@@ -317,9 +317,9 @@ func TestInvalidMachine(t *testing.T) {
 		want    string
 	}{
 		"no hostname": {func(m *values) { m.ID = "" }, "without a hostname"},
-		"value missing": {func(m *values) { m.Plan.Name = "" },
-			`etcd/etc/etcd/etcd.env.tmpl:6:29: executing "etcd/etc/etcd/etcd.env.tmpl" at <required ".Plan.Name">: ` +
-				`error calling required: .Plan.Name is not set`},
+		"value missing": {func(m *values) { m.Inputs.VolumeID = "" },
+			`etcd/etc/etcd/volume.env.tmpl:1:12: executing "etcd/etc/etcd/volume.env.tmpl" at <required ".Inputs.VolumeID">: ` +
+				`error calling required: .Inputs.VolumeID is not set`},
 		"address missing": {func(m *values) { m.Address = netip.Addr{} }, ".Address is not set"},
 		"file missing":    {func(m *values) { m.Inputs.PKI = nil }, "7 PKI files, but the contents of 0"},
 		"file twice":      {func(m *values) { addPKI(m, m.PKI[0].Path, "") }, "/etc/etcd/pki/ca.crt is written twice"},
