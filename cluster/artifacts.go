@@ -261,7 +261,7 @@ var checksums = map[string]map[string]string{
 		"3.28.5": "fe4702ce171045728b6c37b2c01e6f903780997aea7e695b35735754eeeeaf64",
 	},
 	"etcd-join": {
-		"0.1.0": "feedfacefeedfacefeedfacefeedfacefeedfacefeedfacefeedfacefeedface",
+		"0.1.0": "d7d0f11a74edb6a98c3654b75c5b96698c40bdea6c61cee4723768130fa31bc1",
 	},
 	"keystone-webhook": {
 		"0.1.0": "065368799aeb3dea39d93e3957960e686922bb96bb67eb40320fda4b226adc59",

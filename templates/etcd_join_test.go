@@ -30,6 +30,7 @@ func etcdMachines(t *testing.T) map[string]string {
 	content, err := os.ReadFile(file)
 	require.NoError(t, err)
 	files["/usr/local/bin/etcd-join"] = string(content)
+	files["/usr/local/sbin/wait-for-artifact"] = "#!/bin/sh\n"
 
 	unit := strings.ReplaceAll(files["/etc/systemd/system/etcd.service"], "\\\n", "")
 	lines := func(key string) (out []string) {
@@ -143,7 +144,7 @@ func noLoss(t *testing.T, out string, events ...string) {
 // as if it had its data, so no acknowledged write is lost.
 func TestEtcdMemberWithoutData(t *testing.T) {
 	t.Parallel()
-	limitParallel(t, 1)
+	limitParallel(t)
 	out, err := guest.Run(t, etcdMachines(t), "unshare", "--net", "sh", "-c", startEtcd+startMachines+`
 		now=$(seconds)
 		boot 2 1 0
@@ -192,7 +193,7 @@ func TestEtcdMemberWithoutData(t *testing.T) {
 // the log has the reason.
 func TestEtcdWithoutQuorumOfData(t *testing.T) {
 	t.Parallel()
-	limitParallel(t, 1)
+	limitParallel(t)
 	out, err := guest.Run(t, etcdMachines(t), "unshare", "--net", "sh", "-c", startEtcd+startMachines+`
 		boot 0 1 2
 		took $(seconds) 'first boot'
@@ -262,7 +263,7 @@ func TestEtcdStartsAtRandomTimes(t *testing.T) {
 	for seed := range uint64(etcdSeeds) {
 		t.Run(fmt.Sprint("seed=", seed), func(t *testing.T) {
 			t.Parallel()
-			limitParallel(t, 1)
+			limitParallel(t)
 			r := rand.New(rand.NewPCG(seed, 0))
 			out, err := guest.Run(t, etcdMachines(t), "unshare", "--net", "sh", "-c", startEtcd+startMachines+`
 				while [ ! -e /stop ]; do
