@@ -197,22 +197,21 @@ func TestRules(t *testing.T) {
 	c.SSH.AllowedCIDRs = []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}
 	c.API.AllowedCIDRs = []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0")}
 	c.Network.AllowedCIDRs = []netip.Prefix{netip.MustParsePrefix("198.51.100.0/24")}
-	c.Pools[0].Name = "pods"                                        // also the name of a source in rules
 	c.API.AllowedCIDRs = append(c.API.AllowedCIDRs, c.Network.CIDR) // the machines have this rule already
-	names, formerly := map[string]Rule{}, map[string]Rule{}
+	names := map[string]Rule{}
 	for _, r := range NewPlan(c).Rules {
 		assert.NotContains(t, names, r.Name)
 		assert.NotEmpty(t, r.Reason)
-		names[r.Name], formerly[r.Formerly] = r, r
+		names[r.Name] = r
 	}
-	assert.Contains(t, formerly, "worker-22-from-operator-192.0.2.0/24")
-	assert.Contains(t, formerly, "control-plane-6443-from-client-0.0.0.0/0")
-	assert.Equal(t, netip.MustParsePrefix("10.0.0.64/26"), formerly["etcd-2379-from-pods"].From)
-	assert.Equal(t, netip.MustParsePrefix("10.0.0.64/26"), names["etcd-2379-from-10.0.0.64/26"].From)
-	assert.Equal(t, c.Network.PodCIDR, formerly["worker-any-from-pods"].From)
-	assert.Equal(t, c.Pools[0].Addresses, formerly["control-plane-any-from-nodes-pods"].From)
-	assert.Contains(t, formerly, "worker-any-from-client-198.51.100.0/24")
-	assert.NotContains(t, formerly, "control-plane-any-from-client-198.51.100.0/24")
+	for _, name := range []string{
+		"worker-22-from-192.0.2.0/24", "control-plane-6443-from-0.0.0.0/0", "control-plane-6443-from-10.0.0.0/24",
+		"etcd-2379-from-10.0.0.64/26", "worker-any-from-10.244.0.0/16", "control-plane-any-from-10.0.0.64/26",
+		"worker-any-from-198.51.100.0/24",
+	} {
+		assert.Contains(t, names, name)
+	}
+	assert.NotContains(t, names, "control-plane-any-from-198.51.100.0/24")
 	// only etcd members may connect to the peer port
 	for _, r := range names {
 		if r.Port == EtcdPeerPort {

@@ -15,9 +15,7 @@ type Rule struct {
 	// a second rule with the same protocol, port and source. So the same rule must have the same name after a pool has
 	// another name.
 	Name string
-	// Formerly is the name in the state of a stack of an earlier version: etcd-2379-from-control-plane.
-	Formerly string
-	To       Role
+	To   Role
 	// Protocol is Neutron's name of the protocol (tcp, icmp, vrrp), or empty for any.
 	Protocol string
 	// Port is 0 for all.
@@ -46,12 +44,6 @@ func (c Config) AddressPairs(role Role) []string {
 // maxAddressPairs is the default of Neutron's limit max_allowed_address_pair.
 const maxAddressPairs = 10
 
-// source is a named range of source addresses.
-type source struct {
-	name   string
-	prefix netip.Prefix
-}
-
 // rules returns all rules in the order of roles.
 //
 // Nodes accept all packets from other nodes, so BGP, the kubelet API and encapsulated packets need no separate rules.
@@ -59,66 +51,54 @@ type source struct {
 // forwards packets of clients outside the cluster to pods on other nodes with the source address of its own node. The
 // API server also connects to webhooks from its node's address.
 func (p Plan) rules() []Rule {
-	var etcd, controlPlane, workers []source
+	var etcd, controlPlane, workers []netip.Prefix
 	for _, g := range p.groups() {
-		s := source{g.name, g.Addresses}
 		switch g.role {
 		case RoleEtcd:
-			etcd = append(etcd, s)
+			etcd = append(etcd, g.Addresses)
 		case RoleControlPlane:
-			controlPlane = append(controlPlane, s)
+			controlPlane = append(controlPlane, g.Addresses)
 		case RoleWorker:
-			workers = append(workers, s)
+			workers = append(workers, g.Addresses)
 		}
 	}
-	nodes := append(append([]source{}, controlPlane...), workers...)
-	var nodeSources []source // with a prefix, because a pool can have the name "pods"
-	for _, s := range nodes {
-		nodeSources = append(nodeSources, source{"nodes-" + s.name, s.prefix})
-	}
-	machines := []source{{"machines", p.Network.CIDR}}
-	pods := []source{{"pods", p.Network.PodCIDR}}
-	operators := sourcesOf("operator", p.SSH.AllowedCIDRs)
-	clients := sourcesOf("client", p.API.AllowedCIDRs)
-	serviceClients := sourcesOf("client", p.Network.AllowedCIDRs)
+	nodes := slices.Concat(controlPlane, workers)
+	machines := []netip.Prefix{p.Network.CIDR}
+	pods := []netip.Prefix{p.Network.PodCIDR}
 
 	var out []Rule
 	names := map[string]bool{}
-	allow := func(to []Role, protocol string, port int, reason string, from ...[]source) {
+	allow := func(to []Role, protocol string, port int, reason string, from []netip.Prefix) {
 		for _, role := range to {
-			for _, sources := range from {
-				for _, s := range sources {
-					name := ruleName(role, protocol, port, s.prefix.Masked().String())
-					if !names[name] {
-						former := ruleName(role, protocol, port, s.name)
-						out = append(out, Rule{name, former, role, protocol, port, s.prefix, reason})
-					}
+			for _, prefix := range from {
+				if name := ruleName(role, protocol, port, prefix.Masked()); !names[name] {
+					out = append(out, Rule{name, role, protocol, port, prefix, reason})
 					names[name] = true
 				}
 			}
 		}
 	}
 	allow(Roles, "icmp", 0, "path MTU discovery and ping between machines", machines)
-	allow(Roles, "tcp", SSHPort, "SSH from operators", operators)
-	allow([]Role{RoleEtcd}, "tcp", EtcdClientPort, "etcd clients: API servers and the etcd-proxy on each node", etcd,
-		nodes)
+	allow(Roles, "tcp", SSHPort, "SSH from operators", p.SSH.AllowedCIDRs)
+	allow([]Role{RoleEtcd}, "tcp", EtcdClientPort, "etcd clients: API servers and the etcd-proxy on each node",
+		slices.Concat(etcd, nodes))
 	allow([]Role{RoleEtcd}, "tcp", EtcdPeerPort, "etcd peers", etcd)
 	allow([]Role{RoleControlPlane}, "tcp", APIPort, "Kubernetes API for machines", machines)
-	allow([]Role{RoleControlPlane}, "tcp", APIPort, "Kubernetes API for clients outside the cluster", clients)
+	allow([]Role{RoleControlPlane}, "tcp", APIPort, "Kubernetes API for clients outside the cluster",
+		p.API.AllowedCIDRs)
 	if p.API.LoadBalancer == Keepalived {
 		allow([]Role{RoleControlPlane}, "vrrp", 0, "keepalived: election of the machine with the API's address", controlPlane)
 	}
 	allow([]Role{RoleControlPlane, RoleWorker}, "", 0, "packets from pods on other nodes, not encapsulated", pods)
 	allow([]Role{RoleControlPlane, RoleWorker}, "", 0,
-		"packets between nodes: BGP, kubelet API, and packets from kube-proxy and the API server to pods",
-		nodeSources)
+		"packets between nodes: BGP, kubelet API, and packets from kube-proxy and the API server to pods", nodes)
 	for _, peer := range p.BGPPeers {
 		if peer.PeerSelector == "" {
-			router := []source{{peer.Name, netip.PrefixFrom(peer.PeerIP, 32)}}
+			router := []netip.Prefix{netip.PrefixFrom(peer.PeerIP, 32)}
 			allow(p.rolesOf(peer.Nodes), "tcp", BGPPort, "BGP from a router of the data centre", router)
 		}
 	}
-	allow([]Role{RoleWorker}, "", 0, "clients of pods and Services outside the cluster", serviceClients)
+	allow([]Role{RoleWorker}, "", 0, "clients of pods and Services outside the cluster", p.Network.AllowedCIDRs)
 	return out
 }
 
@@ -133,17 +113,8 @@ func (p Plan) rolesOf(ids []string) []Role {
 	})
 }
 
-// sourcesOf names each prefix of a list.
-func sourcesOf(name string, prefixes []netip.Prefix) []source {
-	out := make([]source, len(prefixes))
-	for i, p := range prefixes {
-		out[i] = source{fmt.Sprintf("%s-%s", name, p), p}
-	}
-	return out
-}
-
 // ruleName builds a name such as etcd-2379-from-10.0.0.32/28.
-func ruleName(to Role, protocol string, port int, from string) string {
+func ruleName(to Role, protocol string, port int, from netip.Prefix) string {
 	service := protocol
 	switch {
 	case port != 0:

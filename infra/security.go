@@ -56,8 +56,7 @@ func (s *Security) Allow(ctx *pulumi.Context, plan cluster.Plan) error {
 			pulumi.DeletedWith(s.groups[rule.To]),
 			// The provider replaces a rule to change its text, which would interrupt connections. Neutron would refuse
 			// a second rule that differs only in its text.
-			pulumi.IgnoreChanges([]string{"description"}),
-			pulumi.Aliases([]pulumi.Alias{{Name: pulumi.String(plan.Name + "-" + rule.Formerly)}}))
+			pulumi.IgnoreChanges([]string{"description"}))
 		if err != nil {
 			return err
 		}

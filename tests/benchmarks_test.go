@@ -31,9 +31,18 @@ func record(b *testing.B, measured string) {
 }
 
 // withSection replaces the section with this name in Markdown, or adds it at the end. The results are
-// preformatted text.
+// preformatted text, in which sentences continue on the next line.
 func withSection(text, name, stamp, measured string) string {
-	section := fmt.Sprintf("## %s\n\n%s\n\n```text\n%s\n```\n", name, stamp, strings.Trim(measured, "\n"))
+	var lines strings.Builder
+	for line := range strings.Lines(strings.Trim(measured, "\n")) {
+		for len(line) > 120 {
+			space := strings.LastIndex(line[:120], " ")
+			lines.WriteString(line[:space] + "\n")
+			line = line[space+1:]
+		}
+		lines.WriteString(line)
+	}
+	section := fmt.Sprintf("## %s\n\n%s\n\n```text\n%s\n```\n", name, stamp, &lines)
 	old := regexp.MustCompile(`(?ms)^## ` + regexp.QuoteMeta(name) + "\n.*?^```text\n.*?^```\n")
 	if at := old.FindStringIndex(text); at != nil {
 		return text[:at[0]] + section + text[at[1]:]
@@ -48,5 +57,7 @@ func TestWithSection(t *testing.T) {
 	replaced := "\n## BenchmarkOne\n\nTuesday\n\n```text\n$1 s\n```\n"
 	assert.Equal(t, title+one, withSection(title, "BenchmarkOne", "Monday", "\n1 s\n"))
 	assert.Equal(t, title+one+two, withSection(title+one, "BenchmarkOneMore", "Monday", "2 s\n\n3 s\n"))
+	words := strings.TrimSpace(strings.Repeat("seconds ", 15)) // 119 characters
+	assert.Contains(t, withSection(title, "BenchmarkOne", "Monday", words+" more\n4 s"), "\n"+words+"\nmore\n4 s\n")
 	assert.Equal(t, title+replaced+two, withSection(title+one+two, "BenchmarkOne", "Tuesday", "$1 s"))
 }
