@@ -92,7 +92,6 @@ func TestFilesWithoutUnit(t *testing.T) {
 		"/usr/local/sbin/check-kube-scheduler",
 		"/usr/local/sbin/check-node", // bootstrap-report builds these names from its steps' names
 		"/usr/local/sbin/first-boot",
-		"/usr/local/sbin/wait-for-artifact", // no unit of an etcd machine uses it
 	}, slices.Compact(unused))
 }
 
