@@ -146,8 +146,11 @@ func changes(c *openstack.Cloud) []string {
 // resources returns the URN and the ID of each custom resource in a stack's state.
 func resources(t *testing.T, s auto.Stack) []string {
 	t.Helper()
+	_, state := stateFile(t, s)
+	latest, _ := state["checkpoint"].(map[string]any)["latest"].(map[string]any)
+	all, _ := latest["resources"].([]any) // an empty state has none
 	var list []string
-	for _, r := range deployment(t, s)["resources"].([]any) {
+	for _, r := range all {
 		r := r.(map[string]any)
 		if id, custom := r["id"].(string); custom && !strings.HasPrefix(r["type"].(string), "pulumi:providers:") {
 			list = append(list, fmt.Sprint(r["urn"], " ", id))
@@ -157,38 +160,28 @@ func resources(t *testing.T, s auto.Stack) []string {
 	return list
 }
 
-func deployment(t *testing.T, s auto.Stack) map[string]any {
+// stateFile returns the path of a stack's state and its content. Reading the file takes less time than the command
+// `pulumi stack export`.
+func stateFile(t *testing.T, s auto.Stack) (path string, state map[string]any) {
 	t.Helper()
-	export, err := s.Export(t.Context())
+	path = strings.TrimPrefix(s.Workspace().GetEnvVars()["PULUMI_BACKEND_URL"], "file://") +
+		"/.pulumi/stacks/kubernetes-openstack/test.json"
+	text, err := os.ReadFile(path)
 	require.NoError(t, err)
-	state := map[string]any{}
-	require.NoError(t, json.Unmarshal(export.Deployment, &state))
-	if state["resources"] == nil {
-		state["resources"] = []any{}
-	}
-	return state
+	require.NoError(t, json.Unmarshal(text, &state))
+	return path, state
 }
 
 // interrupt adds the create of a security group to the state, as a killed engine leaves it.
 func interrupt(t *testing.T, s auto.Stack) {
 	t.Helper()
-	file := strings.TrimPrefix(s.Workspace().GetEnvVars()["PULUMI_BACKEND_URL"], "file://") +
-		"/.pulumi/stacks/kubernetes-openstack/test.json"
-	text, err := os.ReadFile(file)
-	require.NoError(t, err)
-	var state struct {
-		Version    int `json:"version"`
-		Checkpoint struct {
-			Stack  string         `json:"stack"`
-			Latest map[string]any `json:"latest"`
-		} `json:"checkpoint"`
-	}
-	require.NoError(t, json.Unmarshal(text, &state))
-	state.Checkpoint.Latest["pending_operations"] = []any{map[string]any{"type": "creating", "resource": map[string]any{
+	path, state := stateFile(t, s)
+	latest := state["checkpoint"].(map[string]any)["latest"].(map[string]any)
+	latest["pending_operations"] = []any{map[string]any{"type": "creating", "resource": map[string]any{
 		"urn": "urn:pulumi:test::kubernetes-openstack::openstack:networking/secGroup:SecGroup::other", "custom": true,
 		"type": "openstack:networking/secGroup:SecGroup", "inputs": map[string]any{"name": "other"},
 	}}}
-	text, err = json.Marshal(state)
+	text, err := json.Marshal(state)
 	require.NoError(t, err)
-	require.NoError(t, os.WriteFile(file, text, 0o600))
+	require.NoError(t, os.WriteFile(path, text, 0o600))
 }

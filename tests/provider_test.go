@@ -69,7 +69,7 @@ spec:
     metadata: {labels: {app: web}}
     spec: {containers: [{name: web, image: web, ports: [{containerPort: 80}]}]}`,
 	}
-	timeout := "8s"
+	timeout := "20s" // with other tests on the same processors, the controllers create the pods within seconds
 	s := newStack(t, func(ctx *pulumi.Context) error { return declare(ctx, api.Kubeconfig, timeout, list) })
 	// up runs `pulumi up` and returns its numbers of changes by kind: "create", "update", …
 	up := func() map[string]int {
@@ -94,7 +94,7 @@ spec:
 	t.Log("up fails with a reason if an object is not ready in time, and keeps it in the state")
 	result, err := s.Up(t.Context())
 	require.Error(t, err)
-	assert.Contains(t, result.StdOut+err.Error(), "test/web is not ready after 8s: Available: 0/2")
+	assert.Contains(t, result.StdOut+err.Error(), "test/web is not ready after 20s: Available: 0/2")
 	assert.Contains(t, result.StdOut+err.Error(), ": Pending\n")
 	assert.Contains(t, result.StdOut+err.Error(), "more: kubectl --namespace=test describe deployment web")
 
