@@ -23,8 +23,8 @@ type Machine struct {
 	Timeout time.Duration
 }
 
-// settled is the age at which an instance of etcd counts as ready if its console has no report and the API is
-// ready. The API does not show the members of etcd, and a new member is ready much earlier.
+// settled is the time after which a running instance of etcd counts as ready if its console has no output and the API
+// is ready. The API does not show the members of etcd, and a new member is ready much earlier.
 const settled = 3 * time.Minute
 
 // readsPerStatus is the number of reads of the console for each read of the instance's status.
@@ -73,7 +73,7 @@ func (c *Cloud) Machine(ctx context.Context, m Machine, log func(line string) er
 			case server != nil && last.ready:
 				return logAll(last.noticeLines())
 			case server != nil && len(last.lines) == 0 && m.Kubeconfig != "":
-				if err := m.readyInAPI(ctx, server.Created); err == nil {
+				if err := m.readyInAPI(ctx, server, console); err == nil {
 					return nil
 				} else if ctx.Err() == nil {
 					apiErr = err
@@ -92,8 +92,12 @@ func (c *Cloud) Machine(ctx context.Context, m Machine, log func(line string) er
 }
 
 // readyInAPI returns nil if the Kubernetes API shows that a machine without reports on its console is ready.
-// created is the time of its instance.
-func (m Machine) readyInAPI(ctx context.Context, created time.Time) error {
+//
+// The API does not show the members of etcd, so the age of the instance decides. If the console has output and no
+// report, a new machine has not begun its report, for example because its image does not boot. Then the age must exceed
+// the timeout, so the wait for a new machine fails. Otherwise the rollout would continue, and etcd would lose its
+// quorum.
+func (m Machine) readyInAPI(ctx context.Context, server *servers.Server, console string) error {
 	api, err := newAPI(m.Kubeconfig)
 	if err != nil {
 		return err
@@ -104,8 +108,16 @@ func (m Machine) readyInAPI(ctx context.Context, created time.Time) error {
 	if _, err := api.nodes(ctx); err != nil {
 		return err
 	}
-	if age := time.Since(created); age < settled {
-		return fmt.Errorf("without reports, a member of etcd counts as ready %s after its creation", settled)
+	limit := settled
+	if console != "" {
+		limit += m.Timeout
+	}
+	started := server.Created
+	if server.LaunchedAt.After(started) { // the creation may take minutes, for example to copy the image
+		started = server.LaunchedAt
+	}
+	if time.Since(started) < limit {
+		return fmt.Errorf("without reports, a member of etcd counts as ready %s after its creation", limit)
 	}
 	return nil
 }

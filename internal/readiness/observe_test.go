@@ -187,6 +187,13 @@ func TestNoConsoleOutput(t *testing.T) {
 		"a new member of etcd": {&nova{status: "ACTIVE", refuse: 400, created: time.Now()}, false, ready,
 			"without reports on the console, the Kubernetes API decides: without reports, a member of etcd counts as ready " +
 				"3m0s after its creation"},
+		"an old member of etcd with other output": {&nova{status: "ACTIVE", consoles: []string{"noise"}, created: old},
+			false, ready, ""},
+		"a member of etcd that does not boot": {&nova{status: "ACTIVE", consoles: []string{"kernel panic"},
+			created: time.Now()}, false, ready, "counts as ready 3m1s after its creation"},
+		"a member of etcd whose creation took long": {&nova{status: "ACTIVE", consoles: []string{""}, created: old,
+			launched: time.Now().UTC().Format("2006-01-02T15:04:05.000000")}, false, ready,
+			"counts as ready 3m0s after its creation"},
 		"a node of another instance": {&nova{status: "ACTIVE", refuse: 404}, true,
 			nodesJSON(nodeJSON("dev-worker-0", "openstack:///old", "True")),
 			`must be openstack:///uuid, got "openstack:///old"`},

@@ -25,6 +25,7 @@ type nova struct {
 	status   string
 	fault    string
 	created  time.Time
+	launched string   // in Nova's format
 	refuse   int      // the status code of a request of the console, if it is not 0
 	consoles []string // one for each read; the last one repeats
 	reads    int
@@ -34,7 +35,8 @@ func (n *nova) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	fault := map[string]any{"message": n.fault}
-	server := map[string]any{"id": "uuid", "name": n.name, "status": n.status, "fault": fault, "created": n.created}
+	server := map[string]any{"id": "uuid", "name": n.name, "status": n.status, "fault": fault, "created": n.created,
+		"OS-SRV-USG:launched_at": n.launched}
 	answer := map[string]any{}
 	switch {
 	case len(r.URL.String()) > 4096:
