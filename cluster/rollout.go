@@ -8,7 +8,8 @@ type Condition int
 const (
 	// Down means that no instance runs. The creation of a new one takes no capacity.
 	Down Condition = iota
-	// Broken means that an instance runs, and that its machine reported a failed step for a while.
+	// Broken means that an instance runs, and that its machine is not ready: for a while it reports a step that fails or
+	// waits, or it is new and has not reported that it is ready.
 	Broken
 	// Healthy means that there is no evidence of a fault. A machine is also healthy if nothing is known about it.
 	Healthy

@@ -110,7 +110,8 @@ func (s *Machines) observe(ctx *pulumi.Context, plan cluster.Plan) (cluster.Obse
 	for _, former := range s.project.renamed {
 		names = append(names, former)
 	}
-	o, err := s.watcher.Observe(ctx.Context(), kubeconfig.Value.(string), names)
+	text, _ := kubeconfig.Value.(string) // unknown if `pulumi up --target` skips a new certificate
+	o, err := s.watcher.Observe(ctx.Context(), text, names)
 	for id, former := range s.project.renamed {
 		if condition, ok := o.Machines[former]; ok {
 			o.Machines[id] = max(o.Machines[id], condition)

@@ -1,6 +1,8 @@
 package infra
 
 import (
+	"fmt"
+
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi/internals"
 
@@ -36,7 +38,11 @@ func NewProject(ctx *pulumi.Context, plan cluster.Plan, security *Security) (*Pr
 		if err != nil {
 			return nil, err
 		}
-		project := id.Value.(string)
+		project, _ := id.Value.(string)
+		if project == "" { // `pulumi up --target` skips the creation of the groups
+			return nil, fmt.Errorf("the OpenStack project is unknown, because security group %s-%s does not exist: "+
+				"run `pulumi up` without --target", plan.Name, cluster.RoleEtcd)
+		}
 		inputs["project"] = pulumi.String(project)
 		// PATH stands for any variable that exists. The engine copies its value, which the provider does not use.
 		options = append(options, pulumi.EnvVarMappings(map[string]string{"PATH": openstack.Variable(project)}))
