@@ -77,9 +77,9 @@ func (m *member) prepare(ctx context.Context) error {
 	return write(m.environment, settings)
 }
 
-// verify waits while this member's data is of a member that the cluster does not have: an earlier volume of this
-// machine, or a volume of another cluster. etcd would end again and again. A member that has just been added is missing
-// in the list of a member that lags, so only the list of a quorum counts.
+// verify waits while the data belongs to a member that is not in the cluster's list. The volume is then an earlier one
+// of this machine, or one of another cluster, and etcd would end after each start. A member that lags does not list a
+// new member yet, so only the list of a quorum counts.
 func (m *member) verify(ctx context.Context) error {
 	id, err := memberID(m.data)
 	if err != nil || id == 0 {
@@ -194,8 +194,8 @@ func sleep(ctx context.Context) error {
 	}
 }
 
-// setAside moves incomplete data out of etcd's way. It keeps the first such data, in case that the log is missing
-// because of a damaged file system.
+// setAside moves incomplete data out of etcd's way. It keeps the first such data, because a damaged file system can be
+// the reason for the missing log.
 func setAside(data string) error {
 	kept := data + "-incomplete"
 	found, err := exists(kept)

@@ -69,26 +69,29 @@ const (
 	metadataRecord = 1 // the member's ID
 	entryRecord    = 2
 	stateRecord    = 3 // the term, and the vote in it
+	snapshotRecord = 5 // the last record of a new log
 )
 
 // readLog reads the member's ID, and reports whether there is an entry or a vote. It reads up to the first of them. A
-// record that it cannot read counts as one.
+// record that it cannot read counts as one. A log that ends before its snapshot record counts as one, too: etcd syncs
+// this record before it renames the log to its final name, so a shorter log is damaged.
 //
 // A record begins with a little-endian integer of 64 bits. Its lower 56 bits are the size of the record. If the highest
 // bit is set, the lowest three bits of this byte are the number of bytes of padding. The record is a protobuf message:
 // field 1 is the type and field 3 the data. etcd allocates the file in advance, so zeros follow the last record.
 func readLog(r *bufio.Reader) (id uint64, found bool, err error) {
+	created := false // the log has its snapshot record
 	for {
 		var header [8]byte
 		switch _, err := io.ReadFull(r, header[:]); {
 		case errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF):
-			return id, false, nil
+			return id, !created, nil
 		case err != nil:
 			return 0, false, err
 		}
 		frame := binary.LittleEndian.Uint64(header[:])
 		if frame == 0 {
-			return id, false, nil
+			return id, !created, nil
 		}
 		size := frame & (1<<56 - 1)
 		if frame>>63 == 1 {
@@ -108,9 +111,12 @@ func readLog(r *bufio.Reader) (id uint64, found bool, err error) {
 		case err != nil:
 			return 0, false, err
 		}
-		if kind[1] == metadataRecord {
+		switch kind[1] {
+		case metadataRecord:
 			_, data := field(record, 3)
 			id, _ = field(data, 1)
+		case snapshotRecord:
+			created = true
 		}
 	}
 }
