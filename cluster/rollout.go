@@ -11,7 +11,9 @@ const (
 	// Broken means that an instance runs, and that its machine is not ready: for a while it reports a step that fails or
 	// waits, or it is new and has not reported that it is ready.
 	Broken
-	// Healthy means that there is no evidence of a fault. A machine is also healthy if nothing is known about it.
+	// Unknown means that an instance runs, and that nothing shows whether its machine is healthy. So it may be.
+	Unknown
+	// Healthy means that its machine reported that it is ready, or that its Node is Ready.
 	Healthy
 )
 
@@ -34,7 +36,7 @@ type Turn struct {
 // Rollout returns the order in which an `up` changes the machines.
 //
 // The machines of inParallel come first and change in parallel. Each other machine waits for the machines before it in
-// its group: the broken ones change before the healthy ones. So at most MaxUnavailable machines of a group are
+// its group, in the order of their conditions. So at most MaxUnavailable machines of a group are
 // unavailable at a time. The limit is one for etcd and for the control plane, because etcd would lose its quorum
 // otherwise.
 func (p Plan) Rollout(o Observation) []Turn {
@@ -77,7 +79,7 @@ func (p Plan) inParallel(o Observation) map[string]bool {
 			case Down:
 				first[m.ID] = true
 				limit--
-			case Healthy:
+			case Unknown, Healthy:
 				healthy = true
 			}
 		}

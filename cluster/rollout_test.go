@@ -10,7 +10,7 @@ import (
 )
 
 // observed parses an observation such as "serving test-etcd-0 test-etcd-1? test-etcd-2!". The machines are healthy,
-// broken if they end in "!", and down if they are not listed.
+// unknown if they end in "?", broken if they end in "!", and down if they are not listed.
 func observed(text string) Observation {
 	o := Observation{Machines: map[string]Condition{}}
 	for _, id := range strings.Fields(text) {
@@ -18,6 +18,8 @@ func observed(text string) Observation {
 			o.Serving = true
 		} else if broken, ok := strings.CutSuffix(id, "!"); ok {
 			o.Machines[broken] = Broken
+		} else if unknown, ok := strings.CutSuffix(id, "?"); ok {
+			o.Machines[unknown] = Unknown
 		} else {
 			o.Machines[id] = Healthy
 		}
@@ -56,6 +58,11 @@ func TestRollout(t *testing.T) {
 			[]string{"test-etcd-2 <", "test-etcd-0 < test-etcd-2", "test-etcd-1 < test-etcd-2 test-etcd-0"}},
 		{"a broken machine comes first", etcd, "serving test-etcd-0 test-etcd-1 test-etcd-2!",
 			[]string{"test-etcd-2 <", "test-etcd-0 < test-etcd-2", "test-etcd-1 < test-etcd-2 test-etcd-0"}},
+		{"an unknown member comes before the healthy ones, and they wait for it", etcd,
+			"serving test-etcd-0 test-etcd-1 test-etcd-2?",
+			[]string{"test-etcd-2 <", "test-etcd-0 < test-etcd-2", "test-etcd-1 < test-etcd-2 test-etcd-0"}},
+		{"unknown members change one at a time", etcd, "test-etcd-0? test-etcd-1? test-etcd-2?",
+			[]string{"test-etcd-0 <", "test-etcd-1 < test-etcd-0", "test-etcd-2 < test-etcd-0 test-etcd-1"}},
 		{"members that never came up change in parallel", etcd, "test-etcd-0! test-etcd-1! test-etcd-2!",
 			[]string{"test-etcd-0 <", "test-etcd-1 <", "test-etcd-2 <"}},
 		{"all reports are wrong, because the API serves", etcd, "serving test-etcd-0! test-etcd-1! test-etcd-2!",
@@ -110,8 +117,8 @@ func TestRolloutKeepsQuorum(t *testing.T) {
 				down[m.Role]++
 				continue
 			}
-			o.Machines[m.ID] = Broken + Condition(random.IntN(2))
-			healthy[m.Role] = healthy[m.Role] || o.Machines[m.ID] == Healthy
+			o.Machines[m.ID] = Broken + Condition(random.IntN(3))
+			healthy[m.Role] = healthy[m.Role] || o.Machines[m.ID] > Broken
 		}
 		ready := map[string]bool{}
 		for turns := p.Rollout(o); len(turns) > 0; {

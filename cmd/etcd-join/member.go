@@ -194,21 +194,44 @@ func sleep(ctx context.Context) error {
 	}
 }
 
-// setAside moves incomplete data out of etcd's way. It keeps the first such data, because a damaged file system can be
-// the reason for the missing log.
+// setAside moves data without a complete log out of etcd's way. A damaged file system can be the cause, so it keeps
+// the data with the largest database. An interrupted first start leaves a small one.
 func setAside(data string) error {
-	kept := data + "-incomplete"
-	found, err := exists(kept)
+	member, kept := filepath.Join(data, "member"), data+"-incomplete"
+	now, err := databaseSize(member)
 	if err != nil {
 		return err
 	}
-	if found {
-		return os.RemoveAll(filepath.Join(data, "member"))
+	before, err := databaseSize(kept)
+	if err != nil {
+		return err
 	}
-	if err := os.Rename(filepath.Join(data, "member"), kept); !errors.Is(err, fs.ErrNotExist) {
+	if found, err := exists(kept); err != nil {
+		return err
+	} else if found {
+		if now <= before {
+			return os.RemoveAll(member)
+		}
+		if err := os.RemoveAll(kept); err != nil {
+			return err
+		}
+	}
+	if err := os.Rename(member, kept); !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	return nil
+}
+
+// databaseSize returns the size of etcd's database in bytes, or 0 if there is none.
+func databaseSize(member string) (int64, error) {
+	info, err := os.Stat(filepath.Join(member, "snap", "db"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	return info.Size(), nil
 }
 
 func exists(path string) (bool, error) {

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
@@ -52,22 +53,27 @@ func (a answers) missing(self peer, others []peer) string {
 	if len(names) > 1 {
 		text += "; no data on " + strings.Join(names, ", ")
 	}
-	for _, list := range a.data {
-		voters, blank := 0, 0
-		for _, e := range list {
-			if e.IsLearner {
-				continue
-			}
-			voters++
-			if slices.ContainsFunc(urls, func(u string) bool { return slices.Contains(e.PeerURLs, u) }) {
-				blank++
-			}
-		}
-		if voters > 0 && voters-blank <= voters/2 {
-			return text + ": data lost, the cluster has no quorum any more: restore a backup"
-		}
+	if len(a.silent) == 0 && len(a.data) > 0 && !slices.ContainsFunc(slices.Collect(maps.Values(a.data)),
+		func(list []entry) bool { return hasQuorum(list, urls) }) {
+		text += ": data lost, the cluster has no quorum any more: restore a backup"
 	}
 	return text
+}
+
+// hasQuorum returns true if a majority of the voting members in list has an address that is not in blank. The list of
+// a member that lags can be old.
+func hasQuorum(list []entry, blank []string) bool {
+	voters, lost := 0, 0
+	for _, e := range list {
+		if e.IsLearner {
+			continue
+		}
+		voters++
+		if slices.ContainsFunc(blank, func(u string) bool { return slices.Contains(e.PeerURLs, u) }) {
+			lost++
+		}
+	}
+	return voters == 0 || voters-lost > voters/2
 }
 
 // serve serves the state on the peer port until stop is called.

@@ -98,13 +98,16 @@ func FuzzReadLog(f *testing.F) {
 func TestSetAside(t *testing.T) {
 	data := filepath.Join(t.TempDir(), "data")
 	require.NoError(t, setAside(data))
-	for _, content := range []string{"first", "second"} {
-		require.NoError(t, os.MkdirAll(filepath.Join(data, "member"), 0o700))
-		require.NoError(t, os.WriteFile(filepath.Join(data, "member", "db"), []byte(content), 0o600))
+	snap := filepath.Join(data, "member", "snap")
+	for _, content := range []string{"small", "the largest", "second"} {
+		require.NoError(t, os.MkdirAll(snap, 0o700))
+		require.NoError(t, os.WriteFile(filepath.Join(snap, "db"), []byte(content), 0o600))
 		require.NoError(t, setAside(data))
-		assert.NoFileExists(t, filepath.Join(data, "member", "db"))
+		assert.NoDirExists(t, snap)
 	}
-	kept, err := os.ReadFile(filepath.Join(data+"-incomplete", "db"))
+	require.NoError(t, os.MkdirAll(snap, 0o700))
+	require.NoError(t, setAside(data))
+	kept, err := os.ReadFile(filepath.Join(data+"-incomplete", "snap", "db"))
 	require.NoError(t, err)
-	assert.Equal(t, "first", string(kept))
+	assert.Equal(t, "the largest", string(kept))
 }

@@ -34,7 +34,9 @@ func main() {
 	ctx, done := context.Background(), func() {}
 	var verified error
 	if expected != "" {
-		verified = openstack.Verify(ctx, expected)
+		login, cancel := context.WithTimeout(ctx, time.Minute)
+		verified = openstack.Verify(login, expected)
+		cancel()
 	}
 	if verified != nil {
 		// The engine does not end a provider that did not start. In this time it gets the error.

@@ -117,18 +117,15 @@ func (p *provider) CheckConfig(_ context.Context, r plugin.CheckConfigRequest) (
 }
 
 // renamed returns the former ID of each machine that now has the address of another one, because its pool has
-// another name. Neutron gives an address to one port at a time, so the machine gets the port of the former one. If
-// the machines are those of the last `up`, it returns the same as in that one, which may not have finished.
+// another name. Neutron gives an address to one port at a time, so the machine gets the port of the former one. It
+// keeps the former IDs of earlier changes, because an `up` may not have finished.
 func renamed(olds, news resource.PropertyMap) (resource.PropertyMap, error) {
 	if !olds[machinesKey].IsObject() || !news[machinesKey].IsObject() {
 		return nil, nil
 	}
-	before, now := olds[machinesKey].ObjectValue(), news[machinesKey].ObjectValue()
-	if before.DeepEquals(now) {
-		if last := olds[renamedKey]; last.IsObject() {
-			return last.ObjectValue(), nil
-		}
-		return nil, nil
+	before, now, earlier := olds[machinesKey].ObjectValue(), news[machinesKey].ObjectValue(), resource.PropertyMap{}
+	if olds[renamedKey].IsObject() {
+		earlier = olds[renamedKey].ObjectValue()
 	}
 	exists := map[string]bool{}
 	for _, id := range now {
@@ -137,7 +134,13 @@ func renamed(olds, news resource.PropertyMap) (resource.PropertyMap, error) {
 	out := resource.PropertyMap{}
 	for _, address := range now.StableKeys() {
 		id, former := now[address].StringValue(), text(before, address)
-		if former == "" || former == id {
+		if former == id {
+			former = text(earlier, resource.PropertyKey(id))
+			if exists[former] {
+				continue // this machine is new, so the rename has finished
+			}
+		}
+		if former == "" {
 			continue
 		}
 		if exists[former] {

@@ -139,11 +139,13 @@ func TestRenamed(t *testing.T) {
 		changes                      plugin.DiffChanges
 		failure                      string
 	}{
-		"a new stack":      {nil, nil, a, nil, plugin.DiffNone, ""},
-		"no change":        {a, nil, a, nil, plugin.DiffNone, ""},
-		"a renamed pool":   {a, nil, b, both, plugin.DiffSome, ""},
-		"the next up":      {b, both, b, both, plugin.DiffNone, ""},
-		"a later change":   {b, both, more, nil, plugin.DiffSome, ""},
+		"a new stack":    {nil, nil, a, nil, plugin.DiffNone, ""},
+		"no change":      {a, nil, a, nil, plugin.DiffNone, ""},
+		"a renamed pool": {a, nil, b, both, plugin.DiffSome, ""},
+		"the next up":    {b, both, b, both, plugin.DiffNone, ""},
+		"a later change": {b, both, more, both, plugin.DiffNone, ""},
+		"a former name is used again": {b, both, names{"10.0.0.1": "b-0", "10.0.0.2": "b-1", "10.0.0.9": "a-0"},
+			names{"b-1": "a-1"}, plugin.DiffSome, ""},
 		"fewer machines":   {a, nil, names{"10.0.0.1": "a-0"}, nil, plugin.DiffNone, ""},
 		"renamed and more": {names{"10.0.0.1": "a-0"}, nil, b, names{"b-0": "a-0"}, plugin.DiffSome, ""},
 		"other addresses":  {a, nil, names{"10.0.1.1": "a-0"}, nil, plugin.DiffNone, ""},

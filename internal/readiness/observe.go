@@ -3,6 +3,7 @@ package readiness
 import (
 	"context"
 	"errors"
+	"net/http"
 	"regexp"
 	"slices"
 	"strings"
@@ -24,10 +25,11 @@ var down = []string{
 // Observe returns the conditions of the machines with these names, and whether the API of the kubeconfig serves.
 // It returns an error if Nova cannot list the instances.
 //
-// A machine is broken only if its Node is not Ready and its console has no report that it is ready, but one of a
-// failing or waiting step for stuckReads reads. A new machine without a report is broken, too. For an older one, a
-// missing report is no evidence: the console is empty after a live migration or a rotation of its log, other output
-// can push the report out of it, and some clouds have no console output.
+// A machine is broken only if its Node is not Ready and its console has a report of a failing or waiting step for
+// stuckReads reads. If the API does not serve, a node waits for it, so then the machine must never have been ready.
+// A new machine without a report is broken, too. For an older one, a missing report is no evidence: the console is
+// empty after a live migration or a rotation of its log, other output can push the report out of it, and some clouds
+// have no console output.
 func (c *Cloud) Observe(ctx context.Context, kubeconfig string, names []string) (cluster.Observation, error) {
 	o := cluster.Observation{Machines: map[string]cluster.Condition{}}
 	compute, err := c.compute()
@@ -65,9 +67,7 @@ func (c *Cloud) Observe(ctx context.Context, kubeconfig string, names []string) 
 		reads.Go(func() {
 			condition := cluster.Healthy
 			if !ready[server.ID] {
-				if r := c.report(ctx, server.ID); r.stuck() || !r.ready && time.Since(server.Created) < fresh {
-					condition = cluster.Broken
-				}
+				condition = c.report(ctx, server.ID).condition(o.Serving, time.Since(server.Created))
 			}
 			lock.Lock()
 			defer lock.Unlock()
@@ -91,6 +91,17 @@ func (r *report) stuck() bool {
 	return step != nil && step.state != "started"
 }
 
+// condition returns the condition of a machine whose Node is not Ready. age is the age of its instance.
+func (r report) condition(serving bool, age time.Duration) cluster.Condition {
+	switch {
+	case r.ready:
+		return cluster.Healthy
+	case r.stuck() && (serving || !slices.ContainsFunc(r.lines, readyLine.MatchString)), age < fresh:
+		return cluster.Broken
+	}
+	return cluster.Unknown
+}
+
 // report returns a machine's report. While the report is stuck or Nova does not answer, it reads the console up to
 // stuckReads times. If Nova refuses the request, as a cloud without console output does, another one is useless.
 func (c *Cloud) report(ctx context.Context, id string) report {
@@ -98,7 +109,7 @@ func (c *Cloud) report(ctx context.Context, id string) report {
 		text, err := c.console(ctx, id)
 		r := parse(text)
 		var code gophercloud.ErrUnexpectedResponseCode
-		refused := errors.As(err, &code) && code.Actual < 500
+		refused := errors.As(err, &code) && code.Actual < 500 && code.Actual != http.StatusTooManyRequests
 		if err == nil && !r.stuck() || refused || read == stuckReads || ctx.Err() != nil {
 			return r
 		}

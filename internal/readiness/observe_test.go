@@ -55,19 +55,19 @@ func TestObserve(t *testing.T) {
 		want cluster.Condition
 	}{
 		"ready":                            {active(ready), cluster.Healthy},
-		"no output after a live migration": {active(""), cluster.Healthy},
-		"output pushed the report out":     {active(console("kernel: noise")), cluster.Healthy},
-		"only the end of a report is left": {active(console("bootstrap: etcd: done after 2 s", "noise")), cluster.Healthy},
+		"no output after a live migration": {active(""), cluster.Unknown},
+		"output pushed the report out":     {active(console("kernel: noise")), cluster.Unknown},
+		"only the end of a report is left": {active(console("bootstrap: etcd: done after 2 s", "noise")), cluster.Unknown},
 		"a step waits for a moment":        {active(waiting, waiting, waiting, ready), cluster.Healthy},
 		"it reboots": {active(console("bootstrap: boot 2", "bootstrap: etcd: started")),
-			cluster.Healthy},
-		"a step waits":           {active(waiting), cluster.Broken},
+			cluster.Unknown},
+		"a step waits, perhaps for the API that does not serve": {active(waiting), cluster.Unknown},
 		"a step fails":           {active(failing), cluster.Broken},
-		"Nova has no connection": {&nova{status: "ACTIVE"}, cluster.Healthy},
-		"Nova refuses with 400":  {&nova{status: "ACTIVE", refuse: 400}, cluster.Healthy},
-		"Nova refuses with 403":  {&nova{status: "ACTIVE", refuse: 403}, cluster.Healthy},
-		"Nova refuses with 404":  {&nova{status: "ACTIVE", refuse: 404}, cluster.Healthy},
-		"it migrates":            {&nova{status: "MIGRATING", consoles: []string{""}}, cluster.Healthy},
+		"Nova has no connection": {&nova{status: "ACTIVE"}, cluster.Unknown},
+		"Nova refuses with 400":  {&nova{status: "ACTIVE", refuse: 400}, cluster.Unknown},
+		"Nova refuses with 403":  {&nova{status: "ACTIVE", refuse: 403}, cluster.Unknown},
+		"Nova refuses with 404":  {&nova{status: "ACTIVE", refuse: 404}, cluster.Unknown},
+		"it migrates":            {&nova{status: "MIGRATING", consoles: []string{""}}, cluster.Unknown},
 		"it is off":              {&nova{status: "SHUTOFF", consoles: []string{ready}}, cluster.Down},
 		"it is in ERROR":         {&nova{status: "ERROR", consoles: []string{ready}}, cluster.Down},
 		"it is being built":      {&nova{status: "BUILD", consoles: []string{""}}, cluster.Down},
@@ -98,7 +98,7 @@ func TestObserveManyMachines(t *testing.T) {
 	f := fleet{many[999]: {status: "ACTIVE", consoles: []string{""}}}
 	got, err := f.cloud(t).Observe(t.Context(), kubeconfigOf(offline), many)
 	require.NoError(t, err)
-	assert.Equal(t, map[string]cluster.Condition{many[999]: cluster.Healthy}, got.Machines)
+	assert.Equal(t, map[string]cluster.Condition{many[999]: cluster.Unknown}, got.Machines)
 
 	_, err = cloudOf(t, &nova{}).Observe(t.Context(), kubeconfigOf(offline), []string{"dev-etcd-0"})
 	assert.Error(t, err)
@@ -117,6 +117,8 @@ func TestObserveAPI(t *testing.T) {
 	}
 	var lock sync.Mutex
 	code := http.StatusOK
+	f["dev-a-3"] = &nova{status: "ACTIVE", consoles: []string{
+		console("bootstrap: boot 1", "bootstrap: ready after 1 s", "bootstrap: node: failing: not Ready")}}
 	kubeconfig := kubeAPI(t, func() (int, string) {
 		lock.Lock()
 		defer lock.Unlock()
@@ -124,11 +126,12 @@ func TestObserveAPI(t *testing.T) {
 	}, nodesJSON(
 		nodeJSON("dev-a-0", "openstack:///dev-a-0", "True"), nodeJSON("dev-a-1", "openstack:///old", "True"),
 		nodeJSON("dev-a-2", "openstack:///dev-a-2", "Unknown")))
-	names := []string{"dev-a-0", "dev-a-1", "dev-a-2", "dev-etcd-0"}
+	names := []string{"dev-a-0", "dev-a-1", "dev-a-2", "dev-a-3", "dev-etcd-0"}
 	got, err := f.cloud(t).Observe(t.Context(), kubeconfig, names)
 	require.NoError(t, err)
 	assert.Equal(t, cluster.Observation{Serving: true, Machines: map[string]cluster.Condition{
-		"dev-a-0": cluster.Healthy, "dev-a-1": cluster.Broken, "dev-a-2": cluster.Broken, "dev-etcd-0": cluster.Broken,
+		"dev-a-0": cluster.Healthy, "dev-a-1": cluster.Broken, "dev-a-2": cluster.Broken, "dev-a-3": cluster.Broken,
+		"dev-etcd-0": cluster.Broken,
 	}}, got)
 	assert.Zero(t, f["dev-a-0"].reads)
 
@@ -137,6 +140,7 @@ func TestObserveAPI(t *testing.T) {
 	require.NoError(t, err)
 	assert.False(t, got.Serving)
 	assert.Equal(t, cluster.Broken, got.Machines["dev-a-0"])
+	assert.Equal(t, cluster.Unknown, got.Machines["dev-a-3"], "it was ready, and may only lack the API")
 }
 
 // TestRolloutWithWrongConsoles checks the order of etcd in a cluster that serves, when all consoles are empty, report
