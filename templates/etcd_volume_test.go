@@ -151,7 +151,7 @@ func TestEtcdVolumeRefuses(t *testing.T) {
 			out, err := guest.Run(t, etcdVolumeFiles(t), "sh", "-c", etcdVolume+test.script+"; refused")
 			require.NoError(t, err, out)
 			for _, want := range append(test.want, "/disk (volume 4f1c0d9e-2b7a-4c55-9e2e-0123456789ab) must be blank or ",
-				"To delete everything on /disk, so that it is formatted: blkdiscard --zeroout /disk\n") {
+				"To delete everything on /disk, so that it is formatted: wipefs --all /disk && blkdiscard --zeroout /disk\n") {
 				require.Contains(t, out, want)
 			}
 			require.NotContains(t, out, "formatting /disk\n")
@@ -254,7 +254,7 @@ umount /var/lib/etcd
 zero bs=1k seek=1 count=1
 command=$(etcd-volume 2>/dev/null | sed -n 's/.*, so that it is formatted: //p')
 echo "$command"
-$command
+eval "$command"
 etcd-volume
 mountpoint /var/lib/etcd
 umount /var/lib/etcd
