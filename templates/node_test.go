@@ -59,9 +59,11 @@ case "$*" in *install*) ln -s /bin/true /usr/bin/missing-command; ln -s /bin/tru
 			want:   "installing of-centos also-centos container-selinux\n",
 		},
 		"power failure during an installation": {
-			files: map[string]string{"/etc/os-packages.list": "sh dash bash\n", "/usr/local/sbin/apt-get": manager,
-				"/usr/local/sbin/dpkg": manager, "/usr/local/sbin/dpkg-query": "#!/bin/sh\n" +
-					"printf 'installed bash\nconfig-files old\nhalf-configured haproxy\nunpacked socat\n'\n"},
+			files: map[string]string{"/usr/local/sbin/apt-get": manager, "/usr/local/sbin/dpkg": manager,
+				"/etc/os-packages.list": "sh dash bash\nsh haproxy haproxy\nsh socat socat\nsh missing missing\n",
+				"/states":               "installed dash\nhalf-configured haproxy\nunpacked socat\nhalf-configured unrelated\n",
+				"/usr/local/sbin/dpkg-query": "#!/bin/sh\n" +
+					"for package; do grep --fixed-strings -e \" $package\" /states; done\n"},
 			script: "install-os-packages; cat /calls",
 			want: "installing haproxy socat\n--force-confold --configure --pending\n--quiet update\n" +
 				"--quiet --yes --no-install-recommends --option DPkg::Options::=--force-confold install haproxy socat\n",
