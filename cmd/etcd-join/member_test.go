@@ -154,11 +154,15 @@ func TestMissingMembersAreReported(t *testing.T) {
 	const lost = ": data lost, the cluster has no quorum any more: restore a backup"
 	type lists = map[string][]entry
 	for want, a := range map[string]answers{
-		"":                                     {data: lists{"m1": voters(false), "m2": voters(false)}},
-		"; no answer from m2 (timeout)":        {data: lists{"m1": voters(false)}, silent: []string{"m2 (timeout)"}},
-		"; no data on m0, m2":                  {data: lists{"m1": nil}, blank: map[string]string{"m2": "a"}},
-		"; no data on m0, m1" + lost:           {data: lists{"m2": voters(false)}, blank: map[string]string{"m1": "a"}},
-		"; no answer from m1 (refused)" + lost: {data: lists{"m2": voters(true)}, silent: []string{"m1 (refused)"}},
+		"":                              {data: lists{"m1": voters(false), "m2": voters(false)}},
+		"; no answer from m2 (timeout)": {data: lists{"m1": voters(false)}, silent: []string{"m2 (timeout)"}},
+		"; no data on m0, m2":           {data: lists{"m1": nil}, blank: map[string]string{"m2": "a"}},
+		"; no data on m0, m1" + lost:    {data: lists{"m2": voters(false)}, blank: map[string]string{"m1": "a"}},
+		"; no answer from m1 (refused)": {data: lists{"m2": voters(true)}, silent: []string{"m1 (refused)"}},
+		"; no data on m0, m1, m2": { // the list of m3 is old
+			data:  lists{"m3": voters(false), "m4": {{PeerURLs: []string{"u3"}}}},
+			blank: map[string]string{"m1": "a", "m2": "b"},
+		},
 	} {
 		assert.Equal(t, want, a.missing(self, others))
 	}

@@ -69,11 +69,6 @@ func newProvider(host host) *provider {
 	return p
 }
 
-func (p *provider) Handshake(context.Context,
-	plugin.ProviderHandshakeRequest) (*plugin.ProviderHandshakeResponse, error) {
-	return &plugin.ProviderHandshakeResponse{}, nil
-}
-
 // GetPluginInfo returns an error if the credentials are not for the stack's project. It is the last call in which an
 // error means that the provider does not start. It returns an empty version, because the interface requires one.
 // The provider always has the version of the program.
@@ -85,8 +80,6 @@ func (p *provider) Handshake(context.Context,
 	plugin.ProviderHandshakeRequest) (*plugin.ProviderHandshakeResponse, error) {
 	return &plugin.ProviderHandshakeResponse{}, nil
 }
-
-func (p *provider) Close() error { return nil }
 
 // CheckConfig compares the stack's project and its machines with those of the last `up`. The projects differ if
 // somebody deleted the security groups, and this `up` created new ones with the credentials of another project.
