@@ -190,14 +190,15 @@ func ids(inputs resource.PropertyMap) []string {
 
 func (p *provider) Diff(_ context.Context, r plugin.DiffRequest) (plugin.DiffResult, error) {
 	diff := r.OldInputs.Diff(r.NewInputs)
-	if diff == nil {
+	switch {
+	case diff == nil:
 		return plugin.DiffResult{Changes: plugin.DiffNone}, nil
+	case diff.Changed(clusterKey):
+		return plugin.DiffResult{
+			Changes: plugin.DiffSome, ChangedKeys: diff.ChangedKeys(), ReplaceKeys: []resource.PropertyKey{clusterKey},
+		}, nil
 	}
-	result := plugin.DiffResult{Changes: plugin.DiffSome, ChangedKeys: diff.ChangedKeys()}
-	if diff.Changed(clusterKey) {
-		result.ReplaceKeys = []resource.PropertyKey{clusterKey}
-	}
-	return result, nil
+	return plugin.DiffResult{Changes: plugin.DiffSome, ChangedKeys: diff.ChangedKeys()}, nil
 }
 
 func (p *provider) Create(_ context.Context, r plugin.CreateRequest) (plugin.CreateResponse, error) {
