@@ -261,7 +261,7 @@ var checksums = map[string]map[string]string{
 		"3.28.5": "fe4702ce171045728b6c37b2c01e6f903780997aea7e695b35735754eeeeaf64",
 	},
 	"etcd-join": {
-		"0.1.0": "e64b7a030bb62b1abc5d22ba7fd0ff56ad17cf9058e3a1d49757c56694b2031a",
+		"0.1.0": "90f08acd6347c9df65113e8c0d4e0e7d734b3f5bf77ae64b821676aba70f6606",
 	},
 	"keystone-webhook": {
 		"0.1.0": "065368799aeb3dea39d93e3957960e686922bb96bb67eb40320fda4b226adc59",

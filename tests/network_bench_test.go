@@ -82,7 +82,7 @@ func BenchmarkNetwork(b *testing.B) {
 		})
 	}, func() { openstack.cable(b, box, worker, "up") })
 	api.waitForNodes(b, len(nodes), 2*time.Minute)
-	fmt.Fprintf(&out, "\nFailover of %s: %s\n", worker, o)
+	fmt.Fprintf(&out, "\nFailover of %s:\n%s\n", worker, o)
 	b.ReportMetric(o.routes.Seconds(), "s/failover")
 
 	const clients, outstanding = 8, 100
@@ -102,8 +102,8 @@ func BenchmarkNetwork(b *testing.B) {
 
 	mesh, reflected := sessions(b)
 	fmt.Fprintf(&out,
-		"\nBGP sessions of a cluster with 5,000 nodes, without those to routers: %d in a mesh, %d at each node; %d with "+
-			"three route reflectors, %d at each of them\n",
+		"\nBGP sessions of a cluster with 5,000 nodes, without those to routers:\n  mesh: %d, %d at each node\n"+
+			"  three route reflectors: %d, %d at each of them\n",
 		mesh.Total, mesh.Most, reflected.Total, reflected.Most)
 	record(b, out.String())
 	b.ReportMetric(0, "ns/op") // the time per operation has no meaning

@@ -172,9 +172,9 @@ type outage struct {
 }
 
 func (o outage) String() string {
-	return fmt.Sprintf("the router deleted its routes %.1f s after the power cut; the last request to a Service was "+
-		"lost after %.1f s (%s); its routes returned %.1f s after the start of the restore",
-		o.routes.Seconds(), o.lastLost.Seconds(), o.requests, o.back.Seconds())
+	return fmt.Sprintf("The router deleted the routes %.1f s after the power cut. The last request to a Service was lost "+
+		"after %.1f s. The routes returned %.1f s after the start of the restore. %s",
+		o.routes.Seconds(), o.lastLost.Seconds(), o.back.Seconds(), o.requests)
 }
 
 // cutPower cuts a machine's power under a load of requests to url. It first disconnects the machine's port,

@@ -330,6 +330,6 @@ func (l *load) end() string {
 	close(l.stop)
 	l.done.Wait()
 	return fmt.Sprintf("%d requests succeeded, %d of them at the second try after a closed connection, %d after another "+
-		"error; %d lost; last error: %v",
+		"error. %d were lost. Last error: %v",
 		l.answered, l.broken, l.late, len(l.lost), l.lastError)
 }

@@ -25,8 +25,8 @@
 // each run of the program, and whether the machine has been a member before (the marker on its root disk). etcd itself
 // answers this request with 404, so an answer of 404 means that a member has data.
 //
-// Data could move while the first member asks: member 1 says that it has none, joins member 2, member 2 loses its
-// volume, and then says that it has none. So the first member asks twice. A run of the program ends before its member
+// Data could move while the first member asks: member 1 reports no data and joins member 2. Then member 2 loses its
+// volume and reports no data. So the first member asks twice. A run of the program ends before its member
 // has data. If all members repeat their tokens, then each of them was without data for the whole time between the
 // answers, so there was a moment when no member had data. After this moment only the first member can create data.
 //

@@ -82,7 +82,7 @@ func (p *provider) Handshake(context.Context,
 }
 
 // CheckConfig compares the stack's project and its machines with those of the last `up`. The projects differ if
-// somebody deleted the security groups, and this `up` created new ones with the credentials of another project.
+// an operator deleted the security groups, and this `up` created new ones with the credentials of another project.
 func (p *provider) CheckConfig(_ context.Context, r plugin.CheckConfigRequest) (plugin.CheckConfigResponse, error) {
 	checked := plugin.CheckConfigResponse{Properties: r.News.Copy()}
 	fail := func(key resource.PropertyKey, reason string) {
