@@ -31,6 +31,7 @@ import (
 	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/networks"
 	neutronports "github.com/gophercloud/gophercloud/v2/openstack/networking/v2/ports"
 	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/subnets"
+	"github.com/stretchr/testify/require"
 
 	"kubernetes-openstack/internal/dirs"
 	"kubernetes-openstack/internal/turns"
@@ -150,12 +151,21 @@ func TestE2ELifecycle(t *testing.T) {
 			t.Errorf("up while port 9292 is in use: %v\n%s", err, output)
 		}
 	})
+	part("up refuses the data of a version with other services", func(t *testing.T) {
+		var kept Kept
+		require.NoError(t, load("kept.json", &kept))
+		defer func() { require.NoError(t, save("kept.json", kept)) }()
+		require.NoError(t, save("kept.json", Kept{kept.Compute, kept.Image, "another"}))
+		output, err := exec.Command(program, "up").CombinedOutput()
+		require.Error(t, err)
+		require.Contains(t, string(output), "run down --purge first")
+	})
 	part("instances run again after kills and a replaced image", func(t *testing.T) {
 		killUp(t, func() bool { return unitState("neutron-server") == starting })
 		devcloud(t, "down")
 		var kept, replaced Kept
 		if err := errors.Join(load("kept.json", &kept),
-			save("kept.json", Kept{kept.Compute, "image-older.sqfs"})); err != nil {
+			save("kept.json", Kept{kept.Compute, "image-older.sqfs", kept.Catalogue})); err != nil {
 			t.Fatal(err)
 		}
 		before := time.Now()

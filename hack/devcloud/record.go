@@ -40,8 +40,9 @@ type Record struct {
 
 // Kept describes how the kept data was created.
 type Kept struct {
-	Compute string `json:"compute"`
-	Image   string `json:"image"`
+	Compute   string `json:"compute"`
+	Image     string `json:"image"`
+	Catalogue string `json:"catalogue"` // the services in Keystone's catalogue
 }
 
 // load reads a JSON file in the state folder. If it is missing, v stays unchanged.

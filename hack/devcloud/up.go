@@ -62,6 +62,9 @@ func up(ctx context.Context, log *progress.Log, compute, image, mirror string) (
 	if !first && kept.Compute != compute {
 		return fmt.Errorf("the kept data was created with --compute %s: run down --purge first", kept.Compute)
 	}
+	if !first && kept.Catalogue != fmt.Sprint(catalogue) {
+		return errors.New("the kept data is from another version of devcloud with other services: run down --purge first")
+	}
 	if first && image == "" && driver.OwnImage {
 		return fmt.Errorf("--compute %s: --image must be a disk image with cloud-init", compute)
 	}
@@ -137,7 +140,8 @@ func up(ctx context.Context, log *progress.Log, compute, image, mirror string) (
 	if err != nil {
 		return err
 	}
-	if err := save("kept.json", Kept{Compute: compute, Image: filepath.Base(built.path)}); err != nil {
+	err = save("kept.json", Kept{compute, filepath.Base(built.path), fmt.Sprint(catalogue)})
+	if err != nil {
 		return err
 	}
 	if err := writeClouds(); err != nil {
