@@ -32,10 +32,11 @@ var catalogue = []struct{ Name, Type, URL string }{
 	{"glance", "image", "http://127.0.0.1:9292"},
 	{"cinder", "block-storage", "http://127.0.0.1:8776/v3/%(project_id)s"},
 	{"cinderv3", "volumev3", "http://127.0.0.1:8776/v3/%(project_id)s"},
+	{"swift", "object-store", "http://127.0.0.1:8080/v1/AUTH_%(project_id)s"},
 }
 
 // serviceUsers are the users with which the services authenticate.
-var serviceUsers = []string{"glance", "placement", "nova", "neutron", "cinder"}
+var serviceUsers = []string{"glance", "placement", "nova", "neutron", "cinder", "swift"}
 
 // ports returns the ports of the APIs and of the proxy on 127.0.0.1, sorted.
 func ports() []int {

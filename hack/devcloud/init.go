@@ -27,9 +27,9 @@ import (
 //go:embed etc
 var configs embed.FS
 
-// drivers are Nova's compute driver with its scripts, and Cinder's driver.
+// drivers are Nova's compute driver with its scripts, Cinder's driver, and the program that runs Swift.
 //
-//go:embed nova cinder
+//go:embed nova cinder swift
 var drivers embed.FS
 
 // The first process changes namespaces and executes itself again, and it does so in its first thread. In another

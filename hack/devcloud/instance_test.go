@@ -60,7 +60,7 @@ const publicKey = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIEGVC8wsoY0l6DZuEHnDuyKyR
 // TestE2EInstances uses the running cloud in its own project, and removes everything that it creates.
 func TestE2EInstances(t *testing.T) {
 	skipUnchanged(t)
-	c := connect(t)
+	c := connect(t, "instances")
 	var volume string
 	c.step("create network, key pair and volume", func() {
 		c.createNetwork()
@@ -397,15 +397,16 @@ type cloud struct {
 	cleanups                  []func()
 }
 
-func connect(t *testing.T) *cloud {
+// connect creates a project, and returns a client of its user.
+func connect(t *testing.T, project string) *cloud {
 	c := &cloud{T: t}
 	t.Cleanup(c.cleanup)
 	require.NoError(t, load("record.json", &c.record))
 	require.True(t, c.record.Init.alive(), "devcloud is not running")
-	c.createProject("instances")
+	c.createProject(project)
 	auth, endpoint, tls, err := cloudsyaml.Parse(cloudsyaml.WithCloudName("devcloud"),
 		cloudsyaml.WithLocations(state("clouds.yaml")),
-		cloudsyaml.WithUsername("instances"), cloudsyaml.WithProjectName("instances"))
+		cloudsyaml.WithUsername(project), cloudsyaml.WithProjectName(project))
 	require.NoError(t, err)
 	c.client, err = config.NewProviderClient(t.Context(), auth, config.WithTLSConfig(tls))
 	require.NoError(t, err)
@@ -492,6 +493,21 @@ func (c *cloud) createProject(name string) {
 	require.NoError(c, err)
 	require.Len(c, created, 1)
 	c.atEnd(func(ctx context.Context) error { return users.Delete(ctx, identity, created[0].ID).ExtractErr() })
+}
+
+// createCredential creates an application credential of the project's user.
+func (c *cloud) createCredential(opts applicationcredentials.CreateOpts) gophercloud.AuthOptions {
+	identity, err := openstack.NewIdentityV3(c.client, inRegion)
+	require.NoError(c, err)
+	user, err := c.client.GetAuthResult().(tokens.CreateResult).ExtractUser()
+	require.NoError(c, err)
+	credential, err := applicationcredentials.Create(c.Context(), identity, user.ID, opts).Extract()
+	require.NoError(c, err)
+	c.atEnd(func(ctx context.Context) error {
+		return applicationcredentials.Delete(ctx, identity, user.ID, credential.ID).ExtractErr()
+	})
+	return gophercloud.AuthOptions{IdentityEndpoint: identityURL,
+		ApplicationCredentialID: credential.ID, ApplicationCredentialSecret: credential.Secret}
 }
 
 func (c *cloud) createNetwork() {
@@ -768,26 +784,17 @@ func (i *instance) succeeds(line string) bool {
 // controller returns clients like those of a program on the instance: with an application credential of these roles,
 // and with the catalogue's internal endpoints.
 func (i *instance) controller(roles ...string) (compute, storage *gophercloud.ServiceClient) {
-	ctx := i.Context()
-	identity, err := openstack.NewIdentityV3(i.client, inRegion)
-	require.NoError(i, err)
-	user, err := i.client.GetAuthResult().(tokens.CreateResult).ExtractUser()
-	require.NoError(i, err)
 	opts := applicationcredentials.CreateOpts{Name: "e2e-" + strings.Join(roles, "-")}
 	for _, role := range roles {
 		opts.Roles = append(opts.Roles, applicationcredentials.Role{Name: role})
 	}
-	credential, err := applicationcredentials.Create(ctx, identity, user.ID, opts).Extract()
-	require.NoError(i, err)
-	i.atEnd(func(ctx context.Context) error {
-		return applicationcredentials.Delete(ctx, identity, user.ID, credential.ID).ExtractErr()
-	})
 	client, err := openstack.NewClient("http://" + externalGateway + ":5000/v3")
 	require.NoError(i, err)
 	client.HTTPClient.Transport = &http.Transport{DialContext: i.dial, DisableKeepAlives: true}
+	credential := i.createCredential(opts)
+	credential.IdentityEndpoint = client.IdentityEndpoint
 	i.eventually(timeout, func() (string, bool) { // Neutron may still be creating the router
-		err := openstack.Authenticate(ctx, client, gophercloud.AuthOptions{IdentityEndpoint: client.IdentityEndpoint,
-			ApplicationCredentialID: credential.ID, ApplicationCredentialSecret: credential.Secret})
+		err := openstack.Authenticate(i.Context(), client, credential)
 		return fmt.Sprint(err), err == nil
 	})
 	internal := gophercloud.EndpointOpts{Region: region, Availability: gophercloud.AvailabilityInternal}

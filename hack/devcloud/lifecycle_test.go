@@ -31,6 +31,7 @@ import (
 	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/networks"
 	neutronports "github.com/gophercloud/gophercloud/v2/openstack/networking/v2/ports"
 	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/subnets"
+	"github.com/gophercloud/gophercloud/v2/openstack/objectstorage/v1/containers"
 	"github.com/stretchr/testify/require"
 
 	"kubernetes-openstack/internal/dirs"
@@ -124,6 +125,11 @@ func TestE2ELifecycle(t *testing.T) {
 	ctx := context.Background()
 	client := tenantClient(t, ctx)
 	part("an instance has network, volume and mirror", func(t *testing.T) { createMachine(t, ctx, client) })
+	part("an object is stored", func(t *testing.T) {
+		swift := objectStorage(t, client)
+		require.NoError(t, containers.Create(ctx, swift, "kept", nil).Err)
+		upload(t, swift, "kept", "object", "before")
+	})
 	part("the router imports the routes of machines in the rack", func(t *testing.T) {
 		createRackMachines(t, ctx, client)
 		checkRack(t)
@@ -172,6 +178,7 @@ func TestE2ELifecycle(t *testing.T) {
 		devcloud(t, "up")
 		checkMachine(t)
 		checkRack(t)
+		require.Equal(t, "before", download(t, objectStorage(t, client), "kept", "object"))
 		if err := load("kept.json", &replaced); err != nil || replaced != kept {
 			t.Errorf("%+v %v", replaced, err)
 		}

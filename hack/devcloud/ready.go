@@ -15,6 +15,7 @@ import (
 	"github.com/gophercloud/gophercloud/v2/openstack/compute/v2/hypervisors"
 	computeservices "github.com/gophercloud/gophercloud/v2/openstack/compute/v2/services"
 	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/extensions/agents"
+	"github.com/gophercloud/gophercloud/v2/openstack/objectstorage/v1/containers"
 )
 
 // reporting are the programs that report their state to OpenStack's databases.
@@ -23,8 +24,8 @@ var reporting = []string{
 	"neutron-linuxbridge-agent", "neutron-dhcp-agent", "neutron-l3-agent", "neutron-metadata-agent",
 }
 
-// waitReady waits until every program has reported since the record's start, Nova has a hypervisor, and Cinder has a
-// pool. After the timeout, the error names what is missing.
+// waitReady waits until every program has reported since the record's start, Nova has a hypervisor, Cinder has a pool,
+// and Swift accepts a token. After the timeout, the error names what is missing.
 func waitReady(ctx context.Context, record Record, timeout time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
@@ -138,6 +139,14 @@ func missingParts(ctx context.Context, client *gophercloud.ProviderClient, recor
 	}
 	if pools, err := schedulerstats.ExtractStoragePools(pages); err != nil || len(pools) == 0 {
 		return errors.Join(fmt.Errorf("cinder-volume has no storage pool\n%s", logTail("cinder-volume")), err)
+	}
+
+	objects, err := openstack.NewObjectStorageV1(client, inRegion)
+	if err != nil {
+		return err
+	}
+	if _, err := containers.List(objects, nil).AllPages(ctx); err != nil {
+		return fmt.Errorf("swift: %w", err)
 	}
 
 	// The DHCP agent reports long before it has configured the existing networks. Until then it loses Neutron's messages.

@@ -126,6 +126,12 @@ func services(compute string) []Service {
 			export PYTHONPATH=/opt/devcloud/cinder # its driver
 			exec cinder-volume` + cinderConfig},
 
+		// Swift keeps its data in the volumes' filesystem.
+		{Name: "swift", After: []string{"volumes", "keystone", "catalogue"}, Ready: "http://127.0.0.1:8080/healthcheck",
+			Command: `
+			mkdir -p /var/lib/cinder/volumes/swift
+			exec /opt/devcloud/swift/swift-servers`},
+
 		// An agent that starts before its server would wait longer than necessary.
 		{Name: "neutron-linuxbridge-agent", After: []string{"neutron-server"},
 			Command: `exec neutron-linuxbridge-agent` + neutronConfig + ` --config-file /etc/neutron/linuxbridge-agent.ini`},

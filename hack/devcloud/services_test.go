@@ -148,7 +148,7 @@ func TestConfigurationsAgree(t *testing.T) {
 }
 
 func TestPorts(t *testing.T) {
-	if got := ports(); !slices.Equal(got, []int{3128, 5000, 8774, 8776, 8778, 9292, 9696}) {
+	if got := ports(); !slices.Equal(got, []int{3128, 5000, 8080, 8774, 8776, 8778, 9292, 9696}) {
 		t.Error(got)
 	}
 }
