@@ -24,12 +24,13 @@ func connect(ctx context.Context) (cloud, error) {
 	return cloud{project}, err
 }
 
-// instances returns the instances in the project, by ID.
+// instances returns the instances in the project, by ID. It leaves out those that Nova has deleted, and lists until it
+// has released their resources in Placement.
 func (c cloud) instances(ctx context.Context) (map[string]servers.Server, error) {
 	all := map[string]servers.Server{}
 	pager := servers.List(c.Compute, servers.ListOpts{})
 	found, err := pages.Collect(ctx, pager, servers.ExtractServers, func(s servers.Server) (servers.Server, bool) {
-		return s, true
+		return s, s.Status != "DELETED"
 	})
 	for _, s := range found {
 		all[s.ID] = s

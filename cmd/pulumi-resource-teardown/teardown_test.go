@@ -218,6 +218,11 @@ func TestInstancesComeFirst(t *testing.T) {
 		assert.Empty(t, e.logs)
 	}
 	assert.Empty(t, c.Requests("DELETE"))
+	for _, id := range []string{"a", "b"} { // Nova still lists them, and the OpenStack provider has returned
+		c.Change(id, func(thing *openstack.Thing) { thing.Object["status"] = "DELETED" })
+	}
+	require.NoError(t, destroy(t, &engine{}, "delete", time.Minute))
+	assert.NotEmpty(t, c.Requests("DELETE"))
 }
 
 // TestUndeletableResources checks that a resource that cannot be deleted does not block others, and that the
