@@ -41,7 +41,8 @@ func leftoversStack(t *testing.T, plan *cluster.Plan, instances *[]string, cloud
 	return s
 }
 
-// projectIn returns this repository's project with our provider, in a folder with this clouds.yaml.
+// projectIn returns this repository's project with our provider, in a folder with this clouds.yaml. Commands that are
+// not those of the test find a program there that declares nothing.
 func projectIn(t *testing.T, clouds string) auto.LocalWorkspaceOption {
 	t.Helper()
 	project, err := workspace.LoadProject("../Pulumi.yaml")
@@ -51,7 +52,11 @@ func projectIn(t *testing.T, clouds string) auto.LocalWorkspaceOption {
 	require.NoError(t, err)
 	project.Main = filepath.Join(t.TempDir(), "a folder of 'somebody'")
 	require.NoError(t, os.Mkdir(project.Main, 0o700))
-	require.NoError(t, os.WriteFile(filepath.Join(project.Main, "clouds.yaml"), []byte(clouds), 0o600))
+	for name, text := range map[string]string{
+		"clouds.yaml": clouds, "go.mod": "module empty\n", "main.go": "package main\n\nfunc main() {}\n",
+	} {
+		require.NoError(t, os.WriteFile(filepath.Join(project.Main, name), []byte(text), 0o600))
+	}
 	return auto.Project(*project)
 }
 

@@ -46,9 +46,7 @@ func TestOtherProject(t *testing.T) {
 		_, err = infra.NewLeftovers(ctx, plan, &infra.Network{}, &infra.Security{}, &infra.PKI{}, project)
 		return err
 	}, projectIn(t, ""))
-	resume := filepath.Join(t.TempDir(), "resume")
-	out, err := exec.Command("go", "build", "-o", resume, "../cmd/resume").CombinedOutput()
-	require.NoError(t, err, string(out))
+	resume := resumeOf(t, s)
 	login := func(project string) {
 		env := cloud.Env()
 		env["OS_PROJECT_NAME"] = project
@@ -69,15 +67,7 @@ func TestOtherProject(t *testing.T) {
 		},
 		"resume": func() (string, error) {
 			interrupt(t, s)
-			cmd := exec.Command(resume, "-s", "test")
-			cmd.Dir, cmd.Env = s.Workspace().WorkDir(), os.Environ()
-			for key, value := range s.Workspace().GetEnvVars() {
-				cmd.Env = append(cmd.Env, key+"="+value)
-			}
-			home := dirs.State("pulumi-home")
-			cmd.Env = append(cmd.Env, "PULUMI_HOME="+home, "PATH="+filepath.Join(home, "bin")+":"+os.Getenv("PATH"))
-			out, err := cmd.CombinedOutput()
-			return string(out), err
+			return resume()
 		},
 	}
 	succeed := func(names ...string) {
@@ -170,6 +160,25 @@ func stateFile(t *testing.T, s auto.Stack) (path string, state map[string]any) {
 	require.NoError(t, err)
 	require.NoError(t, json.Unmarshal(text, &state))
 	return path, state
+}
+
+// resumeOf builds the command resume, and returns a function that runs it on a stack.
+func resumeOf(t *testing.T, s auto.Stack) func() (output string, err error) {
+	t.Helper()
+	program := filepath.Join(t.TempDir(), "resume")
+	out, err := exec.Command("go", "build", "-o", program, "../cmd/resume").CombinedOutput()
+	require.NoError(t, err, string(out))
+	return func() (string, error) {
+		cmd := exec.Command(program, "-s", "test")
+		cmd.Dir, cmd.Env = s.Workspace().WorkDir(), os.Environ()
+		for key, value := range s.Workspace().GetEnvVars() {
+			cmd.Env = append(cmd.Env, key+"="+value)
+		}
+		home := dirs.State("pulumi-home")
+		cmd.Env = append(cmd.Env, "PULUMI_HOME="+home, "PATH="+filepath.Join(home, "bin")+":"+os.Getenv("PATH"))
+		out, err := cmd.CombinedOutput()
+		return string(out), err
+	}
 }
 
 // interrupt adds the create of a security group to the state, as a killed engine leaves it.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/user"
 	"path"
@@ -76,18 +77,20 @@ func (b *backend) removeIncomplete(log *progress.Log) error {
 	return nil
 }
 
-// unlock cancels the stack's update if the processes of all its locks are dead. It returns an error if one
-// may be alive.
-func (b *backend) unlock(ctx context.Context, stack string, log *progress.Log) error {
+// unlock removes the stack's locks if their processes are dead. It returns an error if one may be alive. It does not
+// run `pulumi cancel`, which would also remove a lock that another operator gets meanwhile.
+func (b *backend) unlock(stack string, log *progress.Log) error {
 	dead, err := deadLocks(filepath.Join(b.folder, "locks/organization", b.project, path.Base(stack)))
-	if err != nil || len(dead) == 0 {
+	if err != nil {
 		return err
 	}
-	if _, err := pulumi(ctx, "cancel", "--yes", "--stack", stack); err != nil {
-		return err
-	}
-	for _, l := range dead {
-		log.Printf("unlocked %s: process %d, which held the lock, has ended", stack, l.PID)
+	for file, pid := range dead {
+		for _, name := range []string{file + ".attrs", file} {
+			if err := os.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return err
+			}
+		}
+		log.Printf("unlocked %s: process %d, which held the lock, has ended", stack, pid)
 	}
 	return nil
 }
@@ -105,9 +108,9 @@ func expand(folder string) (string, error) {
 	return filepath.Abs(folder)
 }
 
-// deadLocks returns the locks in the folder if all belong to dead processes of this host. Otherwise the error
-// names a process that may be alive.
-func deadLocks(folder string) ([]lock, error) {
+// deadLocks returns the process of each lock file in the folder if all processes are dead and of this host. Otherwise
+// the error names a process that may be alive.
+func deadLocks(folder string) (map[string]int, error) {
 	files, err := filepath.Glob(filepath.Join(folder, "*.json"))
 	if err != nil {
 		return nil, err
@@ -116,7 +119,7 @@ func deadLocks(folder string) ([]lock, error) {
 	if err != nil {
 		return nil, err
 	}
-	var dead []lock
+	dead := map[string]int{}
 	for _, file := range files {
 		text, err := os.ReadFile(file)
 		if err != nil {
@@ -136,7 +139,7 @@ func deadLocks(folder string) ([]lock, error) {
 				fmt.Errorf("the stack is locked by process %d, which is running: wait until it ends; if it is not pulumi, run "+
 					"`pulumi cancel` and resume again", l.PID)
 		}
-		dead = append(dead, l)
+		dead[file] = l.PID
 	}
 	return dead, nil
 }

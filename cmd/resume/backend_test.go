@@ -46,8 +46,39 @@ func TestDeadLocks(t *testing.T) {
 			}
 			require.NoError(t, err)
 			assert.Len(t, locks, len(test.pids))
+			for file, pid := range locks {
+				assert.FileExists(t, file)
+				assert.Equal(t, dead, pid)
+			}
 		})
 	}
+}
+
+// TestUnlock checks that only the locks of dead processes are removed, and no lock of another operator.
+func TestUnlock(t *testing.T) {
+	ended := exec.Command("true")
+	require.NoError(t, ended.Run())
+	host, err := os.Hostname()
+	require.NoError(t, err)
+	b := &backend{folder: t.TempDir(), project: "p"}
+	locks := filepath.Join(b.folder, "locks/organization/p/dev")
+	require.NoError(t, os.MkdirAll(locks, 0o700))
+	write := func(name, text string) {
+		require.NoError(t, os.WriteFile(filepath.Join(locks, name), []byte(text), 0o600))
+	}
+	write("1.json", fmt.Sprintf(`{"pid":%d,"hostname":%q}`, ended.Process.Pid, host))
+	write("1.json.attrs", "{}")
+	write("2.json", fmt.Sprintf(`{"pid":%d,"hostname":%q}`, ended.Process.Pid, host))
+	require.NoError(t, b.unlock("organization/p/dev", progress.New(io.Discard, "")))
+	left, err := os.ReadDir(locks)
+	require.NoError(t, err)
+	assert.Empty(t, left)
+
+	write("1.json", fmt.Sprintf(`{"pid":%d,"hostname":%q}`, ended.Process.Pid, host))
+	write("2.json", fmt.Sprintf(`{"pid":%d,"hostname":%q}`, os.Getpid(), host))
+	assert.ErrorContains(t, b.unlock("dev", progress.New(io.Discard, "")), "which is running")
+	assert.FileExists(t, filepath.Join(locks, "1.json"))
+	assert.FileExists(t, filepath.Join(locks, "2.json"))
 }
 
 func TestZombieIsDead(t *testing.T) {

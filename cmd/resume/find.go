@@ -29,7 +29,11 @@ import (
 
 	"kubernetes-openstack/internal/openstack"
 	"kubernetes-openstack/internal/pages"
+	"kubernetes-openstack/internal/progress"
 )
+
+// instance is the type of machines.
+const instance = "openstack:compute/instance:Instance"
 
 // skew is the maximum clock difference between OpenStack and the host that created the stack.
 const skew = 5 * time.Minute
@@ -37,13 +41,13 @@ const skew = 5 * time.Minute
 // cloud is a connection to the project in which the provider creates resources, as the same user.
 type cloud = openstack.Project
 
-// candidate is a resource in OpenStack that an interrupted create may have made.
+// candidate is a resource in OpenStack that an interrupted or failed create may have made.
 type candidate struct {
 	// ID is the resource's ID in Pulumi's state.
 	ID string
 	// Created is zero if OpenStack does not report the time.
 	Created time.Time
-	// Building is true if the resource's status will still change by itself.
+	// Building is true if the resource's status will still change by itself, or if OpenStack deletes the resource.
 	Building bool
 	// Redo is the reason why the resource cannot be kept, or "" if it can.
 	Redo string
@@ -144,11 +148,12 @@ var finders = map[string]func(context.Context, *cloud, inputs) ([]candidate, err
 		}
 		return []candidate{{ID: k.Name}}, nil
 	},
-	"openstack:compute/instance:Instance": func(ctx context.Context, c *cloud, in inputs) ([]candidate, error) {
+	instance: func(ctx context.Context, c *cloud, in inputs) ([]candidate, error) {
 		pager := servers.List(c.Compute, servers.ListOpts{Name: "^" + regexp.QuoteMeta(in.text("name")) + "$"})
 		return pages.Collect(ctx, pager, servers.ExtractServers, func(s servers.Server) (candidate, bool) {
 			return candidate{
-				ID: s.ID, Created: s.Created, Building: s.Status == "BUILD", Redo: "Nova does not return its user-data",
+				ID: s.ID, Created: s.Created, Building: s.Status == "BUILD" || s.TaskState == "deleting" || s.Status == "DELETED",
+				Redo: "Nova does not return its user-data",
 			}, metadataFits(in, s.Metadata)
 		})
 	},
@@ -185,8 +190,71 @@ var finders = map[string]func(context.Context, *cloud, inputs) ([]candidate, err
 	},
 }
 
+// settledStatus returns the status of an instance in the state as soon as it is not BUILD, or "" if it does not exist.
+func settledStatus(ctx context.Context, c *cloud, r object, log *progress.Log) (string, error) {
+	id, _ := r["id"].(string)
+	ctx, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("%s %s still has the status BUILD after %s",
+		newCreate(r), id, timeout))
+	defer cancel()
+	for {
+		s, err := servers.Get(ctx, c.Compute, id).Extract()
+		switch {
+		case gophercloud.ResponseCodeIs(err, http.StatusNotFound):
+			return "", nil
+		case err != nil:
+			return "", fmt.Errorf("read %s %s: %w", newCreate(r), id, err)
+		case s.Status != "BUILD":
+			return s.Status, nil
+		}
+		log.Printf("waiting for %s %s", newCreate(r), id)
+		select {
+		case <-ctx.Done():
+			return "", context.Cause(ctx)
+		case <-time.After(interval):
+		}
+	}
+}
+
+// deletions maps the types whose deletes take time to functions. A function returns true as long as OpenStack deletes
+// the resource with this ID, or changes it in another way. A refresh would read it as a resource that stays.
+var deletions = map[string]func(context.Context, *cloud, string) (bool, error){
+	instance: func(ctx context.Context, c *cloud, id string) (bool, error) {
+		s, err := servers.Get(ctx, c.Compute, id).Extract()
+		if err != nil {
+			return false, unlessMissing(err)
+		}
+		return s.TaskState != "" || s.Status == "DELETED", nil
+	},
+	"openstack:blockstorage/volume:Volume": func(ctx context.Context, c *cloud, id string) (bool, error) {
+		v, err := volumes.Get(ctx, c.Volume, id).Extract()
+		if err != nil {
+			return false, unlessMissing(err)
+		}
+		return building(v.Status), nil
+	},
+}
+
+// stillDeleting returns the resources that OpenStack still deletes.
+func stillDeleting(ctx context.Context, c *cloud, deletes []object) (busy []string, err error) {
+	for _, r := range deletes {
+		d := newCreate(r)
+		id, _ := r["id"].(string)
+		check, ok := deletions[d.Type]
+		if !ok {
+			continue
+		}
+		switch deleting, err := check(ctx, c, id); {
+		case err != nil:
+			return nil, fmt.Errorf("read %s %s: %w", d, id, err)
+		case deleting:
+			busy = append(busy, fmt.Sprintf("%s %s", d, id))
+		}
+	}
+	return busy, nil
+}
+
 // find returns the resources that each create left in OpenStack, by URN, oldest first. busy lists those that
-// are still being built.
+// are still being built or deleted.
 func find(ctx context.Context, c *cloud, creates []create,
 	state *state) (found map[string][]candidate, busy []string, err error) {
 	found = map[string][]candidate{}
@@ -236,7 +304,7 @@ func tooMany(create create, found []candidate) error {
 		}
 		lines = append(lines, line)
 	}
-	return fmt.Errorf("%s: its create was interrupted %d times, but OpenStack has %d matching resources; "+
+	return fmt.Errorf("%s: its create was interrupted or failed %d times, but OpenStack has %d matching resources; "+
 		"delete those that do not belong to this stack, and run resume again:%s",
 		create, create.Times, len(found), strings.Join(lines, ""))
 }
@@ -248,8 +316,10 @@ func unlessMissing(err error) error {
 	return err
 }
 
+// building returns true if the status of a volume will still change by itself.
 func building(volumeStatus string) bool {
-	return slices.Contains([]string{"creating", "attaching", "reserved", "downloading"}, volumeStatus)
+	return slices.Contains([]string{"creating", "attaching", "reserved", "downloading", "detaching", "deleting"},
+		volumeStatus)
 }
 
 func tagsFit(in inputs, tags []string) bool {

@@ -41,7 +41,7 @@ func fake(t *testing.T, held map[string][]object) *cloud {
 		for _, o := range held[path.Dir(r.URL.Path)] {
 			if o["id"] == kind || o["name"] == kind {
 				write(object{map[string]string{"os-keypairs": "keypair", "os-volume_attachments": "volumeAttachment",
-					"volumes": "volume"}[path.Base(path.Dir(r.URL.Path))]: o})
+					"servers": "server", "volumes": "volume"}[path.Base(path.Dir(r.URL.Path))]: o})
 				return
 			}
 		}
@@ -183,7 +183,7 @@ var samples = map[string]struct {
 			{"id": "project", "name": "dev-1", "description": "controllers of dev", "project_id": "theirs"},
 		}, "a",
 	},
-	"openstack:compute/instance:Instance": {
+	instance: {
 		`{"name": "dev-etcd-0", "metadata": {"cluster": "dev", "role": "etcd"}}`, "/v2.1/servers/detail",
 		object{"id": "m", "name": "dev-etcd-0", "metadata": object{"cluster": "dev", "role": "etcd"}},
 		[]object{
@@ -231,8 +231,7 @@ func TestFind(t *testing.T) {
 			ours := found["urn:pulumi:dev::p::"+typ+"::x"]
 			require.Len(t, ours, 1)
 			assert.Equal(t, sample.id, ours[0].ID)
-			replaced := []string{"openstack:compute/instance:Instance",
-				"openstack:identity/applicationCredential:ApplicationCredential"}
+			replaced := []string{instance, "openstack:identity/applicationCredential:ApplicationCredential"}
 			assert.Equal(t, slices.Contains(replaced, typ), ours[0].Redo != "")
 
 			assert.Empty(t, find(`{"urn": "urn:x", "type": "`+typ+`", "id": "`+sample.id+`"}`), "in the state already")
@@ -260,7 +259,7 @@ func TestFindTooMany(t *testing.T) {
 	}})
 	_, _, err := find(context.Background(), c, creates, s)
 	require.ErrorContains(t, err, networkTyp+
-		" x: its create was interrupted 1 times, but OpenStack has 2 matching resources")
+		" x: its create was interrupted or failed 1 times, but OpenStack has 2 matching resources")
 	assert.ErrorContains(t, err, "older created 2026-11-22T12:01:00Z")
 	assert.ErrorContains(t, err, "younger created 2026-11-22T12:02:00Z")
 
@@ -274,20 +273,49 @@ func TestFindTooMany(t *testing.T) {
 	assert.False(t, s.adopt(creates[0], both[1]), "one stays, the other is deleted")
 }
 
+// TestFindBuilding checks that resume waits for a resource that OpenStack still creates or deletes.
 func TestFindBuilding(t *testing.T) {
-	const typ = "openstack:blockstorage/volume:Volume"
-	for status, want := range map[string]candidate{
-		"creating":  {ID: "v", Building: true},
-		"available": {ID: "v"},
-		"error":     {ID: "v", Redo: "its status is error"},
-	} {
-		s, creates := createOf(t, "", typ)
-		volume := object{"id": "v", "name": "dev-etcd-0", "status": status,
+	volume := func(status string) object {
+		return object{"id": "x", "name": "dev-etcd-0", "status": status, "metadata": object{"cluster": "dev", "role": "etcd"}}
+	}
+	server := func(status string, task any) object {
+		return object{"id": "x", "name": "dev-etcd-0", "status": status, "OS-EXT-STS:task_state": task,
 			"metadata": object{"cluster": "dev", "role": "etcd"}}
-		found, busy, err := find(context.Background(), fake(t, map[string][]object{samples[typ].list: {volume}}), creates, s)
-		require.NoError(t, err)
-		assert.Equal(t, []candidate{want}, found[creates[0].URN])
-		assert.Equal(t, want.Building, len(busy) > 0)
+	}
+	const volumeType = "openstack:blockstorage/volume:Volume"
+	const noUserData = "Nova does not return its user-data"
+	for name, test := range map[string]struct {
+		typ, kind string
+		existing  object
+		building  bool
+		redo      string
+	}{
+		"new volume":             {volumeType, "/v3/volumes", volume("creating"), true, ""},
+		"volume":                 {volumeType, "/v3/volumes", volume("available"), false, ""},
+		"volume being deleted":   {volumeType, "/v3/volumes", volume("deleting"), true, ""},
+		"failed volume":          {volumeType, "/v3/volumes", volume("error"), false, "its status is error"},
+		"new instance":           {instance, "/v2.1/servers", server("BUILD", "spawning"), true, noUserData},
+		"instance":               {instance, "/v2.1/servers", server("ACTIVE", nil), false, noUserData},
+		"deleted instance":       {instance, "/v2.1/servers", server("DELETED", nil), true, noUserData},
+		"instance being deleted": {instance, "/v2.1/servers", server("ACTIVE", "deleting"), true, noUserData},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, creates := createOf(t, "", test.typ)
+			c := fake(t, map[string][]object{samples[test.typ].list: {test.existing}, test.kind: {test.existing}})
+			found, busy, err := find(t.Context(), c, creates, s)
+			require.NoError(t, err)
+			want := candidate{ID: "x", Building: test.building, Redo: test.redo}
+			assert.Equal(t, []candidate{want}, found[creates[0].URN])
+			assert.Equal(t, test.building, len(busy) > 0)
+
+			busy, err = stillDeleting(t.Context(), c, []object{{"type": test.typ, "id": "x", "urn": "urn:pulumi:dev::p::t::x"}})
+			require.NoError(t, err)
+			assert.Equal(t, test.building, len(busy) > 0, "a pending delete")
+			busy, err = stillDeleting(t.Context(), c,
+				[]object{{"type": test.typ, "id": "gone"}, {"type": networkTyp, "id": "n"}})
+			require.NoError(t, err)
+			assert.Empty(t, busy)
+		})
 	}
 }
 

@@ -16,17 +16,31 @@ type object = map[string]any
 
 // state is the output of `pulumi stack export`.
 type state struct {
+	export     []byte
 	document   object
 	deployment object
 }
 
-// create is a resource whose create began, and whose end the engine did not record.
+// create is a resource that OpenStack may have although it is not in the state. Its create began, and the engine did
+// not record its end. Or its create failed.
 type create struct {
 	URN, Type string
 	Inputs    inputs
-	// Times is the number of interrupted creates. Each may have left a resource in OpenStack.
-	Times    int
+	// Times is the number of interrupted or failed creates. Each may have left a resource in OpenStack.
+	Times int
+	// failed is true if the state has no pending operation.
+	failed   bool
 	resource object
+}
+
+// newCreate returns a create of a resource in the state's form.
+func newCreate(r object) create {
+	c := create{Times: 1, resource: r}
+	c.URN, _ = r["urn"].(string)
+	c.Type, _ = r["type"].(string)
+	in, _ := r["inputs"].(object)
+	c.Inputs = inputs(in)
+	return c
 }
 
 // InOpenStack returns true if the resource exists in OpenStack. Components, providers and TLS resources exist
@@ -62,11 +76,16 @@ func (in inputs) first(key string) inputs {
 	return inputs(o)
 }
 
-func parse(export []byte) (*state, error) {
-	decoder := json.NewDecoder(bytes.NewReader(export))
+// decode decodes JSON without a loss of digits in numbers.
+func decode(text []byte, into any) error {
+	decoder := json.NewDecoder(bytes.NewReader(text))
 	decoder.UseNumber()
-	s := &state{}
-	if err := decoder.Decode(&s.document); err != nil {
+	return decoder.Decode(into)
+}
+
+func parse(export []byte) (*state, error) {
+	s := &state{export: export}
+	if err := decode(export, &s.document); err != nil {
 		return nil, err
 	}
 	s.deployment, _ = s.document["deployment"].(object)
@@ -108,11 +127,7 @@ func (s *state) creates() ([]create, error) {
 			continue // the resource has an ID, so the refresh reads how the operation ended
 		}
 		r, _ := op["resource"].(object)
-		c := create{Times: 1, resource: r}
-		c.URN, _ = r["urn"].(string)
-		c.Type, _ = r["type"].(string)
-		in, _ := r["inputs"].(object)
-		c.Inputs = inputs(in)
+		c := newCreate(r)
 		if c.URN == "" || c.Type == "" {
 			return nil, fmt.Errorf("a pending create has no URN or no type")
 		}
@@ -126,18 +141,25 @@ func (s *state) creates() ([]create, error) {
 	return out, nil
 }
 
-// taintFailed marks each instance whose create or update failed, so that the next `up` replaces it. It
-// returns their names.
-func (s *state) taintFailed() []string {
-	var out []string
+// deletes returns the resources whose deletes are pending.
+func (s *state) deletes() []object {
+	var out []object
+	for _, op := range s.list("pending_operations") {
+		if r, ok := op["resource"].(object); ok && op["type"] == "deleting" {
+			out = append(out, r)
+		}
+	}
+	return out
+}
+
+// failedInstances returns the instances whose create or update failed, and that the next `up` does not replace anyway.
+func (s *state) failedInstances() []object {
+	var out []object
 	for _, r := range s.list("resources") {
 		errs, _ := r["initErrors"].([]any)
-		if r["type"] != "openstack:compute/instance:Instance" || len(errs) == 0 || r["taint"] == true || r["delete"] == true {
-			continue
+		if r["type"] == instance && len(errs) > 0 && r["taint"] != true && r["delete"] != true {
+			out = append(out, r)
 		}
-		r["taint"] = true
-		name, _ := r["urn"].(string)
-		out = append(out, urn.URN(name).Name())
 	}
 	return out
 }

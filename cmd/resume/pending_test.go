@@ -2,11 +2,16 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"kubernetes-openstack/internal/progress"
 )
 
 const (
@@ -121,20 +126,32 @@ func TestAdopt(t *testing.T) {
 	}
 }
 
-// TestTaintFailed checks that a volume whose update failed keeps its data, and that an instance is replaced.
-func TestTaintFailed(t *testing.T) {
-	resource := func(typ, name, fields string) string {
-		return `{"urn": "urn:pulumi:dev::p::` + typ + `::` + name + `", "type": "` + typ + `", "outputs": {"a": 1}` + fields +
-			`}`
+// TestFailedInstances checks that an instance is replaced after a failed operation unless it is ACTIVE, and that a
+// volume keeps its data.
+func TestFailedInstances(t *testing.T) {
+	const volume, failed = "openstack:blockstorage/volume:Volume", `, "initErrors": ["x"]`
+	var resources []string
+	for _, r := range [][3]string{{instance, "active", failed}, {instance, "broken", failed}, {instance, "gone", failed},
+		{instance, "other", ""}, {volume, "broken", failed}} {
+		resources = append(resources, fmt.Sprintf(`{"urn": "urn:pulumi:dev::p::%[1]s::%s", "type": %[1]q, "id": %[2]q,
+			"outputs": {"a": 1}%s}`, r[0], r[1], r[2]))
 	}
-	const instance, volume, failed = "openstack:compute/instance:Instance", "openstack:blockstorage/volume:Volume",
-		`, "initErrors": ["x"]`
-	s := export(t, resource(instance, "a", failed)+","+resource(instance, "b", "")+","+resource(volume, "a", failed), "")
-	assert.Equal(t, []string{"a"}, s.taintFailed())
-	assert.Equal(t, []any{nil, true, nil, nil}, []any{
-		s.list("resources")[0]["taint"], s.list("resources")[1]["taint"], s.list("resources")[2]["taint"],
-		s.list("resources")[3]["taint"],
-	})
-	assert.Empty(t, s.taintFailed())
+	s := export(t, strings.Join(resources, ","), "")
+	c := fake(t, map[string][]object{"/v2.1/servers": {
+		{"id": "active", "status": "ACTIVE"}, {"id": "broken", "status": "ERROR"}, {"id": "other", "status": "ERROR"},
+	}})
+	marked, err := taintFailed(t.Context(), c, s.failedInstances(), progress.New(io.Discard, ""))
+	require.NoError(t, err)
+	assert.True(t, marked)
+	var tainted []any
+	for _, r := range s.list("resources") {
+		if r["taint"] == true {
+			tainted = append(tainted, r["id"])
+		}
+	}
+	assert.Equal(t, []any{"broken", "gone"}, tainted)
+	marked, err = taintFailed(t.Context(), c, s.failedInstances(), progress.New(io.Discard, ""))
+	require.NoError(t, err)
+	assert.False(t, marked, "nothing changes a second time")
 	assert.False(t, s.interrupted())
 }

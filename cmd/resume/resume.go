@@ -1,14 +1,18 @@
-// Command resume repairs a stack after the process of `pulumi up` was killed, so that `pulumi up` can
-// continue. It keeps every resource whose creation had begun.
+// Command resume repairs a stack after `pulumi up`, `pulumi refresh` or `pulumi destroy` was killed or ended with an
+// error, so that the next command can continue. It keeps every resource whose creation had begun.
 //
 //	go run ./cmd/resume [-s STACK]   # the current stack if none is named
 //	pulumi up
 //
-// A killed engine leaves a locked stack. For each resource whose create had begun and not ended, its state
-// has a pending operation. OpenStack may have created these resources. The next `up` would create each a
-// second time, or fail because its address is in use. Nobody would ever delete the first one. So resume
-// searches OpenStack for each resource by its inputs, and adopts the resources that it finds: it adds the
-// resource with its ID to the state, and a refresh reads the other fields.
+// OpenStack may have resources of the stack that its state does not have. There are two reasons:
+//   - The engine was killed. For each resource whose create had begun and not ended, the state has a pending operation.
+//   - A create failed, but OpenStack has created the resource. The response got lost, or the provider could not read
+//     the status of the new resource. The state has no trace of it. But the resource is one of those that the next
+//     `up` would create, and a preview lists these with their inputs.
+//
+// The next `up` would create each of these a second time, or fail because its address is in use. Nobody would ever
+// delete the first one. So resume searches OpenStack for each resource by its inputs, and adopts the resources that it
+// finds: it adds the resource with its ID to the state, and a refresh reads the other fields.
 //
 // resume adopts resources instead of deleting them, because most of the creates succeeded. The next `up`
 // finds the resources as they are declared and continues. So nothing is deleted without a preview that shows
@@ -31,6 +35,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -83,55 +88,113 @@ func run(ctx context.Context, stack string, log *progress.Log) error {
 		stack = strings.TrimSpace(string(name))
 	}
 	if backend != nil {
-		if err := backend.unlock(ctx, stack, log); err != nil {
+		if err := backend.unlock(stack, log); err != nil {
 			return err
 		}
 	}
-	export, err := pulumi(ctx, "stack", "export", "--stack", stack)
+	state, err := load(ctx, stack)
 	if err != nil {
 		return err
 	}
-	state, err := parse(export)
-	if err != nil {
-		return fmt.Errorf("read the state of %s: %w", stack, err)
-	}
-	failed := state.taintFailed()
-	if len(failed) > 0 || state.interrupted() {
-		if err := verify(ctx, state, log); err != nil {
-			return err
-		}
-	}
-	for _, r := range failed {
-		log.Printf("replace %s: its last operation failed, so the next up replaces it", r)
-	}
-	if !state.interrupted() {
-		if len(failed) > 0 {
-			return save(ctx, stack, state)
-		}
-		log.Printf("stack %s has no pending operations", stack)
+	if len(state.list("resources")) == 0 && !state.interrupted() {
+		log.Printf("stack %s has no resources", stack)
 		return nil
 	}
-	creates, err := state.creates()
+	interrupted, err := repairInterrupted(ctx, stack, state, log)
 	if err != nil {
 		return err
 	}
-	found, err := findSettled(ctx, creates, state, log)
+	if interrupted {
+		if state, err = load(ctx, stack); err != nil {
+			return err
+		}
+	}
+	failed, err := adoptFailed(ctx, stack, state, log)
 	if err != nil {
 		return err
 	}
-	resolve(state, creates, found, log)
-	if err := save(ctx, stack, state); err != nil {
-		return err
-	}
-	// the refresh excludes objects in the cluster, because the cluster may not be ready yet
-	refresh := command(ctx, "refresh", "--yes", "--skip-preview", "--suppress-outputs", "--exclude", "**$kubernetes:**",
-		"--stack", stack)
-	refresh.Stdout, refresh.Stderr = os.Stdout, os.Stderr
-	if err := refresh.Run(); err != nil {
-		return fmt.Errorf("pulumi refresh: %w; the state has the adopted resources, so run resume again", err)
+	if !interrupted && !failed {
+		log.Printf("stack %s has nothing to resume", stack)
+		return nil
 	}
 	log.Printf("done; continue with: pulumi up --stack %s", stack)
 	return nil
+}
+
+// repairInterrupted resolves the operations that a killed engine left in the state, and marks instances whose last
+// operation failed. It returns true if it has changed the state.
+func repairInterrupted(ctx context.Context, stack string, state *state, log *progress.Log) (changed bool, err error) {
+	failed := state.failedInstances()
+	if len(failed) == 0 && !state.interrupted() {
+		return false, nil
+	}
+	if err := verify(ctx, state, log); err != nil {
+		return false, err
+	}
+	if len(failed) > 0 {
+		cloud, err := openstack.Connect(ctx, "compute")
+		if err != nil {
+			return false, fmt.Errorf("log in to OpenStack: %w", err)
+		}
+		if changed, err = taintFailed(ctx, cloud, failed, log); err != nil {
+			return false, err
+		}
+	}
+	if !state.interrupted() {
+		if changed {
+			err = state.save(ctx, stack)
+		}
+		return changed, err
+	}
+	creates, err := state.creates()
+	if err != nil {
+		return false, err
+	}
+	found, err := findSettled(ctx, creates, state, true, log)
+	if err != nil {
+		return false, err
+	}
+	resolve(state, creates, found, log)
+	state.clearPending()
+	return true, saveAndRefresh(ctx, stack, state)
+}
+
+// taintFailed marks each of the failed instances that is not ACTIVE, so that the next `up` replaces it. An ACTIVE one
+// is as declared: only the provider could not read its status. taintFailed returns true if it has marked one.
+func taintFailed(ctx context.Context, c *cloud, failed []object, log *progress.Log) (marked bool, err error) {
+	for _, r := range failed {
+		status, err := settledStatus(ctx, c, r, log)
+		if err != nil {
+			return false, err
+		}
+		if status != "ACTIVE" {
+			r["taint"], marked = true, true
+			log.Printf("replace %s: its last operation failed and its status is %s, so the next up replaces it",
+				newCreate(r), cmp.Or(status, "unknown, because it does not exist"))
+		}
+	}
+	return marked, nil
+}
+
+// adoptFailed adopts the resources of creates that failed. It returns true if it has changed the state.
+func adoptFailed(ctx context.Context, stack string, state *state, log *progress.Log) (changed bool, err error) {
+	digest, err := preview(ctx, stack)
+	if err != nil {
+		return false, fmt.Errorf("cannot search for resources of failed creates: %w", err)
+	}
+	creates, err := state.failed(digest)
+	if err != nil || len(creates) == 0 {
+		return false, err
+	}
+	if err := verify(ctx, state, log); err != nil {
+		return false, err
+	}
+	found, err := findSettled(ctx, creates, state, false, log)
+	if err != nil || len(found) == 0 {
+		return false, err
+	}
+	resolve(state, creates, found, log)
+	return true, saveAndRefresh(ctx, stack, state)
 }
 
 // verify returns an error if the credentials are not for the project with the stack's resources. There, resume
@@ -149,11 +212,13 @@ func verify(ctx context.Context, state *state, log *progress.Log) error {
 	return nil
 }
 
-// findSettled repeats find until two searches in a row return the same and nothing is still being built.
-func findSettled(ctx context.Context, creates []create, state *state,
+// findSettled repeats find until nothing is being created or deleted. After a kill, a provider may still send
+// requests. So then two searches in a row must return the same.
+func findSettled(ctx context.Context, creates []create, state *state, killed bool,
 	log *progress.Log) (map[string][]candidate, error) {
 	creates = slices.DeleteFunc(slices.Clone(creates), func(c create) bool { return !c.InOpenStack() })
-	if len(creates) == 0 {
+	deletes := state.deletes()
+	if len(creates)+len(deletes) == 0 {
 		return nil, nil
 	}
 	cloud, err := openstack.Connect(ctx, "compute", "identity", "network", "volume")
@@ -161,17 +226,26 @@ func findSettled(ctx context.Context, creates []create, state *state,
 		return nil, fmt.Errorf("log in to OpenStack: %w", err)
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, timeout,
-		fmt.Errorf("OpenStack is still creating resources after %s", timeout))
+		fmt.Errorf("OpenStack is still creating or deleting these resources after %s", timeout))
 	defer cancel()
-	log.Printf("searching OpenStack twice, %s apart, for the resources of %d interrupted creates …", interval,
-		len(creates))
+	if killed {
+		log.Printf("searching OpenStack twice, %s apart, for the resources of %d interrupted creates …", interval,
+			len(creates))
+	} else {
+		log.Printf("searching OpenStack for %d resources that the state may lack …", len(creates))
+	}
 	for last := ""; ; {
 		found, unfinished, err := find(ctx, cloud, creates, state)
 		if err != nil {
 			return nil, err
 		}
+		deleting, err := stillDeleting(ctx, cloud, deletes)
+		if err != nil {
+			return nil, err
+		}
+		unfinished = append(unfinished, deleting...)
 		now := fmt.Sprint(found)
-		if len(unfinished) == 0 && now == last {
+		if len(unfinished) == 0 && (now == last || !killed) {
 			return found, nil
 		}
 		last = now
@@ -180,7 +254,7 @@ func findSettled(ctx context.Context, creates []create, state *state,
 		}
 		select {
 		case <-ctx.Done():
-			return nil, context.Cause(ctx)
+			return nil, fmt.Errorf("%w: %s", context.Cause(ctx), strings.Join(unfinished, ", "))
 		case <-time.After(interval):
 		}
 	}
@@ -199,17 +273,62 @@ func resolve(state *state, creates []create, found map[string][]candidate, log *
 				log.Printf("adopt   %s %s", c, f.ID)
 			}
 		}
-		if len(found[c.URN]) == 0 {
+		if len(found[c.URN]) == 0 && !c.failed {
 			log.Printf("clear   %s: no resource to adopt", c)
 		}
 	}
-	state.clearPending()
+}
+
+// load reads the state.
+func load(ctx context.Context, stack string) (*state, error) {
+	export, err := pulumi(ctx, "stack", "export", "--stack", stack)
+	if err != nil {
+		return nil, err
+	}
+	state, err := parse(export)
+	if err != nil {
+		return nil, fmt.Errorf("read the state of %s: %w", stack, err)
+	}
+	return state, nil
+}
+
+// preview returns the digest of a preview.
+func preview(ctx context.Context, stack string) ([]byte, error) {
+	digest, err := pulumi(ctx, "preview", "--json", "--stack", stack)
+	var failed *exec.ExitError
+	if !errors.As(err, &failed) {
+		return digest, err
+	}
+	return nil, fmt.Errorf("%w%s", err, diagnostics(digest))
+}
+
+// saveAndRefresh saves the state, and reads the adopted resources. The refresh excludes objects in the cluster, because
+// the cluster may not be ready yet.
+func saveAndRefresh(ctx context.Context, stack string, state *state) error {
+	if err := state.save(ctx, stack); err != nil {
+		return err
+	}
+	refresh := command(ctx, "refresh", "--yes", "--skip-preview", "--suppress-outputs", "--exclude", "**$kubernetes:**",
+		"--stack", stack)
+	refresh.Stdout, refresh.Stderr = os.Stdout, os.Stderr
+	if err := refresh.Run(); err != nil {
+		return fmt.Errorf("pulumi refresh: %w; the state has the adopted resources, so run resume again", err)
+	}
+	return nil
 }
 
 // save imports the state. It uses a file, because Pulumi may read the passphrase from stdin. Secrets stay
-// encrypted.
-func save(ctx context.Context, stack string, state *state) error {
-	text, err := json.Marshal(state.document)
+// encrypted. It returns an error if somebody has changed the state since load, because the import would undo this.
+func (s *state) save(ctx context.Context, stack string) error {
+	current, err := pulumi(ctx, "stack", "export", "--stack", stack)
+	if err != nil {
+		return err
+	}
+	if !bytes.Equal(current, s.export) {
+		return fmt.Errorf("another command has changed the state of %s meanwhile, so nothing was changed: wait until it "+
+			"ends, then run resume again", stack)
+	}
+	text, err := json.Marshal(s.document)
 	if err != nil {
 		return err
 	}
