@@ -3,7 +3,7 @@
 # upstream's checksums, and Pulumi's own plugins manage the state. So FROM=upstream uses a separate stack.
 FROM ?=
 $(if $(filter-out upstream,$(FROM)),$(error FROM: must be upstream or absent, got $(FROM)))
-$(if $(and $(FROM),$(filter test e2e bench bench-scale,$(MAKECMDGOALS))),$(error FROM: must be absent for tests and benchmarks, which need programs that are built from modules))
+$(if $(and $(FROM),$(filter test e2e bench bench-scale disturb,$(MAKECMDGOALS))),$(error FROM: must be absent for tests and benchmarks, which need programs that are built from modules))
 $(if $(filter mirror,$(MAKECMDGOALS)),$(if $(DIR),,$(error DIR: must be a folder, such as DIR=/srv/mirror)))
 STACK ?= $(or $(FROM),dev)
 SHELL := /bin/bash
@@ -41,6 +41,11 @@ GOTEST = go test
 # the cluster's DNS, and the router gets the route to its ClusterIP over BGP.
 REACH_SAMPLE = go run ./hack/devcloud exec router -- curl -sS http://hello.default.svc.cluster.local
 
+# runs a command with a devcloud whose driver of Nova is fake, and which has a separate state folder
+WITH_FAKE = XDG_STATE_HOME=$$(mktemp -d); export XDG_STATE_HOME; \
+	trap 'go run ./hack/devcloud down --purge; rm -rf $$XDG_STATE_HOME' EXIT; \
+	go run ./hack/toolchain pulumi plugins; go run ./hack/devcloud up --compute fake;
+
 # print the CPU seconds of the whole machine since its boot, and those that the hypervisor gave to other machines
 CPU = awk '/^cpu /{printf "%d", ($$2+$$3+$$4+$$7+$$8)/100}' /proc/stat
 STOLEN = awk '/^cpu /{printf "%d", $$9/100}' /proc/stat
@@ -54,7 +59,7 @@ for phase in $(1); do \
 	printf '  %-15s %5d s, CPU %5d s of all processes of this machine, stolen %d s; $(2)\n\n' all $$SECONDS $$(($$($(CPU)) - used)) $$(($$($(STOLEN)) - stolen))
 endef
 
-.PHONY: help up env program pulumi-up nodes sample down destroy preview push mirror kubeconfig status timeline release test $(TESTS) e2e bench bench-scale host toolchain toolchain-all image cloud
+.PHONY: help up env pulumi-up nodes sample down destroy preview push mirror kubeconfig status timeline release test $(TESTS) e2e bench bench-scale disturb host toolchain toolchain-all image cloud
 
 help: ## list all targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -101,9 +106,11 @@ env: ## print exports: eval "$(make env)" gives a shell pulumi, kubectl and Open
 	@go run ./hack/devcloud env
 
 bench-scale: host ## measure clusters with 30, 100 and 300 fake workers; run `make down` first; writes docs/contributing/benchmarks.md
-	@XDG_STATE_HOME=$$(mktemp -d); export XDG_STATE_HOME; trap 'go run ./hack/devcloud down --purge; rm -rf $$XDG_STATE_HOME' EXIT; \
-	go run ./hack/toolchain pulumi plugins; go run ./hack/devcloud up --compute fake; \
-	go test -tags e2e -run '^$$' -bench Scale -benchtime 1x -timeout 120m -v ./tests
+	@$(WITH_FAKE) go test -tags e2e -run '^$$' -bench Scale -benchtime 1x -timeout 120m -v ./tests
+
+disturb: host ## RUNS=20 SEED=1: kill the engine, or disturb the APIs, at random moments of up, change and destroy; run `make down` first
+	@$(WITH_FAKE) go test -tags e2e -run '^TestDisturb' -count 1 -parallel 4 -timeout 240m -v ./tests \
+		-args -seed $(or $(SEED),1) -runs $(or $(RUNS),20)
 
 preview: ## show the changes of the next `up`; needs no network
 	@$(ENV) pulumi preview --stack $(STACK) --diff

@@ -33,13 +33,7 @@ import (
 // prints the floor of each size: the time to create the workers' ports and instances without Pulumi. The
 // floor uses the same API calls and the same parallelism. Run it with -benchtime 1x.
 func BenchmarkScale(b *testing.B) {
-	var devcloud struct{ Compute string }
-	text, err := os.ReadFile(dirs.State("devcloud", "record.json"))
-	require.NoError(b, err)
-	require.NoError(b, json.Unmarshal(text, &devcloud))
-	if devcloud.Compute != "fake" {
-		b.Skip("needs devcloud up --compute fake: make bench-scale")
-	}
+	requireFake(b, "make bench-scale")
 	const name = "bench"
 	e := newProjectEngine(b, "tests/scale", name, cloudEnv, workers(b, 1))
 	openstack := connect(b, e.getenv("OS_CLIENT_CONFIG_FILE"))
@@ -69,6 +63,18 @@ func BenchmarkScale(b *testing.B) {
 		b.ReportMetric(up/float64(n), fmt.Sprintf("s/worker-of-%d", n))
 	}
 	b.ReportMetric(0, "ns/op") // of all clusters together
+}
+
+// requireFake skips a test or a benchmark unless devcloud runs with Nova's fake driver.
+func requireFake(t testing.TB, command string) {
+	t.Helper()
+	var devcloud struct{ Compute string }
+	text, err := os.ReadFile(dirs.State("devcloud", "record.json"))
+	require.NoError(t, err)
+	require.NoError(t, json.Unmarshal(text, &devcloud))
+	if devcloud.Compute != "fake" {
+		t.Skip("needs devcloud up --compute fake: " + command)
+	}
 }
 
 // measure runs pulumi. It returns the duration in seconds and the engine's peak memory in MiB.
