@@ -1,0 +1,115 @@
+// Command etcd-backup saves snapshots of etcd in object storage, and fetches them for a restore:
+//
+//	etcd-backup save               saves a snapshot, unless the newest one is younger than the interval
+//	etcd-backup check NAME         succeeds if the container has a snapshot with this name
+//	etcd-backup fetch NAME FILE    downloads a snapshot into a file
+//
+// # Save
+//
+// A timer runs `save` on every member, several times per interval. A lock in etcd lets one member work at a time. If
+// its machine fails, the lock expires after 10 s, and another member continues. So one healthy member is sufficient.
+//
+// A snapshot is named CLUSTER-20061201T150405Z.db. It is a static large object of Swift: segments of up to 1 GiB, and a
+// manifest with the name of the snapshot. Swift accepts the manifest only if all segments exist with their checksums.
+// So an interrupted upload leaves no snapshot, only segments. The next run deletes segments without a manifest. It
+// also deletes the oldest snapshots, if there are more than BACKUP_KEEP, but never the one that RESTORE names.
+//
+// Before the upload, the snapshot is verified: its SHA-256, which etcd computed, and its content, by etcdutl.
+//
+// # Fetch
+//
+// The file gets its name after the same verification, so it is never incomplete. etcd-join runs `fetch` for a restore.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log"
+	"os"
+	"os/signal"
+	"strconv"
+	"syscall"
+	"time"
+
+	"kubernetes-openstack/internal/etcdctl"
+)
+
+// arguments are the numbers of arguments of the commands.
+var arguments = map[string]int{"save": 0, "check": 1, "fetch": 2}
+
+// timeout ends a command whose connection hangs.
+const timeout = time.Hour
+
+func main() {
+	log := log.New(os.Stderr, "", 0) // the journal adds the time
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
+	defer stop()
+	if err := run(ctx, os.Args[1:], os.Getenv, log); err != nil {
+		log.Fatalf("etcd-backup: %v", err)
+	}
+}
+
+func run(ctx context.Context, args []string, getenv func(string) string, log *log.Logger) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("not complete after %v", timeout))
+	defer cancel()
+	err := execute(ctx, args, getenv, log)
+	if err != nil && ctx.Err() != nil {
+		return fmt.Errorf("%w: %w", context.Cause(ctx), err)
+	}
+	return err
+}
+
+func execute(ctx context.Context, args []string, getenv func(string) string, log *log.Logger) error {
+	command := ""
+	if len(args) > 0 {
+		command, args = args[0], args[1:]
+	}
+	if n, found := arguments[command]; !found || n != len(args) {
+		return errors.New("use: etcd-backup save | check NAME | fetch NAME FILE")
+	}
+	b, err := newBackup(getenv, log)
+	if err != nil {
+		return err
+	}
+	if b.container, err = connect(ctx, getenv); err != nil {
+		return err
+	}
+	switch command {
+	case "check":
+		return b.check(ctx, args[0])
+	case "fetch":
+		return b.fetch(ctx, args[0], args[1])
+	}
+	return b.save(ctx)
+}
+
+// backup contains the settings of the backup.
+type backup struct {
+	cluster  string        // prefix of the names of the snapshots
+	interval time.Duration // minimum age of the newest snapshot before the next one
+	keep     int           // number of snapshots
+	restore  string        // name of the snapshot of a restore, or ""
+
+	container *container
+	etcd      etcdctl.Client // uses only the member of this machine
+	log       *log.Logger
+}
+
+func newBackup(getenv func(string) string, log *log.Logger) (*backup, error) {
+	b := &backup{
+		cluster: getenv("BACKUP_PREFIX"), restore: getenv("RESTORE"), log: log,
+		etcd: etcdctl.Client{PKI: "/etc/etcd/pki", Endpoints: []string{"https://127.0.0.1:2379"}},
+	}
+	if b.cluster == "" {
+		return nil, errors.New("BACKUP_PREFIX: must be the name of the cluster")
+	}
+	var err error
+	if b.interval, err = time.ParseDuration(getenv("BACKUP_INTERVAL")); err != nil || b.interval <= 0 {
+		return nil, fmt.Errorf("BACKUP_INTERVAL: must be a positive duration such as 1h, not %q", getenv("BACKUP_INTERVAL"))
+	}
+	if b.keep, err = strconv.Atoi(getenv("BACKUP_KEEP")); err != nil || b.keep <= 0 {
+		return nil, fmt.Errorf("BACKUP_KEEP: must be a positive number such as 24, not %q", getenv("BACKUP_KEEP"))
+	}
+	return b, nil
+}

@@ -1,0 +1,367 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/pem"
+	"fmt"
+	"log"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"kubernetes-openstack/internal/etcdsnapshot/etcdsnapshottest"
+	"kubernetes-openstack/tests/swift"
+)
+
+const bucket = "prod-etcd"
+
+// site is a machine with an etcd whose snapshot has the content of the file snapshot, and with a fake Swift.
+type site struct {
+	*swift.Swift
+	snapshot    string
+	environment map[string]string
+	out         bytes.Buffer
+}
+
+func (s *site) getenv(name string) string { return s.environment[name] }
+
+// run runs the command.
+func (s *site) run(t *testing.T, args ...string) error {
+	s.out.Reset()
+	return run(t.Context(), args, s.getenv, log.New(&s.out, "", 0))
+}
+
+// save saves a snapshot in segments of 5000 bytes.
+func (s *site) save(t *testing.T) error {
+	b, err := newBackup(s.getenv, log.New(&s.out, "", 0))
+	require.NoError(t, err)
+	b.container, err = connect(t.Context(), s.getenv)
+	require.NoError(t, err)
+	b.container.segmentSize = 5000
+	return b.save(t.Context())
+}
+
+// names returns the names of the snapshots.
+func (s *site) names() (out []string) {
+	for _, name := range s.Names(bucket) {
+		if !strings.HasPrefix(name, segments) {
+			out = append(out, name)
+		}
+	}
+	return out
+}
+
+// program writes a shell script to a folder of PATH.
+func program(t *testing.T, name, script string) {
+	dir := t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte("#!/bin/sh\n"+script), 0o755))
+	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
+}
+
+func newSite(t *testing.T) *site {
+	s := &site{Swift: swift.New(bucket), snapshot: filepath.Join(t.TempDir(), "snapshot")}
+	server := httptest.NewTLSServer(s.Swift)
+	t.Cleanup(server.Close)
+	ca := filepath.Join(t.TempDir(), "ca.crt")
+	require.NoError(t, os.WriteFile(ca,
+		pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}), 0o600))
+	s.environment = map[string]string{"OS_CACERT": ca, "BACKUP_CONTAINER": bucket, "BACKUP_PREFIX": "prod",
+		"BACKUP_INTERVAL": "1h", "BACKUP_KEEP": "4"}
+	for _, setting := range swift.Env(server.URL) {
+		name, value, _ := strings.Cut(setting, "=")
+		s.environment[name] = value
+	}
+	t.Setenv("TMPDIR", t.TempDir())
+	require.NoError(t, os.WriteFile(s.snapshot, etcdsnapshottest.New(5), 0o600))
+	program(t, "etcdctl", `case "$1 $2" in
+'endpoint health') ;;
+'lock etcd-backup') echo etcd-backup/1; exec sleep 60 ;;
+'snapshot save') cp '`+s.snapshot+`' "$3" ;;
+*) exit 2 ;;
+esac`)
+	program(t, "etcdutl", `echo '{"hash":1,"revision":7,"totalKey":3,"totalSize":20480,"version":"3.6.0"}'`)
+	return s
+}
+
+func TestSave(t *testing.T) {
+	s := newSite(t)
+	require.NoError(t, s.save(t), &s.out)
+	names := s.names()
+	require.Len(t, names, 1)
+	assert.Regexp(t, `^prod-\d{8}T\d{6}Z\.db$`, names[0])
+	assert.Equal(t, etcdsnapshottest.New(5), s.Content(bucket, names[0]))
+	assert.Len(t, s.Names(bucket), 1+5, "20512 bytes in segments of 5000")
+	assert.Regexp(t, `^saved `+names[0]+`: 0\.0 MB, 3 keys, revision 7, \d\.\d s\n$`, s.out.String())
+	temporary, err := os.ReadDir(os.Getenv("TMPDIR"))
+	require.NoError(t, err)
+	assert.Empty(t, temporary)
+
+	b := &backup{}
+	b.container, err = connect(t.Context(), s.getenv)
+	require.NoError(t, err)
+	size, metadata, err := b.container.head(t.Context(), names[0])
+	require.NoError(t, err)
+	assert.EqualValues(t, 20512, size)
+	assert.Equal(t, map[string]string{"Etcd-Version": "3.6.0", "Revision": "7",
+		"Sha256": fmt.Sprintf("%x", sha256.Sum256(etcdsnapshottest.New(5)))}, metadata)
+
+	require.NoError(t, s.run(t, "check", names[0]))
+	require.NoError(t, s.run(t, "save"))
+	assert.Equal(t, "no snapshot is due: "+names[0]+" is younger than 1h0m0s\n", s.out.String())
+	assert.Equal(t, names, s.names())
+}
+
+// Other objects and the snapshot of the restore are never deleted.
+func TestSaveDeletesTheOldestSnapshots(t *testing.T) {
+	s := newSite(t)
+	var kept []string
+	for i := range 10 {
+		day := fmt.Sprintf("200612%02d", i+1)
+		s.Put(bucket, "prod-"+day+"T120000Z.db", nil)
+		s.Put(bucket, "segments/prod-"+day+"T120000Z.db/00000000", nil)
+		kept = append(kept, "prod-eu-"+day+"T120000Z.db")
+		s.Put(bucket, kept[i], nil)
+	}
+	s.Put(bucket, "prod-upgrade.db", nil)
+	s.Put(bucket, "segments/prod-eu-20061201T120001Z.db/00000000", nil)
+	s.environment["RESTORE"] = "prod-20061202T120000Z.db"
+	require.NoError(t, s.save(t), &s.out)
+	names := s.names()
+	kept = append([]string{"prod-20061202T120000Z.db", "prod-20061208T120000Z.db", "prod-20061209T120000Z.db",
+		"prod-20061210T120000Z.db", names[4]}, append(kept, "prod-upgrade.db")...)
+	assert.Equal(t, kept, names)
+	assert.Contains(t, s.out.String(), "deleted prod-20061207T120000Z.db, because there are 4 newer ones\n")
+	for _, name := range names[:4] {
+		assert.Contains(t, s.Names(bucket), segments+name+"/00000000")
+	}
+	assert.Contains(t, s.Names(bucket), "segments/prod-eu-20061201T120001Z.db/00000000")
+	assert.Len(t, s.Names(bucket), len(kept)+4+5+1)
+}
+
+// TestAnInterruptedUploadLeavesNoSnapshot interrupts each of the uploads of five segments and a manifest, with an error
+// and with a lost connection.
+func TestAnInterruptedUploadLeavesNoSnapshot(t *testing.T) {
+	for _, status := range []int{http.StatusInternalServerError, 0} {
+		for n := range int32(6) {
+			t.Run(fmt.Sprintf("request %d, status %d", n+1, status), func(t *testing.T) {
+				s := newSite(t)
+				var puts atomic.Int32
+				s.Fail = func(r *http.Request) int {
+					if r.Method == http.MethodPut && puts.Add(1) == n+1 {
+						if status == 0 {
+							panic(http.ErrAbortHandler)
+						}
+						return status
+					}
+					return 0
+				}
+				err := s.save(t)
+				require.ErrorContains(t, err, "upload ")
+				require.NotContains(t, err.Error(), "\n")
+				require.Empty(t, s.names())
+				require.Len(t, s.Names(bucket), int(n))
+
+				require.NoError(t, s.save(t))
+				require.Len(t, s.names(), 1)
+				require.Len(t, s.Names(bucket), 6)
+			})
+		}
+	}
+}
+
+// A list can be older than the objects.
+func TestSegmentsOfAnUnlistedSnapshotAreKept(t *testing.T) {
+	s := newSite(t)
+	require.NoError(t, s.save(t))
+	s.Unlisted = s.names()[0]
+	s.environment["BACKUP_INTERVAL"] = "1ns"
+	time.Sleep(1100 * time.Millisecond) // the next snapshot has another name
+	require.NoError(t, s.save(t))
+	assert.Len(t, s.Names(bucket), 12)
+	assert.Equal(t, etcdsnapshottest.New(5), s.Content(bucket, s.Unlisted))
+}
+
+func TestSaveFails(t *testing.T) {
+	damaged := etcdsnapshottest.New(5)
+	damaged[9000] ^= 1
+	for name, test := range map[string]struct {
+		change func(t *testing.T, s *site)
+		want   string
+	}{
+		"not healthy": {func(t *testing.T, _ *site) {
+			program(t, "etcdctl", `echo 'Error: unhealthy cluster' >&2; exit 1`)
+		}, "the member of this machine is not healthy, so another member saves the snapshot: etcdctl endpoint health: " +
+			"unhealthy cluster"},
+		"no lock": {func(t *testing.T, _ *site) {
+			program(t, "etcdctl", `[ "$1" != lock ]`)
+		}, "etcdctl lock: exit status 1"},
+		"lost lock": {func(t *testing.T, s *site) {
+			program(t, "etcdctl", `started='`+s.snapshot+`.started'
+				case $1 in lock) echo key; until [ -e $started ]; do sleep 0.01; done ;;
+				snapshot) touch $started; exec sleep 60 ;; esac`)
+		}, "etcdctl has lost the lock: etcdctl snapshot save: signal: killed"},
+		"disk full": {func(t *testing.T, s *site) {
+			program(t, "etcdctl", `case $1 in lock) echo key; exec sleep 60 ;; snapshot)
+				echo 'Error: could not write snapshot: no space left on device' >&2; exit 1 ;; esac`)
+		}, "etcdctl snapshot save: could not write snapshot: no space left on device"},
+		"damaged": {func(t *testing.T, s *site) {
+			require.NoError(t, os.WriteFile(s.snapshot, damaged, 0o600))
+		}, "the snapshot of this member is damaged, so another member must save it: altered: "},
+		"damaged content": {func(t *testing.T, _ *site) {
+			program(t, "etcdutl", `echo 'Error: snapshot file integrity check failed' >&2; exit 1`)
+		}, "etcdutl snapshot status: snapshot file integrity check failed"},
+		"no container": {func(_ *testing.T, s *site) { s.environment["BACKUP_CONTAINER"] = "other" },
+			"list container other: does not exist"},
+		"wrong credential": {func(_ *testing.T, s *site) { s.environment["OS_APPLICATION_CREDENTIAL_SECRET"] = "old" },
+			"log in to OpenStack with the application credential credential: HTTP status 401 from https://127.0.0.1"},
+		"unknown certificate": {func(_ *testing.T, s *site) { s.environment["OS_CACERT"] = "" },
+			"log in to OpenStack with the application credential credential: Post \"https://127.0.0.1"},
+		"wrong region": {func(_ *testing.T, s *site) { s.environment["OS_REGION_NAME"] = "other" },
+			"find Swift in region \"other\", interface \"internal\": "},
+		"no permission": {func(_ *testing.T, s *site) {
+			s.Fail = func(r *http.Request) int {
+				if r.Method == http.MethodGet {
+					return http.StatusForbidden
+				}
+				return 0
+			}
+		}, "list container prod-etcd: HTTP status 403 from https://127.0.0.1"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newSite(t)
+			test.change(t, s)
+			err := s.run(t, "save")
+			require.ErrorContains(t, err, test.want)
+			require.NotContains(t, err.Error(), "\n")
+			assert.Empty(t, s.Names(bucket))
+			temporary, err := os.ReadDir(os.Getenv("TMPDIR"))
+			require.NoError(t, err)
+			assert.Empty(t, temporary)
+		})
+	}
+}
+
+// SIGTERM cancels the context.
+func TestSaveEnds(t *testing.T) {
+	s := newSite(t)
+	program(t, "etcdctl", `case $1 in lock) echo key; exec sleep 60 ;; snapshot) touch '`+s.snapshot+`.started'
+		exec sleep 60 ;; esac`)
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() {
+		for _, err := os.Stat(s.snapshot + ".started"); err != nil; _, err = os.Stat(s.snapshot + ".started") {
+			time.Sleep(10 * time.Millisecond)
+		}
+		cancel()
+	}()
+	err := run(ctx, []string{"save"}, s.getenv, log.New(&s.out, "", 0))
+	require.ErrorIs(t, err, context.Canceled)
+}
+
+func TestFetch(t *testing.T) {
+	intact := etcdsnapshottest.New(5)
+	altered := bytes.Clone(intact)
+	altered[10000] ^= 1
+	replace := func(content []byte) func(s *site, name string) {
+		return func(s *site, name string) { s.Put(bucket, name, content) }
+	}
+	const refused = "NAME in container prod-etcd is not an intact snapshot: "
+	for name, test := range map[string]struct {
+		change func(s *site, name string)
+		want   string
+	}{
+		"intact": {func(*site, string) {}, ""},
+		"uploaded without metadata": {func(s *site, name string) {
+			s.Delete(bucket, name)
+			s.Put(bucket, name, intact)
+		}, ""},
+		"missing":                      {(*site).delete, "read NAME in container prod-etcd: does not exist"},
+		"truncated":                    {replace(intact[:9000]), refused + "truncated: it has 9000 bytes, but must have"},
+		"truncated to a possible size": {replace(intact[:8224]), refused + "truncated: it has 8224 bytes, but must have"},
+		"empty":                        {replace(nil), refused + "not a snapshot of etcd: it has 0 bytes"},
+		"another kind of file":         {replace([]byte("text")), refused + "not a snapshot of etcd: it has 4 bytes"},
+		"without a hash":               {replace(intact[:20480]), refused + "without a SHA-256 at its end"},
+		"altered":                      {replace(altered), refused + "altered: the SHA-256 of its database is "},
+		"another snapshot": {replace(etcdsnapshottest.New(6)),
+			"NAME in container prod-etcd is another file than the saved one: its SHA-256 is "},
+		"a segment is missing": {func(s *site, name string) { s.Delete(bucket, segments+name+"/00000003") },
+			"download NAME: after 15000 bytes: unexpected EOF"},
+		"a segment is altered": {func(s *site, name string) {
+			s.Put(bucket, segments+name+"/00000002", altered[10000:15000])
+		}, "download NAME: after 10000 bytes: unexpected EOF"},
+		"no answer": {func(s *site, _ string) {
+			s.Fail = func(r *http.Request) int {
+				if r.Method == http.MethodGet {
+					return http.StatusServiceUnavailable
+				}
+				return 0
+			}
+		}, "download NAME in container prod-etcd: HTTP status 503 from https://"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newSite(t)
+			require.NoError(t, s.save(t))
+			object := s.names()[0]
+			test.change(s, object)
+			dir := t.TempDir()
+			file := filepath.Join(dir, "file")
+			err := s.run(t, "fetch", object, file)
+			if test.want == "" {
+				require.NoError(t, err)
+				content, err := os.ReadFile(file)
+				require.NoError(t, err)
+				require.Equal(t, intact, content)
+				require.Regexp(t, "^fetched "+object+`: 0\.0 MB, 3 keys, revision 7, \d\.\d s\n$`, s.out.String())
+				return
+			}
+			require.ErrorContains(t, err, strings.Replace(test.want, "NAME", object, 1))
+			require.NotContains(t, err.Error(), "\n")
+			files, err := os.ReadDir(dir)
+			require.NoError(t, err)
+			require.Empty(t, files)
+		})
+	}
+}
+
+func (s *site) delete(name string) { s.Delete(bucket, name) }
+
+func TestCheck(t *testing.T) {
+	s := newSite(t)
+	require.EqualError(t, s.run(t, "check", "a.db"), "read a.db in container prod-etcd: does not exist")
+	s.Put(bucket, "a.db", etcdsnapshottest.New(2)[:5000])
+	require.EqualError(t, s.run(t, "check", "a.db"),
+		"a.db in container prod-etcd has 5000 bytes, so it is truncated, or not a snapshot of etcd")
+	s.Put(bucket, "a.db", etcdsnapshottest.New(2))
+	require.NoError(t, s.run(t, "check", "a.db"))
+}
+
+func TestSettings(t *testing.T) {
+	for _, test := range []struct{ name, value, want string }{
+		{"BACKUP_CONTAINER", "", "BACKUP_CONTAINER: must be set"},
+		{"BACKUP_PREFIX", "", "BACKUP_PREFIX: must be the name of the cluster"},
+		{"BACKUP_INTERVAL", "-1h", `BACKUP_INTERVAL: must be a positive duration such as 1h, not "-1h"`},
+		{"BACKUP_INTERVAL", "3600", `BACKUP_INTERVAL: must be a positive duration such as 1h, not "3600"`},
+		{"BACKUP_KEEP", "0", `BACKUP_KEEP: must be a positive number such as 24, not "0"`},
+		{"BACKUP_KEEP", "", `BACKUP_KEEP: must be a positive number such as 24, not ""`},
+		{"OS_AUTH_URL", "", "OS_AUTH_URL: must be set"},
+		{"OS_CACERT", "/nonexistent", "OS_CACERT: open /nonexistent: no such file or directory"},
+		{"OS_CACERT", "/dev/null", "OS_CACERT: /dev/null must contain a certificate"},
+	} {
+		s := newSite(t)
+		s.environment[test.name] = test.value
+		require.EqualError(t, s.run(t, "save"), test.want)
+	}
+	s := newSite(t)
+	for _, args := range [][]string{nil, {"load"}, {"save", "x"}, {"fetch", "a.db"}, {"check"}} {
+		require.EqualError(t, s.run(t, args...), "use: etcd-backup save | check NAME | fetch NAME FILE")
+	}
+}

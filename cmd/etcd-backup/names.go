@@ -1,0 +1,64 @@
+package main
+
+import (
+	"slices"
+	"strings"
+	"time"
+)
+
+// timeFormat is the format of the time in the name of a snapshot. Names in this format sort by time.
+const timeFormat = "20060102T150405Z"
+
+// name returns the name of a snapshot.
+func (b *backup) name(at time.Time) string {
+	return b.cluster + "-" + at.UTC().Format(timeFormat) + ".db"
+}
+
+// time returns the time in the name of a snapshot of this cluster.
+func (b *backup) time(name string) (at time.Time, ok bool) {
+	text, isDB := strings.CutSuffix(name, ".db")
+	text, isOurs := strings.CutPrefix(text, b.cluster+"-")
+	at, err := time.Parse(timeFormat, text)
+	return at, isDB && isOurs && err == nil
+}
+
+// snapshots returns the snapshots of this cluster among the names of objects, the newest first.
+func (b *backup) snapshots(names []string) (out []string) {
+	for _, name := range names {
+		if _, ok := b.time(name); ok {
+			out = append(out, name)
+		}
+	}
+	slices.Sort(out)
+	slices.Reverse(out)
+	return out
+}
+
+// recent returns the newest snapshot that is younger than the interval, or "". A snapshot from the future counts only
+// if the clocks of two members can be the reason: otherwise a wrong clock would stop all backups until that time.
+func (b *backup) recent(names []string, now time.Time) string {
+	for _, name := range b.snapshots(names) {
+		if at, _ := b.time(name); now.Sub(at).Abs() < b.interval {
+			return name
+		}
+	}
+	return ""
+}
+
+// outdated returns the oldest snapshots above keep, except for that of the restore.
+func (b *backup) outdated(names []string) []string {
+	all := b.snapshots(names)
+	return slices.DeleteFunc(all[min(b.keep, len(all)):], func(name string) bool { return name == b.restore })
+}
+
+// orphans returns the snapshots whose segments exist, but that do not exist themselves, with their segments.
+func (b *backup) orphans(names, segmentNames []string) map[string][]string {
+	out := map[string][]string{}
+	for _, segment := range segmentNames {
+		name, _, _ := strings.Cut(strings.TrimPrefix(segment, segments), "/")
+		if _, ok := b.time(name); ok && !slices.Contains(names, name) {
+			out[name] = append(out[name], segment)
+		}
+	}
+	return out
+}

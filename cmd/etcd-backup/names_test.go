@@ -1,0 +1,82 @@
+package main
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+)
+
+func TestNames(t *testing.T) {
+	b := &backup{cluster: "prod"}
+	at := time.Date(2006, 12, 1, 16, 4, 5, 999, time.FixedZone("", 3600))
+	assert.Equal(t, "prod-20061201T150405Z.db", b.name(at))
+	for name, want := range map[string]bool{
+		"prod-20061201T150405Z.db":                        true,
+		"prod-eu-20061201T150405Z.db":                     false, // of the cluster prod-eu
+		"prod-20061201T150405Z":                           false,
+		"prod-20061201T150405Z.db.part":                   false,
+		"prod-before-upgrade.db":                          false,
+		"prod-20061301T150405Z.db":                        false,
+		"test-20061201T150405Z.db":                        false,
+		"segments/prod-20061201T150405Z.db/00000000":      false,
+		"prod-segments/prod-20061201T150405Z.db/00000000": false,
+	} {
+		at, ok := b.time(name)
+		assert.Equal(t, want, ok, name)
+		if ok {
+			assert.Equal(t, name, b.name(at))
+		}
+	}
+}
+
+func TestRecent(t *testing.T) {
+	b := &backup{cluster: "prod", interval: time.Hour}
+	now := time.Date(2006, 12, 1, 15, 0, 0, 0, time.UTC)
+	for name, test := range map[string]struct {
+		names []string
+		want  string
+	}{
+		"no snapshot": {},
+		"an old one":  {names: []string{"prod-20061201T140000Z.db"}},
+		"a young one": {[]string{"prod-20061201T120000Z.db", "prod-20061201T140001Z.db"},
+			"prod-20061201T140001Z.db"},
+		"of another cluster":      {names: []string{"test-20061201T140001Z.db", "prod-eu-20061201T140001Z.db"}},
+		"another clock is ahead":  {[]string{"prod-20061201T150030Z.db"}, "prod-20061201T150030Z.db"},
+		"another clock was wrong": {names: []string{"prod-20361201T150000Z.db", "prod-20061201T130000Z.db"}},
+		"a young one, although another clock was wrong": {
+			[]string{"prod-20361201T150000Z.db", "prod-20061201T143000Z.db"}, "prod-20061201T143000Z.db"},
+	} {
+		assert.Equal(t, test.want, b.recent(test.names, now), name)
+	}
+}
+
+func TestOutdated(t *testing.T) {
+	names := []string{"prod-20061201T150000Z.db", "prod-20061201T120000Z.db", "prod-20061201T130000Z.db",
+		"prod-20061201T140000Z.db", "prod-20061101T120000Z.db", "prod-eu-20061201T100000Z.db", "prod-upgrade.db"}
+	for _, test := range []struct {
+		keep    int
+		restore string
+		want    []string
+	}{
+		{5, "", []string{}},
+		{24, "", []string{}},
+		{3, "", []string{"prod-20061201T120000Z.db", "prod-20061101T120000Z.db"}},
+		{3, "prod-20061101T120000Z.db", []string{"prod-20061201T120000Z.db"}},
+		{3, "prod-upgrade.db", []string{"prod-20061201T120000Z.db", "prod-20061101T120000Z.db"}},
+	} {
+		assert.Equal(t, test.want, (&backup{cluster: "prod", keep: test.keep, restore: test.restore}).outdated(names))
+	}
+}
+
+func TestOrphans(t *testing.T) {
+	b := &backup{cluster: "prod"}
+	assert.Equal(t, map[string][]string{
+		"prod-20061201T130000Z.db": {"segments/prod-20061201T130000Z.db/00000000",
+			"segments/prod-20061201T130000Z.db/00000001"},
+	}, b.orphans([]string{"prod-20061201T120000Z.db"}, []string{
+		"segments/prod-20061201T120000Z.db/00000000", "segments/prod-20061201T130000Z.db/00000000",
+		"segments/prod-20061201T130000Z.db/00000001", "segments/prod-eu-20061201T130000Z.db/00000000",
+		"segments/prod-upgrade.db/00000000",
+	}))
+}
