@@ -1,19 +1,17 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
 	"net/url"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
+
+	"kubernetes-openstack/internal/etcdctl"
 )
 
 // entry is a member in the cluster's own list.
@@ -28,6 +26,13 @@ type entry struct {
 func (m *member) join(ctx context.Context) (string, error) {
 	list, err := m.list(ctx, m.others)
 	if err != nil {
+		return "", err
+	}
+	restored, err := m.restoredCluster(ctx, m.others)
+	if err != nil {
+		return "", err
+	}
+	if err := m.setRestored(restored); err != nil {
 		return "", err
 	}
 	for _, e := range list {
@@ -60,7 +65,7 @@ func (m *member) join(ctx context.Context) (string, error) {
 	return strings.Join(cluster, ","), nil
 }
 
-// promoteOnce promotes this member if it is a learner, and then writes the marker.
+// promoteOnce promotes this member if it is a learner. Then it writes the marker, and completes a restore.
 func (m *member) promoteOnce(ctx context.Context) error {
 	all := append([]peer{{m.name, m.url}}, m.others...) // the first member may be the only one
 	list, err := m.list(ctx, all)
@@ -77,7 +82,17 @@ func (m *member) promoteOnce(ctx context.Context) error {
 		}
 		m.log.Printf("%s is a voting member", m.name)
 	}
-	return write(m.marker, "")
+	restored, err := m.restored()
+	if err != nil {
+		return err
+	}
+	if err := m.publishRestore(ctx, all, restored); err != nil {
+		return err
+	}
+	if err := write(m.marker, restored); err != nil {
+		return err
+	}
+	return m.deleteOlder()
 }
 
 // promoteLearner requests the promotion from the leader. Another member forwards the request without its user, so the
@@ -135,35 +150,15 @@ func (e entry) id() string {
 	return strconv.FormatUint(id, 16)
 }
 
-// etcdctl runs etcdctl as etcd's user root, at the client ports of some members. The gateway for HTTP is not an
-// alternative, because it ignores the user of a certificate.
+// etcdctl runs etcdctl at the client ports of some members.
 func (m *member) etcdctl(ctx context.Context, at []peer, args ...string) ([]byte, error) {
-	var endpoints []string
+	client := etcdctl.Client{PKI: m.pki}
 	for _, p := range at {
 		u, err := url.Parse(p.url)
 		if err != nil {
 			return nil, err
 		}
-		endpoints = append(endpoints, "https://"+net.JoinHostPort(u.Hostname(), "2379"))
+		client.Endpoints = append(client.Endpoints, "https://"+net.JoinHostPort(u.Hostname(), "2379"))
 	}
-	cmd := exec.CommandContext(ctx, "etcdctl", args...)
-	cmd.Env = []string{
-		"PATH=" + os.Getenv("PATH"),
-		"ETCDCTL_ENDPOINTS=" + strings.Join(endpoints, ","),
-		"ETCDCTL_CACERT=" + filepath.Join(m.pki, "ca.crt"),
-		"ETCDCTL_CERT=" + filepath.Join(m.pki, "client.crt"),
-		"ETCDCTL_KEY=" + filepath.Join(m.pki, "client.key"),
-		"ETCDCTL_DIAL_TIMEOUT=2s",
-		"ETCDCTL_COMMAND_TIMEOUT=5s",
-	}
-	var stdout, stderr bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	if err := cmd.Run(); err != nil {
-		lines := strings.Split(strings.TrimSpace(stderr.String()), "\n")
-		if last := lines[len(lines)-1]; last != "" { // the lines before are a log with times
-			return nil, fmt.Errorf("etcdctl %s: %s", strings.Join(args[:2], " "), strings.TrimPrefix(last, "Error: "))
-		}
-		return nil, fmt.Errorf("etcdctl %s: %w", strings.Join(args[:2], " "), err)
-	}
-	return stdout.Bytes(), nil
+	return client.Run(ctx, args...)
 }

@@ -33,9 +33,30 @@
 // A machine with the marker and without data has lost its data. If no member has data and there is a marker, no
 // cluster is created, because a backup must be restored.
 //
+// # Restore
+//
+// RESTORE is the name of a snapshot in object storage. The file `restored`, beside the data directory, has the name of
+// the snapshot that the data of this volume was restored from. The same name is in the key /kubernetes-openstack/restored
+// of the cluster.
+//
+//  1. If RESTORE and the file differ, the data is from before the restore. The member sets it aside, and is one without
+//     data. First it waits until the snapshot exists, because data that is not set aside is back in service as soon as
+//     an operator corrects the name.
+//  2. The first member restores the snapshot if no member has data, as described above, and all have the same RESTORE.
+//     A member that still serves data prevents it. The restored cluster has this one member, a random token, and
+//     revisions that are higher than before, so that no watcher misses a change. Markers of other data do not prevent a
+//     restore.
+//  3. A member without data joins only a cluster with RESTORE in its key. The first member writes the key after its start.
+//  4. If RESTORE and the file are equal, nothing happens. A marker contains the name of the restore, so data that is
+//     lost after a restore is not restored again from the same, older snapshot.
+//  5. The volume keeps the data that was set aside last. The member deletes older data after it has a vote.
+//
+// The restored data gets its final name when it is complete, after the file `restored`. So a run that is killed before
+// finds no data, and restores again. The next restore deletes incomplete data.
+//
 // # Interruptions
 //
-// The program keeps no state. A run that is killed between the removal and the addition finds no entry, and adds one. A
+// Apart from that, the program keeps no state. A run that is killed between the removal and the addition finds no entry, and adds one. A
 // run that is killed after the addition finds its own learner, and removes and adds it again: a learner has no vote, so
 // this changes no quorum. etcd that is killed before it has written its first log entry has no data (see hasData).
 //
@@ -84,9 +105,9 @@ func run(ctx context.Context, args []string, getenv func(string) string, log *lo
 	return fmt.Errorf("the first argument must be prepare or promote, not %q", command)
 }
 
-// newMember reads the flags and the environment: ETCD_NAME, MEMBERS (the plan), and MAINPID.
+// newMember reads the flags and the environment: ETCD_NAME, MEMBERS (the plan), RESTORE, and MAINPID.
 func newMember(args []string, getenv func(string) string) (*member, error) {
-	m := &member{name: getenv("ETCD_NAME")}
+	m := &member{name: getenv("ETCD_NAME"), restore: getenv("RESTORE")}
 	flags := flag.NewFlagSet("etcd-join", flag.ContinueOnError)
 	flags.StringVar(&m.data, "data-dir", "/var/lib/etcd/data", "data directory of etcd")
 	flags.StringVar(&m.environment, "environment", "/run/etcd-join.env", "file with the decision, for etcd")

@@ -22,6 +22,7 @@ type member struct {
 	name, url string // peer URL
 	founder   string // name of the member that creates a new cluster
 	others    []peer // the other members of the plan
+	restore   string // RESTORE
 
 	data, environment, marker, pki string // paths
 
@@ -47,13 +48,19 @@ func parseCluster(list string) ([]peer, error) {
 	return all, nil
 }
 
-// pause is the time between two attempts.
-const pause = 500 * time.Millisecond
+// Times between two attempts. An attempt to restore can be a long download.
+const (
+	pause        = 500 * time.Millisecond
+	restorePause = 10 * time.Second
+)
 
 // prepare writes the settings with which etcd starts a member without data. It waits until they are known. It does not
 // read the settings of an earlier start.
 func (m *member) prepare(ctx context.Context) error {
 	if err := remove(m.environment); err != nil {
+		return err
+	}
+	if err := m.setAsideForRestore(ctx); err != nil {
 		return err
 	}
 	found, err := hasData(m.data)
@@ -66,7 +73,7 @@ func (m *member) prepare(ctx context.Context) error {
 	if err := setAside(m.data); err != nil {
 		return err
 	}
-	lost, err := exists(m.marker)
+	lost, err := m.hadData()
 	if err != nil {
 		return err
 	}
@@ -105,7 +112,7 @@ func (m *member) verify(ctx context.Context) error {
 		}
 		m.report("the volume of %s has the data of member %x, which is not a member of the cluster: attach the right "+
 			"volume, or replace this one by an empty volume", m.name, id)
-		if err := sleep(ctx); err != nil {
+		if err := sleep(ctx, pause); err != nil {
 			return err
 		}
 	}
@@ -113,7 +120,7 @@ func (m *member) verify(ctx context.Context) error {
 
 // decide returns the settings of etcd in environment variables.
 func (m *member) decide(ctx context.Context, lost bool) (string, error) {
-	own := state{Token: rand.Text(), Lost: lost}
+	own := state{Token: rand.Text(), Lost: lost, Restore: m.restore}
 	stop, err := m.serve(own)
 	if err != nil {
 		return "", err
@@ -125,12 +132,15 @@ func (m *member) decide(ctx context.Context, lost bool) (string, error) {
 	}
 	var previous answers
 	for {
-		got := m.ask(ctx, client)
+		got, wait := m.ask(ctx, client), pause
 		if lost {
 			got.lost = append(got.lost, m.name)
 			slices.Sort(got.lost)
 		}
+		before := m.beforeRestore(ctx, got)
 		switch {
+		case before != "":
+			m.report("%s waits for the restore of %s: %s", m.name, m.restore, before)
 		case len(got.data) > 0:
 			cluster, err := m.join(ctx)
 			if err == nil {
@@ -142,18 +152,35 @@ func (m *member) decide(ctx context.Context, lost bool) (string, error) {
 		case len(got.silent) > 0:
 			m.report("%s has no data and waits for all members, because one of them may have data: no answer from %s",
 				m.name, strings.Join(got.silent, ", "))
+		case len(got.differ) > 0:
+			m.report("%s has no data, and its etcd.restore is %q, but %s: pulumi up replaces a member whose value is old",
+				m.name, m.restore, strings.Join(got.differ, ", "))
+		case len(got.lost) > 0 && m.restore != "":
+			m.report("data lost: no member has data, but %s had the data of the restore of %s: set etcd.restore to "+
+				"another backup", strings.Join(got.lost, ", "), m.restore)
 		case len(got.lost) > 0:
 			m.report("data lost: no member has data, but %s had data before: restore a backup",
 				strings.Join(got.lost, ", "))
+		case m.name != m.founder && m.restore != "":
+			m.report("no member has data: waiting until %s restores %s", m.founder, m.restore)
 		case m.name != m.founder:
 			m.report("no member has data: waiting until %s creates the cluster", m.founder)
-		case maps.Equal(got.blank, previous.blank):
+		case !maps.Equal(got.blank, previous.blank):
+		case m.restore != "":
+			m.report("no member has data: %s restores %s", m.name, m.restore)
+			err := m.restoreSnapshot(ctx)
+			if err == nil {
+				return "", nil
+			}
+			m.report("%s cannot restore %s: %v", m.name, m.restore, err)
+			wait = restorePause
+		default:
 			m.log.Printf("no member has data: %s creates the cluster", m.name)
 			return fmt.Sprintf("ETCD_INITIAL_CLUSTER=%s=%s\nETCD_INITIAL_CLUSTER_STATE=new\n"+
-				"ETCD_INITIAL_CLUSTER_TOKEN=%s\n", m.name, m.url, rand.Text()), nil
+				"ETCD_INITIAL_CLUSTER_TOKEN=%s\n", m.name, m.url, rand.Text()), m.setRestored("")
 		}
 		previous = got
-		if err := sleep(ctx); err != nil {
+		if err := sleep(ctx, wait); err != nil {
 			return "", err
 		}
 	}
@@ -171,7 +198,7 @@ func (m *member) promote(ctx context.Context) error {
 			return errors.New("etcd has ended")
 		}
 		m.report("%s is not a voting member yet: %v", m.name, err)
-		if err := sleep(ctx); err != nil {
+		if err := sleep(ctx, pause); err != nil {
 			return err
 		}
 	}
@@ -185,11 +212,11 @@ func (m *member) report(format string, values ...any) {
 	}
 }
 
-func sleep(ctx context.Context) error {
+func sleep(ctx context.Context, d time.Duration) error {
 	select {
 	case <-ctx.Done():
 		return ctx.Err()
-	case <-time.After(pause):
+	case <-time.After(d):
 		return nil
 	}
 }
@@ -242,6 +269,15 @@ func exists(path string) (bool, error) {
 	return err == nil, err
 }
 
+// read returns the content of a file, or "" if it does not exist.
+func read(path string) (string, error) {
+	content, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", nil
+	}
+	return string(content), err
+}
+
 func remove(path string) error {
 	if err := os.Remove(path); !errors.Is(err, fs.ErrNotExist) {
 		return err
@@ -249,9 +285,9 @@ func remove(path string) error {
 	return nil
 }
 
-// write writes a file and syncs it with its folder. So the file survives a power failure.
+// write replaces a file, and syncs it with its folder. After a power failure, the file has its old or its new content.
 func write(path, content string) error {
-	f, err := os.Create(path)
+	f, err := os.Create(path + ".next")
 	if err != nil {
 		return err
 	}
@@ -259,7 +295,15 @@ func write(path, content string) error {
 	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return err
 	}
-	folder, err := os.Open(filepath.Dir(path))
+	return rename(f.Name(), path)
+}
+
+// rename renames a file or a folder, and syncs the folder of the new name.
+func rename(from, to string) error {
+	if err := os.Rename(from, to); err != nil {
+		return err
+	}
+	folder, err := os.Open(filepath.Dir(to))
 	if err != nil {
 		return err
 	}

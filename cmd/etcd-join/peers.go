@@ -26,14 +26,16 @@ const statePath = "/etcd-join"
 
 // state is the answer of a member without data.
 type state struct {
-	Token string `json:"token"` // of this run
-	Lost  bool   `json:"lost"`  // the machine had data before
+	Token   string `json:"token"`   // of this run
+	Lost    bool   `json:"lost"`    // the machine had data before, or that of the restore
+	Restore string `json:"restore"` // RESTORE
 }
 
 // answers are the answers of all other members.
 type answers struct {
-	blank  map[string]string  // name → token of each member without data
+	blank  map[string]state   // the members without data
 	lost   []string           // members that had data before; they are blank too
+	differ []string           // members with another RESTORE; they are blank too
 	data   map[string][]entry // name → the cluster's members, as this member with data lists them
 	silent []string           // members that do not answer, each with the reason
 }
@@ -135,7 +137,7 @@ func (m *member) client() (*http.Client, error) {
 
 // ask asks all other members in parallel.
 func (m *member) ask(ctx context.Context, client *http.Client) answers {
-	got := answers{blank: map[string]string{}, data: map[string][]entry{}}
+	got := answers{blank: map[string]state{}, data: map[string][]entry{}}
 	var mu sync.Mutex
 	var all sync.WaitGroup
 	for _, p := range m.others {
@@ -154,15 +156,19 @@ func (m *member) ask(ctx context.Context, client *http.Client) answers {
 			case err != nil:
 				got.silent = append(got.silent, fmt.Sprintf("%s (%v)", p.name, cause(err)))
 			default:
-				got.blank[p.name] = s.Token
+				got.blank[p.name] = s
 				if s.Lost {
 					got.lost = append(got.lost, p.name)
+				}
+				if s.Restore != m.restore {
+					got.differ = append(got.differ, fmt.Sprintf("%s has %q", p.name, s.Restore))
 				}
 			}
 		})
 	}
 	all.Wait()
 	slices.Sort(got.lost)
+	slices.Sort(got.differ)
 	slices.Sort(got.silent)
 	return got
 }

@@ -1,0 +1,182 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"kubernetes-openstack/internal/etcdctl"
+)
+
+// restoredKey is the key of etcd with the name of the snapshot that the cluster was restored from.
+const restoredKey = "/kubernetes-openstack/restored"
+
+// beforeRestorePrefix is the prefix of the names of folders with data from before a restore, beside the data directory.
+// The rest is the time at which the data was set aside.
+const beforeRestorePrefix = "before-restore-"
+
+// beside returns the path of a file of the volume.
+func (m *member) beside(name string) string { return filepath.Join(filepath.Dir(m.data), name) }
+
+// restored returns the name of the snapshot that the data was restored from, or "". If there is no data, it is that of
+// the data that the volume gets next.
+func (m *member) restored() (string, error) { return read(m.beside("restored")) }
+
+func (m *member) setRestored(name string) error {
+	if name == "" {
+		return remove(m.beside("restored"))
+	}
+	return write(m.beside("restored"), name)
+}
+
+// hadData returns true if this machine was a member with the data that is expected now: that of the restore, or any
+// data if there is no restore.
+func (m *member) hadData() (bool, error) {
+	found, err := exists(m.marker)
+	if err != nil || !found || m.restore == "" {
+		return found, err
+	}
+	name, err := read(m.marker)
+	return name == m.restore, err
+}
+
+// setAsideForRestore sets data from before the restore aside.
+func (m *member) setAsideForRestore(ctx context.Context) error {
+	if err := os.RemoveAll(m.beside("restoring")); err != nil {
+		return err
+	}
+	restored, err := m.restored()
+	if err != nil || m.restore == "" || restored == m.restore {
+		return err
+	}
+	data := filepath.Join(m.data, "member")
+	if found, err := exists(data); err != nil || !found {
+		return err
+	}
+	for {
+		if _, err = etcdctl.Run(exec.CommandContext(ctx, "etcd-backup", "check", m.restore)); err == nil {
+			break
+		}
+		m.report("%s keeps its data, and waits for the restore of %s: %v", m.name, m.restore, err)
+		if err := sleep(ctx, pause); err != nil {
+			return err
+		}
+	}
+	kept := m.beside(beforeRestorePrefix + time.Now().UTC().Format("20060102T150405Z"))
+	m.log.Printf("the data of %s is from before the restore of %s: renamed to %s", m.name, m.restore, kept)
+	return rename(data, kept)
+}
+
+// deleteOlder deletes all data that was set aside, except for the last one.
+func (m *member) deleteOlder() error {
+	folders, err := filepath.Glob(m.beside(beforeRestorePrefix + "*")) // sorted
+	if err != nil {
+		return err
+	}
+	for i := range len(folders) - 1 {
+		err = errors.Join(err, os.RemoveAll(folders[i]))
+	}
+	return err
+}
+
+// beforeRestore returns the reason why the cluster of the other members is not the one of the restore yet, or "".
+func (m *member) beforeRestore(ctx context.Context, got answers) string {
+	if m.restore == "" || len(got.data) == 0 {
+		return ""
+	}
+	var reasons []string
+	for _, p := range m.others {
+		if _, found := got.data[p.name]; !found {
+			continue
+		}
+		// Each member answers for itself, because there may be no quorum. Only the cluster of the restore has this value.
+		switch name, err := m.restoredCluster(ctx, []peer{p}, "--consistency=s"); {
+		case err != nil:
+			reasons = append(reasons, fmt.Sprintf("%s has data: %v", p.name, err))
+		case name == m.restore:
+			return ""
+		default:
+			reasons = append(reasons, p.name+" still serves the data before the restore: pulumi up replaces it")
+		}
+	}
+	return strings.Join(reasons, "; ")
+}
+
+// restoredCluster returns the name of the snapshot that the cluster was restored from, or "".
+func (m *member) restoredCluster(ctx context.Context, at []peer, flags ...string) (string, error) {
+	out, err := m.etcdctl(ctx, at, append([]string{"get", restoredKey, "--print-value-only"}, flags...)...)
+	return strings.TrimSpace(string(out)), err
+}
+
+// publishRestore writes the key of the cluster, if this member created the cluster.
+func (m *member) publishRestore(ctx context.Context, at []peer, restored string) error {
+	if m.name != m.founder || restored == "" {
+		return nil
+	}
+	if name, err := m.restoredCluster(ctx, at); err != nil || name == restored {
+		return err
+	}
+	_, err := m.etcdctl(ctx, at, "put", restoredKey, restored)
+	return err
+}
+
+// restoreSnapshot creates the data of a cluster with this member from the snapshot.
+func (m *member) restoreSnapshot(ctx context.Context) error {
+	folder := m.beside("restoring")
+	if err := os.Mkdir(folder, 0o700); err != nil {
+		return err
+	}
+	defer func() { _ = os.RemoveAll(folder) }() // prepare removes it, too
+	snapshot, data := filepath.Join(folder, "snapshot.db"), filepath.Join(folder, "data")
+	if _, err := etcdctl.Run(exec.CommandContext(ctx, "etcd-backup", "fetch", m.restore, snapshot)); err != nil {
+		return err
+	}
+	if _, err := etcdctl.Run(exec.CommandContext(ctx, "etcdutl", "snapshot", "restore", snapshot,
+		"--data-dir="+data,
+		"--name="+m.name,
+		"--initial-advertise-peer-urls="+m.url,
+		"--initial-cluster="+m.name+"="+m.url,
+		"--initial-cluster-token="+rand.Text(),
+		"--bump-revision=1000000000",
+		"--mark-compacted",
+	)); err != nil {
+		return err
+	}
+	if err := m.own(data); err != nil {
+		return err
+	}
+	if err := m.setRestored(m.restore); err != nil {
+		return err
+	}
+	return rename(filepath.Join(data, "member"), filepath.Join(m.data, "member"))
+}
+
+// own gives the files of a folder to the owner of the data directory, and syncs the volume.
+func (m *member) own(folder string) error {
+	info, err := os.Stat(m.data)
+	if err != nil {
+		return err
+	}
+	owner := info.Sys().(*syscall.Stat_t)
+	err = filepath.WalkDir(folder, func(path string, _ fs.DirEntry, err error) error {
+		return errors.Join(err, os.Chown(path, int(owner.Uid), int(owner.Gid)))
+	})
+	if err != nil {
+		return err
+	}
+	volume, err := os.Open(folder)
+	if err != nil {
+		return err
+	}
+	return errors.Join(unix.Syncfs(int(volume.Fd())), volume.Close())
+}
