@@ -500,6 +500,7 @@ var ownPrograms = build{
 	programs: []programs{{
 		module: repository,
 		packages: map[string]string{
+			"etcd-backup":      "./cmd/etcd-backup",
 			"etcd-join":        "./cmd/etcd-join",
 			"keystone-webhook": "./cmd/keystone-webhook",
 			"node-approver":    "./cmd/node-approver",
@@ -509,6 +510,7 @@ var ownPrograms = build{
 		version: cluster.ProgramsVersion,
 	}},
 	artifacts: map[string]string{
+		"etcd-backup":      ownBinaries + "/etcd-backup",
 		"etcd-join":        ownBinaries + "/etcd-join",
 		"keystone-webhook": ownBinaries + "/keystone-webhook",
 		"node-approver":    ownBinaries + "/node-approver",

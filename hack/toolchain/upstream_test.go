@@ -292,6 +292,7 @@ func TestOnlyUnpublishedProgramsAreBuilt(t *testing.T) {
 		"client-keystone-auth", // has no published checksum
 		"csi-sanity",
 		"devcloud.test/busybox:1.35",
+		"etcd-backup",
 		"etcd-join",
 		"keystone-webhook",
 		"node-approver",
@@ -305,7 +306,7 @@ func TestStackOfUpstream(t *testing.T) {
 	out, err := exec.Command("make", "-C", "../..", "-B", "FROM=upstream", "Pulumi.upstream.yaml").CombinedOutput()
 	require.NoError(t, err, string(out))
 	dev, upstream := devConfig(t, "../../Pulumi.dev.yaml"), devConfig(t, "../../Pulumi.upstream.yaml")
-	require.Equal(t, []string{"etcd-join", "keystone-webhook", "node-approver", "tenant-sync"},
+	require.Equal(t, []string{"etcd-backup", "etcd-join", "keystone-webhook", "node-approver", "tenant-sync"},
 		slices.Sorted(maps.Keys(upstream.Artifacts.Checksums)))
 	for _, m := range cluster.NewPlan(upstream).Machines {
 		for _, a := range m.Artifacts {
