@@ -3,9 +3,6 @@ package templates
 import (
 	"fmt"
 	"math/rand/v2"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -17,19 +14,16 @@ import (
 	"kubernetes-openstack/tests/guest"
 )
 
-// etcdMachines returns path → content of etcdMember with etcd-join of the working tree, and with the script
-// run-machine. It runs the commands of etcd.service for one of the three members, like systemd. Each member has its
-// own volume, root disk and /run. They survive a kill.
+// etcdMachines returns path → content of etcdMember with etcd-join and etcd-backup of the working tree, and with the
+// script run-machine. It runs the commands of etcd.service for one of the three members, like systemd. Each member has
+// its own volume, root disk and /run. They survive a kill.
 func etcdMachines(t *testing.T) map[string]string {
 	files := etcdMember(t)
-	file := filepath.Join(t.TempDir(), "etcd-join")
-	build := exec.Command("go", "build", "-o", file, "kubernetes-openstack/cmd/etcd-join")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	out, err := build.CombinedOutput()
-	require.NoError(t, err, string(out))
-	content, err := os.ReadFile(file)
-	require.NoError(t, err)
-	files["/usr/local/bin/etcd-join"] = string(content)
+	for name, source := range map[string]string{
+		"etcd-join": "cmd/etcd-join", "etcd-backup": "cmd/etcd-backup", "fake-swift": "tests/swift/serve",
+	} {
+		files["/usr/local/bin/"+name] = built(t, "kubernetes-openstack/"+source)
+	}
 	files["/usr/local/sbin/wait-for-artifact"] = "#!/bin/sh\n"
 
 	unit := strings.ReplaceAll(files["/etc/systemd/system/etcd.service"], "\\\n", "")
@@ -63,6 +57,7 @@ mount --bind volume /var/lib/etcd
 mount --bind etcd.env /etc/etcd/etcd.env
 mount -t tmpfs tmpfs /run
 install -d -m 0700 /var/lib/etcd/data
+if [ -e backup.env ]; then set -a; . ./backup.env; set +a; fi
 while :; do
 	run-unit $1 || true
 	echo restarts

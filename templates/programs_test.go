@@ -3,10 +3,13 @@ package templates
 import (
 	"archive/tar"
 	"compress/gzip"
+	"fmt"
 	"io"
 	"maps"
 	"os"
+	"os/exec"
 	"path"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -57,6 +60,23 @@ func program(t *testing.T, image, name string) map[string]string {
 
 // binary returns the content of a file.
 var binary = once(func(file string) (string, error) {
+	content, err := os.ReadFile(file)
+	return string(content), err
+})
+
+// built returns the content of a program of the working tree.
+var built = once(func(source string) (string, error) {
+	folder, err := os.MkdirTemp("", "")
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = os.RemoveAll(folder) }()
+	file := filepath.Join(folder, "program")
+	build := exec.Command("go", "build", "-o", file, source)
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("%w: %s", err, out)
+	}
 	content, err := os.ReadFile(file)
 	return string(content), err
 })

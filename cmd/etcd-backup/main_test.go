@@ -101,7 +101,7 @@ func TestSave(t *testing.T) {
 	assert.Regexp(t, `^prod-\d{8}T\d{6}Z\.db$`, names[0])
 	assert.Equal(t, etcdsnapshottest.New(5), s.Content(bucket, names[0]))
 	assert.Len(t, s.Names(bucket), 1+5, "20512 bytes in segments of 5000")
-	assert.Regexp(t, `^saved `+names[0]+`: 0\.0 MB, 3 keys, revision 7, \d\.\d s\n$`, s.out.String())
+	assert.Regexp(t, `^saved `+names[0]+`: 0\.02 MB, 3 keys, revision 7, \d\.\d s\n$`, s.out.String())
 	temporary, err := os.ReadDir(os.Getenv("TMPDIR"))
 	require.NoError(t, err)
 	assert.Empty(t, temporary)
@@ -320,7 +320,7 @@ func TestFetch(t *testing.T) {
 				content, err := os.ReadFile(file)
 				require.NoError(t, err)
 				require.Equal(t, intact, content)
-				require.Regexp(t, "^fetched "+object+`: 0\.0 MB, 3 keys, revision 7, \d\.\d s\n$`, s.out.String())
+				require.Regexp(t, "^fetched "+object+`: 0\.02 MB, 3 keys, revision 7, \d\.\d s\n$`, s.out.String())
 				return
 			}
 			require.ErrorContains(t, err, strings.Replace(test.want, "NAME", object, 1))

@@ -164,7 +164,7 @@ type snapshot struct {
 
 // String returns the size and the number of keys.
 func (s snapshot) String() string {
-	return fmt.Sprintf("%.1f MB, %d keys, revision %d", float64(s.size)/1e6, s.TotalKey, s.Revision)
+	return fmt.Sprintf("%.2f MB, %d keys, revision %d", float64(s.size)/1e6, s.TotalKey, s.Revision)
 }
 
 // inspect verifies a snapshot.
