@@ -29,8 +29,8 @@ type release struct {
 	version   func(Config) string
 	// roles of the machines that install it.
 	roles []Role
-	// tenancyOnly limits it to clusters with tenancy.enabled.
-	tenancyOnly bool
+	// only limits it to some clusters. nil means all clusters.
+	only func(Config) bool
 }
 
 // Versions of programs that do not depend on the Kubernetes version.
@@ -58,8 +58,9 @@ var releases = []release{
 	kubernetesRelease("kube-controller-manager", []Role{RoleControlPlane}),
 	kubernetesRelease("kube-scheduler", []Role{RoleControlPlane}),
 	kubernetesRelease("kubectl", []Role{RoleControlPlane}),
-	ownRelease("node-approver", RoleControlPlane, false),
-	ownRelease("etcd-join", RoleEtcd, false),
+	ownRelease("node-approver", RoleControlPlane, nil),
+	ownRelease("etcd-join", RoleEtcd, nil),
+	ownRelease("etcd-backup", RoleEtcd, func(c Config) bool { return c.Etcd.Backup.Container != "" }),
 	{
 		name:      "etcd", // nodes run its gateway as a proxy to the members
 		url:       "https://github.com/etcd-io/etcd/releases/download/v{version}/etcd-v{version}-linux-amd64.tar.gz",
@@ -108,8 +109,8 @@ var releases = []release{
 	},
 	kubernetesRelease("kubelet", nodeRoles),
 	kubernetesRelease("kube-proxy", nodeRoles),
-	ownRelease("keystone-webhook", RoleControlPlane, true),
-	ownRelease("tenant-sync", RoleControlPlane, true),
+	ownRelease("keystone-webhook", RoleControlPlane, hasTenancy),
+	ownRelease("tenant-sync", RoleControlPlane, hasTenancy),
 }
 
 func kubernetesRelease(name string, roles []Role) release {
@@ -123,16 +124,18 @@ func kubernetesRelease(name string, roles []Role) release {
 }
 
 // ownRelease describes a program of this repository.
-func ownRelease(name string, role Role, tenancyOnly bool) release {
+func ownRelease(name string, role Role, only func(Config) bool) release {
 	return release{
-		name:        name,
-		url:         ReleaseURL + "/" + name,
-		directory:   binDir,
-		version:     func(Config) string { return ProgramsVersion },
-		roles:       []Role{role},
-		tenancyOnly: tenancyOnly,
+		name:      name,
+		url:       ReleaseURL + "/" + name,
+		directory: binDir,
+		version:   func(Config) string { return ProgramsVersion },
+		roles:     []Role{role},
+		only:      only,
 	}
 }
+
+func hasTenancy(c Config) bool { return c.Tenancy.Enabled }
 
 // ArtifactNames returns the names of all artifacts, sorted.
 func ArtifactNames() []string {
@@ -153,7 +156,7 @@ func UpstreamSHA256(artifact, version string) string { return checksums[artifact
 func (c Config) artifacts(role Role) []Artifact {
 	var out []Artifact
 	for _, r := range releases {
-		if slices.Contains(r.roles, role) && (c.Tenancy.Enabled || !r.tenancyOnly) {
+		if slices.Contains(r.roles, role) && (r.only == nil || r.only(c)) {
 			out = append(out, c.artifact(r))
 		}
 	}
@@ -259,6 +262,9 @@ var checksums = map[string]map[string]string{
 	},
 	"calicoctl": {
 		"3.28.5": "fe4702ce171045728b6c37b2c01e6f903780997aea7e695b35735754eeeeaf64",
+	},
+	"etcd-backup": {
+		"0.1.0": "0badc0de0badc0de0badc0de0badc0de0badc0de0badc0de0badc0de0badc0de",
 	},
 	"etcd-join": {
 		"0.1.0": "90f08acd6347c9df65113e8c0d4e0e7d734b3f5bf77ae64b821676aba70f6606",

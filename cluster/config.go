@@ -294,7 +294,7 @@ type OpenStack struct {
 // NoLoadBalancer gives Services of type LoadBalancer only addresses that BGP announces.
 const NoLoadBalancer = "none"
 
-// Policies for the volumes and snapshots of claims when the cluster is destroyed.
+// Policies for the volumes and snapshots of claims, and for etcd's backups, when the cluster is destroyed.
 const (
 	Keep   = "keep"
 	Delete = "delete"
@@ -302,8 +302,8 @@ const (
 
 // Storage configures Cinder volumes for claims of pods.
 type Storage struct {
-	// Volumes and snapshots of claims when the cluster is destroyed: `keep` or `delete`.
-	// [The output lists them first](storage.md#teardown).
+	// Volumes and snapshots of claims, and the container of `etcd.backup`, when the cluster is destroyed: `keep` or
+	// `delete`. [The output lists them first](storage.md#teardown).
 	OnDestroy string `mapstructure:"onDestroy"`
 	// StorageClasses of the cluster.
 	// Default: `[{name: cinder, default: true}]`
@@ -501,12 +501,37 @@ type Etcd struct {
 	Version string `mapstructure:"version"`
 	// Volume is the data volume of each member.
 	Volume Volume `mapstructure:"volume"`
+	// Backup uploads snapshots of the data to object storage.
+	Backup Backup `mapstructure:"backup"`
+	// Snapshot that replaces the data of etcd: [Restore](operations.md#restore). The name of an object in
+	// `etcd.backup.container`, or a local file, whose path contains `/`. A value that was restored has no further effect.
+	// Default: none
+	// Example: prod-20270131T120000Z.db
+	Restore string `mapstructure:"restore"`
+}
+
+// Backup is the upload of snapshots to a Swift container.
+type Backup struct {
+	// Swift container of [the snapshots](operations.md#back-up-and-restore-etcd): up to 63 letters, digits, `-` and `_`.
+	// Pulumi creates it, unless it exists. `storage.onDestroy: delete` deletes it with all its objects.
+	// Default: none: no backups
+	// Example: prod-etcd
+	Container string `mapstructure:"container"`
+	// Time between two snapshots, from 1m to 24h.
+	Interval time.Duration `mapstructure:"interval"`
+	// Number of snapshots to keep. Older ones are deleted.
+	Keep int `mapstructure:"keep"`
+	// Roles of the application credential with which etcd machines write to the container. Swift must allow one of them to
+	// write (`operator_roles`), and the user who runs Pulumi must have them.
+	// Default: `[member]`
+	// Example: [swiftoperator]
+	Roles []string `mapstructure:"roles"`
 }
 
 // Volume is a Cinder volume.
 type Volume struct {
-	// Size of the data volume of each member in GiB. The quota of etcd is 8 GiB, and a defragmentation or a restore needs
-	// space for a second copy.
+	// Size of the data volume of each member in GiB. The quota of etcd is 8 GiB. A defragmentation needs space for a second
+	// copy of the data, and a restore for two more.
 	Size int `mapstructure:"size"`
 	// Name of the Cinder volume type.
 	// Default: none: Cinder's default
@@ -565,9 +590,12 @@ func Defaults(stack string) Config {
 			Interval: time.Minute,
 			Reader:   Reader{Domain: "Default"},
 		},
-		API:               API{LoadBalancer: Keepalived},
-		Kubernetes:        Kubernetes{Version: "1.36.3", ProxyMode: ProxyNFTables},
-		Etcd:              Etcd{Group: Group{Count: 3}, Version: "3.6.14", Volume: Volume{Size: 20}},
+		API:        API{LoadBalancer: Keepalived},
+		Kubernetes: Kubernetes{Version: "1.36.3", ProxyMode: ProxyNFTables},
+		Etcd: Etcd{
+			Group: Group{Count: 3}, Version: "3.6.14", Volume: Volume{Size: 20},
+			Backup: Backup{Interval: time.Hour, Keep: 24},
+		},
 		ControlPlane:      NodeGroup{Group: Group{Count: 3}},
 		ServerGroupPolicy: "soft-anti-affinity",
 		Protect:           true,

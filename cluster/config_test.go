@@ -232,9 +232,9 @@ func TestErrors(t *testing.T) {
 		{"invalid checksum", "artifacts.checksums.etcd", "abc",
 			"artifacts.checksums.etcd: must be a sha256 of 64 lower-case hexadecimal digits"},
 		{"unknown artifact", "artifacts.checksums.etdc", strings.Repeat("0", 64),
-			"artifacts.checksums.etdc: is not an artifact: use calicoctl, cni-plugins, containerd, etcd, etcd-join, " +
-				"keystone-webhook, kube-apiserver, kube-controller-manager, kube-proxy, kube-scheduler, kubectl, kubelet, " +
-				"node-approver, runc or tenant-sync"},
+			"artifacts.checksums.etdc: is not an artifact: use calicoctl, cni-plugins, containerd, etcd, etcd-backup, " +
+				"etcd-join, keystone-webhook, kube-apiserver, kube-controller-manager, kube-proxy, kube-scheduler, kubectl, " +
+				"kubelet, node-approver, runc or tenant-sync"},
 		{"mirror", "artifacts.mirror", "mirror.example.com",
 			`artifacts.mirror: must be a URL such as https://mirror.example.com/releases, not "mirror.example.com"`},
 		{"policy", "serverGroupPolicy", "affinity",
@@ -493,6 +493,7 @@ func TestChecksumsOfAnotherVersion(t *testing.T) {
 func TestDownloadsWithoutConfiguration(t *testing.T) {
 	object := tenants(t)
 	set(object, "artifacts", nil)
+	set(object, "etcd.backup.container", "test-etcd")
 	c := decoded(t, object)
 	seen := map[string]bool{}
 	for _, m := range NewPlan(c).Machines {

@@ -23,6 +23,8 @@ type Observation struct {
 	Machines map[string]Condition
 	// Serving is true if the Kubernetes API is ready. Then etcd has its quorum, and a control plane is healthy.
 	Serving bool
+	// Restores maps the IDs of machines to the snapshots that their instances were created to restore.
+	Restores map[string]string
 }
 
 // Turn is the place of one machine in a rollout.
@@ -38,7 +40,7 @@ type Turn struct {
 // The machines of inParallel come first and change in parallel. Each other machine waits for the machines before it in
 // its group, in the order of their conditions. So at most MaxUnavailable machines of a group are
 // unavailable at a time. The limit is one for etcd and for the control plane, because etcd would lose its quorum
-// otherwise.
+// otherwise. A restore is the exception: all members of etcd change in parallel.
 func (p Plan) Rollout(o Observation) []Turn {
 	var turns []Turn
 	groups := map[string][]string{} // IDs of the machines so far
@@ -63,23 +65,39 @@ func (p Plan) Rollout(o Observation) []Turn {
 	return turns
 }
 
+// Restoring returns true if the plan has a snapshot to restore, and an instance of etcd was not created to restore it.
+// Then its data is that before the restore. The result stays true until all members have changed, also if an `up` is
+// interrupted. A plan without a snapshot restores nothing, so its members change one at a time.
+func (p Plan) Restoring(o Observation) bool {
+	name := p.Etcd.RestoreName()
+	return name != "" && slices.ContainsFunc(p.WithRole(RoleEtcd), func(m Machine) bool {
+		_, exists := o.Machines[m.ID]
+		return exists && o.Restores[m.ID] != name
+	})
+}
+
 // inParallel returns the machines that change first and in parallel: those that are down, and those that are broken. No
 // capacity is lost with them, and the first etcd member becomes ready only together with the others.
+//
+// A restore needs all members of etcd at once, because a member that still serves the old data prevents it.
 //
 // A report about a broken machine can be wrong. So broken members of etcd are among them only as long as a majority of
 // the members remains, and broken control planes only as long as one remains. This limit does not apply to a cluster
 // that nothing shows to work: its API is not ready, and no machine of the group is healthy.
 func (p Plan) inParallel(o Observation) map[string]bool {
 	first := map[string]bool{}
+	restoring := p.Restoring(o)
 	for _, role := range Roles {
 		machines := p.WithRole(role)
 		limit, healthy := 0, false
 		for _, m := range machines {
-			switch o.Machines[m.ID] {
-			case Down:
+			switch condition := o.Machines[m.ID]; {
+			case restoring && role == RoleEtcd:
+				first[m.ID] = true
+			case condition == Down:
 				first[m.ID] = true
 				limit--
-			case Unknown, Healthy:
+			case condition != Broken:
 				healthy = true
 			}
 		}

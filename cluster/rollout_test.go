@@ -9,11 +9,14 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-// observed parses an observation such as "serving test-etcd-0 test-etcd-1? test-etcd-2!". The machines are healthy,
-// unknown if they end in "?", broken if they end in "!", and down if they are not listed.
+// observed parses an observation such as "serving test-etcd-0 test-etcd-1? test-etcd-2!@a.db". The machines are
+// healthy, unknown if they end in "?", broken if they end in "!", and down if they are not listed. The last one was
+// created to restore a.db.
 func observed(text string) Observation {
-	o := Observation{Machines: map[string]Condition{}}
-	for _, id := range strings.Fields(text) {
+	o := Observation{Machines: map[string]Condition{}, Restores: map[string]string{}}
+	for _, word := range strings.Fields(text) {
+		id, restore, _ := strings.Cut(word, "@")
+		o.Restores[strings.TrimRight(id, "?!")] = restore
 		if id == "serving" {
 			o.Serving = true
 		} else if broken, ok := strings.CutSuffix(id, "!"); ok {
@@ -84,6 +87,40 @@ func TestRollout(t *testing.T) {
 			[]string{"test-a-0 <", "test-a-1 <", "test-a-2 <", "test-a-3 <", "test-a-4 <"}},
 	} {
 		t.Run(row.name, func(t *testing.T) { assert.Equal(t, row.want, rollout(row.plan, row.observed)) })
+	}
+}
+
+// TestRolloutOfARestore checks that all members of etcd change in parallel, whatever their conditions, until all have
+// been created for the restore. The other groups change as usual.
+func TestRolloutOfARestore(t *testing.T) {
+	object := backups(t, nil)
+	for _, row := range []struct {
+		name, restore, observed string
+		parallel                bool
+	}{
+		{"healthy members", "a.db", "serving test-etcd-0 test-etcd-1 test-etcd-2", true},
+		{"unknown members", "./a.db", "test-etcd-0? test-etcd-1? test-etcd-2?", true},
+		{"wrong reports, because the API serves", "a.db", "serving test-etcd-0! test-etcd-1! test-etcd-2!", true},
+		{"after another restore", "b.db", "serving test-etcd-0@a.db test-etcd-1@a.db test-etcd-2@a.db", true},
+		{"the `up` was interrupted after one member", "a.db", "test-etcd-0!@a.db test-etcd-1 test-etcd-2", true},
+		{"the `up` was interrupted before the last member", "a.db", "test-etcd-0!@a.db test-etcd-1!@a.db test-etcd-2", true},
+		{"the restore is complete", "a.db", "serving test-etcd-0@a.db test-etcd-1@a.db test-etcd-2@a.db", false},
+		{"the key is removed", "", "serving test-etcd-0@a.db test-etcd-1@a.db test-etcd-2@a.db", false},
+		{"the key is removed before the restore is complete", "", "test-etcd-0?@a.db test-etcd-1 test-etcd-2", false},
+		{"a new cluster from a snapshot", "a.db", "", true},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			set(object, "etcd.restore", row.restore)
+			p := NewPlan(decoded(t, object))
+			const others = " test-control-plane-0 test-control-plane-1 test-a-0 test-a-1"
+			waits := map[string]int{}
+			for _, turn := range p.Rollout(observed(row.observed + others)) {
+				waits[turn.Group] += len(turn.WaitFor)
+			}
+			assert.Equal(t, row.parallel, waits["etcd"] == 0)
+			assert.Equal(t, 1, waits["control-plane"])
+			assert.Equal(t, 1, waits["a"])
+		})
 	}
 }
 

@@ -40,6 +40,7 @@ func (c Config) Validate() field.Errors {
 	c.validateAPI(&e)
 	c.validateVersions(&e)
 	c.validateEtcd(&e)
+	c.validateBackup(&e)
 	c.validateControlPlane(&e)
 	c.validatePools(&e)
 	c.validateAddresses(&e)

@@ -193,7 +193,11 @@ func (c *collector) add(path, index string, value reflect.Value) {
 func inYAML(value reflect.Value) string {
 	text := fmt.Sprint(value.Interface())
 	if value.Type() == reflect.TypeFor[time.Duration]() && strings.HasSuffix(text, "m0s") {
-		return strings.TrimSuffix(text, "0s")
+		text = strings.TrimSuffix(text, "0s")
+		if strings.HasSuffix(text, "h0m") {
+			text = strings.TrimSuffix(text, "0m")
+		}
+		return text
 	}
 	if _, err := strconv.ParseFloat(text, 64); err == nil && value.Kind() == reflect.String {
 		return strconv.Quote(text)

@@ -61,7 +61,7 @@ storage:
   classes: [{name: a}]
 tenancy: {enabled: true, reader: {username: reader, password: secret}}
 api: {floatingIP: true}
-etcd: {flavor: small, addresses: 10.0.0.16/28}
+etcd: {flavor: small, addresses: 10.0.0.16/28, backup: {container: a}}
 controlPlane:
   count: 2
   flavor: medium
@@ -227,6 +227,7 @@ func TestDerivedDefaults(t *testing.T) {
 		"storage.classes[].volumeBindingMode":    "`" + class.VolumeBindingMode + "`",
 		"storage.classes[].allowVolumeExpansion": fmt.Sprintf("`%v`", *class.AllowVolumeExpansion),
 		"storage.classes[].reclaimPolicy":        "`" + class.ReclaimPolicy + "`",
+		"etcd.backup.roles":                      list(tenant.Etcd.Backup.CredentialRoles()),
 		"pools[].maxUnavailable":                 fmt.Sprintf("`%d`", tenant.WithRole(cluster.RoleWorker)[0].MaxUnavailable),
 		"tenancy.roles":                          rolesIn(t, string(mapping)),
 	}
