@@ -29,6 +29,7 @@ func CheckUserData(plan cluster.Plan) error {
 		in := Inputs{
 			VolumeID:    "00000000-0000-0000-0000-000000000000",
 			WorkerToken: Token(derived()), ControlPlaneToken: Token(derived()), EncryptionKey: derived(),
+			BackupID: hex.EncodeToString(bytes(16)), BackupSecret: base64.RawURLEncoding.EncodeToString(bytes(64)),
 		}
 		for i, f := range m.PKI {
 			size := 0

@@ -442,6 +442,28 @@ check-etcd || true
 		"no quorum, no answer from dev-etcd-1 dev-etcd-2\n", out)
 }
 
+// A failed backup is a notice of a member with a quorum. Nothing waits for a backup.
+func TestCheckEtcdReportsAFailedBackup(t *testing.T) {
+	t.Parallel()
+	files := etcdMember(t)
+	files["/usr/local/sbin/systemctl"] = "#!/bin/sh\n" +
+		"[ \"$*\" = '--quiet is-failed etcd-backup.service' ] && [ -e /failed ]\n"
+	files["/usr/local/sbin/journalctl"] = "#!/bin/sh\necho \"journalctl $*\"\n"
+	out, err := guest.Run(t, files, "unshare", "--net", "sh", "-c", startEtcd+`
+member 0
+member 1
+eventually check-etcd
+check-etcd
+touch /failed
+check-etcd
+rm /failed
+check-etcd
+`)
+	require.NoError(t, err, out)
+	require.Equal(t, "the last backup failed: journalctl --boot --quiet --no-pager --output=cat --lines=1 "+
+		"--identifier=etcd-backup\n", out)
+}
+
 // While etcd-join waits, its last message is the reason.
 func TestCheckEtcdPrintsTheReasonOfEtcdJoin(t *testing.T) {
 	t.Parallel()

@@ -2,6 +2,7 @@ package templates
 
 import (
 	"net/netip"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -107,6 +108,53 @@ func TestTenancyInFiles(t *testing.T) {
 	c.Tenancy.Roles = map[string]tenancy.Access{"auditor": "view"}
 	c.Tenancy.Exclude = []string{"service@Default"}
 	assert.Equal(t, files, planned(t, c), "a change of these settings would replace machines")
+}
+
+// TestBackupInFiles checks the settings of etcd-backup, with and without the optional ones.
+func TestBackupInFiles(t *testing.T) {
+	m := backupMachine()
+	files := filesOf(t, m)
+	const all = `BACKUP_CONTAINER=dev-etcd
+BACKUP_INTERVAL=1h0m0s
+BACKUP_KEEP=24
+BACKUP_PREFIX=dev
+OS_APPLICATION_CREDENTIAL_ID=6d1f4d105f0c4a7b9f5e0a1b2c3d4e5f
+OS_APPLICATION_CREDENTIAL_SECRET=secret-of_etcd-backup
+OS_AUTH_URL=https://keystone.example.com:5000/v3
+OS_CACERT=/etc/etcd/openstack-ca.crt
+OS_INTERFACE=internal
+OS_REGION_NAME=RegionOne
+RESTORE=dev-20270131T120000Z.db
+`
+	assert.Equal(t, all, files["/etc/etcd/backup.env"])
+	assert.Equal(t, m.Plan.OpenStack.CACertificate+"\n", files["/etc/etcd/openstack-ca.crt"])
+	assert.Contains(t, files["/etc/systemd/system/etcd-backup.timer"], "\nOnUnitActiveSec=10m0s\n")
+
+	m.Plan.Region, m.Plan.OpenStack.CACertificate, m.Plan.Etcd.Restore = "", "", ""
+	files = filesOf(t, m)
+	assert.Equal(t, regexp.MustCompile("(?m)^(OS_CACERT|OS_REGION_NAME|RESTORE)=.*\n").ReplaceAllString(all, ""),
+		files["/etc/etcd/backup.env"])
+	assert.NotContains(t, files, "/etc/etcd/openstack-ca.crt")
+	m.Inputs.BackupSecret = ""
+	_, err := m.files()
+	assert.ErrorContains(t, err, ".Inputs.BackupSecret is not set")
+}
+
+// TestNoBackups checks that a member of etcd without backups has neither their files nor their settings.
+func TestNoBackups(t *testing.T) {
+	with, without := filesOf(t, backupMachine()), filesOf(t, etcdMachine())
+	var added []string
+	for name := range with {
+		if _, exists := without[name]; !exists {
+			added = append(added, name)
+		}
+	}
+	assert.ElementsMatch(t, []string{"/etc/etcd/backup.env", "/etc/etcd/openstack-ca.crt",
+		"/etc/systemd/system/etcd-backup.service", "/etc/systemd/system/etcd-backup.timer"}, added)
+	const unit = "/etc/systemd/system/etcd.service"
+	remove := strings.NewReplacer("EnvironmentFile=/etc/etcd/backup.env\n", "", "etcd-join etcd-backup", "etcd-join")
+	assert.Equal(t, remove.Replace(with[unit]), without[unit])
+	assert.NotContains(t, without[unit], "backup")
 }
 
 // TestCalicoFiles checks Calico's resources in the files of a control plane.

@@ -7,8 +7,8 @@
 // that is not set fails. Its name on the machine has no .tmpl suffix. Comments and blank lines are for readers
 // of the repository, and are not written to the machine. A template in a folder {registry} gets the values of
 // a registryMirror. It is rendered once for each mirror, into a folder with the registry's name. Files in bin
-// and sbin are executable. Only root can read files in /etc/kubernetes, except for certificates and public
-// keys. Each unit that has an [Install] section is enabled and started.
+// and sbin are executable. Only root can read the settings of etcd-backup, and files in /etc/kubernetes, except for
+// certificates and public keys. Each unit that has an [Install] section is enabled and started.
 package templates
 
 import (
@@ -26,6 +26,7 @@ import (
 )
 
 //go:embed base os-packages artifacts etcd etcd-proxy api-proxy metadata-filter containerd kubelet kube-proxy
+//go:embed etcd-backup etcd-backup-ca
 //go:embed calico-node calico-credential calico-tunnels node-drain
 //go:embed calico-resources kube-apiserver kube-controller-manager kube-scheduler cluster-resources
 //go:embed node-approver api-vip
@@ -83,6 +84,12 @@ func (v values) systems() []string {
 	switch v.Role {
 	case cluster.RoleEtcd:
 		names = append(names, "etcd")
+		if v.Plan.Etcd.Backup.Container != "" {
+			names = append(names, "etcd-backup")
+			if v.Plan.OpenStack.CACertificate != "" {
+				names = append(names, "etcd-backup-ca")
+			}
+		}
 	case cluster.RoleControlPlane, cluster.RoleWorker:
 		names = append(names, "etcd-proxy", "api-proxy", "metadata-filter", "containerd", "kubelet", "kube-proxy",
 			"calico-node", "node-drain")
@@ -194,7 +201,8 @@ func mode(target string) fs.FileMode {
 	case "bin", "sbin":
 		return 0o755
 	}
-	if strings.HasPrefix(target, "/etc/kubernetes/") && path.Ext(target) != ".crt" && path.Ext(target) != ".pub" {
+	if strings.HasPrefix(target, "/etc/kubernetes/") && path.Ext(target) != ".crt" && path.Ext(target) != ".pub" ||
+		target == "/etc/etcd/backup.env" {
 		return 0o600
 	}
 	return 0o644

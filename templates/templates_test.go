@@ -10,6 +10,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -21,14 +22,16 @@ import (
 	"kubernetes-openstack/cluster"
 )
 
-// machines returns one complete machine of each role, with placeholders for keys, and a worker of devcloud.
+// machines returns one complete machine of each role, with placeholders for keys, a member of etcd with backups, and a
+// worker of devcloud.
 func machines() map[string]values {
 	devcloud := workerMachine()
 	devcloud.Plan.Devcloud = true
 	devcloud.Plan.Calico.Encapsulation = cluster.VXLAN
 	devcloud.Calico.RouteReflectorClusterID = "244.0.0.1"
 	return map[string]values{
-		"etcd": etcdMachine(), "control-plane": controlPlaneMachine(), "worker": workerMachine(), "devcloud": devcloud,
+		"etcd": etcdMachine(), "etcd-backup": backupMachine(), "control-plane": controlPlaneMachine(),
+		"worker": workerMachine(), "devcloud": devcloud,
 	}
 }
 
@@ -134,6 +137,17 @@ func etcdMachine() values {
 	return m
 }
 
+// backupMachine returns a member of etcd with backups and a snapshot to restore.
+func backupMachine() values {
+	m := etcdMachine()
+	m.Artifacts = artifacts("etcd", "etcd-join", "etcd-backup")
+	m.Plan.Region, m.Plan.OpenStack.Interface = "RegionOne", "internal"
+	m.Plan.Etcd.Backup = cluster.Backup{Container: "dev-etcd", Interval: time.Hour, Keep: 24}
+	m.Plan.Etcd.Restore = "./dev-20270131T120000Z.db"
+	m.Inputs.BackupID, m.Inputs.BackupSecret = "6d1f4d105f0c4a7b9f5e0a1b2c3d4e5f", "secret-of_etcd-backup"
+	return m
+}
+
 // testNode returns the first machine of a role whose machines are nodes.
 func testNode(role cluster.Role, names ...string) values {
 	m := testMachine(role, append([]string{"containerd", "runc", "cni-plugins", "calicoctl", "etcd", "kubelet",
@@ -198,7 +212,7 @@ func artifacts(names ...string) []cluster.Artifact {
 		if !packed {
 			a.URL = kubernetes + name
 		}
-		if name == "etcd-join" || name == "node-approver" || name == "keystone-webhook" || name == "tenant-sync" {
+		if slices.Contains([]string{"etcd-backup", "etcd-join", "node-approver", "keystone-webhook", "tenant-sync"}, name) {
 			a.URL = "http://192.0.2.1/kubernetes-openstack/0.1.0/" + name
 		}
 		a.Name = name
@@ -286,6 +300,9 @@ func TestCloudConfigKeysAndFiles(t *testing.T) {
 			}
 			require.Equal(t, "0755", modes["/usr/local/sbin/first-boot"])
 			require.Equal(t, "0644", modes["/etc/sysctl.d/90-kubernetes.conf"])
+			if role == "etcd-backup" {
+				require.Equal(t, "0600", modes["/etc/etcd/backup.env"])
+			}
 			for name, mode := range modes {
 				if strings.HasPrefix(name, "/etc/kubernetes/") && path.Ext(name) != ".crt" && path.Ext(name) != ".pub" {
 					require.Equal(t, "0600", mode, name)

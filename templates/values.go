@@ -21,6 +21,8 @@ type Inputs struct {
 	WorkerToken, ControlPlaneToken Token
 	// EncryptionKey is 32 bytes in hexadecimal digits.
 	EncryptionKey string
+	// BackupID and BackupSecret are the application credential with which etcd machines write snapshots to object storage.
+	BackupID, BackupSecret string
 }
 
 // Token is a secret of 64 hexadecimal digits. The first 22 digits are a bootstrap token:

@@ -61,6 +61,8 @@ func TestCompare(t *testing.T) {
 		{"control-plane", "/etc/kubernetes/cluster/rbac.yaml", changes{restart: []string{"cluster-resources.service"}}},
 		// a timer starts the unit
 		{"control-plane", "/etc/kubernetes/tenant-sync.conf", changes{tryRestart: []string{"tenant-sync.service"}}},
+		{"etcd-backup", "/etc/systemd/system/etcd-backup.timer",
+			changes{enable: []string{"etcd-backup.timer"}, restart: []string{"etcd-backup.timer"}}},
 	} {
 		all := golden(t, row.role)
 		require.Contains(t, all, row.path)
@@ -74,7 +76,7 @@ func TestCompare(t *testing.T) {
 // themselves are started each time. Any other file that no unit uses must be in readers.
 func TestFilesWithoutUnit(t *testing.T) {
 	var unused []string
-	for _, role := range []string{"etcd", "control-plane", "worker"} {
+	for _, role := range []string{"etcd", "etcd-backup", "control-plane", "worker"} {
 		all := golden(t, role)
 		for p := range all {
 			if c := compare(changed(all, p), all); len(c.restart)+len(c.tryRestart)+len(c.atStop) == 0 {
