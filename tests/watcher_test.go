@@ -25,6 +25,8 @@ type watcher struct {
 	// working are the machines that are healthy when the program starts. broken are the machines that never
 	// become ready.
 	working, broken []string
+	// restores maps machines to the snapshots that their instances were created to restore.
+	restores map[string]string
 
 	mu      sync.Mutex
 	calls   []string
@@ -48,7 +50,7 @@ func (w *watcher) Observe(_ context.Context, kubeconfig string, names []string) 
 	for _, name := range w.working {
 		working[name] = cluster.Healthy
 	}
-	return cluster.Observation{Machines: working}, nil
+	return cluster.Observation{Machines: working, Restores: w.restores}, nil
 }
 
 func (w *watcher) Machine(_ context.Context, m readiness.Machine, log func(string) error) error {
@@ -153,6 +155,45 @@ func TestHealthyMachinesChangeOneByOne(t *testing.T) {
 		}
 	}
 	assert.Len(t, r.instances(), 7)
+}
+
+// TestRestoreChangesEtcdInParallel checks that a restore changes all members of etcd in parallel, because a member that
+// serves the old data prevents it. After the restore, and in all other groups, machines change one at a time.
+func TestRestoreChangesEtcdInParallel(t *testing.T) {
+	t.Parallel()
+	config := edited(t, "../Pulumi.dev.yaml", restoring(t, "dev-20270131T120000Z.db"))
+	all := []string{"dev-etcd-0", "dev-etcd-1", "dev-etcd-2", "dev-control-plane-0", "dev-control-plane-1"}
+	for name, row := range map[string]struct {
+		restored []string // members that an earlier `up` created
+		parallel bool
+	}{
+		"all members have the data before the restore": {nil, true},
+		"an `up` was interrupted":                      {[]string{"dev-etcd-0", "dev-etcd-2"}, true},
+		"the restore is complete":                      {[]string{"dev-etcd-0", "dev-etcd-1", "dev-etcd-2"}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := &recorder{}
+			w := &watcher{working: all, restores: map[string]string{"dev-etcd-1": "dev-20270131T110000Z.db"}}
+			for _, member := range row.restored {
+				w.restores[member] = "dev-20270131T120000Z.db"
+			}
+			var members sync.WaitGroup
+			members.Add(3)
+			w.onMachine = func(machine string) {
+				switch {
+				case machine == "dev-control-plane-0":
+					assert.NotContains(t, r.instances(), "dev-control-plane-1")
+				case row.parallel && strings.HasPrefix(machine, "dev-etcd-"):
+					members.Done()
+					members.Wait() // no member is ready before all exist
+				case machine == "dev-etcd-0":
+					assert.NotContains(t, r.instances(), "dev-etcd-1")
+				}
+			}
+			require.NoError(t, runWith(r, "dev", config, w, false))
+		})
+	}
 }
 
 // TestMaxUnavailable checks that at most two machines of a pool are unavailable at a time if maxUnavailable

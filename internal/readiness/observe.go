@@ -22,6 +22,9 @@ var down = []string{
 	"BUILD", "DELETED", "ERROR", "PAUSED", "SHELVED", "SHELVED_OFFLOADED", "SHUTOFF", "SOFT_DELETED", "SUSPENDED",
 }
 
+// RestoreKey is the key in an instance's metadata for the snapshot that its machine was created to restore.
+const RestoreKey = "restore"
+
 // Observe returns the conditions of the machines with these names, and whether the API of the kubeconfig serves.
 // It returns an error if Nova cannot list the instances.
 //
@@ -31,7 +34,7 @@ var down = []string{
 // empty after a live migration or a rotation of its log, other output can push the report out of it, and some clouds
 // have no console output.
 func (c *Cloud) Observe(ctx context.Context, kubeconfig string, names []string) (cluster.Observation, error) {
-	o := cluster.Observation{Machines: map[string]cluster.Condition{}}
+	o := cluster.Observation{Machines: map[string]cluster.Condition{}, Restores: map[string]string{}}
 	compute, err := c.compute()
 	if err != nil || len(names) == 0 {
 		return o, err
@@ -72,6 +75,7 @@ func (c *Cloud) Observe(ctx context.Context, kubeconfig string, names []string) 
 			lock.Lock()
 			defer lock.Unlock()
 			o.Machines[server.Name] = max(o.Machines[server.Name], condition)
+			o.Restores[server.Name] = server.Metadata[RestoreKey]
 		})
 	}
 	reads.Wait()

@@ -31,7 +31,8 @@ func (f fleet) cloud(t *testing.T) *Cloud {
 		name := regexp.MustCompile(strings.ReplaceAll(r.URL.Query().Get("name"), "|", `\|`))
 		for id, n := range f {
 			if name.MatchString(id) {
-				servers = append(servers, map[string]any{"id": id, "name": id, "status": n.status, "created": n.created})
+				servers = append(servers, map[string]any{"id": id, "name": id, "status": n.status, "created": n.created,
+					"metadata": n.metadata})
 			}
 		}
 		w.Header().Set("Content-Type", "application/json")
@@ -119,6 +120,7 @@ func TestObserveAPI(t *testing.T) {
 	code := http.StatusOK
 	f["dev-a-3"] = &nova{status: "ACTIVE", consoles: []string{
 		console("bootstrap: boot 1", "bootstrap: ready after 1 s", "bootstrap: node: failing: not Ready")}}
+	f["dev-etcd-0"].metadata = map[string]string{"cluster": "dev", "restore": "a.db"}
 	kubeconfig := kubeAPI(t, func() (int, string) {
 		lock.Lock()
 		defer lock.Unlock()
@@ -129,10 +131,14 @@ func TestObserveAPI(t *testing.T) {
 	names := []string{"dev-a-0", "dev-a-1", "dev-a-2", "dev-a-3", "dev-etcd-0"}
 	got, err := f.cloud(t).Observe(t.Context(), kubeconfig, names)
 	require.NoError(t, err)
-	assert.Equal(t, cluster.Observation{Serving: true, Machines: map[string]cluster.Condition{
-		"dev-a-0": cluster.Healthy, "dev-a-1": cluster.Broken, "dev-a-2": cluster.Broken, "dev-a-3": cluster.Broken,
-		"dev-etcd-0": cluster.Broken,
-	}}, got)
+	assert.Equal(t, cluster.Observation{
+		Serving: true,
+		Machines: map[string]cluster.Condition{
+			"dev-a-0": cluster.Healthy, "dev-a-1": cluster.Broken, "dev-a-2": cluster.Broken, "dev-a-3": cluster.Broken,
+			"dev-etcd-0": cluster.Broken,
+		},
+		Restores: map[string]string{"dev-a-0": "", "dev-a-1": "", "dev-a-2": "", "dev-a-3": "", "dev-etcd-0": "a.db"},
+	}, got)
 	assert.Zero(t, f["dev-a-0"].reads)
 
 	code = http.StatusInternalServerError

@@ -25,6 +25,7 @@ type nova struct {
 	status   string
 	fault    string
 	created  time.Time
+	metadata map[string]string
 	launched string   // in Nova's format
 	refuse   int      // the status code of a request of the console, if it is not 0
 	consoles []string // one for each read; the last one repeats
