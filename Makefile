@@ -197,7 +197,7 @@ nodes: # `up` has waited until they are Ready
 pulumi-up preview mirror: $(addprefix Pulumi.,$(addsuffix .yaml,$(FROM)))
 
 Pulumi.upstream.yaml: Pulumi.dev.yaml # without checksums, except for those of our own programs
-	@sed -E '/^ +[a-z-]+: [0-9a-f]{64}$$/{/ (etcd-join|keystone-webhook|node-approver|tenant-sync):/!d}' $< >$@
+	@sed -E '/^ +[a-z-]+: [0-9a-f]{64}$$/{/ (etcd-backup|etcd-join|keystone-webhook|node-approver|tenant-sync):/!d}' $< >$@
 
 sample: # ends when the sample is reachable
 	@$(ENV) kubeconfig=$$(pulumi stack output --stack $(STACK) --show-secrets kubeconfig); \

@@ -21,11 +21,13 @@ type Infra struct {
 	Cluster  *Cluster
 	// Credential is the application credential of the cluster's controllers.
 	Credential *Credential
+	// Backup is the object storage of etcd's snapshots.
+	Backup *Backup
 }
 
-// New declares all resources. In an `up`, it uses watcher to wait until all machines and the cluster are
-// ready.
-func New(ctx *pulumi.Context, plan cluster.Plan, watcher Watcher) (*Infra, error) {
+// New declares all resources. snapshot is the local file that the plan restores, or nil. In an `up`, New uses
+// watcher to wait until all machines and the cluster are ready.
+func New(ctx *pulumi.Context, plan cluster.Plan, snapshot *Snapshot, watcher Watcher) (*Infra, error) {
 	security, err := NewSecurity(ctx, plan)
 	if err != nil {
 		return nil, err
@@ -57,13 +59,19 @@ func New(ctx *pulumi.Context, plan cluster.Plan, watcher Watcher) (*Infra, error
 	if err != nil {
 		return nil, err
 	}
-	leftovers, err := NewLeftovers(ctx, plan, network, security, pki, project)
+	backup, err := NewBackup(ctx, plan, security, snapshot)
 	if err != nil {
 		return nil, err
 	}
-	in := &Infra{Network: network, Endpoint: endpoint, PKI: pki, SSHKey: key, Credential: credential}
-	in.Machines, err = NewMachines(ctx, plan, project, network, security, leftovers, pki, key, in.Kubeconfig(plan),
-		watcher)
+	leftovers, err := NewLeftovers(ctx, plan, network, security, pki, backup, project)
+	if err != nil {
+		return nil, err
+	}
+	in := &Infra{
+		Network: network, Endpoint: endpoint, PKI: pki, SSHKey: key, Credential: credential, Backup: backup,
+	}
+	in.Machines, err = NewMachines(ctx, plan, project, network, security, leftovers, pki, backup, key,
+		in.Kubeconfig(plan), watcher)
 	if err != nil {
 		return nil, err
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi/internals"
 
 	"kubernetes-openstack/cluster"
+	"kubernetes-openstack/internal/readiness"
 	"kubernetes-openstack/templates"
 )
 
@@ -32,6 +33,7 @@ type Machines struct {
 	security  *Security
 	leftovers *Leftovers
 	pki       *PKI
+	backup    *Backup
 	key       *SSHKey
 	renderer  *templates.Renderer
 	watcher   Watcher
@@ -43,11 +45,12 @@ type Machines struct {
 // returns an error if watcher cannot list them.
 func NewMachines(
 	ctx *pulumi.Context, plan cluster.Plan, project *Project, network *Network, security *Security,
-	leftovers *Leftovers, pki *PKI, key *SSHKey, kubeconfig pulumi.StringOutput, watcher Watcher,
+	leftovers *Leftovers, pki *PKI, backup *Backup, key *SSHKey, kubeconfig pulumi.StringOutput, watcher Watcher,
 ) (*Machines, error) {
 	s := &Machines{
 		ByID: map[string]*Machine{}, project: project, network: network, security: security, leftovers: leftovers,
-		pki: pki, key: key, renderer: templates.NewRenderer(plan), watcher: watcher, kubeconfig: kubeconfig,
+		pki: pki, backup: backup, key: key, renderer: templates.NewRenderer(plan), watcher: watcher,
+		kubeconfig: kubeconfig,
 	}
 	child, err := component(ctx, "Machines", plan.Name, s)
 	if err != nil {
@@ -69,6 +72,13 @@ func NewMachines(
 	observed, err := s.observe(ctx, plan)
 	if err != nil {
 		return nil, err
+	}
+	if plan.Restoring(observed) {
+		err := ctx.Log.Warn("etcd.restore: all members of etcd change in parallel to restore "+plan.Etcd.RestoreName()+
+			". The Kubernetes API is unavailable until they are ready", &pulumi.LogArgs{Resource: s})
+		if err != nil {
+			return nil, err
+		}
 	}
 	// by group, in the order of the rollout; each resolves after its machine and all before it are ready
 	ready := map[string][]pulumi.StringOutput{}
@@ -162,7 +172,7 @@ func (s *Machines) newMachine(
 		Networks:         compute.InstanceNetworkArray{compute.InstanceNetworkArgs{Port: port.ID()}},
 		// the machine reads user-data from a disk, without the network and the metadata service
 		ConfigDrive: pulumi.Bool(true),
-		Metadata:    metadata(plan, m.Role),
+		Metadata:    instanceMetadata(plan, m.Role),
 		UserData:    waitFor(ctx, others, s.userData(m, volumeID)),
 		// the state is explicit. Otherwise a refresh would store the current power state as the wanted state
 		PowerState: pulumi.String("active"),
@@ -187,6 +197,16 @@ func (s *Machines) newMachine(
 	return machine, ctx.RegisterResourceOutputs(machine, pulumi.Map{"ready": machine.Ready})
 }
 
+// instanceMetadata returns the metadata of an instance. On members of etcd it has the snapshot that they restore, so an
+// `up` finds the members that still have the data before the restore.
+func instanceMetadata(plan cluster.Plan, role cluster.Role) pulumi.Map {
+	out := metadata(plan, role)
+	if name := plan.Etcd.RestoreName(); name != "" && role == cluster.RoleEtcd {
+		out[readiness.RestoreKey] = pulumi.String(name)
+	}
+	return out
+}
+
 func addressPairs(plan cluster.Plan, role cluster.Role) networking.PortAllowedAddressPairArray {
 	var out networking.PortAllowedAddressPairArray
 	for _, address := range plan.AddressPairs(role) {
@@ -205,8 +225,10 @@ func (s *Machines) userData(m cluster.Machine, volumeID pulumi.StringOutput) pul
 		}
 		files = append(files, pulumi.Sprintf(strings.Repeat("%s", len(parts)), parts...))
 	}
+	backupID, backupSecret := s.backup.Credential(m.Role)
 	return pulumi.ToSecret(pulumi.All(volumeID, files,
 		s.pki.Derived(cluster.WorkerToken), s.pki.Derived(cluster.ControlPlaneToken), s.pki.Derived(cluster.EncryptionKey),
+		backupID, backupSecret,
 	).ApplyT(func(values []any) (string, error) {
 		return s.renderer.UserData(m, templates.Inputs{
 			VolumeID:          values[0].(string),
@@ -214,6 +236,8 @@ func (s *Machines) userData(m cluster.Machine, volumeID pulumi.StringOutput) pul
 			WorkerToken:       templates.Token(values[2].(string)),
 			ControlPlaneToken: templates.Token(values[3].(string)),
 			EncryptionKey:     values[4].(string),
+			BackupID:          values[5].(string),
+			BackupSecret:      values[6].(string),
 		})
 	})).(pulumi.StringOutput)
 }

@@ -53,8 +53,10 @@ func (e *engine) configure(t testing.TB, edit func(string) string) {
 	t.Helper()
 	text, err := os.ReadFile("../Pulumi.dev.yaml")
 	require.NoError(t, err)
+	// a destroy deletes the container, so each stack has its own
+	dev := replaced(t, "{container: dev-etcd}", "{container: "+e.stack+"-etcd}")(string(text))
 	file := filepath.Join("..", e.project, "Pulumi."+e.stack+".yaml")
-	require.NoError(t, os.WriteFile(file, []byte(edit(string(text))), 0o600))
+	require.NoError(t, os.WriteFile(file, []byte(edit(dev)), 0o600))
 	e.t.Cleanup(func() { os.Remove(file) })
 }
 

@@ -76,6 +76,9 @@ func options(r pulumi.MockResourceArgs) string {
 	if rpc.GetDeleteBeforeReplace() {
 		out = append(out, "deleteBeforeReplace")
 	}
+	if rpc.GetRetainOnDelete() {
+		out = append(out, "retainOnDelete")
+	}
 	if with := rpc.GetDeletedWith(); with != "" {
 		out = append(out, "deletedWith="+urnName(with))
 	}

@@ -13,7 +13,9 @@ import (
 	"github.com/gophercloud/gophercloud/v2/openstack/compute/v2/servers"
 	"github.com/gophercloud/gophercloud/v2/openstack/config"
 	"github.com/gophercloud/gophercloud/v2/openstack/config/clouds"
+	"github.com/gophercloud/gophercloud/v2/openstack/identity/v3/applicationcredentials"
 	"github.com/gophercloud/gophercloud/v2/openstack/identity/v3/tokens"
+	"github.com/gophercloud/gophercloud/v2/openstack/objectstorage/v1/containers"
 	"github.com/stretchr/testify/require"
 )
 
@@ -56,7 +58,8 @@ func connect(t testing.TB, clientConfigFile string) cloud {
 	type connect func(*gophercloud.ProviderClient, gophercloud.EndpointOpts) (*gophercloud.ServiceClient, error)
 	for name, connect := range map[string]connect{
 		"compute": openstack.NewComputeV2, "identity": openstack.NewIdentityV3,
-		"network": openstack.NewNetworkV2, "volume": openstack.NewBlockStorageV3,
+		"network": openstack.NewNetworkV2, "object-store": openstack.NewObjectStorageV1,
+		"volume": openstack.NewBlockStorageV3,
 	} {
 		c.clients[name], err = connect(provider, endpoint)
 		require.NoError(t, err)
@@ -90,6 +93,21 @@ func (c cloud) inventory(t testing.TB) []string {
 	}
 	for _, credential := range c.credentials(t) {
 		all = append(all, fmt.Sprintf("application credential %s %s", credential.Name, credential.ID))
+	}
+	ctx := context.Background()
+	found, err := applicationcredentials.ListAccessRules(c.clients["identity"], c.user).AllPages(ctx)
+	require.NoError(t, err)
+	rules, err := applicationcredentials.ExtractAccessRules(found)
+	require.NoError(t, err)
+	for _, rule := range rules {
+		all = append(all, fmt.Sprintf("access rule %s %s %s", rule.Method, rule.Path, rule.ID))
+	}
+	found, err = containers.List(c.clients["object-store"], nil).AllPages(ctx)
+	require.NoError(t, err)
+	names, err := containers.ExtractNames(found)
+	require.NoError(t, err)
+	for _, name := range names {
+		all = append(all, "container "+name)
 	}
 	slices.Sort(all)
 	return all

@@ -29,7 +29,8 @@ func leftoversStack(t *testing.T, plan *cluster.Plan, instances *[]string, cloud
 		if err := ctx.RegisterResource("pulumi:providers:teardown", plan.Name, pulumi.Map{}, project); err != nil {
 			return err
 		}
-		leftovers, err := infra.NewLeftovers(ctx, *plan, &infra.Network{}, &infra.Security{}, &infra.PKI{}, project)
+		leftovers, err := infra.NewLeftovers(ctx, *plan, &infra.Network{}, &infra.Security{}, &infra.PKI{},
+			&infra.Backup{}, project)
 		if err != nil || len(*instances) == 0 {
 			return err
 		}

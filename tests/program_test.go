@@ -67,7 +67,7 @@ func edited(t testing.TB, file string, edit func(string) string) map[string]stri
 }
 
 // replaced returns an edit that replaces old, which must occur exactly once, with new.
-func replaced(t *testing.T, old, new string) func(string) string {
+func replaced(t testing.TB, old, new string) func(string) string {
 	return func(text string) string {
 		require.Equal(t, 1, strings.Count(text, old), old)
 		return strings.Replace(text, old, new, 1)

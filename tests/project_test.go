@@ -43,7 +43,7 @@ func TestOtherProject(t *testing.T) {
 		if err := security.Allow(ctx, plan); err != nil {
 			return err
 		}
-		_, err = infra.NewLeftovers(ctx, plan, &infra.Network{}, &infra.Security{}, &infra.PKI{}, project)
+		_, err = infra.NewLeftovers(ctx, plan, &infra.Network{}, &infra.Security{}, &infra.PKI{}, &infra.Backup{}, project)
 		return err
 	}, projectIn(t, ""))
 	resume := resumeOf(t, s)
@@ -122,6 +122,71 @@ func TestOtherProject(t *testing.T) {
 	succeed("destroy")
 	assert.Empty(t, cloud.IDs())
 	assert.Empty(t, resources(t, s))
+}
+
+// TestMoveToAnotherProject checks with the real engine the documented commands that create the cluster again in another
+// project. They keep the keys, without which a snapshot is useless, and change nothing in the old project.
+func TestMoveToAnotherProject(t *testing.T) {
+	t.Parallel()
+	cloud := openstack.Start(t, "compute", "block-storage", "network", "load-balancer")
+	plan := smallPlan(t, cluster.CoreDNS)
+	plan.Rules = plan.Rules[:2]
+	s := newStack(t, func(ctx *pulumi.Context) error {
+		security, err := infra.NewSecurity(ctx, plan)
+		if err != nil {
+			return err
+		}
+		project, err := infra.NewProject(ctx, plan, security)
+		if err != nil {
+			return err
+		}
+		if err := security.Allow(ctx, plan); err != nil {
+			return err
+		}
+		pki, err := infra.NewPKI(ctx, plan, &infra.Endpoint{})
+		if err != nil {
+			return err
+		}
+		_, err = infra.NewLeftovers(ctx, plan, &infra.Network{}, security, pki, &infra.Backup{}, project)
+		return err
+	}, projectIn(t, ""))
+	login := func(project string) {
+		env := cloud.Env()
+		env["OS_PROJECT_NAME"] = project
+		setEnv(t, s, env)
+	}
+	ofTLS := func() []string {
+		return slices.DeleteFunc(resources(t, s), func(r string) bool { return !strings.Contains(r, "$tls:") })
+	}
+	login(openstack.Project)
+	up, err := s.Up(t.Context())
+	require.NoError(t, err, up.StdOut)
+	keys, old := ofTLS(), cloud.IDs()
+	require.NotEmpty(t, keys)
+
+	provider := "urn:pulumi:test::kubernetes-openstack::pulumi:providers:teardown::" + plan.Name
+	out, err := pulumiOf(s, "state", "delete", "--yes", "--force", "--target-dependents", provider).CombinedOutput()
+	require.NoError(t, err, string(out))
+	login("theirs")
+	refresh, err := s.Refresh(t.Context())
+	require.NoError(t, err, refresh.StdOut)
+	assert.Equal(t, keys, resources(t, s), "only the keys are left")
+	up, err = s.Up(t.Context())
+	require.NoError(t, err, up.StdOut)
+	assert.Equal(t, keys, ofTLS())
+	assert.Subset(t, cloud.IDs(), old, "the old project is unchanged")
+	assert.Len(t, cloud.IDs(), 2*len(old))
+}
+
+// pulumiOf returns a pulumi command for a stack.
+func pulumiOf(s auto.Stack, args ...string) *exec.Cmd {
+	home := dirs.State("pulumi-home")
+	cmd := exec.Command(filepath.Join(home, "bin/pulumi"), append(args, "--stack", s.Name())...)
+	cmd.Dir, cmd.Env = s.Workspace().WorkDir(), append(os.Environ(), "PULUMI_HOME="+home)
+	for key, value := range s.Workspace().GetEnvVars() {
+		cmd.Env = append(cmd.Env, key+"="+value)
+	}
+	return cmd
 }
 
 // changes returns all requests that change something, without logins.

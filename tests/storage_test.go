@@ -148,13 +148,17 @@ func (c cloud) volumeOf(t testing.TB, api *api, claim string) *volumes.Volume {
 	return volume
 }
 
-// credentials returns the application credentials of the test's user. It uses its own context, because
+// credentials returns the application credentials of the test's user, by name. It uses its own context, because
 // cleanups call it after t's context has ended.
-func (c cloud) credentials(t testing.TB) []applicationcredentials.ApplicationCredential {
+func (c cloud) credentials(t testing.TB) map[string]applicationcredentials.ApplicationCredential {
 	t.Helper()
 	pages, err := applicationcredentials.List(c.clients["identity"], c.user, nil).AllPages(context.Background())
 	require.NoError(t, err)
 	list, err := applicationcredentials.ExtractApplicationCredentials(pages)
 	require.NoError(t, err)
-	return list
+	byName := map[string]applicationcredentials.ApplicationCredential{}
+	for _, credential := range list {
+		byName[credential.Name] = credential
+	}
+	return byName
 }

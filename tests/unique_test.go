@@ -57,7 +57,10 @@ var replacements = map[string]replacement{
 	"openstack:networking/secGroup:SecGroup":                       {many, "names are not unique"},
 	"openstack:networking/secGroupRule:SecGroupRule": {input("securityGroupId", "direction", "ethertype", "protocol",
 		"portRangeMin", "portRangeMax", "remoteIpPrefix"), "its name has all of this, and its text never changes"},
-	"openstack:networking/subnet:Subnet": {input("cidr"), "there is only one"},
+	"openstack:networking/subnet:Subnet":          {input("cidr"), "there is only one"},
+	"openstack:objectstorage/container:Container": {input("name"), "another name is another resource"},
+	"openstack:objectstorage/containerObject:ContainerObject": {input("containerName", "name"),
+		"Swift replaces an object of the same name"},
 }
 
 // TestUniqueResources checks that no stack declares two resources of which OpenStack allows only one. It also checks

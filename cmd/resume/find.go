@@ -26,6 +26,8 @@ import (
 	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/networks"
 	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/ports"
 	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/subnets"
+	"github.com/gophercloud/gophercloud/v2/openstack/objectstorage/v1/containers"
+	"github.com/gophercloud/gophercloud/v2/openstack/objectstorage/v1/objects"
 
 	"kubernetes-openstack/internal/openstack"
 	"kubernetes-openstack/internal/pages"
@@ -187,6 +189,31 @@ var finders = map[string]func(context.Context, *cloud, inputs) ([]candidate, err
 			}
 			return f, metadataFits(in, v.Metadata)
 		})
+	},
+	// Swift has one container of a name, and one object of a name in it. A second create of the same changes nothing.
+	"openstack:objectstorage/container:Container": func(ctx context.Context, c *cloud, in inputs) ([]candidate, error) {
+		if c.ObjectStore == nil {
+			return nil, nil
+		}
+		if err := containers.Get(ctx, c.ObjectStore, in.text("name"), nil).Err; err != nil {
+			return nil, unlessMissing(err)
+		}
+		return []candidate{{ID: in.text("name")}}, nil
+	},
+	"openstack:objectstorage/containerObject:ContainerObject": func(
+		ctx context.Context, c *cloud, in inputs,
+	) ([]candidate, error) {
+		if c.ObjectStore == nil {
+			return nil, nil
+		}
+		o, err := objects.Get(ctx, c.ObjectStore, in.text("containerName"), in.text("name"), nil).Extract()
+		if err != nil {
+			return nil, unlessMissing(err)
+		}
+		if o.ETag != in.text("etag") { // an object of an earlier upload
+			return nil, nil
+		}
+		return []candidate{{ID: in.text("containerName") + "/" + in.text("name")}}, nil
 	},
 }
 

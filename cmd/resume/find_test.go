@@ -39,11 +39,16 @@ func fake(t *testing.T, held map[string][]object) *cloud {
 			return
 		}
 		for _, o := range held[path.Dir(r.URL.Path)] {
-			if o["id"] == kind || o["name"] == kind {
-				write(object{map[string]string{"os-keypairs": "keypair", "os-volume_attachments": "volumeAttachment",
-					"servers": "server", "volumes": "volume"}[path.Base(path.Dir(r.URL.Path))]: o})
+			if o["id"] != kind && o["name"] != kind {
+				continue
+			}
+			if etag, _ := o["etag"].(string); strings.HasPrefix(r.URL.Path, "/v1/") { // Swift
+				w.Header().Set("ETag", etag)
 				return
 			}
+			write(object{map[string]string{"os-keypairs": "keypair", "os-volume_attachments": "volumeAttachment",
+				"volumes": "volume"}[path.Base(path.Dir(r.URL.Path))]: o})
+			return
 		}
 		http.NotFound(w, r)
 	}))
@@ -54,7 +59,8 @@ func fake(t *testing.T, held map[string][]object) *cloud {
 			ResourceBase: server.URL + prefix}
 	}
 	return &cloud{ID: "ours", UserID: "us",
-		Network: client("/v2.0/"), Compute: client("/v2.1/"), Volume: client("/v3/"), Identity: client("/v3/")}
+		Network: client("/v2.0/"), Compute: client("/v2.1/"), Volume: client("/v3/"), Identity: client("/v3/"),
+		ObjectStore: client("/v1/AUTH_ours/")}
 }
 
 func matches(t *testing.T, o object, r *http.Request) bool {
@@ -200,7 +206,18 @@ var samples = map[string]struct {
 		object{"id": "v", "name": "dev-etcd-0", "metadata": object{"cluster": "dev", "role": "etcd"}},
 		[]object{{"id": "metadata", "name": "dev-etcd-0", "metadata": object{"cluster": "prod", "role": "etcd"}}}, "v",
 	},
+	"openstack:objectstorage/container:Container": {
+		`{"name": "dev-etcd", "forceDestroy": true}`, "/v1/AUTH_ours",
+		object{"name": "dev-etcd"}, []object{{"name": "dev-etcd2"}}, "dev-etcd",
+	},
+	objectTyp: {
+		`{"containerName": "dev-etcd", "name": "saved.db", "source": "./saved.db", "etag": "900150983cd24fb0"}`,
+		"/v1/AUTH_ours/dev-etcd",
+		object{"name": "saved.db", "etag": "900150983cd24fb0"}, []object{{"name": "saved"}}, "dev-etcd/saved.db",
+	},
 }
+
+const objectTyp = "openstack:objectstorage/containerObject:ContainerObject"
 
 // createOf returns a state with a pending create of the type, and the create.
 func createOf(t *testing.T, resources, typ string) (*state, []create) {
@@ -249,6 +266,28 @@ func TestFindForeignKeypair(t *testing.T) {
 	}), creates, s)
 	require.NoError(t, err)
 	assert.Empty(t, found)
+}
+
+// TestFindOtherUpload checks that an object of an earlier upload is no candidate, so the next create replaces it.
+func TestFindOtherUpload(t *testing.T) {
+	s, creates := createOf(t, "", objectTyp)
+	found, _, err := find(context.Background(), fake(t, map[string][]object{
+		samples[objectTyp].list: {{"name": "saved.db", "etag": "another"}},
+	}), creates, s)
+	require.NoError(t, err)
+	assert.Empty(t, found)
+}
+
+// TestFindWithoutSwift checks that a create in a cloud without Swift has left nothing.
+func TestFindWithoutSwift(t *testing.T) {
+	for _, typ := range []string{"openstack:objectstorage/container:Container", objectTyp} {
+		s, creates := createOf(t, "", typ)
+		c := fake(t, nil)
+		c.ObjectStore = nil
+		found, _, err := find(context.Background(), c, creates, s)
+		require.NoError(t, err)
+		assert.Empty(t, found)
+	}
 }
 
 func TestFindTooMany(t *testing.T) {

@@ -221,7 +221,7 @@ func findSettled(ctx context.Context, creates []create, state *state, killed boo
 	if len(creates)+len(deletes) == 0 {
 		return nil, nil
 	}
-	cloud, err := openstack.Connect(ctx, "compute", "identity", "network", "volume")
+	cloud, err := openstack.Connect(ctx, "compute", "identity", "network", "object-store", "volume")
 	if err != nil {
 		return nil, fmt.Errorf("log in to OpenStack: %w", err)
 	}

@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/gophercloud/gophercloud/v2"
@@ -19,7 +20,7 @@ type Project struct {
 	// ID is the ID of the project, and UserID is the ID of the user. Name is the project's current name.
 	ID, Name, UserID string
 	// Clients of the services that Connect was called with. The others are nil.
-	Compute, Identity, LoadBalancer, Network, Volume *gophercloud.ServiceClient
+	Compute, Identity, LoadBalancer, Network, ObjectStore, Volume *gophercloud.ServiceClient
 }
 
 // Verify logs in, and returns an error if the credentials are not for the project with this ID, in which the
@@ -66,17 +67,18 @@ func Expected(environ []string) string {
 	return ""
 }
 
-// Connect logs in to services: compute, identity, load-balancer, network or volume. LoadBalancer stays nil if
-// the cloud has no Octavia.
+// Connect logs in to services: compute, identity, load-balancer, network, object-store or volume. LoadBalancer stays
+// nil if the cloud has no Octavia, and ObjectStore stays nil if it has no Swift.
 func Connect(ctx context.Context, services ...string) (*Project, error) {
 	p := &Project{}
 	clients := map[string]**gophercloud.ServiceClient{
 		"compute": &p.Compute, "identity": &p.Identity, "load-balancer": &p.LoadBalancer, "network": &p.Network,
-		"volume": &p.Volume,
+		"object-store": &p.ObjectStore, "volume": &p.Volume,
 	}
+	optional := []string{"load-balancer", "object-store"}
 	for _, service := range services {
 		client, err := clientconfig.NewServiceClient(ctx, service, nil)
-		if service == "load-balancer" && errors.As(err, new(*gophercloud.ErrEndpointNotFound)) {
+		if slices.Contains(optional, service) && errors.As(err, new(*gophercloud.ErrEndpointNotFound)) {
 			continue
 		}
 		if err != nil {

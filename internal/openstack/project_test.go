@@ -19,11 +19,11 @@ func start(t *testing.T, services ...string) {
 }
 
 func TestConnect(t *testing.T) {
-	start(t, "compute", "block-storage", "network", "load-balancer")
-	p, err := Connect(t.Context(), "compute", "identity", "network", "volume", "load-balancer")
+	start(t, "compute", "block-storage", "network", "load-balancer", "object-store")
+	p, err := Connect(t.Context(), "compute", "identity", "network", "volume", "load-balancer", "object-store")
 	require.NoError(t, err)
 	assert.Equal(t, []string{fake.Project, fake.User}, []string{p.ID, p.UserID})
-	for _, client := range []any{p.Compute, p.Identity, p.Network, p.Volume, p.LoadBalancer} {
+	for _, client := range []any{p.Compute, p.Identity, p.Network, p.Volume, p.LoadBalancer, p.ObjectStore} {
 		assert.NotNil(t, client)
 	}
 
@@ -33,12 +33,13 @@ func TestConnect(t *testing.T) {
 	assert.Nil(t, p.Volume, "no other service was named")
 }
 
-// TestMissingServices checks that only Octavia may be missing.
+// TestMissingServices checks that only Octavia and Swift may be missing.
 func TestMissingServices(t *testing.T) {
 	start(t, "compute")
-	p, err := Connect(t.Context(), "compute", "load-balancer")
+	p, err := Connect(t.Context(), "compute", "load-balancer", "object-store")
 	require.NoError(t, err)
 	assert.Nil(t, p.LoadBalancer)
+	assert.Nil(t, p.ObjectStore)
 
 	_, err = Connect(t.Context(), "compute", "volume")
 	assert.ErrorContains(t, err, "volume: ")

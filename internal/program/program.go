@@ -12,6 +12,7 @@ import (
 
 	"kubernetes-openstack/cluster"
 	"kubernetes-openstack/infra"
+	"kubernetes-openstack/internal/field"
 	"kubernetes-openstack/k8s"
 	"kubernetes-openstack/templates"
 )
@@ -41,7 +42,12 @@ func run(ctx *pulumi.Context, watcher infra.Watcher, sync k8s.Syncer) error {
 	if err := templates.CheckUserData(plan); err != nil {
 		return err
 	}
-	in, err := infra.New(ctx, plan, watcher)
+	snapshot, err := readSnapshot(plan.Etcd.RestoreFile())
+	if err != nil {
+		return fmt.Errorf("%s has %w", configKey,
+			field.Errors{{Path: "etcd.restore", Message: "cannot upload the snapshot: " + err.Error()}})
+	}
+	in, err := infra.New(ctx, plan, snapshot, watcher)
 	if err != nil {
 		return err
 	}

@@ -38,7 +38,7 @@ func main() {
 		if err := ctx.RegisterStackTransformation(k.transform); err != nil {
 			return err
 		}
-		in, err := infra.New(ctx, plan, watcher{readiness.NewCloud(), plan})
+		in, err := infra.New(ctx, plan, nil, watcher{readiness.NewCloud(), plan})
 		if err != nil {
 			return err
 		}

@@ -133,7 +133,7 @@ func token(url string, services []string, project map[string]string) Object {
 	var catalogue []Object
 	for _, service := range append([]string{"identity"}, services...) {
 		prefix := map[string]string{"identity": "/v3", "compute": "/v2.1", "block-storage": "/v3/" + Project,
-			"network": "/network", "load-balancer": "/load-balancer"}[service]
+			"network": "/network", "load-balancer": "/load-balancer", "object-store": "/v1/AUTH_" + Project}[service]
 		catalogue = append(catalogue, Object{"type": service, "name": service, "endpoints": []Object{
 			{"interface": "public", "region": "R", "region_id": "R", "url": strings.TrimSuffix(url, "/v3") + prefix},
 		}})

@@ -19,7 +19,7 @@ func main() {
 		if err != nil {
 			return err
 		}
-		_, err = infra.New(ctx, cluster.NewPlan(config), watcher{})
+		_, err = infra.New(ctx, cluster.NewPlan(config), nil, watcher{})
 		return err
 	})
 }
