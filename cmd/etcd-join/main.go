@@ -50,6 +50,8 @@
 //  4. If RESTORE and the file are equal, nothing happens. A marker contains the name of the restore, so data that is
 //     lost after a restore is not restored again from the same, older snapshot.
 //  5. The volume keeps the data that was set aside last. The member deletes older data after it has a vote.
+//  6. If RESTORE is removed before the restore is complete, no member has data. Data that was set aside counts as a
+//     marker then.
 //
 // The restored data gets its final name when it is complete, after the file `restored`. So a run that is killed before
 // finds no data, and restores again. The next restore deletes incomplete data.

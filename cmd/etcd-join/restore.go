@@ -39,15 +39,19 @@ func (m *member) setRestored(name string) error {
 	return write(m.beside("restored"), name)
 }
 
-// hadData returns true if this machine was a member with the data that is expected now: that of the restore, or any
-// data if there is no restore.
+// hadData returns true if this member had the data that is expected now: that of the restore, or any data if there is
+// no restore. Then data that was set aside counts, too, because a new machine has no marker. So no empty cluster is
+// created if RESTORE is removed before the restore is complete.
 func (m *member) hadData() (bool, error) {
-	found, err := exists(m.marker)
-	if err != nil || !found || m.restore == "" {
-		return found, err
+	if m.restore != "" {
+		name, err := read(m.marker)
+		return name == m.restore, err
 	}
-	name, err := read(m.marker)
-	return name == m.restore, err
+	kept, err := m.beforeRestores()
+	if err != nil || len(kept) > 0 {
+		return true, err
+	}
+	return exists(m.marker)
 }
 
 // setAsideForRestore sets data from before the restore aside.
@@ -77,9 +81,14 @@ func (m *member) setAsideForRestore(ctx context.Context) error {
 	return rename(data, kept)
 }
 
+// beforeRestores returns the folders with data that was set aside, sorted by time.
+func (m *member) beforeRestores() ([]string, error) {
+	return filepath.Glob(m.beside(beforeRestorePrefix + "*"))
+}
+
 // deleteOlder deletes all data that was set aside, except for the last one.
 func (m *member) deleteOlder() error {
-	folders, err := filepath.Glob(m.beside(beforeRestorePrefix + "*")) // sorted
+	folders, err := m.beforeRestores()
 	if err != nil {
 		return err
 	}

@@ -207,6 +207,15 @@ func TestDataIsKeptUntilTheSnapshotExists(t *testing.T) {
 	assert.Equal(t, map[string]string{"data": "old"}, volume(t, m))
 }
 
+// After a restore that failed, the data is set aside, and the machines are new. Without etcd.restore, no member may
+// create an empty cluster.
+func TestDataThatWasSetAsideIsLostWithoutTheRestore(t *testing.T) {
+	m, _ := testMember(t, waits("", false), waits("", false))
+	put(t, m.beside(beforeRestorePrefix+"20060102T150405Z"), "old")
+	waitsWith(t, m, "data lost: no member has data, but m0 had data before: restore a backup\n")
+	assert.Equal(t, map[string]string{beforeRestorePrefix: "old"}, volume(t, m))
+}
+
 // A member that joins records the restore of the cluster, also if RESTORE is not set any more. So it does not restore
 // again if RESTORE is set again.
 func TestAMemberThatJoinsRecordsTheRestore(t *testing.T) {
