@@ -45,9 +45,13 @@ func (b *backup) recent(names []string, now time.Time) string {
 	return ""
 }
 
-// outdated returns the oldest snapshots above keep, except for that of the restore.
-func (b *backup) outdated(names []string) []string {
-	all := b.snapshots(names)
+// outdated returns the oldest snapshots above keep, except for that of the restore. Snapshots from the future do not
+// count. Otherwise those of a machine whose clock was wrong would stay the newest ones, and replace all others.
+func (b *backup) outdated(names []string, now time.Time) []string {
+	all := slices.DeleteFunc(b.snapshots(names), func(name string) bool {
+		at, _ := b.time(name)
+		return at.Sub(now) >= b.interval
+	})
 	return slices.DeleteFunc(all[min(b.keep, len(all)):], func(name string) bool { return name == b.restore })
 }
 

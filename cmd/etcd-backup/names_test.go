@@ -54,6 +54,7 @@ func TestRecent(t *testing.T) {
 func TestOutdated(t *testing.T) {
 	names := []string{"prod-20061201T150000Z.db", "prod-20061201T120000Z.db", "prod-20061201T130000Z.db",
 		"prod-20061201T140000Z.db", "prod-20061101T120000Z.db", "prod-eu-20061201T100000Z.db", "prod-upgrade.db"}
+	now := time.Date(2006, 12, 1, 15, 30, 0, 0, time.UTC)
 	for _, test := range []struct {
 		keep    int
 		restore string
@@ -65,7 +66,12 @@ func TestOutdated(t *testing.T) {
 		{3, "prod-20061101T120000Z.db", []string{"prod-20061201T120000Z.db"}},
 		{3, "prod-upgrade.db", []string{"prod-20061201T120000Z.db", "prod-20061101T120000Z.db"}},
 	} {
-		assert.Equal(t, test.want, (&backup{cluster: "prod", keep: test.keep, restore: test.restore}).outdated(names))
+		b := &backup{cluster: "prod", interval: time.Hour, keep: test.keep, restore: test.restore}
+		assert.Equal(t, test.want, b.outdated(names, now))
+		// snapshots of a machine whose clock was wrong, and a machine whose clock is wrong
+		wrong := append([]string{"prod-20361201T150000Z.db", "prod-20361201T160000Z.db"}, names...)
+		assert.Equal(t, test.want, b.outdated(wrong, now))
+		assert.Empty(t, b.outdated(names, now.AddDate(-10, 0, 0)))
 	}
 }
 

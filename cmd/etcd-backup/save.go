@@ -120,7 +120,7 @@ func (b *backup) prune(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for _, name := range b.outdated(names) {
+	for _, name := range b.outdated(names, time.Now()) {
 		if err := b.container.remove(ctx, name); err != nil {
 			return err
 		}
