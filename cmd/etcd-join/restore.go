@@ -156,7 +156,9 @@ func (m *member) restoreSnapshot(ctx context.Context) error {
 		"--initial-advertise-peer-urls="+m.url,
 		"--initial-cluster="+m.name+"="+m.url,
 		"--initial-cluster-token="+rand.Text(),
-		"--bump-revision=1000000000",
+		// Revisions must also be higher than after an earlier restore from a newer snapshot. A microsecond has less than one
+		// write, so the time grows faster than revisions.
+		fmt.Sprintf("--bump-revision=%d", time.Now().UnixMicro()),
 		"--mark-compacted",
 	)); err != nil {
 		return err
