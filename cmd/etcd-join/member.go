@@ -48,7 +48,7 @@ func parseCluster(list string) ([]peer, error) {
 	return all, nil
 }
 
-// Times between two attempts. An attempt to restore can be a long download.
+// Times between two attempts. An attempt of a restore logs in to OpenStack.
 const (
 	pause        = 500 * time.Millisecond
 	restorePause = 10 * time.Second

@@ -72,7 +72,7 @@ func (m *member) setAsideForRestore(ctx context.Context) error {
 			break
 		}
 		m.report("%s keeps its data, and waits for the restore of %s: %v", m.name, m.restore, err)
-		if err := sleep(ctx, pause); err != nil {
+		if err := sleep(ctx, restorePause); err != nil {
 			return err
 		}
 	}
