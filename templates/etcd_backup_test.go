@@ -17,6 +17,7 @@ func backupMachines(t *testing.T) map[string]string {
 	files := etcdMachines(t)
 	files["/backup.env"] = strings.Join(append(swift.Env("http://127.0.0.1:8080"), "BACKUP_CONTAINER=dev-etcd",
 		"BACKUP_PREFIX=dev", "BACKUP_INTERVAL=1h", "BACKUP_KEEP=24", ""), "\n")
+	files["/etc/etcd/backup.env"] = "" // each machine mounts its own
 	// All machines of the test have one loopback interface. So /run of each has the address of its etcd. If the file
 	// /hang exists, a snapshot takes forever.
 	files["/usr/local/sbin/etcdctl"] = `#!/bin/sh
@@ -46,18 +47,20 @@ eventually object '?limit=1'
 configure() {
 	restore=$1
 	shift
-	for machine; do (cat /backup.env; echo "RESTORE=$restore") >/machines/$machine/backup.env; done
+	for machine; do
+		(cat /backup.env; echo "RESTORE=$restore") >/machines/$machine/backup.env
+		echo "RESTORE=$restore" >>/machines/$machine/etcd.env # the last line is valid
+	done
 }
 configure '' 0 1 2
-# on MACHINE COMMAND...: runs a command with the settings of the unit etcd-backup of a machine
+# on MACHINE COMMAND...: runs a command with the settings of etcd-backup of a machine
 on() {
 	setsid unshare --mount sh -euc '
 		mount -t tmpfs -o size=${TMP_SIZE-100m} tmpfs /tmp
 		echo $$ >/process-$1
 		mount -t tmpfs tmpfs /run
 		echo https://10.0.0.1$1:2379 >/run/endpoint
-		set -a
-		. /machines/$1/backup.env
+		mount --bind /machines/$1/backup.env /etc/etcd/backup.env
 		shift
 		exec "$@"' on "$@" 2>&1
 }

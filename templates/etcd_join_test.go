@@ -57,7 +57,7 @@ mount --bind volume /var/lib/etcd
 mount --bind etcd.env /etc/etcd/etcd.env
 mount -t tmpfs tmpfs /run
 install -d -m 0700 /var/lib/etcd/data
-if [ -e backup.env ]; then set -a; . ./backup.env; set +a; fi
+[ ! -e backup.env ] || mount --bind backup.env /etc/etcd/backup.env
 while :; do
 	run-unit $1 || true
 	echo restarts

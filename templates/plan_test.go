@@ -127,6 +127,7 @@ OS_REGION_NAME=RegionOne
 RESTORE=dev-20270131T120000Z.db
 `
 	assert.Equal(t, all, files["/etc/etcd/backup.env"])
+	assert.Contains(t, files["/etc/etcd/etcd.env"], "\nRESTORE=dev-20270131T120000Z.db\n")
 	assert.Equal(t, m.Plan.OpenStack.CACertificate+"\n", files["/etc/etcd/openstack-ca.crt"])
 	assert.Contains(t, files["/etc/systemd/system/etcd-backup.timer"], "\nOnUnitActiveSec=10m0s\n")
 
@@ -134,6 +135,7 @@ RESTORE=dev-20270131T120000Z.db
 	files = filesOf(t, m)
 	assert.Equal(t, regexp.MustCompile("(?m)^(OS_CACERT|OS_REGION_NAME|RESTORE)=.*\n").ReplaceAllString(all, ""),
 		files["/etc/etcd/backup.env"])
+	assert.NotContains(t, files["/etc/etcd/etcd.env"], "RESTORE")
 	assert.NotContains(t, files, "/etc/etcd/openstack-ca.crt")
 	m.Inputs.BackupSecret = ""
 	_, err := m.files()
@@ -152,9 +154,18 @@ func TestNoBackups(t *testing.T) {
 	assert.ElementsMatch(t, []string{"/etc/etcd/backup.env", "/etc/etcd/openstack-ca.crt",
 		"/etc/systemd/system/etcd-backup.service", "/etc/systemd/system/etcd-backup.timer"}, added)
 	const unit = "/etc/systemd/system/etcd.service"
-	remove := strings.NewReplacer("EnvironmentFile=/etc/etcd/backup.env\n", "", "etcd-join etcd-backup", "etcd-join")
-	assert.Equal(t, remove.Replace(with[unit]), without[unit])
+	assert.Equal(t, strings.Replace(with[unit], "etcd-join etcd-backup", "etcd-join", 1), without[unit])
 	assert.NotContains(t, without[unit], "backup")
+}
+
+// TestNoUnitHasTheCredentialOfBackups checks that no unit has the credential in its environment: only root may read it,
+// and etcd does not run as root.
+func TestNoUnitHasTheCredentialOfBackups(t *testing.T) {
+	for name, text := range filesOf(t, backupMachine()) {
+		if strings.HasPrefix(name, unitFolder) {
+			assert.NotContains(t, property(text, "EnvironmentFile"), "/etc/etcd/backup.env", name)
+		}
+	}
 }
 
 // TestCalicoFiles checks Calico's resources in the files of a control plane.

@@ -4,6 +4,10 @@
 //	etcd-backup check NAME         succeeds if the container has a snapshot with this name
 //	etcd-backup fetch NAME FILE    downloads a snapshot into a file
 //
+// It runs as root on a member of etcd, and reads its settings from /etc/etcd/backup.env. They are not in the
+// environment of a unit: etcd-join runs in the unit of etcd, and etcd must not have the credential, because it allows
+// to delete all snapshots.
+//
 // # Save
 //
 // A timer runs `save` on every member, several times per interval. A lock in etcd lets one member work at a time. If
@@ -29,6 +33,7 @@ import (
 	"os"
 	"os/signal"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -45,9 +50,24 @@ func main() {
 	log := log.New(os.Stderr, "", 0) // the journal adds the time
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	defer stop()
-	if err := run(ctx, os.Args[1:], os.Getenv, log); err != nil {
+	settings, err := readSettings("/etc/etcd/backup.env")
+	if err == nil {
+		err = run(ctx, os.Args[1:], func(name string) string { return settings[name] }, log)
+	}
+	if err != nil {
 		log.Fatalf("etcd-backup: %v", err)
 	}
+}
+
+// readSettings reads a file with lines NAME=VALUE.
+func readSettings(file string) (map[string]string, error) {
+	text, err := os.ReadFile(file)
+	settings := map[string]string{}
+	for line := range strings.Lines(string(text)) {
+		name, value, _ := strings.Cut(strings.TrimSpace(line), "=")
+		settings[name] = value
+	}
+	return settings, err
 }
 
 func run(ctx context.Context, args []string, getenv func(string) string, log *log.Logger) error {

@@ -344,6 +344,16 @@ func TestCheck(t *testing.T) {
 	require.NoError(t, s.run(t, "check", "a.db"))
 }
 
+func TestReadSettings(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "backup.env")
+	_, err := readSettings(file)
+	require.ErrorIs(t, err, os.ErrNotExist)
+	require.NoError(t, os.WriteFile(file, []byte("OS_AUTH_URL=https://a/v3?b=c\nRESTORE=\nBACKUP_KEEP=24\n"), 0o600))
+	settings, err := readSettings(file)
+	require.NoError(t, err)
+	require.Equal(t, map[string]string{"OS_AUTH_URL": "https://a/v3?b=c", "RESTORE": "", "BACKUP_KEEP": "24"}, settings)
+}
+
 func TestSettings(t *testing.T) {
 	for _, test := range []struct{ name, value, want string }{
 		{"BACKUP_CONTAINER", "", "BACKUP_CONTAINER: must be set"},
