@@ -156,6 +156,6 @@ func TestEtcdBackup(t *testing.T) {
 	full, out, _ := strings.Cut(out, "take-over:\n")
 	assert.Regexp(t, `^etcd-backup: etcdctl snapshot save: could not write snapshot: .*: no space left on device\n$`, full)
 	assert.Regexp(t, `^saved NAME\.db: NUMBERS\n\d+ s after the holder was killed\nnot healthy:\n`+
-		`etcd-backup: the member of this machine is not healthy, so another member saves the snapshot: etcdctl endpoint `+
+		`etcd-backup: the member of this machine is not healthy, so another member must save the snapshot: etcdctl endpoint `+
 		`health: unhealthy cluster\n$`, out)
 }

@@ -1,6 +1,7 @@
 // Command etcd-backup saves snapshots of etcd in object storage, and fetches them for a restore:
 //
 //	etcd-backup save               saves a snapshot, unless the newest one is younger than the interval
+//	etcd-backup save-now           saves a snapshot
 //	etcd-backup check NAME         succeeds if the container has a snapshot with this name
 //	etcd-backup fetch NAME FILE    downloads a snapshot into a file
 //
@@ -41,7 +42,7 @@ import (
 )
 
 // arguments are the numbers of arguments of the commands.
-var arguments = map[string]int{"save": 0, "check": 1, "fetch": 2}
+var arguments = map[string]int{"save": 0, "save-now": 0, "check": 1, "fetch": 2}
 
 // timeout ends a command whose connection hangs.
 const timeout = time.Hour
@@ -86,7 +87,7 @@ func execute(ctx context.Context, args []string, getenv func(string) string, log
 		command, args = args[0], args[1:]
 	}
 	if n, found := arguments[command]; !found || n != len(args) {
-		return errors.New("use: etcd-backup save | check NAME | fetch NAME FILE")
+		return errors.New("use: etcd-backup save | save-now | check NAME | fetch NAME FILE")
 	}
 	b, err := newBackup(getenv, log)
 	if err != nil {
@@ -96,6 +97,8 @@ func execute(ctx context.Context, args []string, getenv func(string) string, log
 		return err
 	}
 	switch command {
+	case "save-now":
+		return b.exclusively(ctx, b.saveNow)
 	case "check":
 		return b.check(ctx, args[0])
 	case "fetch":

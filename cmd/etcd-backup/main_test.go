@@ -121,6 +121,18 @@ func TestSave(t *testing.T) {
 	assert.Equal(t, names, s.names())
 }
 
+// A snapshot that an operator wants at once, for example before an upgrade, does not wait until it is due.
+func TestSaveNow(t *testing.T) {
+	s := newSite(t)
+	recent := "prod-" + time.Now().UTC().Add(-time.Minute).Format(timeFormat) + ".db"
+	s.Put(bucket, recent, nil)
+	require.NoError(t, s.run(t, "save"))
+	require.Equal(t, []string{recent}, s.names())
+	require.NoError(t, s.run(t, "save-now"))
+	require.Regexp(t, `^saved prod-\d{8}T\d{6}Z\.db: `, s.out.String())
+	require.Len(t, s.names(), 2)
+}
+
 // Other objects and the snapshot of the restore are never deleted.
 func TestSaveDeletesTheOldestSnapshots(t *testing.T) {
 	s := newSite(t)
@@ -200,8 +212,8 @@ func TestSaveFails(t *testing.T) {
 	}{
 		"not healthy": {func(t *testing.T, _ *site) {
 			program(t, "etcdctl", `echo 'Error: unhealthy cluster' >&2; exit 1`)
-		}, "the member of this machine is not healthy, so another member saves the snapshot: etcdctl endpoint health: " +
-			"unhealthy cluster"},
+		}, "the member of this machine is not healthy, so another member must save the snapshot: etcdctl endpoint " +
+			"health: unhealthy cluster"},
 		"no lock": {func(t *testing.T, _ *site) {
 			program(t, "etcdctl", `[ "$1" != lock ]`)
 		}, "etcdctl lock: exit status 1"},
@@ -372,6 +384,6 @@ func TestSettings(t *testing.T) {
 	}
 	s := newSite(t)
 	for _, args := range [][]string{nil, {"load"}, {"save", "x"}, {"fetch", "a.db"}, {"check"}} {
-		require.EqualError(t, s.run(t, args...), "use: etcd-backup save | check NAME | fetch NAME FILE")
+		require.EqualError(t, s.run(t, args...), "use: etcd-backup save | save-now | check NAME | fetch NAME FILE")
 	}
 }

@@ -24,9 +24,6 @@ func (b *backup) save(ctx context.Context) error {
 	if due, err := b.due(ctx); !due {
 		return err
 	}
-	if _, err := b.etcd.Run(ctx, "endpoint", "health"); err != nil {
-		return fmt.Errorf("the member of this machine is not healthy, so another member saves the snapshot: %w", err)
-	}
 	return b.exclusively(ctx, func(ctx context.Context) error {
 		if due, err := b.due(ctx); !due { // another member was first
 			return err
@@ -47,8 +44,12 @@ func (b *backup) due(ctx context.Context) (bool, error) {
 	return true, nil
 }
 
-// exclusively waits for the lock, and runs work while this member has it. If the lock is lost, it cancels work.
+// exclusively waits for the lock, and runs work while this member has it. If the lock is lost, it cancels work. Without
+// a quorum it returns an error, because etcdctl would wait for the lock forever.
 func (b *backup) exclusively(ctx context.Context, work func(ctx context.Context) error) error {
+	if _, err := b.etcd.Run(ctx, "endpoint", "health"); err != nil {
+		return fmt.Errorf("the member of this machine is not healthy, so another member must save the snapshot: %w", err)
+	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	lock := b.etcd.Command(ctx, "lock", "etcd-backup")
