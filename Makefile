@@ -130,7 +130,7 @@ status: ## show the status of devcloud's services
 timeline: ## OF=destroy: run a target and draw a timeline of its steps into docs/contributing/timelines
 	@mkdir -p docs/contributing/timelines && go run ./hack/timeline docs/contributing/timelines/$(OF).svg $(MAKE) --no-print-directory $(OF)
 
-release: ## VERSION=0.1.0: build the programs that control planes download, and their checksums, in dist/VERSION
+release: ## VERSION=0.1.0: build the programs of this repository that machines download, and their checksums, in dist/VERSION
 	@go run ./hack/toolchain release '$(VERSION)' 'dist/$(VERSION)'
 
 destroy: ## delete all resources of the stack from OpenStack
