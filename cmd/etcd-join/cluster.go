@@ -89,10 +89,7 @@ func (m *member) promoteOnce(ctx context.Context) error {
 	if err := m.publishRestore(ctx, all, restored); err != nil {
 		return err
 	}
-	if err := write(m.marker, restored); err != nil {
-		return err
-	}
-	return m.deleteOlder()
+	return write(m.marker, restored)
 }
 
 // promoteLearner requests the promotion from the leader. Another member forwards the request without its user, so the

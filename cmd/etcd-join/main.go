@@ -39,17 +39,19 @@
 // the snapshot that the data of this volume was restored from. The same name is in the key /kubernetes-openstack/restored
 // of the cluster.
 //
-//  1. If RESTORE and the file differ, the data is from before the restore. The member sets it aside, and is one without
-//     data. First it waits until the snapshot exists, because data that is not set aside is back in service as soon as
-//     an operator corrects the name.
-//  2. The first member restores the snapshot if no member has data, as described above, and all have the same RESTORE.
-//     A member that still serves data prevents it. The restored cluster has this one member, a random token, and
-//     revisions that are higher than before, so that no watcher misses a change. Markers of other data do not prevent a
-//     restore.
-//  3. A member without data joins only a cluster with RESTORE in its key. The first member writes the key after its start.
-//  4. If RESTORE and the file are equal, nothing happens. A marker contains the name of the restore, so data that is
-//     lost after a restore is not restored again from the same, older snapshot.
-//  5. The volume keeps the data that was set aside last. The member deletes older data after it has a vote.
+//  1. If RESTORE and the file differ, the data is from before the restore. The member sets it aside, and is a member
+//     without data. First it waits until the snapshot exists. So an operator can correct a wrong name, and the members
+//     start with their data.
+//  2. If no member has data, as described above, and all have the same RESTORE, the first member restores the snapshot.
+//     So a member that still serves data prevents it. The restored cluster has this one member and a random token. Its
+//     revisions are higher than before, so no watcher misses a change.
+//  3. A member without data joins only a cluster with RESTORE in its key. The first member writes the key after its
+//     start.
+//  4. If RESTORE and the file are equal, nothing happens. The marker contains the name of the restore. If the data is
+//     lost after a restore, the same snapshot is not restored again, because it is older than the data. A marker of
+//     other data does not prevent a restore.
+//  5. The volume keeps the data that was set aside last. A member with a vote deletes older data 7 days after the next
+//     data was set aside. So a second restore, because the first one was wrong, does not delete the only right data.
 //  6. If RESTORE is removed before the restore is complete, no member has data. Data that was set aside counts as a
 //     marker then.
 //

@@ -187,12 +187,13 @@ func (m *member) decide(ctx context.Context, lost bool) (string, error) {
 }
 
 // promote makes this member a voting member, and marks the machine as one that has data. It repeats this until it
-// succeeds, because a failure would stop etcd. It ends with etcd, because systemd would wait for it before a restart.
+// succeeds, because a failure would stop etcd. It ends with etcd, because systemd would wait for it before a restart. A
+// member with a vote also deletes data from before earlier restores.
 func (m *member) promote(ctx context.Context) error {
 	for {
 		err := m.promoteOnce(ctx)
 		if err == nil {
-			return nil
+			break
 		}
 		if m.etcd != 0 && errors.Is(syscall.Kill(m.etcd, 0), syscall.ESRCH) {
 			return errors.New("etcd has ended")
@@ -202,6 +203,10 @@ func (m *member) promote(ctx context.Context) error {
 			return err
 		}
 	}
+	if err := m.deleteOlder(time.Now()); err != nil { // it costs only space
+		m.log.Printf("cannot delete data from before an earlier restore: %v", err)
+	}
+	return nil
 }
 
 // report logs text, once until it changes. The last line of the log is the reason on the console.

@@ -25,6 +25,9 @@ const restoredKey = "/kubernetes-openstack/restored"
 // The rest is the time at which the data was set aside.
 const beforeRestorePrefix = "before-restore-"
 
+// setAsideFormat is the format of this time. Names in this format sort by time.
+const setAsideFormat = "20060102T150405Z"
+
 // beside returns the path of a file of the volume.
 func (m *member) beside(name string) string { return filepath.Join(filepath.Dir(m.data), name) }
 
@@ -76,7 +79,7 @@ func (m *member) setAsideForRestore(ctx context.Context) error {
 			return err
 		}
 	}
-	kept := m.beside(beforeRestorePrefix + time.Now().UTC().Format("20060102T150405Z"))
+	kept := m.beside(beforeRestorePrefix + time.Now().UTC().Format(setAsideFormat))
 	m.log.Printf("the data of %s is from before the restore of %s: renamed to %s", m.name, m.restore, kept)
 	return rename(data, kept)
 }
@@ -86,14 +89,27 @@ func (m *member) beforeRestores() ([]string, error) {
 	return filepath.Glob(m.beside(beforeRestorePrefix + "*"))
 }
 
-// deleteOlder deletes all data that was set aside, except for the last one.
-func (m *member) deleteOlder() error {
+// keepReplaced is the time for which data stays after the next data was set aside.
+const keepReplaced = 7 * 24 * time.Hour
+
+// deleteOlder deletes data that was set aside, except for the last one, keepReplaced after the next one was set aside.
+// So if a restore was wrong, the next one does not delete the data from before both. A time in the future is that of a
+// wrong clock, and deletes nothing.
+func (m *member) deleteOlder(now time.Time) error {
 	folders, err := m.beforeRestores()
 	if err != nil {
 		return err
 	}
-	for i := range len(folders) - 1 {
-		err = errors.Join(err, os.RemoveAll(folders[i]))
+	previous := ""
+	for _, folder := range folders {
+		at, invalid := time.Parse(setAsideFormat, strings.TrimPrefix(filepath.Base(folder), beforeRestorePrefix))
+		if invalid != nil {
+			continue // an operator has named it
+		}
+		if previous != "" && now.Sub(at) > keepReplaced {
+			err = errors.Join(err, os.RemoveAll(previous))
+		}
+		previous = folder
 	}
 	return err
 }

@@ -245,7 +245,54 @@ esac`})
 	}
 }
 
-// The first member writes the key. Each member writes its marker, and keeps the data that it set aside last.
+// TestDeleteOlder checks which data stays after a restore that was wrong, and the next one.
+func TestDeleteOlder(t *testing.T) {
+	now := time.Date(2006, 12, 31, 0, 0, 0, 0, time.UTC)
+	for name, test := range map[string]struct{ aside, want []string }{
+		"nothing":  {},
+		"only one": {[]string{"20060101T000000Z"}, []string{"20060101T000000Z"}},
+		"the next one is young": {[]string{"20060101T000000Z", "20061230T000000Z"},
+			[]string{"20060101T000000Z", "20061230T000000Z"}},
+		"7 days": {[]string{"20060101T000000Z", "20061224T000000Z"}, []string{"20060101T000000Z", "20061224T000000Z"}},
+		"more than 7 days": {[]string{"20060101T000000Z", "20060102T000000Z", "20061223T235959Z"},
+			[]string{"20061223T235959Z"}},
+		"young and old ones": {[]string{"20060101T000000Z", "20060102T000000Z", "20061230T000000Z"},
+			[]string{"20060102T000000Z", "20061230T000000Z"}},
+		"the clock was wrong": {[]string{"20061230T000000Z", "20360101T000000Z", "20360102T000000Z"},
+			[]string{"20061230T000000Z", "20360101T000000Z", "20360102T000000Z"}},
+		"the clock was wrong before": {[]string{"19700101T000000Z", "20061230T000000Z"},
+			[]string{"19700101T000000Z", "20061230T000000Z"}},
+		"names of an operator": {[]string{"0", "20060101T000000Z", "20060102T000000Z-mine"},
+			[]string{"0", "20060101T000000Z", "20060102T000000Z-mine"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m, _ := testMember(t, http.NotFound, http.NotFound)
+			for _, folder := range test.aside {
+				put(t, m.beside(beforeRestorePrefix+folder), "old")
+			}
+			require.NoError(t, m.deleteOlder(now))
+			var got []string
+			folders, err := m.beforeRestores()
+			require.NoError(t, err)
+			for _, folder := range folders {
+				got = append(got, strings.TrimPrefix(folder, m.beside(beforeRestorePrefix)))
+			}
+			assert.Equal(t, test.want, got)
+		})
+	}
+}
+
+// A member that cannot delete older data has a vote all the same.
+func TestPromoteIgnoresOlderData(t *testing.T) {
+	m, out := testMember(t, http.NotFound, http.NotFound)
+	programs(t, map[string]string{"etcdctl": `echo '{"members": [{"ID": 1, "peerURLs": ["https://127.0.0.1:0"]}]}'`})
+	m.data = filepath.Join(t.TempDir(), "[", "data") // not a valid pattern
+	require.NoError(t, os.MkdirAll(m.data, 0o700))
+	require.NoError(t, m.promote(t.Context()))
+	assert.Equal(t, "cannot delete data from before an earlier restore: syntax error in pattern\n", out.String())
+}
+
+// The first member writes the key. Each member writes its marker, and deletes data from before earlier restores.
 func TestPromoteCompletesARestore(t *testing.T) {
 	for _, founder := range []string{"m0", "m1"} {
 		m, _ := testMember(t, http.NotFound, http.NotFound)
