@@ -62,13 +62,12 @@ func (e Etcd) RestoreFile() string {
 	return ""
 }
 
-// RestoreName returns the name of the object that the etcd machines restore, or "". A local file is uploaded as its
-// base name.
-func (e Etcd) RestoreName() string {
-	if e.Restore == "" {
-		return ""
-	}
-	return path.Base(e.Restore)
+// UploadName returns the name of the object for the local file that etcd.restore names. sum is the SHA-256 of its
+// content in hex. A file with other content is another object, so it is restored although the path is the same.
+func (e Etcd) UploadName(sum string) string {
+	base := path.Base(e.Restore)
+	extension := path.Ext(base)
+	return strings.TrimSuffix(base, extension) + "-" + sum[:8] + extension
 }
 
 var (
@@ -76,9 +75,9 @@ var (
 	// them in the path of an access rule, so `a.b` would also give access to the container a-b. Keystone stores 128
 	// characters of the path.
 	containerName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,63}$`)
-	// objectName has at most 255 characters, Nova's limit for a value of metadata. systemd, Swift and the file system keep
-	// all these characters unchanged.
-	objectName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,254}$`)
+	// objectName also matches the base name of a local file. With a part of the SHA-256, it has fewer than 255 characters,
+	// Nova's limit for a value of metadata. systemd, Swift and the file system keep all these characters unchanged.
+	objectName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,239}$`)
 )
 
 func (c Config) validateBackup(e *field.Errors) {
@@ -105,8 +104,8 @@ func (c Config) validateBackup(e *field.Errors) {
 	for i, role := range b.Roles {
 		required(e, fmt.Sprintf("%s.roles[%d]", backup, i), role, "the name of a role")
 	}
-	if name := c.Etcd.RestoreName(); name != "" && !objectName.MatchString(name) {
+	if c.Etcd.Restore != "" && !objectName.MatchString(path.Base(c.Etcd.Restore)) {
 		e.Add("etcd.restore", "must be the name of an object in etcd.backup.container, or a local file whose path contains "+
-			"'/', with a name of up to 255 letters, digits, '.', '-' and '_', not %q", c.Etcd.Restore)
+			"'/', with a name of up to 240 letters, digits, '.', '-' and '_', not %q", c.Etcd.Restore)
 	}
 }

@@ -29,7 +29,7 @@ func TestBackupErrors(t *testing.T) {
 	const container = `etcd.backup.container: must be the name of a Swift container of 1 to 63 letters, digits, '-' and ` +
 		`'_', such as prod-etcd, not `
 	const restore = `etcd.restore: must be the name of an object in etcd.backup.container, or a local file whose path ` +
-		`contains '/', with a name of up to 255 letters, digits, '.', '-' and '_', not `
+		`contains '/', with a name of up to 240 letters, digits, '.', '-' and '_', not `
 	long := strings.Repeat("a", 64)
 	for _, row := range []struct {
 		path  string
@@ -66,10 +66,11 @@ func TestBackupErrors(t *testing.T) {
 		{"etcd.restore", "a b.db", restore + `"a b.db"`},
 		{"etcd.restore", "-a.db", restore + `"-a.db"`},
 		{"etcd.restore", "./a=b.db", restore + `"./a=b.db"`},
+		{"etcd.restore", "./" + strings.Repeat("a", 241), restore + `"./` + strings.Repeat("a", 241) + `"`},
 		{"etcd.restore", "..", restore + `".."`},
 		{"etcd.restore", "/", restore + `"/"`},
 		{"etcd.restore", "a\n", restore + `"a\n"`},
-		{"etcd.restore", strings.Repeat("a", 256), restore + `"` + strings.Repeat("a", 256) + `"`},
+		{"etcd.restore", strings.Repeat("a", 241), restore + `"` + strings.Repeat("a", 241) + `"`},
 	} {
 		t.Run(fmt.Sprint(row.path, " ", row.value), func(t *testing.T) {
 			object := backups(t, nil)
@@ -97,13 +98,13 @@ func TestRestoreWithoutBackups(t *testing.T) {
   etcd.backup.interval: must be a duration from 1m to 24h, such as 1h, not 1s
   etcd.backup.keep: must be at least 1, not 0
   etcd.restore: must be the name of an object in etcd.backup.container, or a local file whose path contains '/', `+
-		`with a name of up to 255 letters, digits, '.', '-' and '_', not "./a b"`)
+		`with a name of up to 240 letters, digits, '.', '-' and '_', not "./a b"`)
 }
 
 func TestBackup(t *testing.T) {
 	c := small(t)
 	assert.Empty(t, c.Etcd.Backup.Container, "no backups without a container")
-	assert.Empty(t, c.Etcd.RestoreName()+c.Etcd.RestoreFile())
+	assert.Empty(t, c.Etcd.RestoreFile())
 	for _, m := range NewPlan(c).Machines {
 		for _, a := range m.Artifacts {
 			assert.NotEqual(t, "etcd-backup", a.Name, m.ID)
@@ -154,17 +155,24 @@ func TestBackupCredentialName(t *testing.T) {
 	}
 }
 
-func TestRestoreName(t *testing.T) {
-	for restore, want := range map[string][2]string{
-		"prod-20270131T120000Z.db": {"prod-20270131T120000Z.db", ""},
-		"./snapshot.db":            {"snapshot.db", "./snapshot.db"},
-		"/srv/a b/snapshot.db":     {"snapshot.db", "/srv/a b/snapshot.db"},
-		"../x/s_1":                 {"s_1", "../x/s_1"},
-		"":                         {},
+func TestRestoreFile(t *testing.T) {
+	for restore, want := range map[string]string{
+		"prod-20270131T120000Z.db": "", // an object
+		"":                         "",
+		"./snapshot.db":            "snapshot-1f2e3d4c.db",
+		"/srv/a b/snapshot.1.db":   "snapshot.1-1f2e3d4c.db",
+		"../x/s_1":                 "s_1-1f2e3d4c",
 	} {
 		object := backups(t, nil)
 		set(object, "etcd.restore", restore)
 		e := decoded(t, object).Etcd
-		assert.Equal(t, want, [2]string{e.RestoreName(), e.RestoreFile()}, restore)
+		if want == "" {
+			assert.Empty(t, e.RestoreFile(), restore)
+			continue
+		}
+		assert.Equal(t, restore, e.RestoreFile())
+		name := e.UploadName("1f2e3d4c5b6a")
+		assert.Equal(t, want, name)
+		assert.Regexp(t, objectName, name)
 	}
 }

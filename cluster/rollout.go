@@ -69,7 +69,7 @@ func (p Plan) Rollout(o Observation) []Turn {
 // Then its data is that before the restore. The result stays true until all members have changed, also if an `up` is
 // interrupted. A plan without a snapshot restores nothing, so its members change one at a time.
 func (p Plan) Restoring(o Observation) bool {
-	name := p.Etcd.RestoreName()
+	name := p.Etcd.Restore
 	return name != "" && slices.ContainsFunc(p.WithRole(RoleEtcd), func(m Machine) bool {
 		_, exists := o.Machines[m.ID]
 		return exists && o.Restores[m.ID] != name

@@ -14,6 +14,8 @@ type Snapshot struct {
 	Path string
 	// MD5 of the file, in hexadecimal digits.
 	MD5 string
+	// Name of its object, which has a hash of the content.
+	Name string
 }
 
 // Backup is the object storage of etcd's snapshots, and the access of the etcd machines to it. It has no resources if
@@ -52,16 +54,13 @@ func NewBackup(ctx *pulumi.Context, plan cluster.Plan, security *Security, snaps
 	}
 	b.resources = []pulumi.Resource{container, b.access}
 	if snapshot != nil {
-		object, err := objectstorage.NewContainerObject(ctx, plan.Etcd.RestoreName(), &objectstorage.ContainerObjectArgs{
+		object, err := objectstorage.NewContainerObject(ctx, snapshot.Name, &objectstorage.ContainerObjectArgs{
 			ContainerName: container.Name,
-			Name:          pulumi.String(plan.Etcd.RestoreName()),
+			Name:          pulumi.String(snapshot.Name),
 			Source:        pulumi.String(snapshot.Path),
 			// Swift refuses an upload with another MD5
 			Etag: pulumi.String(snapshot.MD5),
-		}, child,
-			pulumi.RetainOnDelete(true), // it is a backup, also after etcd.restore has another value
-			// for a file that has changed. An update would send no content, and a replacement deletes nothing
-			pulumi.ReplaceOnChanges([]string{"etag"}))
+		}, child, pulumi.RetainOnDelete(true)) // it is a backup, also after etcd.restore has another value
 		if err != nil {
 			return nil, err
 		}

@@ -74,7 +74,7 @@ func NewMachines(
 		return nil, err
 	}
 	if plan.Restoring(observed) {
-		err := ctx.Log.Warn("etcd.restore: all members of etcd change in parallel to restore "+plan.Etcd.RestoreName()+
+		err := ctx.Log.Warn("etcd.restore: all members of etcd change in parallel to restore "+plan.Etcd.Restore+
 			". The Kubernetes API is unavailable until they are ready", &pulumi.LogArgs{Resource: s})
 		if err != nil {
 			return nil, err
@@ -201,7 +201,7 @@ func (s *Machines) newMachine(
 // `up` finds the members that still have the data before the restore.
 func instanceMetadata(plan cluster.Plan, role cluster.Role) pulumi.Map {
 	out := metadata(plan, role)
-	if name := plan.Etcd.RestoreName(); name != "" && role == cluster.RoleEtcd {
+	if name := plan.Etcd.Restore; name != "" && role == cluster.RoleEtcd {
 		out[readiness.RestoreKey] = pulumi.String(name)
 	}
 	return out

@@ -143,7 +143,7 @@ func backupMachine() values {
 	m.Artifacts = artifacts("etcd", "etcd-join", "etcd-backup")
 	m.Plan.Region, m.Plan.OpenStack.Interface = "RegionOne", "internal"
 	m.Plan.Etcd.Backup = cluster.Backup{Container: "dev-etcd", Interval: time.Hour, Keep: 24}
-	m.Plan.Etcd.Restore = "./dev-20270131T120000Z.db"
+	m.Plan.Etcd.Restore = "dev-20270131T120000Z.db"
 	m.Inputs.BackupID, m.Inputs.BackupSecret = "6d1f4d105f0c4a7b9f5e0a1b2c3d4e5f", "secret-of_etcd-backup"
 	return m
 }

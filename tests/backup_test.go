@@ -2,6 +2,7 @@ package tests
 
 import (
 	"crypto/md5"
+	"crypto/sha256"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -140,13 +141,23 @@ func TestRestoreFromAFile(t *testing.T) {
 	require.NoError(t, os.WriteFile(file, content, 0o600))
 	r, err := run(t, "dev", edited(t, "../Pulumi.dev.yaml", restoring(t, file)))
 	require.NoError(t, err)
-	object := r.named(objectType, "saved.db")
-	assert.Equal(t, fmt.Sprintf("map[containerName:{dev-etcd} etag:{%x} name:{saved.db} source:{%s}]", md5.Sum(content),
+	name := fmt.Sprintf("saved-%.4x.db", sha256.Sum256(content))
+	object := r.named(objectType, name)
+	assert.Equal(t, fmt.Sprintf("map[containerName:{dev-etcd} etag:{%x} name:{%s} source:{%s}]", md5.Sum(content), name,
 		file), fmt.Sprint(object.Inputs))
 	assert.True(t, object.RegisterRPC.GetRetainOnDelete())
-	assert.Equal(t, []string{"etag"}, object.RegisterRPC.GetReplaceOnChanges(), "an update would send no content")
-	assert.Contains(t, fmt.Sprint(r.named("teardown:index:Leftovers", "dev").RegisterRPC.GetDependencies()), "::saved.db")
-	requireRestore(t, r, "saved.db")
+	assert.Contains(t, fmt.Sprint(r.named("teardown:index:Leftovers", "dev").RegisterRPC.GetDependencies()), "::"+name)
+	requireRestore(t, r, name)
+
+	// another snapshot at the same path is another object, so it is restored, too
+	content = etcdsnapshottest.New(5)
+	require.NoError(t, os.WriteFile(file, content, 0o600))
+	r = &recorder{}
+	require.NoError(t, runWith(r, "dev", edited(t, "../Pulumi.dev.yaml", restoring(t, file)), &watcher{}, true))
+	other := fmt.Sprintf("saved-%.4x.db", sha256.Sum256(content))
+	assert.NotEqual(t, name, other)
+	assert.Equal(t, other, r.named(objectType, other).Name)
+	requireRestore(t, r, other)
 }
 
 // TestUnusableSnapshots checks that a preview reports a file that is not a snapshot, before it declares any resource.
@@ -161,7 +172,8 @@ func TestUnusableSnapshots(t *testing.T) {
 		size    int64 // of a sparse file
 		want    string
 	}{
-		"missing.db":   {nil, 0, "open %s: no such file or directory"},
+		"missing.db": {nil, 0, "open %s: no such file or directory: correct the path, or set etcd.restore to the " +
+			"name of the object"},
 		"truncated.db": {content[:len(content)-512], 0, "%s: truncated: it has 15904 bytes, but must have 16416"},
 		"altered.db":   {altered, 0, "%s: altered: the SHA-256 of its database is "},
 		"text.db":      {[]byte("text"), 0, "%s: not a snapshot of etcd: it has 4 bytes"},

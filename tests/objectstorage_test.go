@@ -177,19 +177,30 @@ func TestE2EBackupStorage(t *testing.T) {
 		assert.NoError(t, err)
 		assert.Len(t, openstack.credentials(t), 1)
 	})
-	step(t, "a local snapshot is uploaded, again if it has changed, and kept", func(t *testing.T) {
-		saved := filepath.Join(t.TempDir(), "saved.db")
-		for pages := range 2 {
-			text := etcdsnapshottest.New(4 + pages)
-			require.NoError(t, os.WriteFile(saved, text, 0o600))
-			snapshot = &infra.Snapshot{Path: saved, MD5: fmt.Sprintf("%x", md5.Sum(text))}
-			plan.Etcd.Restore = saved
-			up(t)
-			assert.Equal(t, string(text), content(t, "saved.db"))
+	step(t, "a credential that resume has adopted is replaced", func(t *testing.T) {
+		for _, resource := range resources(t, s) {
+			if urn, _, _ := strings.Cut(resource, " "); strings.Contains(urn, credentialType) {
+				out, err := pulumiOf(s, "state", "taint", "--yes", urn).CombinedOutput()
+				require.NoError(t, err, string(out))
+			}
 		}
-		snapshot, plan.Etcd.Restore = nil, ""
+		_, err := up(t)()
+		assert.NoError(t, err)
+		assert.Len(t, openstack.credentials(t), 1)
+	})
+	step(t, "a local snapshot is uploaded, another one at the same path too, and both are kept", func(t *testing.T) {
+		saved := filepath.Join(t.TempDir(), "saved.db")
+		for i, name := range []string{"saved-1.db", "saved-2.db"} {
+			text := etcdsnapshottest.New(4 + i)
+			require.NoError(t, os.WriteFile(saved, text, 0o600))
+			snapshot = &infra.Snapshot{Path: saved, MD5: fmt.Sprintf("%x", md5.Sum(text)), Name: name}
+			up(t)
+			assert.Equal(t, string(text), content(t, name))
+		}
+		snapshot = nil
 		up(t)
-		assert.NotEmpty(t, content(t, "saved.db"))
+		assert.NotEmpty(t, content(t, "saved-1.db"))
+		assert.NotEmpty(t, content(t, "saved-2.db"))
 	})
 	step(t, "a destroy keeps the container, and the next up has its objects", func(t *testing.T) {
 		destroy, err := s.Destroy(t.Context())

@@ -38,14 +38,17 @@ func run(ctx *pulumi.Context, watcher infra.Watcher, sync k8s.Syncer) error {
 	if err != nil {
 		return err
 	}
-	plan := cluster.NewPlan(config)
-	if err := templates.CheckUserData(plan); err != nil {
-		return err
-	}
-	snapshot, err := readSnapshot(plan.Etcd.RestoreFile())
+	snapshot, err := readSnapshot(config.Etcd)
 	if err != nil {
 		return fmt.Errorf("%s has %w", configKey,
 			field.Errors{{Path: "etcd.restore", Message: "cannot upload the snapshot: " + err.Error()}})
+	}
+	if snapshot != nil {
+		config.Etcd.Restore = snapshot.Name // the machines restore the object
+	}
+	plan := cluster.NewPlan(config)
+	if err := templates.CheckUserData(plan); err != nil {
+		return err
 	}
 	in, err := infra.New(ctx, plan, snapshot, watcher)
 	if err != nil {

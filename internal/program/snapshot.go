@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 
+	"kubernetes-openstack/cluster"
 	"kubernetes-openstack/infra"
 	"kubernetes-openstack/internal/etcdsnapshot"
 )
@@ -13,14 +14,15 @@ import (
 // maxObject is the maximum number of bytes of a Swift object without segments. The OpenStack provider creates none.
 const maxObject = 5 << 30
 
-// readSnapshot verifies the local file that etcd.restore names. It returns nil if path is empty.
-func readSnapshot(path string) (*infra.Snapshot, error) {
+// readSnapshot verifies the local file that etcd.restore names. It returns nil if it names an object or nothing.
+func readSnapshot(etcd cluster.Etcd) (*infra.Snapshot, error) {
+	path := etcd.RestoreFile()
 	if path == "" {
 		return nil, nil
 	}
 	file, err := os.Open(path)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w: correct the path, or set etcd.restore to the name of the object", err)
 	}
 	defer func() { _ = file.Close() }() // it was only read
 	info, err := file.Stat()
@@ -31,12 +33,13 @@ func readSnapshot(path string) (*infra.Snapshot, error) {
 		return nil, fmt.Errorf("%s must have at most %d bytes, but has %d: run `swift upload --use-slo --segment-size`, "+
 			"and set etcd.restore to the name of the object", path, maxObject, info.Size())
 	}
-	if _, err := etcdsnapshot.Verify(file, info.Size()); err != nil {
+	sum, err := etcdsnapshot.Verify(file, info.Size())
+	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	sum := md5.New()
-	if _, err := io.Copy(sum, file); err != nil {
+	hash := md5.New()
+	if _, err := io.Copy(hash, file); err != nil {
 		return nil, err
 	}
-	return &infra.Snapshot{Path: path, MD5: fmt.Sprintf("%x", sum.Sum(nil))}, nil
+	return &infra.Snapshot{Path: path, MD5: fmt.Sprintf("%x", hash.Sum(nil)), Name: etcd.UploadName(sum)}, nil
 }
