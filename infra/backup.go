@@ -24,6 +24,8 @@ type Backup struct {
 	pulumi.ResourceState
 	// access belongs to the etcd machines. It is nil without backups.
 	access *identity.ApplicationCredential
+	// uploads is true if this stack uploads the snapshot that the machines restore.
+	uploads bool
 	// resources must exist before the etcd machines, and are deleted after them.
 	resources []pulumi.Resource
 }
@@ -64,7 +66,7 @@ func NewBackup(ctx *pulumi.Context, plan cluster.Plan, security *Security, snaps
 		if err != nil {
 			return nil, err
 		}
-		b.resources = append(b.resources, object)
+		b.uploads, b.resources = true, append(b.resources, object)
 	}
 	return b, ctx.RegisterResourceOutputs(b, pulumi.Map{})
 }

@@ -42,7 +42,7 @@ type Machines struct {
 }
 
 // NewMachines declares all machines. In an `up`, it first uses watcher to find the conditions of the machines. It
-// returns an error if watcher cannot list them.
+// returns an error if watcher cannot list them, or if they must restore a snapshot that does not exist.
 func NewMachines(
 	ctx *pulumi.Context, plan cluster.Plan, project *Project, network *Network, security *Security,
 	leftovers *Leftovers, pki *PKI, backup *Backup, key *SSHKey, kubeconfig pulumi.StringOutput, watcher Watcher,
@@ -74,6 +74,12 @@ func NewMachines(
 		return nil, err
 	}
 	if plan.Restoring(observed) {
+		// after a restore, its object may be deleted
+		if !backup.uploads {
+			if err := watcher.Snapshot(ctx.Context(), plan.Etcd.Backup.Container, plan.Etcd.Restore); err != nil {
+				return nil, err
+			}
+		}
 		err := ctx.Log.Warn("etcd.restore: all members of etcd change in parallel to restore "+plan.Etcd.Restore+
 			". The Kubernetes API is unavailable until they are ready", &pulumi.LogArgs{Resource: s})
 		if err != nil {

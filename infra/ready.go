@@ -17,6 +17,8 @@ import (
 type Watcher interface {
 	// Observe returns the conditions of the machines with these names, and of the API.
 	Observe(ctx context.Context, kubeconfig string, names []string) (cluster.Observation, error)
+	// Snapshot returns an error if a Swift container has no object of a snapshot with this name.
+	Snapshot(ctx context.Context, container, name string) error
 	// Machine waits until one machine is ready, and passes progress to log.
 	Machine(ctx context.Context, m readiness.Machine, log func(line string) error) error
 	// Cluster waits until the API and all nodes are ready.

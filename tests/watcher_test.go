@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -14,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"kubernetes-openstack/cluster"
+	"kubernetes-openstack/internal/etcdsnapshot/etcdsnapshottest"
 	"kubernetes-openstack/internal/readiness"
 	"kubernetes-openstack/internal/tenancy"
 	"kubernetes-openstack/internal/tenantsync"
@@ -27,6 +30,8 @@ type watcher struct {
 	working, broken []string
 	// restores maps machines to the snapshots that their instances were created to restore.
 	restores map[string]string
+	// noSnapshot is the error for each snapshot in the container.
+	noSnapshot error
 
 	mu      sync.Mutex
 	calls   []string
@@ -51,6 +56,11 @@ func (w *watcher) Observe(_ context.Context, kubeconfig string, names []string) 
 		working[name] = cluster.Healthy
 	}
 	return cluster.Observation{Machines: working, Restores: w.restores}, nil
+}
+
+func (w *watcher) Snapshot(_ context.Context, container, name string) error {
+	w.record("snapshot " + container + " " + name)
+	return w.noSnapshot
 }
 
 func (w *watcher) Machine(_ context.Context, m readiness.Machine, log func(string) error) error {
@@ -192,6 +202,46 @@ func TestRestoreChangesEtcdInParallel(t *testing.T) {
 				}
 			}
 			require.NoError(t, runWith(r, "dev", config, w, false))
+		})
+	}
+}
+
+// TestRestoreOfAMissingSnapshot checks that a wrong name changes no machine. After a restore, the object may be
+// deleted. A local file does not exist in the container before this `up` uploads it.
+func TestRestoreOfAMissingSnapshot(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "saved.db")
+	require.NoError(t, os.WriteFile(file, etcdsnapshottest.New(4), 0o600))
+	members := []string{"dev-etcd-0", "dev-etcd-1", "dev-etcd-2"}
+	for name, row := range map[string]struct {
+		restore string
+		before  []string // snapshots of the members
+		preview bool
+		fails   bool
+	}{
+		"a wrong name":               {"typo.db", []string{"", "", ""}, false, true},
+		"after an interrupted up":    {"typo.db", []string{"typo.db", "", "typo.db"}, false, true},
+		"the restore is complete":    {"typo.db", []string{"typo.db", "typo.db", "typo.db"}, false, false},
+		"no restore":                 {`""`, []string{"a.db", "a.db", "a.db"}, false, false},
+		"a local file":               {file, []string{"", "", ""}, false, false},
+		"a preview needs no network": {"typo.db", []string{"", "", ""}, true, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := &recorder{}
+			w := &watcher{working: members, restores: map[string]string{}, noSnapshot: errors.New("does not exist")}
+			for i, member := range members {
+				w.restores[member] = row.before[i]
+			}
+			err := runWith(r, "dev", edited(t, "../Pulumi.dev.yaml", restoring(t, row.restore)), w, row.preview)
+			if !row.fails {
+				require.NoError(t, err)
+				assert.NotContains(t, strings.Join(w.calls, "\n"), "snapshot")
+				return
+			}
+			require.ErrorContains(t, err, "does not exist")
+			assert.Contains(t, w.calls, "snapshot dev-etcd typo.db")
+			assert.Empty(t, r.instances())
 		})
 	}
 }

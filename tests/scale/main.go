@@ -31,6 +31,8 @@ func (watcher) Observe(context.Context, string, []string) (cluster.Observation, 
 	return cluster.Observation{}, nil
 }
 
+func (watcher) Snapshot(context.Context, string, string) error { return nil }
+
 func (watcher) Machine(context.Context, readiness.Machine, func(string) error) error { return nil }
 
 func (watcher) Cluster(context.Context, readiness.Cluster, func(string) error) error { return nil }
