@@ -18,8 +18,8 @@ type Credential struct {
 
 // NewCredential declares the application credential. If the credential's name changes, Pulumi creates a new
 // resource and deletes the old one at the end of the `up`. By then every controller uses the new credential.
-// If the name stays the same and other properties change, such as the roles, Pulumi deletes the old
-// credential first. Keystone does not allow two credentials with the same name.
+// If the name stays the same and other properties change, such as the roles, or if the secret is unknown, Pulumi
+// deletes the old credential first. Keystone does not allow two credentials with the same name.
 func NewCredential(ctx *pulumi.Context, plan cluster.Plan) (*Credential, error) {
 	c := &Credential{}
 	child, err := component(ctx, "Credential", plan.Name, c)
@@ -32,7 +32,10 @@ func NewCredential(ctx *pulumi.Context, plan cluster.Plan) (*Credential, error) 
 		Roles:       pulumi.ToStringArray(plan.OpenStack.CredentialRoles()),
 		// a restricted credential cannot create other application credentials
 		Unrestricted: pulumi.Bool(false),
-	}, child)
+	}, child,
+		// for one that resume has adopted. Its secret is unknown, and no controller has it. Another name is another
+		// resource, so it is still created first
+		pulumi.DeleteBeforeReplace(true))
 	if err != nil {
 		return nil, err
 	}
