@@ -33,13 +33,13 @@ func (b Backup) CredentialRoles() []string {
 type AccessRule struct{ Method, Path string }
 
 // AccessRules returns the only requests that the application credential of the etcd machines may send: they read the
-// container, and read and write its objects.
+// container, and read and write its objects. SECURITY.md describes which effects of these requests they do not limit.
 func (b Backup) AccessRules() []AccessRule {
 	var rules []AccessRule
 	for _, method := range []string{"GET", "HEAD"} {
 		rules = append(rules, AccessRule{method, b.Container})
 	}
-	for _, method := range []string{"DELETE", "GET", "HEAD", "POST", "PUT"} {
+	for _, method := range []string{"DELETE", "GET", "HEAD", "PUT"} {
 		rules = append(rules, AccessRule{method, b.Container + "/**"})
 	}
 	return rules

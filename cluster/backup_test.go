@@ -118,7 +118,7 @@ func TestBackup(t *testing.T) {
 	assert.Equal(t, []string{"member"}, c.Etcd.Backup.CredentialRoles())
 	assert.Equal(t, []AccessRule{
 		{"GET", "test-etcd"}, {"HEAD", "test-etcd"}, {"DELETE", "test-etcd/**"}, {"GET", "test-etcd/**"},
-		{"HEAD", "test-etcd/**"}, {"POST", "test-etcd/**"}, {"PUT", "test-etcd/**"},
+		{"HEAD", "test-etcd/**"}, {"PUT", "test-etcd/**"},
 	}, c.Etcd.Backup.AccessRules())
 	for _, m := range NewPlan(c).Machines {
 		var names []string

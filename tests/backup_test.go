@@ -53,7 +53,7 @@ func TestOnlyEtcdMachinesAccessBackups(t *testing.T) {
 	for _, rule := range credential.Inputs["accessRules"].ArrayValue() {
 		assert.Regexp(t, `^\{method: [A-Z]+, path: /v1/AUTH_project/dev-etcd(/\*\*)?, service: object-store\}$`, plain(rule))
 	}
-	assert.Len(t, credential.Inputs["accessRules"].ArrayValue(), 7)
+	assert.Len(t, credential.Inputs["accessRules"].ArrayValue(), 6)
 	assert.Equal(t, "false", plain(credential.Inputs["unrestricted"]))
 
 	for _, instance := range r.ofType(instanceType) {
