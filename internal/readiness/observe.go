@@ -75,7 +75,11 @@ func (c *Cloud) Observe(ctx context.Context, kubeconfig string, names []string) 
 			lock.Lock()
 			defer lock.Unlock()
 			o.Machines[server.Name] = max(o.Machines[server.Name], condition)
-			o.Restores[server.Name] = server.Metadata[RestoreKey]
+			restore := server.Metadata[RestoreKey]
+			if other, exists := o.Restores[server.Name]; exists && other != restore {
+				restore = "" // of two instances with this name, one does not restore the snapshot of the plan
+			}
+			o.Restores[server.Name] = restore
 		})
 	}
 	reads.Wait()

@@ -1,6 +1,7 @@
 package readiness
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -18,7 +19,7 @@ import (
 	"kubernetes-openstack/cluster"
 )
 
-// fleet is a fake Nova with several instances, whose IDs are their names.
+// fleet is a fake Nova with several instances by their IDs, which are their names if these are empty.
 type fleet map[string]*nova
 
 func (f fleet) cloud(t *testing.T) *Cloud {
@@ -30,8 +31,8 @@ func (f fleet) cloud(t *testing.T) *Cloud {
 		servers := []any{}
 		name := regexp.MustCompile(strings.ReplaceAll(r.URL.Query().Get("name"), "|", `\|`))
 		for id, n := range f {
-			if name.MatchString(id) {
-				servers = append(servers, map[string]any{"id": id, "name": id, "status": n.status, "created": n.created,
+			if called := cmp.Or(n.name, id); name.MatchString(called) {
+				servers = append(servers, map[string]any{"id": id, "name": called, "status": n.status, "created": n.created,
 					"metadata": n.metadata})
 			}
 		}
@@ -106,6 +107,32 @@ func TestObserveManyMachines(t *testing.T) {
 	got, err = fleet{}.cloud(t).Observe(t.Context(), "no kubeconfig", []string{"dev-etcd-0"})
 	require.NoError(t, err)
 	assert.Empty(t, got.Machines, "a new cluster")
+}
+
+// TestObserveTwoInstances checks that an instance that was not created for a restore counts, although another one with
+// the same name was.
+func TestObserveTwoInstances(t *testing.T) {
+	ready := console("bootstrap: boot 1", "bootstrap: ready after 1 s")
+	plan := cluster.Plan{Machines: []cluster.Machine{{ID: "dev-etcd-0", Role: cluster.RoleEtcd}}}
+	plan.Etcd.Restore = "a.db"
+	for _, test := range []struct {
+		restores []string
+		want     bool
+	}{
+		{[]string{"a.db", "a.db", "a.db"}, false},
+		{[]string{"a.db", "b.db", "a.db"}, true},
+		{[]string{"a.db", "", "a.db"}, true},
+		{[]string{"b.db", "b.db", "a.db"}, true},
+	} {
+		f := fleet{}
+		for i, restore := range test.restores {
+			f[fmt.Sprint(i)] = &nova{name: "dev-etcd-0", status: "ACTIVE", consoles: []string{ready},
+				metadata: map[string]string{"restore": restore}}
+		}
+		got, err := f.cloud(t).Observe(t.Context(), kubeconfigOf(offline), []string{"dev-etcd-0"})
+		require.NoError(t, err)
+		assert.Equal(t, test.want, plan.Restoring(got), test.restores)
+	}
 }
 
 // TestObserveAPI checks that a Ready Node is healthy, whatever its console reports, and that its console is not
