@@ -302,8 +302,9 @@ const (
 
 // Storage configures Cinder volumes for claims of pods.
 type Storage struct {
-	// Volumes and snapshots of claims, and the container of `etcd.backup`, when the cluster is destroyed: `keep` or
-	// `delete`. [The output lists them first](storage.md#teardown).
+	// Volumes and snapshots of claims when the cluster is destroyed: `keep` or `delete`. [The output lists them
+	// first](storage.md#teardown). The value also applies to the container of `etcd.backup`, whose objects the output does
+	// not list.
 	OnDestroy string `mapstructure:"onDestroy"`
 	// StorageClasses of the cluster.
 	// Default: `[{name: cinder, default: true}]`
@@ -504,7 +505,8 @@ type Etcd struct {
 	// Backup uploads snapshots of the data to object storage.
 	Backup Backup `mapstructure:"backup"`
 	// Snapshot that replaces the data of etcd: [Restore](operations.md#restore). The name of an object in
-	// `etcd.backup.container`, or a local file, whose path contains `/`. A value that was restored has no further effect.
+	// `etcd.backup.container`, or a local file, whose path contains `/`. Remove the value
+	// after the restore.
 	// Default: none
 	// Example: prod-20270131T120000Z.db
 	Restore string `mapstructure:"restore"`
@@ -530,8 +532,8 @@ type Backup struct {
 
 // Volume is a Cinder volume.
 type Volume struct {
-	// Size of the data volume of each member in GiB. The quota of etcd is 8 GiB. A defragmentation needs space for a second
-	// copy of the data, and a restore for two more.
+	// Size of the data volume of each member in GiB. The quota of etcd is 8 GiB. A defragmentation needs space for a
+	// second copy of the data. [A restore](operations.md#restore) needs space for three: 24 GiB with a full quota.
 	Size int `mapstructure:"size"`
 	// Name of the Cinder volume type.
 	// Default: none: Cinder's default
