@@ -236,7 +236,7 @@ mv $data/wal $data/member/wal
 step 'after the restore'
 `
 	out, err := guest.Run(t, files, "unshare", "--net", "sh", "-c", startEtcd+startMachines+startBackups+startRestores+`
-		found() { [ "$(etcdctl get --prefix w/ --keys-only | grep -c .)" = $1 ]; }
+		found() { [ "$(etcdctl get --prefix w/ --keys-only 2>/dev/null | grep -c .)" = $1 ]; }
 		: >/kills
 		echo 0 >/kill-at
 		boot 0
