@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -159,9 +160,7 @@ func TestE2ELife(t *testing.T) {
 			{"e2e-etcd-2"}} {
 			time.Sleep(3 * time.Second)
 			writer.longestGap()
-			for _, name := range names {
-				openstack.stop(t, name)
-			}
+			openstack.stop(t, names...)
 			time.Sleep(15 * time.Second)
 			down := writer.longestGap()
 			for _, name := range names {
@@ -185,9 +184,14 @@ func TestE2ELife(t *testing.T) {
 			e.waitForMachine(t, name)
 		}
 	})
-	step(t, "the cluster recovers after a reboot of all machines", func(t *testing.T) {
+	step(t, "the cluster recovers after a reboot of all machines, one with a blank etcd volume", func(t *testing.T) {
+		members := e.members(t)
+		writer := api.startWriter(t)
+		e.on(t, "e2e-etcd-1", "systemctl stop etcd-auth etcd")
+		writer.waitForMore(t, 10) // e2e-etcd-1 has none of these
+		e.on(t, "e2e-etcd-2", blankVolume)
 		boots := map[string]string{}
-		for _, name := range machines {
+		for _, name := range slices.Backward(machines) { // e2e-etcd-0 has all writes, and boots last
 			boots[name] = e.on(t, name, bootID)
 			openstack.reboot(t, name)
 		}
@@ -217,6 +221,8 @@ func TestE2ELife(t *testing.T) {
 		api.kubectl(t, "create", "secret", "generic", "treasure-2", "--from-literal=gold=glittering")
 		assert.Contains(t, e.on(t, "e2e-etcd-0", "etcdctl get /registry/secrets/default/treasure-2"), "k8s:enc:secretbox:v1:")
 		t.Logf("all nodes are Ready and the Deployment is available %.0f s after the reboots", time.Since(begin).Seconds())
+		writer.check(t)
+		e.checkJoined(t, members, "e2e-etcd-2", begin)
 	})
 	step(t, "destroy of an unreachable cluster lists the data and deletes everything", func(t *testing.T) {
 		for _, name := range []string{"e2e-control-plane-0", "e2e-control-plane-1"} {

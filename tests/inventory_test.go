@@ -119,12 +119,18 @@ func (c cloud) createdSince(t testing.TB, before []string) []string {
 	return slices.DeleteFunc(c.inventory(t), func(thing string) bool { return slices.Contains(before, thing) })
 }
 
-// stop shuts a machine down through Nova, without Pulumi.
-func (c cloud) stop(t testing.TB, name string) {
+// stop shuts machines down through Nova, without Pulumi.
+func (c cloud) stop(t testing.TB, names ...string) {
 	t.Helper()
-	id := c.server(t, name)
-	require.NoError(t, servers.Stop(t.Context(), c.clients["compute"], id).ExtractErr())
-	require.NoError(t, servers.WaitForStatus(t.Context(), c.clients["compute"], id, "SHUTOFF"))
+	var ids []string
+	for _, name := range names {
+		id := c.server(t, name)
+		require.NoError(t, servers.Stop(t.Context(), c.clients["compute"], id).ExtractErr())
+		ids = append(ids, id)
+	}
+	for _, id := range ids {
+		require.NoError(t, servers.WaitForStatus(t.Context(), c.clients["compute"], id, "SHUTOFF"))
+	}
 }
 
 func (c cloud) start(t testing.TB, name string) {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -132,6 +133,7 @@ func eventually(t testing.TB, timeout time.Duration, try func() error) {
 // writer is a client that creates objects through the API, one after the other, until it is stopped.
 type writer struct {
 	api          *api
+	namespace    string
 	stop         chan struct{}
 	done         sync.WaitGroup
 	mutex        sync.Mutex
@@ -140,14 +142,13 @@ type writer struct {
 	gap          time.Duration // longest time without an acknowledgement since the last call of longestGap
 }
 
-const writerNamespace = "writer"
-
+// startWriter starts a writer in its own namespace, which remains.
 func (a *api) startWriter(t *testing.T) *writer {
 	t.Helper()
-	_, err := a.client.CoreV1().Namespaces().Create(t.Context(),
-		&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: writerNamespace}}, metav1.CreateOptions{})
+	namespace, err := a.client.CoreV1().Namespaces().Create(t.Context(),
+		&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "writer-"}}, metav1.CreateOptions{})
 	require.NoError(t, err)
-	w := &writer{api: a, stop: make(chan struct{}), last: time.Now()}
+	w := &writer{api: a, namespace: namespace.Name, stop: make(chan struct{}), last: time.Now()}
 	w.done.Go(func() {
 		for i := 0; ; i++ {
 			name := fmt.Sprintf("write-%06d", i)
@@ -174,7 +175,7 @@ func (w *writer) write(name string) bool {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
 	object := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: name}}
-	_, err := w.api.client.CoreV1().ConfigMaps(writerNamespace).Create(ctx, object, metav1.CreateOptions{})
+	_, err := w.api.client.CoreV1().ConfigMaps(w.namespace).Create(ctx, object, metav1.CreateOptions{})
 	if err != nil && !apierrors.IsAlreadyExists(err) {
 		return false
 	}
@@ -193,20 +194,46 @@ func (w *writer) longestGap() time.Duration {
 	return gap
 }
 
+// waitForMore waits until the API has acknowledged a number of further objects.
+func (w *writer) waitForMore(t *testing.T, number int) {
+	t.Helper()
+	count := func() int {
+		w.mutex.Lock()
+		defer w.mutex.Unlock()
+		return len(w.acknowledged)
+	}
+	want := count() + number
+	eventually(t, time.Minute, func() error {
+		if n := count(); n < want {
+			return fmt.Errorf("%d of %d writes are acknowledged", n, want)
+		}
+		return nil
+	})
+}
+
+// end stops the writer.
+func (w *writer) end() {
+	close(w.stop)
+	w.done.Wait()
+}
+
 // check stops the writer and checks that all acknowledged objects exist.
 func (w *writer) check(t *testing.T) {
 	t.Helper()
-	close(w.stop)
-	w.done.Wait()
-	list, err := w.api.client.CoreV1().ConfigMaps(writerNamespace).List(t.Context(), metav1.ListOptions{})
+	w.end()
+	assert.Empty(t, w.lost(t), "acknowledged, but lost")
+}
+
+// lost returns the acknowledged objects that do not exist. It prints their number.
+func (w *writer) lost(t *testing.T) []string {
+	t.Helper()
+	list, err := w.api.client.CoreV1().ConfigMaps(w.namespace).List(t.Context(), metav1.ListOptions{})
 	require.NoError(t, err)
 	found := map[string]bool{}
 	for _, item := range list.Items {
 		found[item.Name] = true
 	}
-	for _, name := range w.acknowledged {
-		assert.True(t, found[name], "%s was acknowledged, but does not exist", name)
-	}
-	t.Logf("%d writes acknowledged, none lost", len(w.acknowledged))
-	require.NoError(t, w.api.client.CoreV1().Namespaces().Delete(t.Context(), writerNamespace, metav1.DeleteOptions{}))
+	lost := slices.DeleteFunc(slices.Clone(w.acknowledged), func(name string) bool { return found[name] })
+	t.Logf("%d writes acknowledged, %d lost", len(w.acknowledged), len(lost))
+	return lost
 }

@@ -60,7 +60,9 @@ func testOutages(t *testing.T, e *engine, api *api, openstack cloud, keeper *kee
 			node, left.Seconds(), drained.Seconds(), moved.Seconds(), back.Seconds())
 		checkLoad(t, load, 2)
 	})
-	stepExclusive(t, "a rolling replacement of the workers loses no request", func(t *testing.T) {
+	stepExclusive(t, "a rolling replacement of workers and etcd, with a lost volume, loses no request and no write", func(
+		t *testing.T,
+	) {
 		for name, credential := range openstack.credentials(t) {
 			assert.False(t, credential.Unrestricted, name)
 			assert.Equal(t, strings.Contains(name, "etcd-backup"), len(credential.AccessRules) > 0, name)
@@ -77,21 +79,25 @@ func testOutages(t *testing.T, e *engine, api *api, openstack cloud, keeper *kee
 		assert.Len(t, openstack.credentials(t), 2)
 		e.on(t, "e2e-etcd-0", "etcdctl put answer 42")
 		e.on(t, "e2e-etcd-1", "touch /var/lib/etcd/marker")
-		members := e.on(t, "e2e-etcd-0", "etcdctl member list")
+		members := e.members(t)
 		ids := map[string]string{}
 		for _, name := range machines {
 			ids[name] = openstack.server(t, name)
 		}
 
 		load := box.startLoad(service)
-		time.Sleep(3 * time.Second)
+		writer := api.startWriter(t)
+		writer.waitForMore(t, 10)
+		openstack.loseVolumes(t, "e2e-etcd-2")
+		writer.waitForMore(t, 10)
 		e.configure(t, func(text string) string {
 			return patched(t, "replaced.yaml")(patched(t, "abac.yaml")(patched(t, "e2e.yaml")(text)))
 		})
 		begin := time.Now()
-		e.must("up", "--yes", "--skip-preview", "--replace", e.urn("openstack:compute/instance:Instance", "e2e-etcd-1"))
+		e.must("up", "--yes", "--skip-preview", "--refresh")
 		t.Logf("replaced the machines in %.0f s", time.Since(begin).Seconds())
 		checkLoad(t, load, 4)
+		writer.check(t)
 		router.waitFor(t, time.Minute, "both workers announce Services", announced)
 		for _, name := range machines {
 			replaced := !strings.HasPrefix(name, "e2e-control-plane-") // etcd machines have a credential, too
@@ -116,12 +122,14 @@ func testOutages(t *testing.T, e *engine, api *api, openstack cloud, keeper *kee
 				assert.Contains(t, sessions, peer+": State changed to up", worker)
 			}
 		}
-		// etcd has the same member with the same data
+		// the member with its volume is the same, and the one with a new volume is another one; both have all data
 		e.waitForEtcd(t)
 		e.on(t, "e2e-etcd-1", "test -e /var/lib/etcd/marker")
-		assert.Equal(t, members, e.on(t, "e2e-etcd-0", "etcdctl member list"))
-		assert.Contains(t, e.on(t, "e2e-etcd-1", "ETCDCTL_ENDPOINTS=https://127.0.0.1:2379 etcdctl get answer"), "42")
-		assert.Contains(t, e.on(t, "e2e-etcd-1", "etcdctl auth status"), "Authentication Status: true")
+		e.checkJoined(t, members, "e2e-etcd-2", begin)
+		for _, name := range []string{"e2e-etcd-1", "e2e-etcd-2"} {
+			assert.Contains(t, e.on(t, name, "ETCDCTL_ENDPOINTS=https://127.0.0.1:2379 etcdctl get answer"), "42")
+			assert.Contains(t, e.on(t, name, "etcdctl auth status"), "Authentication Status: true")
+		}
 		after := openstack.credentials(t)
 		assert.Len(t, after, 2)
 		assert.Contains(t, after, "e2e-2")
