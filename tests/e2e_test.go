@@ -224,6 +224,7 @@ func TestE2ELife(t *testing.T) {
 		writer.check(t)
 		e.checkJoined(t, members, "e2e-etcd-2", begin)
 	})
+	testRestore(t, e, api, openstack, keeper)
 	step(t, "destroy of an unreachable cluster lists the data and deletes everything", func(t *testing.T) {
 		for _, name := range []string{"e2e-control-plane-0", "e2e-control-plane-1"} {
 			_ = e.ssh(name, "systemctl poweroff --force --force").Run()
@@ -305,12 +306,6 @@ func (e *engine) getenv(name string) string {
 		}
 	}
 	return ""
-}
-
-func (e *engine) urn(token, name string) string {
-	return fmt.Sprintf(
-		"urn:pulumi:%s::kubernetes-openstack::kubernetes-openstack:infra:Machines$kubernetes-openstack:infra:Machine$%s::%s",
-		e.stack, token, name)
 }
 
 // run runs a line of shell and returns its output. A failure ends the test.

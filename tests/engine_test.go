@@ -62,13 +62,19 @@ func (e *engine) configure(t testing.TB, edit func(string) string) {
 
 func unedited(text string) string { return text }
 
-// patched returns an edit that applies a merge patch (RFC 7396) in testdata to the cluster's configuration in
-// a stack's text.
+// patched returns an edit that applies a merge patch in testdata; see merged.
 func patched(t testing.TB, patch string) func(string) string {
 	t.Helper()
 	change, err := os.ReadFile(filepath.Join("testdata", patch))
 	require.NoError(t, err)
-	change, err = yaml.YAMLToJSON(change)
+	return merged(t, string(change))
+}
+
+// merged returns an edit that applies a merge patch (RFC 7396) in YAML to the cluster's configuration in a stack's
+// text.
+func merged(t testing.TB, patch string) func(string) string {
+	t.Helper()
+	change, err := yaml.YAMLToJSON([]byte(patch))
 	require.NoError(t, err)
 	change = fmt.Appendf(nil, `{"config": {"kubernetes-openstack:cluster": %s}}`, change)
 	return func(text string) string {
