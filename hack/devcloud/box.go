@@ -110,6 +110,9 @@ func (b Box) start(record *Record, listeners []*os.File) error {
 // boxEnv is the environment of all processes in the box.
 var boxEnv = []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8", "HOME=/root"}
 
+// root returns the path of the box's root folder, as a process of the host sees it.
+func (r Record) root() string { return fmt.Sprintf("/proc/%d/root", r.Init.PID) }
+
 // enter returns a command that runs in the box.
 func (r Record) enter(command ...string) *exec.Cmd {
 	args := []string{"--target", strconv.Itoa(r.Init.PID),

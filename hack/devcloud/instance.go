@@ -2,7 +2,6 @@ package main
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -12,17 +11,14 @@ import (
 // execute runs a shell line as root in an instance or on the router. instance is the name or ID of an instance in any
 // project, or router.
 func execute(instance, line string) error {
-	var record Record
-	if err := load("record.json", &record); err != nil {
+	record, err := runningBox()
+	if err != nil {
 		return err
-	}
-	if !record.Init.alive() {
-		return errors.New("devcloud is not running: start it with `make cloud`")
 	}
 	if instance == router {
 		return attached(record.enter("ip", "netns", "exec", router, "bash", "-lc", line))
 	}
-	folder, err := machineFolder(fmt.Sprintf("/proc/%d/root", record.Init.PID), instance)
+	folder, err := machineFolder(record.root(), instance)
 	if err != nil {
 		return err
 	}

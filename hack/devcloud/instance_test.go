@@ -239,6 +239,7 @@ func TestE2EInstances(t *testing.T) {
 			200*time.Millisecond)
 	})
 
+	const folders = "/root /var/lib/containerd /mnt" // on the root, on the disk, on the volume
 	reboots := map[string]func(){
 		"soft":   func() { b.reboot(servers.SoftReboot) },
 		"hard":   func() { b.reboot(servers.HardReboot) },
@@ -252,6 +253,14 @@ func TestE2EInstances(t *testing.T) {
 		"stop and start": func() {
 			require.NoError(t, servers.Stop(t.Context(), c.compute, b.ID).ExtractErr())
 			b.waitFor("SHUTOFF", 50*time.Second)
+			require.NoError(t, servers.Start(t.Context(), c.compute, b.ID).ExtractErr())
+			b.waitFor("ACTIVE", timeout)
+		},
+		"power cut and start": func() {
+			b.run("sync; for folder in " + folders + "; do cd $folder; echo unsynced >created; echo synced >longer; " +
+				"sync longer .; echo unsynced >>longer; echo unsynced >other; done")
+			require.NoError(t, cutPower(b.ID))
+			b.waitFor("SHUTOFF", time.Minute)
 			require.NoError(t, servers.Start(t.Context(), c.compute, b.ID).ExtractErr())
 			b.waitFor("ACTIVE", timeout)
 		},
@@ -289,6 +298,12 @@ func TestE2EInstances(t *testing.T) {
 			b.waitFor("ACTIVE", timeout)
 		})
 	}
+
+	c.step("a power cut loses all data that was not synced", func() {
+		require.Equal(t, strings.TrimSpace(strings.Repeat("created: longer:synced other: ", 3)),
+			b.run("for folder in "+folders+"; do cd $folder; "+
+				"echo created:$(cat created) longer:$(cat longer) other:$(cat other); done"))
+	})
 
 	c.step("an expanded volume keeps its size after reboots", func() {
 		require.Equal(t, "2147483648", b.run("blockdev --getsize64 "+disk))

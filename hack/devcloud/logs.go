@@ -55,7 +55,7 @@ const machineLogs = `
 set -e
 folder=$(mktemp -d)
 for machine in /var/lib/nova/instances/*/root/; do
-	[ -e $machine ] || continue
+	[ -e $machine/etc/hostname ] || continue # after power-cut, until the next start
 	name=$(cat $machine/etc/hostname)-$(basename $(dirname $machine) | cut -c -8)
 	journalctl --directory=$machine/var/log/journal --no-pager --output=short-precise >$folder/$name.journal || true
 	tail -c 1M $machine/../console.log | tr -d '\0' >$folder/$name.console

@@ -27,6 +27,7 @@ const usage = `usage: go run ./hack/devcloud COMMAND
   logs [SERVICE]            print the logs of all services, or of one
   logs --copy FOLDER        copy these logs, and the journals and consoles of all instances (nspawn), to a new folder
   exec INSTANCE -- COMMAND  run a command as root in the login shell of an instance (nspawn), or on the router
+  power-cut INSTANCE        cut the power of an instance (nspawn): no data that it has not synced survives
   image                     build the image of the instances if it is missing, and print its path
 `
 
@@ -81,6 +82,10 @@ func run(ctx context.Context, args []string) error {
 	case "exec":
 		if len(args) > 2 && args[1] == "--" {
 			return execute(args[0], strings.Join(args[2:], " "))
+		}
+	case "power-cut":
+		if len(args) == 1 {
+			return cutPower(args[0])
 		}
 	case "image":
 		if len(args) == 0 {

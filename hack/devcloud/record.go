@@ -38,6 +38,14 @@ type Record struct {
 	Ready     time.Time `json:"ready"` // zero until up has succeeded
 }
 
+// runningBox returns the record of the running box.
+func runningBox() (record Record, err error) {
+	if err = load("record.json", &record); err == nil && !record.Init.alive() {
+		err = errors.New("devcloud is not running: start it with `make cloud`")
+	}
+	return record, err
+}
+
 // Kept describes how the kept data was created.
 type Kept struct {
 	Compute   string `json:"compute"`

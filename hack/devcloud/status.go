@@ -14,12 +14,9 @@ import (
 
 // status prints the status of all services. It returns an error if one of them is not healthy.
 func status(ctx context.Context) error {
-	var record Record
-	if err := load("record.json", &record); err != nil {
+	record, err := runningBox()
+	if err != nil {
 		return err
-	}
-	if !record.Init.alive() {
-		return errors.New("devcloud is not running: start it with `make cloud`")
 	}
 	var units []Unit
 	if err := load("run/units.json", &units); err != nil {

@@ -84,6 +84,7 @@ class NspawnDriver(driver.ComputeDriver):
             network_info=network_info)
         for path, data in content.metadata_for_config_drive():
             machine.write(os.path.join(SEED, path), data, mode=0o600)
+        machine.sync()  # a config drive is a disk of its own
 
     def _plug_and_wait(self, instance, network_info):
         """Plug the ports and wait until Neutron reports that they and their security groups are active."""

@@ -96,6 +96,10 @@ class Machine:
             os.fchmod(file.fileno(), mode)
             file.write(content.encode() if isinstance(content, str) else content)
 
+    def sync(self):
+        """Write everything to the machine's disk, so that it survives `devcloud power-cut`."""
+        run('sync', '--file-system', self.path('disk'))
+
     def remove(self):
         """Remove the files of a machine that is off. Its network and volumes stay."""
         for mount in (self.root, self.path('disk')):
