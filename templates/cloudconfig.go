@@ -76,10 +76,10 @@ func (r *Renderer) CloudConfig(m cluster.Machine, in Inputs) ([]byte, error) {
 	return slices.Concat([]byte("#cloud-config\n"), text, []byte(own.Replace(files.text))), nil
 }
 
-// writeAgain lets cloud-init write the files again, until first-boot has synced them. cloud-init does not sync
-// its files, and by default it writes them only once, so a power failure would leave empty files forever.
-const writeAgain = "[ -e /var/lib/cloud/instance/files-synced ] || " +
-	"rm -f /var/lib/cloud/instance/sem/config_write_files"
+// writeAgain lets cloud-init write its files again, until first-boot has synced them: ours, the keys of the SSH
+// server, the users. cloud-init does not sync its files, and it writes them only once, so a power failure would
+// leave empty files forever.
+const writeAgain = "[ -e /var/lib/cloud/instance/files-synced ] || rm -rf /var/lib/cloud/instance/sem"
 
 // nameMark and addressMark stand for a machine's name and address in the files that its pool shares. No Plan
 // contains them: all its addresses are IPv4, and the range of addressMark is only for documentation.

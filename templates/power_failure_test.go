@@ -149,7 +149,8 @@ case "$*" in *calico-etcd*) cat /secret ;; esac
 }
 
 // TestCloudInitWritesDamagedFilesAgain runs cloud-init with a machine's user-data. After a power failure at the first
-// boot, cloud-init writes all files again. After first-boot has synced the files, cloud-init keeps them.
+// boot, cloud-init writes all files again: ours, the hostname and the keys of the SSH server. After first-boot has
+// synced the files, cloud-init keeps them.
 func TestCloudInitWritesDamagedFilesAgain(t *testing.T) {
 	t.Parallel()
 	for role, m := range machines() {
@@ -162,7 +163,7 @@ func TestCloudInitWritesDamagedFilesAgain(t *testing.T) {
 				"/var/lib/cloud/seed/nocloud/user-data": string(config),
 				"/var/lib/cloud/seed/nocloud/meta-data": "instance-id: 4f1c0d9e-2b7a-4c55-9e2e-0123456789ab\n",
 				"/etc/cloud/cloud.cfg.d/99_test.cfg": "datasource_list: [NoCloud]\nnetwork: {config: disabled}\n" +
-					"cloud_init_modules: [bootcmd, write-files]\n",
+					"cloud_init_modules: [bootcmd, write-files, set_hostname, update_hostname, users-groups, ssh]\n",
 				"/paths": strings.Join(paths, "\n") + "\n",
 			}
 			for _, name := range []string{"systemctl", "systemd-run", "swapoff"} {
@@ -184,8 +185,14 @@ func TestCloudInitWritesDamagedFilesAgain(t *testing.T) {
 				boot
 				xargs sha256sum </paths >/sums
 				damage_all
+				for file in /etc/hostname /etc/ssh/ssh_host_*; do damage_empty $file; done
+				# cloud-init 22.4 fails if set-hostname is empty, before it reads the user-data
+				find /var/lib/cloud/data /var/lib/cloud/instances -type f ! -name set-hostname |
+					while read -r file; do damage_empty $file; done
 				boot
 				sha256sum --check --quiet /sums && echo written again
+				cat /etc/hostname
+				for key in /etc/ssh/ssh_host_*_key; do ssh-keygen -y -f $key | cut -d ' ' -f 1; done
 				sh /usr/local/sbin/first-boot a.service
 				rm /var/lib/cloud/instance/first-boot # it was not complete when the machine lost power
 				read -r file </paths
@@ -194,7 +201,7 @@ func TestCloudInitWritesDamagedFilesAgain(t *testing.T) {
 				cat "$file"
 			`)
 			require.NoError(t, err, out)
-			require.Equal(t, "written again\nchanged\n", out)
+			require.Equal(t, "written again\n"+m.ID+"\necdsa-sha2-nistp256\nssh-ed25519\nchanged\n", out)
 		})
 	}
 }
