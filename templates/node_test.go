@@ -27,7 +27,7 @@ func TestInstallOSPackages(t *testing.T) {
 	// prints its arguments, and creates the commands
 	const manager = `#!/bin/sh
 echo "$@" >>/calls
-case "$*" in *install*) ln -s /bin/true /usr/bin/missing-command; ln -s /bin/true /usr/bin/other-missing ;; esac
+case "$*" in *install*) ln -sf /bin/true /usr/bin/missing-command; ln -sf /bin/true /usr/bin/other-missing ;; esac
 `
 	for name, test := range map[string]struct {
 		files  map[string]string
@@ -67,6 +67,22 @@ case "$*" in *install*) ln -s /bin/true /usr/bin/missing-command; ln -s /bin/tru
 			script: "install-os-packages; cat /calls",
 			want: "installing haproxy socat\n--force-confold --configure --pending\n--quiet update\n" +
 				"--quiet --yes --no-install-recommends --option DPkg::Options::=--force-confold install haproxy socat\n",
+		},
+		"power failure after an installation on CentOS": {
+			files: map[string]string{"/usr/local/sbin/dnf": manager, "/var/lib/os-packages.unsynced": "of-centos also-centos\n",
+				"/etc/os-packages.list": "sh dash bash\n",
+				"/usr/local/sbin/rpm": "#!/bin/sh\ncase $1 in\n--query) for file; do :; done; echo \"owner-of-${file##*/}\" ;;\n" +
+					"*) printf '%s\\n' 'S.5....T.    /usr/sbin/empty' '.......T.    /usr/sbin/touched' 'missing   c /etc/deleted' " +
+					"'S.5....T.  c /etc/changed' ;;\nesac\n"},
+			script: "install-os-packages; install-os-packages; cat /calls",
+			want: "installing of-centos also-centos\n" +
+				"--assumeyes --setopt=install_weak_deps=False install of-centos also-centos\n" +
+				"--assumeyes reinstall owner-of-empty\n",
+		},
+		"a failed installation on CentOS": {
+			files:  map[string]string{"/usr/local/sbin/dnf": "#!/bin/sh\nexit 1\n"},
+			script: "install-os-packages; cat /var/lib/os-packages.unsynced", want: "installing of-centos also-centos\n\n" +
+				"cannot install of-centos also-centos: \nof-centos also-centos\n",
 		},
 		"no mirror": {
 			files: map[string]string{
@@ -127,6 +143,7 @@ func TestContainerdReadsItsConfiguration(t *testing.T) {
 			require.NoError(t, err, out)
 			for _, want := range append(test.want, "sandbox = 'registry.k8s.io/pause:3.10.2'\n",
 				"config_path = '/etc/containerd/certs.d'\n",
+				"image_pull_with_sync_fs = true\n", "use_local_image_pull = true\n",
 				"bin_dirs = ['/opt/cni/bin']\n", "conf_dir = '/etc/cni/net.d'\n", "stats_collect_period = '10s'\n") {
 				require.Contains(t, out, want)
 			}
