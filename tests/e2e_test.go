@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -324,14 +323,18 @@ func (e *engine) on(t testing.TB, machine, command string) string {
 	return string(out)
 }
 
-// ssh returns a command that runs on a machine. It builds devcloud only once, because tests that wait run
-// hundreds of commands.
+// ssh returns a command that runs on a machine.
 func (e *engine) ssh(machine, command string) *exec.Cmd {
-	if e.devcloud == "" {
-		e.devcloud = filepath.Join(e.t.TempDir(), "devcloud")
-		e.run(e.t, `go build -o "$1" ./hack/devcloud`, e.devcloud)
+	return e.shell(`exec "$1" exec "$2" -- "$3"`, e.devcloud(), machine, command)
+}
+
+// cutPower cuts the power of a machine: no data that it has not synced survives.
+func (e *engine) cutPower(machine string) error {
+	out, err := e.shell(`exec "$1" power-cut "$2"`, e.devcloud(), machine).CombinedOutput()
+	if err != nil {
+		err = fmt.Errorf("%w: %s", err, out)
 	}
-	return e.shell(`exec "$1" exec "$2" -- "$3"`, e.devcloud, machine, command)
+	return err
 }
 
 // killDuring runs pulumi and kills the engine with SIGKILL when it prints line, so that the engine cannot

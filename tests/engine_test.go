@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -21,8 +22,8 @@ type engine struct {
 	project string // path of its folder, relative to the repository's root
 	stack   string
 	env     []string
-	// devcloud is the path of the command devcloud, or empty until the first use builds it.
-	devcloud string
+	// devcloud returns the path of the command devcloud. The first call builds it.
+	devcloud func() string
 }
 
 // newEngine creates a stack of the repository's own project; see newProjectEngine.
@@ -37,6 +38,7 @@ func newEngine(t testing.TB, stack, setup string, edit func(string) string) *eng
 func newProjectEngine(t testing.TB, project, stack, setup string, edit func(string) string) *engine {
 	t.Helper()
 	e := &engine{t: t, project: project, stack: stack}
+	e.devcloud = sync.OnceValue(e.buildDevcloud)
 	e.configure(t, edit)
 
 	show := exec.Command("bash", "-euo", "pipefail", "-c", setup+"; env -0")
@@ -99,6 +101,15 @@ func (e *engine) shell(line string, args ...string) *exec.Cmd {
 	cmd := exec.Command("bash", append([]string{"-c", line, "bash"}, args...)...)
 	cmd.Dir, cmd.Env = "..", e.env
 	return cmd
+}
+
+// buildDevcloud builds devcloud only once, because tests that wait run hundreds of its commands.
+func (e *engine) buildDevcloud() string {
+	e.t.Helper()
+	path := filepath.Join(e.t.TempDir(), "devcloud")
+	out, err := e.shell(`exec go build -o "$1" ./hack/devcloud`, path).CombinedOutput()
+	require.NoError(e.t, err, string(out))
+	return path
 }
 
 // try runs pulumi and returns its standard output and error.

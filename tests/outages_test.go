@@ -154,7 +154,7 @@ func testOutages(t *testing.T, e *engine, api *api, openstack cloud, keeper *kee
 			node := keeper.node(t)
 			o := cutPower(t, openstack, box, router, node, nodes[node], service, func() {
 				begin := time.Now()
-				_ = e.ssh(node, "systemctl poweroff --force --force").Run() // nothing is closed or unmounted
+				require.NoError(t, e.cutPower(node))
 				require.NoError(t, servers.WaitForStatus(t.Context(), openstack.clients["compute"], openstack.server(t, node),
 					"SHUTOFF"))
 				tainted(node, true)
