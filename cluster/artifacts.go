@@ -264,10 +264,10 @@ var checksums = map[string]map[string]string{
 		"3.28.5": "fe4702ce171045728b6c37b2c01e6f903780997aea7e695b35735754eeeeaf64",
 	},
 	"etcd-backup": {
-		"0.1.0": "0badc0de0badc0de0badc0de0badc0de0badc0de0badc0de0badc0de0badc0de",
+		"0.1.0": "9999152422da4924c7fff264097128894db98aee1780741aa51e3104a33157e5",
 	},
 	"etcd-join": {
-		"0.1.0": "90f08acd6347c9df65113e8c0d4e0e7d734b3f5bf77ae64b821676aba70f6606",
+		"0.1.0": "dd4ff126689d2720e79fdd0ded136dfba6d71d2a257100b562ba2e24203019ee",
 	},
 	"keystone-webhook": {
 		"0.1.0": "065368799aeb3dea39d93e3957960e686922bb96bb67eb40320fda4b226adc59",

@@ -30,7 +30,8 @@ type Backup struct {
 	resources []pulumi.Resource
 }
 
-// NewBackup declares the container, the application credential of the etcd machines, and the upload of a local snapshot.
+// NewBackup declares the container, the application credential of the etcd machines, and the upload of a local
+// snapshot.
 func NewBackup(ctx *pulumi.Context, plan cluster.Plan, security *Security, snapshot *Snapshot) (*Backup, error) {
 	b := &Backup{}
 	settings := plan.Etcd.Backup
@@ -91,7 +92,10 @@ func newBackupCredential(ctx *pulumi.Context, plan cluster.Plan, security *Secur
 		Roles:        pulumi.ToStringArray(plan.Etcd.Backup.CredentialRoles()),
 		AccessRules:  rules,
 		Unrestricted: pulumi.Bool(false),
-	}, child, pulumi.IgnoreChanges([]string{"description"})) // not part of the name, and not worth a new credential
+	}, child,
+		pulumi.IgnoreChanges([]string{"description"}), // not part of the name, and not worth a new credential
+		// for one that resume has adopted. Its secret is unknown, and no machine has it
+		pulumi.DeleteBeforeReplace(true))
 }
 
 // Credential returns the ID and the secret of the application credential for machines of a role. Both are empty for

@@ -142,7 +142,8 @@ RESTORE=dev-20270131T120000Z.db
 	assert.ErrorContains(t, err, ".Inputs.BackupSecret is not set")
 }
 
-// TestNoBackups checks that a member of etcd without backups has neither their files nor their settings.
+// TestNoBackups checks that a member of etcd without backups has neither their files nor their settings. etcd needs
+// them only for a restore.
 func TestNoBackups(t *testing.T) {
 	with, without := filesOf(t, backupMachine()), filesOf(t, etcdMachine())
 	var added []string
@@ -156,6 +157,9 @@ func TestNoBackups(t *testing.T) {
 	const unit = "/etc/systemd/system/etcd.service"
 	assert.Equal(t, strings.Replace(with[unit], "etcd-join etcd-backup", "etcd-join", 1), without[unit])
 	assert.NotContains(t, without[unit], "backup")
+	m := backupMachine()
+	m.Plan.Etcd.Restore = ""
+	assert.Equal(t, without[unit], filesOf(t, m)[unit])
 }
 
 // TestNoUnitHasTheCredentialOfBackups checks that no unit has the credential in its environment: only root may read it,

@@ -41,11 +41,17 @@ import (
 	"kubernetes-openstack/internal/etcdctl"
 )
 
-// arguments are the numbers of arguments of the commands.
-var arguments = map[string]int{"save": 0, "save-now": 0, "check": 1, "fetch": 2}
-
-// timeout ends a command whose connection hangs.
-const timeout = time.Hour
+// commands maps the commands to their numbers of arguments, and to the timeouts that end one whose connection hangs.
+// During a fetch, the cluster waits: a slow download must not start again.
+var commands = map[string]struct {
+	arguments int
+	timeout   time.Duration
+}{
+	"save":     {0, time.Hour},
+	"save-now": {0, time.Hour},
+	"check":    {1, 5 * time.Minute},
+	"fetch":    {2, 6 * time.Hour},
+}
 
 func main() {
 	log := log.New(os.Stderr, "", 0) // the journal adds the time
@@ -72,23 +78,24 @@ func readSettings(file string) (map[string]string, error) {
 }
 
 func run(ctx context.Context, args []string, getenv func(string) string, log *log.Logger) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("not complete after %v", timeout))
+	name := ""
+	if len(args) > 0 {
+		name, args = args[0], args[1:]
+	}
+	command, found := commands[name]
+	if !found || command.arguments != len(args) {
+		return errors.New("use: etcd-backup save | save-now | check NAME | fetch NAME FILE")
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, command.timeout, fmt.Errorf("not complete after %v", command.timeout))
 	defer cancel()
-	err := execute(ctx, args, getenv, log)
+	err := execute(ctx, name, args, getenv, log)
 	if err != nil && ctx.Err() != nil {
 		return fmt.Errorf("%w: %w", context.Cause(ctx), err)
 	}
 	return err
 }
 
-func execute(ctx context.Context, args []string, getenv func(string) string, log *log.Logger) error {
-	command := ""
-	if len(args) > 0 {
-		command, args = args[0], args[1:]
-	}
-	if n, found := arguments[command]; !found || n != len(args) {
-		return errors.New("use: etcd-backup save | save-now | check NAME | fetch NAME FILE")
-	}
+func execute(ctx context.Context, command string, args []string, getenv func(string) string, log *log.Logger) error {
 	b, err := newBackup(getenv, log)
 	if err != nil {
 		return err

@@ -217,6 +217,9 @@ func TestSaveFails(t *testing.T) {
 		"no lock": {func(t *testing.T, _ *site) {
 			program(t, "etcdctl", `[ "$1" != lock ]`)
 		}, "etcdctl lock: exit status 1"},
+		"no lock, without an error": {func(t *testing.T, _ *site) {
+			program(t, "etcdctl", "exit 0")
+		}, "etcdctl lock: ended without the lock"},
 		"lost lock": {func(t *testing.T, s *site) {
 			program(t, "etcdctl", `started='`+s.snapshot+`.started'
 				case $1 in lock) echo key; until [ -e $started ]; do sleep 0.01; done ;;

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -71,7 +72,7 @@ func (b *backup) exclusively(ctx context.Context, work func(ctx context.Context)
 		ended <- err
 	}()
 	if err != nil { // etcdctl has ended
-		return fmt.Errorf("etcdctl lock: %w", <-ended)
+		return fmt.Errorf("etcdctl lock: %w", cmp.Or(<-ended, errors.New("ended without the lock")))
 	}
 	if err = work(ctx); err != nil && ctx.Err() != nil {
 		err = fmt.Errorf("%w: %w", context.Cause(ctx), err)

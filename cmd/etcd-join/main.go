@@ -5,8 +5,8 @@
 //
 // # The rules
 //
-//  1. A member with data starts as it is. etcd ignores the initial cluster then. If the others have a quorum and do not
-//     list this member, it waits and reports the wrong volume.
+//  1. A member with data starts as it is, except for a restore. etcd ignores the initial cluster then. If the others
+//     have a quorum and do not list this member, it waits and reports the wrong volume.
 //  2. A member without data never votes under an earlier identity. It gets a new member ID, in one of two ways:
 //     it creates a new cluster, or it joins the existing one.
 //  3. Only the first member of the configured list creates a cluster, and only if no member has data. The cluster
@@ -22,8 +22,8 @@
 // # No member has data
 //
 // A member without data serves its state on etcd's peer port, with the peer certificate: a token that is random for
-// each run of the program, and whether the machine has been a member before (the marker on its root disk). etcd itself
-// answers this request with 404, so an answer of 404 means that a member has data.
+// each run of the program, its RESTORE, and whether the machine has been a member before (the marker on its root disk).
+// etcd itself answers this request with 404, so an answer of 404 means that a member has data.
 //
 // Data could move while the first member asks: member 1 reports no data and joins member 2. Then member 2 loses its
 // volume and reports no data. So the first member asks twice. A run of the program ends before its member
@@ -35,9 +35,8 @@
 //
 // # Restore
 //
-// RESTORE is the name of a snapshot in object storage. The file `restored`, beside the data directory, has the name of
-// the snapshot that the data of this volume was restored from. The same name is in the key /kubernetes-openstack/restored
-// of the cluster.
+// RESTORE names a snapshot in object storage. The file `restored`, beside the data directory, names the snapshot from
+// which the data of the volume was restored. The key /kubernetes-openstack/restored names that of the cluster.
 //
 //  1. If RESTORE and the file differ, the data is from before the restore. The member sets it aside, and is a member
 //     without data. First it waits until the snapshot exists. So an operator can correct a wrong name, and the members
@@ -55,14 +54,15 @@
 //  6. If RESTORE is removed before the restore is complete, no member has data. Data that was set aside counts as a
 //     marker then.
 //
-// The restored data gets its final name when it is complete, after the file `restored`. So a run that is killed before
-// finds no data, and restores again. The next restore deletes incomplete data.
+// The member writes the file before complete data gets its final name, or before it joins. So data never lacks its
+// file. A run that is killed between both finds no data, and restores or joins again.
 //
 // # Interruptions
 //
-// Apart from that, the program keeps no state. A run that is killed between the removal and the addition finds no entry, and adds one. A
-// run that is killed after the addition finds its own learner, and removes and adds it again: a learner has no vote, so
-// this changes no quorum. etcd that is killed before it has written its first log entry has no data (see hasData).
+// Apart from that file, the program keeps no state. A run that is killed between the removal and the addition finds no
+// entry, and adds one. A run that is killed after the addition finds its own learner, and removes and adds it again: a
+// learner has no vote, so this changes no quorum. etcd that is killed before it has written its first log entry has no
+// data (see hasData).
 //
 // A member with data may still be a learner, because the promotion was interrupted. So promote runs at every start.
 //

@@ -127,7 +127,7 @@ func (m *member) beforeRestore(ctx context.Context, got answers) string {
 		// Each member answers for itself, because there may be no quorum. Only the cluster of the restore has this value.
 		switch name, err := m.restoredCluster(ctx, []peer{p}, "--consistency=s"); {
 		case err != nil:
-			reasons = append(reasons, fmt.Sprintf("%s has data: %v", p.name, err))
+			reasons = append(reasons, fmt.Sprintf("%s has data, perhaps from before the restore: %v", p.name, err))
 		case name == m.restore:
 			return ""
 		default:

@@ -47,7 +47,7 @@ func fake(t *testing.T, held map[string][]object) *cloud {
 				return
 			}
 			write(object{map[string]string{"os-keypairs": "keypair", "os-volume_attachments": "volumeAttachment",
-				"volumes": "volume"}[path.Base(path.Dir(r.URL.Path))]: o})
+				"servers": "server", "volumes": "volume"}[path.Base(path.Dir(r.URL.Path))]: o})
 			return
 		}
 		http.NotFound(w, r)

@@ -37,8 +37,8 @@ const (
 var Faults = []Fault{ServerError, TooMany, RetryAfter, Silence, LostAnswer}
 
 // Proxy listens at the ports of OpenStack's APIs, but at another address of the loopback interface. It forwards each
-// request to the same port of 127.0.0.1. Clients find the other APIs in Keystone's catalogue, in which the proxy replaces
-// the address.
+// request to the same port of 127.0.0.1. Clients find the other APIs in Keystone's catalogue, in which the proxy
+// replaces the address.
 type Proxy struct {
 	host string
 
@@ -73,8 +73,8 @@ func (p *Proxy) Count() int {
 	return p.count
 }
 
-// At starts to count requests, and calls event when the request with this number arrives. If number is 0, it only counts.
-// The request waits until event returns. It is named like POST :9696/v2.0/ports.
+// At starts to count requests, and calls event when the request with this number arrives. If number is 0, it only
+// counts. The request waits until event returns. It is named like POST :9696/v2.0/ports.
 func (p *Proxy) At(number int, event func(request string)) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
