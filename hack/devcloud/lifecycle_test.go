@@ -310,6 +310,10 @@ func createMachine(t *testing.T, ctx context.Context, client *gophercloud.Provid
 	checkMachine(t)
 }
 
+// retryingCurl is the beginning of a command that waits for a server. Without --retry-delay, curl would double its
+// pause after each attempt.
+const retryingCurl = "curl -sf --retry 60 --retry-delay 1 --retry-all-errors "
+
 // checkMachine checks the instance m1 from inside.
 func checkMachine(t *testing.T) {
 	t.Helper()
@@ -326,12 +330,12 @@ func checkMachine(t *testing.T) {
 	}
 	defer os.Remove(file)
 	if got := inside(t, "m1",
-		"curl -sf --retry 10 --retry-all-errors http://"+externalGateway+"/devcloud-test"); got != "from the mirror" {
+		retryingCurl+"http://"+externalGateway+"/devcloud-test"); got != "from the mirror" {
 		t.Errorf("the mirror returned %q", got)
 	}
 	inside(t, "m1", "curl -sf http://"+externalGateway+"/registry.example/v2/") // the mirror is also a registry
 	inside(t, "m1",
-		"curl -sf --retry 10 --retry-all-errors http://169.254.169.254/openstack/latest/meta_data.json | grep -q "+
+		retryingCurl+"http://169.254.169.254/openstack/latest/meta_data.json | grep -q "+
 			"'\"availability_zone\": \"nova\"'")
 	for begin := time.Now(); ; time.Sleep(500 * time.Millisecond) {
 		greeting, err := throughProxy(net.JoinHostPort(floatingIP, "22"))

@@ -173,8 +173,8 @@ func checkRack(t *testing.T) {
 		require.Contains(t, inside(t, m.name, "ip -brief -4 address show eth0"), m.address+"/24")
 		require.Contains(t, inside(t, m.name, "ip route show default"), rackGateway)
 		// behind the router
-		inside(t, m.name, "curl -sf --retry 10 --retry-all-errors http://"+externalGateway+"/registry.example/v2/")
-		inside(t, m.name, "curl -sf --retry 10 --retry-all-errors http://169.254.169.254/openstack/latest/meta_data.json")
+		inside(t, m.name, retryingCurl+"http://"+externalGateway+"/registry.example/v2/")
+		inside(t, m.name, retryingCurl+"http://169.254.169.254/openstack/latest/meta_data.json")
 		// from the data centre's resolver
 		require.Contains(t, inside(t, m.name, "getent hosts mirror.devcloud.test"), externalGateway)
 		m.serve(t, record)
