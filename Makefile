@@ -59,7 +59,7 @@ for phase in $(1); do \
 	printf '  %-15s %5d s, CPU %5d s of all processes of this machine, stolen %d s; $(2)\n\n' all $$SECONDS $$(($$($(CPU)) - used)) $$(($$($(STOLEN)) - stolen))
 endef
 
-.PHONY: help up env program pulumi-up nodes sample down destroy preview push mirror kubeconfig status timeline release test $(TESTS) e2e power-cuts bench bench-scale disturb host toolchain toolchain-all image cloud
+.PHONY: help up env pulumi-up nodes sample down destroy preview push mirror kubeconfig status timeline release test $(TESTS) e2e power-cuts bench bench-scale disturb host toolchain toolchain-all image cloud
 
 help: ## list all targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -69,12 +69,12 @@ up: ## start OpenStack on this machine and create the stack `dev` on it; FROM=up
 	phase() { $(MAKE) --no-print-directory timed-$$1 TIMES=$$times; }; \
 	phase host; \
 	(phase toolchain 2>&1 | tee $$logs/toolchain) & building=$$!; \
-	((phase cloud && phase program) 2>&1 | tee $$logs/cloud) & starting=$$!; \
+	(phase cloud 2>&1 | tee $$logs/cloud) & starting=$$!; \
 	failed=; wait $$building || failed=toolchain; wait $$starting || failed+=" cloud"; \
 	for phase in $$failed; do printf '\nmake %s failed:\n' $$phase; tail -n 5 $$logs/$$phase; done; [ -z "$$failed" ] || exit 1; \
 	phase pulumi-up; phase nodes; phase sample; \
 	printf '\nThe cluster is up:\n'; \
-	$(call summary,host toolchain cloud program pulumi-up nodes sample,toolchain ran in parallel with cloud and program)
+	$(call summary,host toolchain cloud pulumi-up nodes sample,toolchain and cloud ran in parallel)
 	@echo "Next:"
 	@echo "  eval \"\$$(make env)\"                                            # pulumi uses this OpenStack"
 	@echo "  pulumi stack output --stack $(STACK) --show-secrets kubeconfig > kubeconfig"
@@ -187,9 +187,6 @@ image:
 
 cloud: # MIRROR names a folder of `make mirror`, from which machines download
 	@go run ./hack/devcloud up $(if $(MIRROR),--mirror '$(MIRROR)')
-
-program: # compiles the packages of pulumi-up while the toolchain still builds
-	@go build . ./cmd/resume ./cmd/pulumi-resource-teardown
 
 pulumi-up:
 	@$(ENV) pulumi stack select --create $(STACK) && go run ./cmd/resume -s $(STACK) && pulumi up --yes --skip-preview --stack $(STACK)
