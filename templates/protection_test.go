@@ -1,6 +1,7 @@
 package templates
 
 import (
+	"maps"
 	"path"
 	"regexp"
 	"slices"
@@ -124,4 +125,33 @@ func TestWaitForUnit(t *testing.T) {
 		wait $! && cat /log`)
 	require.NoError(t, err, out)
 	require.Equal(t, "waiting until b is active\nwaiting until b is active\n", out)
+}
+
+// TestStartEndsWithTheProcess checks that the start of a unit fails if its process ends before it is ready. systemd
+// waits for ExecStartPost before it restarts an ended process, so a command that waits for an ended process would keep
+// the unit from a restart forever.
+func TestStartEndsWithTheProcess(t *testing.T) {
+	t.Parallel()
+	files, commands := map[string]string{}, map[string]string{}
+	for _, m := range machines() {
+		for name, text := range filesOf(t, m) {
+			files[name] = text
+			_, command, waits := strings.Cut(strings.ReplaceAll(text, "\\\n", ""), "\nExecStartPost=")
+			if path.Dir(name)+"/" == unitFolder && waits && !slices.Contains(property(text, "Type"), "oneshot") {
+				command, _, _ = strings.Cut(command, "\n")
+				commands[path.Base(name)] = strings.TrimLeft(command, "+-!:@")
+			}
+		}
+	}
+	require.GreaterOrEqual(t, len(commands), 3)
+	files["/usr/local/bin/etcd-join"] = built(t, "kubernetes-openstack/cmd/etcd-join")
+	script := "sleep 0 & MAINPID=$!; export MAINPID; wait $MAINPID\nset -a; . /etc/etcd/etcd.env\n"
+	want := ""
+	for _, unit := range slices.Sorted(maps.Keys(commands)) {
+		script += "timeout 20 " + commands[unit] + " >/dev/null 2>&1\necho " + unit + " $?\n"
+		want += unit + " 1\n"
+	}
+	out, err := guest.Run(t, files, "unshare", "--net", "sh", "-c", script)
+	require.NoError(t, err, out)
+	require.Equal(t, want, out)
 }

@@ -26,6 +26,8 @@ esac
 case $1 in start | restart)
 	setsid $(setting ExecStart) >>"/log/$2" 2>&1 &
 	echo $! >"$pid"
+	MAINPID=$(cat "$pid")
+	export MAINPID
 	eval "$(setting ExecStartPost)" &
 	post=$!
 	while kill -0 $post 2>/dev/null; do
