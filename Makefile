@@ -109,7 +109,7 @@ env: ## print exports: eval "$(make env)" gives a shell pulumi, kubectl and Open
 	@go run ./hack/devcloud env
 
 bench-scale: host ## measure clusters of 30, 100 and 300 fake workers, or of WORKERS=300; run `make down` first; writes docs/contributing/benchmarks.md
-	@$(WITH_FAKE) go test -tags e2e -run '^$$' -bench 'Scale/^$(WORKERS)' -benchtime 1x -timeout 120m -v ./tests
+	@$(WITH_FAKE) go test -tags e2e -run '^$$' -bench 'Scale$(if $(WORKERS),/^$(WORKERS)$$)' -benchtime 1x -timeout 120m -v ./tests
 
 disturb: host ## RUNS=20 SEED=1: kill the engine, or disturb the APIs, at random moments of up, change and destroy; run `make down` first
 	@$(WITH_FAKE) go test -tags e2e -run '^TestDisturb' -count 1 -parallel 4 -timeout 240m -v ./tests \
