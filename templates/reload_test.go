@@ -12,7 +12,8 @@ import (
 // fakeSystemctl is a systemctl with the functions that this test needs: for a running unit, ExecStart and
 // ExecStartPost.
 const fakeSystemctl = `#!/bin/sh
-# systemctl start|stop|restart UNIT: a unit has started when ExecStartPost has ended, and failed if it ends before that
+# systemctl start|stop|restart UNIT: a unit has started when ExecStartPost has succeeded, and failed if the unit or
+# ExecStartPost fails before that
 set -eu
 [ "$1" != daemon-reload ] || exit 0
 unit=/etc/systemd/system/$2.service pid=/run/$2.pid
@@ -34,6 +35,7 @@ case $1 in start | restart)
 		kill -0 "$(cat "$pid")" 2>/dev/null || { kill $post; exit 1; }
 		sleep 0.1
 	done
+	wait $post
 esac
 `
 
