@@ -18,6 +18,7 @@ func backupMachines(t *testing.T) map[string]string {
 	files["/backup.env"] = strings.Join(append(swift.Env("http://127.0.0.1:8080"), "BACKUP_CONTAINER=dev-etcd",
 		"BACKUP_PREFIX=dev", "BACKUP_INTERVAL=1h", "BACKUP_KEEP=24", ""), "\n")
 	files["/etc/etcd/backup.env"] = "" // each machine mounts its own
+	files["/usr/local/sbin/journalctl"] = "#!/bin/sh\ncat /journal\n"
 	// All machines of the test have one loopback interface. So /run of each has the address of its etcd. If the file
 	// /hang exists, a snapshot takes forever.
 	files["/usr/local/sbin/etcdctl"] = `#!/bin/sh
@@ -49,7 +50,7 @@ configure() {
 	shift
 	for machine; do
 		(cat /backup.env; echo "RESTORE=$restore") >/machines/$machine/backup.env
-		echo "RESTORE=$restore" >>/machines/$machine/etcd.env # the last line is valid
+		printf '%s\n' BACKUP_CONTAINER=dev-etcd "RESTORE=$restore" >>/machines/$machine/etcd.env # the last lines are valid
 	done
 }
 configure '' 0 1 2
@@ -60,10 +61,15 @@ on() {
 		echo $$ >/process-$1
 		mount -t tmpfs tmpfs /run
 		echo https://10.0.0.1$1:2379 >/run/endpoint
+		mkdir -p /machines/$1/lib
+		mount --bind /machines/$1/lib /var/lib
 		mount --bind /machines/$1/backup.env /etc/etcd/backup.env
+		mount --bind /machines/$1/etcd.env /etc/etcd/etcd.env
 		shift
 		exec "$@"' on "$@" 2>&1
 }
+# notice MACHINE: prints the notice of check-etcd. startMachines sets variables that conflict with its flags.
+notice() { on $1 env -u ETCDCTL_DIAL_TIMEOUT -u ETCDCTL_COMMAND_TIMEOUT check-etcd; }
 # newest: prints the name of the newest snapshot
 newest() { object '?prefix=dev-' | grep -o 'dev-[0-9TZ]*\.db' | tail -n 1; }
 `
@@ -78,6 +84,13 @@ func TestEtcdBackup(t *testing.T) {
 		etcd-auth >/dev/null
 		put 1 2 3
 
+		echo no backup:
+		notice 0
+		sed -i 's/CONTAINER=.*/CONTAINER=other/' /machines/0/backup.env
+		on 0 etcd-backup save >/journal || true
+		notice 0
+		configure '' 0
+
 		echo in parallel:
 		running=
 		for i in 0 1 2; do on $i etcd-backup save >/save-$i & running="$running $!"; done
@@ -86,6 +99,7 @@ func TestEtcdBackup(t *testing.T) {
 		name=$(newest)
 		object "?prefix=dev-" | grep -o 'dev-[0-9TZ]*\.db' | wc -l
 		on 1 etcd-backup save
+		for i in 0 1 2; do notice $i; done
 
 		echo damage:
 		on 0 etcd-backup fetch $name /fetched
@@ -113,7 +127,10 @@ func TestEtcdBackup(t *testing.T) {
 		sed -i 's/BACKUP_INTERVAL=.*/BACKUP_INTERVAL=1s/' /backup.env
 		configure '' 0 1 2
 		sleep 1
-		TMP_SIZE=16k on 0 etcd-backup save || true
+		TMP_SIZE=16k on 0 etcd-backup save >/journal || true
+		cat /journal
+		notice 0
+		notice 1
 
 		echo take-over:
 		touch /hang
@@ -138,10 +155,12 @@ func TestEtcdBackup(t *testing.T) {
 	t.Log(out)
 	require.NoError(t, err)
 	noLoss(t, out, "first boot")
-	_, out, _ = strings.Cut(out, "in parallel:\n")
+	_, out, _ = strings.Cut(out, "no backup:\n")
+	missing, out, _ := strings.Cut(out, "in parallel:\n")
+	assert.Equal(t, "there is no backup: etcd-backup: list container other: does not exist\n", missing)
 	out = regexp.MustCompile(`dev-\d{8}T\d{6}Z`).ReplaceAllString(out, "NAME")
 	out = regexp.MustCompile(`\d+\.\d+ MB, \d+ keys, revision \d+, \d+\.\d s`).ReplaceAllString(out, "NUMBERS")
-	const due, refused = "no snapshot is due: NAME.db is younger than 1h0m0s\n",
+	const due, refused = "no snapshot is due: NAME.db is younger than 10m0s\n",
 		"etcd-backup: damaged.db in container dev-etcd is not an intact snapshot: "
 	parallel, out, _ := strings.Cut(out, "damage:\n")
 	assert.Equal(t, due+due+"saved NAME.db: NUMBERS\n1\n"+due, parallel)
@@ -154,7 +173,8 @@ func TestEtcdBackup(t *testing.T) {
 	assert.Contains(t, damage, "etcd-backup: read missing.db in container dev-etcd: does not exist\n")
 	assert.NotContains(t, damage, "/refused")
 	full, out, _ := strings.Cut(out, "take-over:\n")
-	assert.Regexp(t, `^etcd-backup: etcdctl snapshot save: could not write snapshot: .*: no space left on device\n$`, full)
+	const noSpace = `etcd-backup: etcdctl snapshot save: could not write snapshot: .*: no space left on device\n`
+	assert.Regexp(t, `^`+noSpace+`the newest backup is too old, NAME.db: `+noSpace+`$`, full)
 	assert.Regexp(t, `^saved NAME\.db: NUMBERS\n\d+ s after the holder was killed\nnot healthy:\n`+
 		`etcd-backup: the member of this machine is not healthy, so another member must save the snapshot: etcdctl endpoint `+
 		`health: unhealthy cluster\n$`, out)

@@ -459,26 +459,43 @@ check-etcd || true
 		"no quorum, no answer from dev-etcd-1 dev-etcd-2\n", out)
 }
 
-// A failed backup is a notice of a member with a quorum. Nothing waits for a backup.
-func TestCheckEtcdReportsAFailedBackup(t *testing.T) {
+// The age of the newest backup decides on the notice of a member with a quorum. Nothing waits for a backup.
+func TestCheckEtcdReportsAnOldBackup(t *testing.T) {
 	t.Parallel()
 	files := etcdMember(t)
-	files["/usr/local/sbin/systemctl"] = "#!/bin/sh\n" +
-		"[ \"$*\" = '--quiet is-failed etcd-backup.service' ] && [ -e /failed ]\n"
+	files["/usr/local/sbin/systemctl"] = "#!/bin/sh\nexit 1\n" // the next run is active
 	files["/usr/local/sbin/journalctl"] = "#!/bin/sh\necho \"journalctl $*\"\n"
 	out, err := guest.Run(t, files, "unshare", "--net", "sh", "-c", startEtcd+`
 member 0
 member 1
 eventually check-etcd
-check-etcd
-touch /failed
-check-etcd
-rm /failed
-check-etcd
+state() {
+	echo "$1:"
+	check-etcd
+}
+echo '0 ' >/var/lib/etcd-backup
+state 'not configured'
+rm /var/lib/etcd-backup
+echo BACKUP_CONTAINER=dev-etcd >>/etc/etcd/etcd.env
+echo 7199.99 1.00 >/uptime
+mount --bind /uptime /proc/uptime
+state 'first run'
+echo 7200.00 1.00 >/uptime
+state 'first run did not end'
+echo '0 ' >/var/lib/etcd-backup
+state 'no backup'
+echo "$(($(date +%s) + 60)) dev-20270131T120000Z.db" >/var/lib/etcd-backup
+state young
+echo "$(($(date +%s) - 1)) dev-20270131T120000Z.db" >/var/lib/etcd-backup
+state old
+: >/var/lib/etcd-backup
+state 'power failure'
 `)
 	require.NoError(t, err, out)
-	require.Equal(t, "the last backup failed: journalctl --boot --quiet --no-pager --output=cat --lines=1 "+
-		"--identifier=etcd-backup\n", out)
+	const log = ": journalctl --boot --quiet --no-pager --output=cat --lines=1 --identifier=etcd-backup\n"
+	require.Equal(t, "not configured:\nfirst run:\nfirst run did not end:\nthere is no backup"+log+
+		"no backup:\nthere is no backup"+log+"young:\nold:\nthe newest backup is too old, dev-20270131T120000Z.db"+log+
+		"power failure:\nthere is no backup"+log, out)
 }
 
 // While etcd-join waits, its last message is the reason.

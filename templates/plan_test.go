@@ -127,7 +127,7 @@ OS_REGION_NAME=RegionOne
 RESTORE=dev-20270131T120000Z.db
 `
 	assert.Equal(t, all, files["/etc/etcd/backup.env"])
-	assert.Contains(t, files["/etc/etcd/etcd.env"], "\nRESTORE=dev-20270131T120000Z.db\n")
+	assert.Contains(t, files["/etc/etcd/etcd.env"], "\nBACKUP_CONTAINER=dev-etcd\nRESTORE=dev-20270131T120000Z.db\n")
 	assert.Equal(t, m.Plan.OpenStack.CACertificate+"\n", files["/etc/etcd/openstack-ca.crt"])
 	assert.Contains(t, files["/etc/systemd/system/etcd-backup.timer"], "\nOnUnitActiveSec=10m0s\n")
 
@@ -157,6 +157,9 @@ func TestNoBackups(t *testing.T) {
 	const unit = "/etc/systemd/system/etcd.service"
 	assert.Equal(t, strings.Replace(with[unit], "etcd-join etcd-backup", "etcd-join", 1), without[unit])
 	assert.NotContains(t, without[unit], "backup")
+	const settings = "/etc/etcd/etcd.env"
+	assert.Equal(t, regexp.MustCompile("(?m)^(BACKUP_CONTAINER|RESTORE)=.*\n").ReplaceAllString(with[settings], ""),
+		without[settings])
 	m := backupMachine()
 	m.Plan.Etcd.Restore = ""
 	assert.Equal(t, without[unit], filesOf(t, m)[unit])

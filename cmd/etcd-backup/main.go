@@ -21,12 +21,20 @@
 //
 // Before the upload, the snapshot is verified: its SHA-256, which etcd computed, and its content, by etcdutl.
 //
+// The first snapshot of a new cluster is nearly empty. So while it is the only one, the next one is due after a sixth
+// of the interval, which is the period of the timer. This does not apply if BACKUP_KEEP is 1.
+//
+// After each run, the file /var/lib/etcd-backup has the name of the newest snapshot in the container, and the time at
+// which it is too old. check-etcd reads it. So each member reports the age of the newest snapshot, although one member
+// uploads it.
+//
 // # Fetch
 //
 // The file gets its name after the same verification, so it is never incomplete. etcd-join runs `fetch` for a restore.
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -100,18 +108,24 @@ func execute(ctx context.Context, command string, args []string, getenv func(str
 	if err != nil {
 		return err
 	}
-	if b.container, err = connect(ctx, getenv); err != nil {
-		return err
+	if b.container, err = connect(ctx, getenv); err == nil {
+		switch command {
+		case "fetch":
+			return b.fetch(ctx, args[0], args[1])
+		case "check":
+			return b.check(ctx, args[0])
+		case "save-now":
+			err = b.exclusively(ctx, b.saveNow)
+		case "save":
+			err = b.save(ctx)
+		}
 	}
-	switch command {
-	case "save-now":
-		return b.exclusively(ctx, b.saveNow)
-	case "check":
-		return b.check(ctx, args[0])
-	case "fetch":
-		return b.fetch(ctx, args[0], args[1])
+	if strings.HasPrefix(command, "save") {
+		if unwritten := b.report(err != nil); err == nil {
+			err = unwritten
+		}
 	}
-	return b.save(ctx)
+	return err
 }
 
 // backup contains the settings of the backup.
@@ -120,6 +134,10 @@ type backup struct {
 	interval time.Duration // minimum age of the newest snapshot before the next one
 	keep     int           // number of snapshots
 	restore  string        // name of the snapshot of a restore, or ""
+	status   string        // file for check-etcd
+
+	listed bool   // the container was listed
+	newest string // name of its newest snapshot, or ""
 
 	container *container
 	etcd      etcdctl.Client // uses only the member of this machine
@@ -129,7 +147,8 @@ type backup struct {
 func newBackup(getenv func(string) string, log *log.Logger) (*backup, error) {
 	b := &backup{
 		cluster: getenv("BACKUP_PREFIX"), restore: getenv("RESTORE"), log: log,
-		etcd: etcdctl.Client{PKI: "/etc/etcd/pki", Endpoints: []string{"https://127.0.0.1:2379"}},
+		status: cmp.Or(getenv("BACKUP_STATUS"), "/var/lib/etcd-backup"), // only tests set it
+		etcd:   etcdctl.Client{PKI: "/etc/etcd/pki", Endpoints: []string{"https://127.0.0.1:2379"}},
 	}
 	if b.cluster == "" {
 		return nil, errors.New("BACKUP_PREFIX: must be the name of the cluster")

@@ -76,7 +76,7 @@ func newSite(t *testing.T) *site {
 	require.NoError(t, os.WriteFile(ca,
 		pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}), 0o600))
 	s.environment = map[string]string{"OS_CACERT": ca, "BACKUP_CONTAINER": bucket, "BACKUP_PREFIX": "prod",
-		"BACKUP_INTERVAL": "1h", "BACKUP_KEEP": "4"}
+		"BACKUP_INTERVAL": "1h", "BACKUP_KEEP": "4", "BACKUP_STATUS": filepath.Join(t.TempDir(), "status")}
 	for _, setting := range swift.Env(server.URL) {
 		name, value, _ := strings.Cut(setting, "=")
 		s.environment[name] = value
@@ -117,7 +117,7 @@ func TestSave(t *testing.T) {
 
 	require.NoError(t, s.run(t, "check", names[0]))
 	require.NoError(t, s.run(t, "save"))
-	assert.Equal(t, "no snapshot is due: "+names[0]+" is younger than 1h0m0s\n", s.out.String())
+	assert.Equal(t, "no snapshot is due: "+names[0]+" is younger than 10m0s\n", s.out.String())
 	assert.Equal(t, names, s.names())
 }
 
@@ -357,6 +357,83 @@ func TestCheck(t *testing.T) {
 		"a.db in container prod-etcd has 5000 bytes, so it is truncated, or not a snapshot of etcd")
 	s.Put(bucket, "a.db", etcdsnapshottest.New(2))
 	require.NoError(t, s.run(t, "check", "a.db"))
+}
+
+// The first snapshot of a new cluster is nearly empty, so the second one is due early.
+func TestTheSecondSnapshotIsDueEarly(t *testing.T) {
+	before := func(d time.Duration) string { return "prod-" + time.Now().UTC().Add(-d).Format(timeFormat) + ".db" }
+	for name, test := range map[string]struct {
+		keep  string
+		names []string
+		due   bool
+	}{
+		"no snapshot":                  {"4", nil, true},
+		"a new one":                    {"4", []string{before(9 * time.Minute)}, false},
+		"a single one":                 {"4", []string{before(11 * time.Minute)}, true},
+		"two":                          {"4", []string{before(11 * time.Minute), before(70 * time.Minute)}, false},
+		"two old ones":                 {"4", []string{before(61 * time.Minute), before(120 * time.Minute)}, true},
+		"only one is kept":             {"1", []string{before(11 * time.Minute)}, false},
+		"only one is kept, an old one": {"1", []string{before(61 * time.Minute)}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newSite(t)
+			s.environment["BACKUP_KEEP"] = test.keep
+			for _, name := range test.names {
+				s.Put(bucket, name, nil)
+			}
+			require.NoError(t, s.run(t, "save"))
+			assert.Equal(t, test.due, strings.Contains(s.out.String(), "saved "), &s.out)
+		})
+	}
+}
+
+// Each run writes the newest snapshot for check-etcd, also one that another member has saved.
+func TestStatus(t *testing.T) {
+	now := time.Now().UTC().Truncate(time.Second)
+	young, old, ahead := now.Add(-5*time.Minute), now.Add(-3*time.Hour), now.Add(5*time.Minute)
+	name := func(at time.Time) string { return "prod-" + at.Format(timeFormat) + ".db" }
+	line := func(at time.Time) string { return fmt.Sprintf("%d %s\n", at.Add(90*time.Minute).Unix(), name(at)) }
+	unreachable := func(s *site) { s.environment["OS_APPLICATION_CREDENTIAL_SECRET"] = "old" }
+	fails := func(s *site) { _ = os.Remove(s.snapshot) }
+	for description, test := range map[string]struct {
+		before  string
+		objects []time.Time
+		change  func(s *site)
+		want    string
+	}{
+		"another member has saved it":         {"", []time.Time{old, young}, nil, line(young)},
+		"nothing was ever saved":              {"", nil, fails, "0 \n"},
+		"the container was emptied":           {line(old), nil, fails, "0 \n"},
+		"the save fails":                      {line(now.Add(-4 * time.Hour)), []time.Time{old}, fails, line(old)},
+		"the first run has no access":         {"", []time.Time{young}, unreachable, "0 \n"},
+		"a later run has no access":           {line(old), []time.Time{young}, unreachable, line(old)},
+		"a snapshot from the future":          {"", []time.Time{young, now.Add(48 * time.Hour)}, nil, line(young)},
+		"a clock that is a few minutes ahead": {"", []time.Time{ahead}, nil, line(ahead)},
+	} {
+		t.Run(description, func(t *testing.T) {
+			s := newSite(t)
+			status := s.environment["BACKUP_STATUS"]
+			if test.before != "" {
+				require.NoError(t, os.WriteFile(status, []byte(test.before), 0o600))
+			}
+			for _, at := range test.objects {
+				s.Put(bucket, name(at), nil)
+			}
+			if test.change != nil {
+				test.change(s)
+			}
+			err := s.run(t, "save")
+			assert.Equal(t, test.change != nil, err != nil, err)
+			content, err := os.ReadFile(status)
+			require.NoError(t, err)
+			assert.Equal(t, test.want, string(content))
+		})
+	}
+	s := newSite(t)
+	require.NoError(t, s.run(t, "save-now"))
+	content, err := os.ReadFile(s.environment["BACKUP_STATUS"])
+	require.NoError(t, err)
+	assert.Regexp(t, `^\d+ `+s.names()[0]+`\n$`, string(content))
 }
 
 func TestReadSettings(t *testing.T) {

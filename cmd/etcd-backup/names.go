@@ -34,15 +34,24 @@ func (b *backup) snapshots(names []string) (out []string) {
 	return out
 }
 
-// recent returns the newest snapshot that is younger than the interval, or "". A snapshot from the future counts only
-// if the clocks of two members can be the reason: otherwise a wrong clock would stop all backups until that time.
-func (b *backup) recent(names []string, now time.Time) string {
+// latest returns the newest snapshot, or "". A snapshot from the future counts only if the clocks of two members can be
+// the reason: otherwise a wrong clock would stop all backups until that time.
+func (b *backup) latest(names []string, now time.Time) string {
 	for _, name := range b.snapshots(names) {
-		if at, _ := b.time(name); now.Sub(at).Abs() < b.interval {
+		if at, _ := b.time(name); at.Sub(now) < b.interval {
 			return name
 		}
 	}
 	return ""
+}
+
+// wait returns the age of the newest snapshot at which the next one is due. The first snapshot of a new cluster is
+// nearly empty, so the second one is due early. With a single snapshot, which one is the first is unknown.
+func (b *backup) wait(names []string) time.Duration {
+	if b.keep > 1 && len(b.snapshots(names)) == 1 {
+		return b.interval / 6
+	}
+	return b.interval
 }
 
 // outdated returns the oldest snapshots above keep, except for that of the restore. Snapshots from the future do not

@@ -30,7 +30,7 @@ func TestNames(t *testing.T) {
 	}
 }
 
-func TestRecent(t *testing.T) {
+func TestLatest(t *testing.T) {
 	b := &backup{cluster: "prod", interval: time.Hour}
 	now := time.Date(2006, 12, 1, 15, 0, 0, 0, time.UTC)
 	for name, test := range map[string]struct {
@@ -38,16 +38,16 @@ func TestRecent(t *testing.T) {
 		want  string
 	}{
 		"no snapshot": {},
-		"an old one":  {names: []string{"prod-20061201T140000Z.db"}},
+		"an old one":  {[]string{"prod-20061101T140000Z.db"}, "prod-20061101T140000Z.db"},
 		"a young one": {[]string{"prod-20061201T120000Z.db", "prod-20061201T140001Z.db"},
 			"prod-20061201T140001Z.db"},
-		"of another cluster":      {names: []string{"test-20061201T140001Z.db", "prod-eu-20061201T140001Z.db"}},
-		"another clock is ahead":  {[]string{"prod-20061201T150030Z.db"}, "prod-20061201T150030Z.db"},
-		"another clock was wrong": {names: []string{"prod-20361201T150000Z.db", "prod-20061201T130000Z.db"}},
-		"a young one, although another clock was wrong": {
-			[]string{"prod-20361201T150000Z.db", "prod-20061201T143000Z.db"}, "prod-20061201T143000Z.db"},
+		"of another cluster":     {names: []string{"test-20061201T140001Z.db", "prod-eu-20061201T140001Z.db"}},
+		"another clock is ahead": {[]string{"prod-20061201T150030Z.db"}, "prod-20061201T150030Z.db"},
+		"another clock was wrong": {[]string{"prod-20361201T150000Z.db", "prod-20061201T130000Z.db"},
+			"prod-20061201T130000Z.db"},
+		"no other clock was right": {names: []string{"prod-20361201T150000Z.db"}},
 	} {
-		assert.Equal(t, test.want, b.recent(test.names, now), name)
+		assert.Equal(t, test.want, b.latest(test.names, now), name)
 	}
 }
 

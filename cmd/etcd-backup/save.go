@@ -38,8 +38,10 @@ func (b *backup) due(ctx context.Context) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	if name := b.recent(names, time.Now()); name != "" {
-		b.log.Printf("no snapshot is due: %s is younger than %v", name, b.interval)
+	now := time.Now()
+	b.listed, b.newest = true, b.latest(names, now)
+	if at, ok := b.time(b.newest); ok && now.Sub(at) < b.wait(names) {
+		b.log.Printf("no snapshot is due: %s is younger than %v", b.newest, b.wait(names))
 		return false, nil
 	}
 	return true, nil
@@ -111,6 +113,7 @@ func (b *backup) saveNow(ctx context.Context) error {
 	if err := errors.Join(err, file.Close()); err != nil {
 		return err
 	}
+	b.newest = name
 	b.log.Printf("saved %s: %v, %.1f s", name, s, time.Since(start).Seconds())
 	return b.prune(ctx)
 }
