@@ -79,8 +79,18 @@ func TestEtcdBackup(t *testing.T) {
 	t.Parallel()
 	limitParallel(t)
 	out, err := guest.Run(t, backupMachines(t), "unshare", "--net", "sh", "-c", startEtcd+startMachines+startBackups+`
+		echo no access:
+		sed -i 's/SECRET=.*/SECRET=wrong/' /backup.env
+		configure '' 0 1 2
+		now=$(seconds)
 		boot 0 1 2
-		took $(seconds) 'first boot'
+		eventually grep 'HTTP status 401' /log-0
+		tail -n 1 /log-0
+		! put lost || echo 'a cluster without knowledge of backups'
+		sed -i 's/SECRET=.*/SECRET=secret/' /backup.env
+		configure '' 0 1 2
+		eventually grep 'creates the cluster' /log-0
+		took $now 'first boot'
 		etcd-auth >/dev/null
 		put 1 2 3
 
@@ -155,7 +165,10 @@ func TestEtcdBackup(t *testing.T) {
 	t.Log(out)
 	require.NoError(t, err)
 	noLoss(t, out, "first boot")
-	_, out, _ = strings.Cut(out, "no backup:\n")
+	_, out, _ = strings.Cut(out, "no access:\n")
+	access, out, _ := strings.Cut(out, "no backup:\n")
+	assert.Regexp(t, `^dev-etcd-0 does not create an empty cluster: etcd-backup check-empty: log in to OpenStack with `+
+		`the application credential credential: HTTP status 401 from \S+\nfirst boot: 0 writes`, access)
 	missing, out, _ := strings.Cut(out, "in parallel:\n")
 	assert.Equal(t, "there is no backup: etcd-backup: list container other: does not exist\n", missing)
 	out = regexp.MustCompile(`dev-\d{8}T\d{6}Z`).ReplaceAllString(out, "NAME")

@@ -77,14 +77,39 @@ func TestEtcdRestore(t *testing.T) {
 		boot 0 1 2
 		took $(seconds) 'with etcd.restore again'
 
+		echo everything lost:
+		cp /in-snapshot /first
+		on 0 etcd-backup save-now >/save || cat /save
+		cp /acknowledged /in-snapshot
+		newest=$(newest)
+		names() { sed "s/$name/the snapshot/g; s/$newest/the newest snapshot/g"; }
+		refused() {
+			lose_volume 0 1 2
+			replace 0 1 2
+			: >/log-0
+			boot 0 1 2
+			eventually grep -e 'cannot restore' -e 'does not create' /log-0
+			tail -n 1 /log-0 | names
+			! put lost || echo 'a cluster without the newest writes'
+		}
+		refused
+		configure '' 0 1 2
+		refused
+		stop 0 1 2
+		configure $newest 0 1 2
+		now=$(seconds)
+		boot 0 1 2
+		restored $now 'restore of the newest snapshot'
+
 		lose_volume 0 1 2
 		boot 0 1 2
 		eventually grep 'data lost' /log-1
-		tail -n 1 /log-1 | sed "s/$name/the snapshot/"
+		tail -n 1 /log-1 | names
 		stop 0 1 2
 		object $name --output /snapshot
 		object other.db --upload-file /snapshot
 		configure other.db 0 1 2
+		cp /first /in-snapshot
 		now=$(seconds)
 		boot 0 1 2
 		restored $now 'second restore'
@@ -92,12 +117,20 @@ func TestEtcdRestore(t *testing.T) {
 	t.Log(out)
 	require.NoError(t, err)
 	noLoss(t, out, "first boot", "restore", "lost volume of the first member", "cold start and a new machine",
-		"without etcd.restore, and a lost volume", "with etcd.restore again", "second restore")
+		"without etcd.restore, and a lost volume", "with etcd.restore again", "restore of the newest snapshot",
+		"second restore")
 	assert.Regexp(t, `(?m)^restore: 5 writes acknowledged, 0 lost, healthy after \d+ s\n0\nthe revision is higher\n`+
 		`required revision has been compacted\nAuthentication Status: true\nthe snapshot$`, out)
 	assert.Regexp(t, `(?m)^cold start and a new machine: .*\n0$`, out)
+	assert.Contains(t, out, "everything lost:\n"+
+		"dev-etcd-0 cannot restore the snapshot: etcd-backup check-restore the snapshot: it was restored before, and the "+
+		"newest snapshot has the changes since then: set etcd.restore to the newest snapshot, or restore a copy of the "+
+		"snapshot with another name\n"+
+		"dev-etcd-0 does not create an empty cluster: etcd-backup check-empty: container dev-etcd has snapshots of cluster "+
+		"dev: 2, the newest is the newest snapshot: set etcd.restore to this name, or set another etcd.backup.container for "+
+		"an empty cluster\nrestore of the newest snapshot: ")
 	assert.Contains(t, out, "data lost: no member has data, but dev-etcd-0, dev-etcd-1, dev-etcd-2 had the data of the "+
-		"restore of the snapshot: set etcd.restore to another backup\n")
+		"restore of the newest snapshot: set etcd.restore to another backup\n")
 }
 
 // TestEtcdRestoreOfWrongData restores a cluster whose data is wrong, while a client writes. The machines are replaced

@@ -142,8 +142,7 @@ RESTORE=dev-20270131T120000Z.db
 	assert.ErrorContains(t, err, ".Inputs.BackupSecret is not set")
 }
 
-// TestNoBackups checks that a member of etcd without backups has neither their files nor their settings. etcd needs
-// them only for a restore.
+// TestNoBackups checks that a member of etcd without backups has neither their files nor their settings.
 func TestNoBackups(t *testing.T) {
 	with, without := filesOf(t, backupMachine()), filesOf(t, etcdMachine())
 	var added []string
@@ -162,7 +161,8 @@ func TestNoBackups(t *testing.T) {
 		without[settings])
 	m := backupMachine()
 	m.Plan.Etcd.Restore = ""
-	assert.Equal(t, without[unit], filesOf(t, m)[unit])
+	assert.Equal(t, with[unit], filesOf(t, m)[unit], "a member needs etcd-backup before it creates a cluster")
+	assert.Contains(t, filesOf(t, m)[settings], "\nBACKUP_CONTAINER=dev-etcd\n")
 }
 
 // TestNoUnitHasTheCredentialOfBackups checks that no unit has the credential in its environment: only root may read it,

@@ -1,9 +1,11 @@
 // Command etcd-backup saves snapshots of etcd in object storage, and fetches them for a restore:
 //
-//	etcd-backup save               saves a snapshot, unless the newest one is younger than the interval
-//	etcd-backup save-now           saves a snapshot
-//	etcd-backup check NAME         succeeds if the container has a snapshot with this name
-//	etcd-backup fetch NAME FILE    downloads a snapshot into a file
+//	etcd-backup save                  saves a snapshot, unless the newest one is younger than the interval
+//	etcd-backup save-now              saves a snapshot
+//	etcd-backup check NAME            succeeds if the container has a snapshot with this name
+//	etcd-backup fetch NAME FILE       downloads a snapshot into a file
+//	etcd-backup check-empty           succeeds if the container has no snapshot of this cluster
+//	etcd-backup check-restore NAME    succeeds if the newest snapshot does not have the changes since a restore of NAME
 //
 // It runs as root on a member of etcd, and reads its settings from /etc/etcd/backup.env. They are not in the
 // environment of a unit: etcd-join runs in the unit of etcd, and etcd must not have the credential, because it allows
@@ -19,7 +21,8 @@
 // So an interrupted upload leaves no snapshot, only segments. The next run deletes segments without a manifest. It
 // also deletes the oldest snapshots, if there are more than BACKUP_KEEP, but never the one that RESTORE names.
 //
-// Before the upload, the snapshot is verified: its SHA-256, which etcd computed, and its content, by etcdutl.
+// Before the upload, the snapshot is verified: its SHA-256, which etcd computed, and its content, by etcdutl. Its
+// metadata has the name of the snapshot that the cluster was restored from.
 //
 // The first snapshot of a new cluster is nearly empty. So while it is the only one, the next one is due after a sixth
 // of the interval, which is the period of the timer. This does not apply if BACKUP_KEEP is 1.
@@ -31,6 +34,12 @@
 // # Fetch
 //
 // The file gets its name after the same verification, so it is never incomplete. etcd-join runs `fetch` for a restore.
+//
+// # Checks
+//
+// Members without data cannot distinguish a new cluster from one that has lost all volumes and all machines. The
+// container can: etcd-join runs `check-empty` before it creates an empty cluster, and `check-restore` before a restore.
+// So a value of RESTORE that stayed in the configuration does not restore the same old snapshot twice.
 package main
 
 import (
@@ -55,10 +64,12 @@ var commands = map[string]struct {
 	arguments int
 	timeout   time.Duration
 }{
-	"save":     {0, time.Hour},
-	"save-now": {0, time.Hour},
-	"check":    {1, 5 * time.Minute},
-	"fetch":    {2, 6 * time.Hour},
+	"save":          {0, time.Hour},
+	"save-now":      {0, time.Hour},
+	"check":         {1, 5 * time.Minute},
+	"fetch":         {2, 6 * time.Hour},
+	"check-empty":   {0, time.Minute},
+	"check-restore": {1, time.Minute},
 }
 
 func main() {
@@ -92,7 +103,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, log *lo
 	}
 	command, found := commands[name]
 	if !found || command.arguments != len(args) {
-		return errors.New("use: etcd-backup save | save-now | check NAME | fetch NAME FILE")
+		return errors.New("use: etcd-backup save | save-now | check NAME | fetch NAME FILE | check-empty | check-restore NAME")
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, command.timeout, fmt.Errorf("not complete after %v", command.timeout))
 	defer cancel()
@@ -110,10 +121,14 @@ func execute(ctx context.Context, command string, args []string, getenv func(str
 	}
 	if b.container, err = connect(ctx, getenv); err == nil {
 		switch command {
-		case "fetch":
-			return b.fetch(ctx, args[0], args[1])
 		case "check":
 			return b.check(ctx, args[0])
+		case "fetch":
+			return b.fetch(ctx, args[0], args[1])
+		case "check-empty":
+			return b.checkEmpty(ctx)
+		case "check-restore":
+			return b.checkRestore(ctx, args[0])
 		case "save-now":
 			err = b.exclusively(ctx, b.saveNow)
 		case "save":

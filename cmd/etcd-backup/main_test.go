@@ -87,6 +87,7 @@ func newSite(t *testing.T) *site {
 'endpoint health') ;;
 'lock etcd-backup') echo etcd-backup/1; exec sleep 60 ;;
 'snapshot save') cp '`+s.snapshot+`' "$3" ;;
+'get /kubernetes-openstack/restored') cat '`+s.snapshot+`.restored' 2>/dev/null || true ;;
 *) exit 2 ;;
 esac`)
 	program(t, "etcdutl", `echo '{"hash":1,"revision":7,"totalKey":3,"totalSize":20480,"version":"3.6.0"}'`)
@@ -359,6 +360,45 @@ func TestCheck(t *testing.T) {
 	require.NoError(t, s.run(t, "check", "a.db"))
 }
 
+// An empty cluster is created only if its container is reachable and has no snapshot of the cluster.
+func TestCheckEmpty(t *testing.T) {
+	s := newSite(t)
+	for _, name := range []string{"saved-12345678.db", "prod-upgrade.db", "prod-eu-20061202T120000Z.db"} {
+		s.Put(bucket, name, nil)
+	}
+	require.NoError(t, s.run(t, "check-empty"))
+	s.Put(bucket, "prod-20061201T120000Z.db", nil)
+	s.Put(bucket, "prod-20061202T120000Z.db", nil)
+	require.EqualError(t, s.run(t, "check-empty"), "container prod-etcd has snapshots of cluster prod: 2, the newest is "+
+		"prod-20061202T120000Z.db: set etcd.restore to this name, or set another etcd.backup.container for an empty cluster")
+	assert.NoFileExists(t, s.environment["BACKUP_STATUS"])
+	s = newSite(t)
+	s.Fail = func(r *http.Request) int {
+		if r.Method == http.MethodGet {
+			return http.StatusServiceUnavailable
+		}
+		return 0
+	}
+	require.ErrorContains(t, s.run(t, "check-empty"), "list container prod-etcd: HTTP status 503")
+	require.ErrorContains(t, s.run(t, "check-restore", "a.db"), "list container prod-etcd: HTTP status 503")
+}
+
+// A snapshot is restored again only if no newer one has the changes since the first restore.
+func TestCheckRestore(t *testing.T) {
+	s := newSite(t)
+	require.NoError(t, s.run(t, "check-restore", "a.db"))
+	s.Put(bucket, "prod-20061201T120000Z.db", nil)
+	require.NoError(t, s.run(t, "check-restore", "a.db"), "before the restore")
+	require.NoError(t, os.WriteFile(s.snapshot+".restored", []byte("a.db\n"), 0o600))
+	require.NoError(t, s.save(t))
+	newest := s.names()[1]
+	s.Put(bucket, "prod-20991201T120000Z.db", nil) // by a machine with a wrong clock
+	require.EqualError(t, s.run(t, "check-restore", "a.db"), "it was restored before, and "+newest+" has the changes "+
+		"since then: set etcd.restore to "+newest+", or restore a copy of a.db with another name")
+	require.NoError(t, s.run(t, "check-restore", "b.db"))
+	require.NoError(t, s.run(t, "check-restore", newest))
+}
+
 // The first snapshot of a new cluster is nearly empty, so the second one is due early.
 func TestTheSecondSnapshotIsDueEarly(t *testing.T) {
 	before := func(d time.Duration) string { return "prod-" + time.Now().UTC().Add(-d).Format(timeFormat) + ".db" }
@@ -463,7 +503,8 @@ func TestSettings(t *testing.T) {
 		require.EqualError(t, s.run(t, "save"), test.want)
 	}
 	s := newSite(t)
-	for _, args := range [][]string{nil, {"load"}, {"save", "x"}, {"fetch", "a.db"}, {"check"}} {
-		require.EqualError(t, s.run(t, args...), "use: etcd-backup save | save-now | check NAME | fetch NAME FILE")
+	for _, args := range [][]string{nil, {"load"}, {"save", "x"}, {"fetch", "a.db"}, {"check-restore"}} {
+		require.EqualError(t, s.run(t, args...),
+			"use: etcd-backup save | save-now | check NAME | fetch NAME FILE | check-empty | check-restore NAME")
 	}
 }

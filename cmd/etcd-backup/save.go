@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -102,14 +103,21 @@ func (b *backup) saveNow(ctx context.Context) error {
 	if err := b.prune(ctx); err != nil { // before the upload, because the container can have a quota
 		return err
 	}
+	metadata := map[string]string{sumKey: s.sum, "Etcd-Version": s.Version,
+		"Revision": strconv.FormatInt(s.Revision, 10)}
+	restored, err := b.etcd.Run(ctx, "get", etcdsnapshot.RestoredKey, "--print-value-only")
+	if err != nil {
+		return err
+	}
+	if name := strings.TrimSpace(string(restored)); name != "" {
+		metadata[restoredKey] = name
+	}
 	name := b.name(start)
 	file, err := os.Open(path)
 	if err != nil {
 		return err
 	}
-	err = b.container.upload(ctx, name, file, s.size, map[string]string{
-		sumKey: s.sum, "Etcd-Version": s.Version, "Revision": strconv.FormatInt(s.Revision, 10),
-	})
+	err = b.container.upload(ctx, name, file, s.size, metadata)
 	if err := errors.Join(err, file.Close()); err != nil {
 		return err
 	}
@@ -154,8 +162,11 @@ func (b *backup) prune(ctx context.Context) error {
 	return nil
 }
 
-// sumKey is the key of the SHA-256 in the metadata of a snapshot.
-const sumKey = "Sha256"
+// Keys in the metadata of a snapshot.
+const (
+	sumKey      = "Sha256"
+	restoredKey = "Restored" // the snapshot that the cluster was restored from
+)
 
 // snapshot describes a verified snapshot. etcdutl prints the exported fields.
 type snapshot struct {

@@ -33,6 +33,11 @@
 // A machine with the marker and without data has lost its data. If no member has data and there is a marker, no
 // cluster is created, because a backup must be restored.
 //
+// New machines with new volumes have no marker. They cannot distinguish a new cluster from one that has lost
+// everything. So with BACKUP_CONTAINER, the first member creates an empty cluster only if etcd-backup finds no snapshot
+// of the cluster in the container. It waits while the container has one, or does not answer. The other members need not
+// answer again after this check, because only the first member creates data.
+//
 // # Restore
 //
 // RESTORE names a snapshot in object storage. The file `restored`, beside the data directory, names the snapshot from
@@ -48,7 +53,8 @@
 //     start.
 //  4. If RESTORE and the file are equal, nothing happens. The marker contains the name of the restore. If the data is
 //     lost after a restore, the same snapshot is not restored again, because it is older than the data. A marker of
-//     other data does not prevent a restore.
+//     other data does not prevent a restore. New machines have no marker, so etcd-backup also prevents a restore if the
+//     newest snapshot in the container is of the cluster that was restored from RESTORE.
 //  5. The volume keeps the data that was set aside last. A member with a vote deletes older data 7 days after the next
 //     data was set aside. So a second restore, because the first one was wrong, does not delete the only right data.
 //  6. If RESTORE is removed before the restore is complete, no member has data. Data that was set aside counts as a
@@ -109,9 +115,9 @@ func run(ctx context.Context, args []string, getenv func(string) string, log *lo
 	return fmt.Errorf("the first argument must be prepare or promote, not %q", command)
 }
 
-// newMember reads the flags and the environment: ETCD_NAME, MEMBERS (the plan), RESTORE, and MAINPID.
+// newMember reads the flags and the environment: ETCD_NAME, MEMBERS (the plan), BACKUP_CONTAINER, RESTORE, and MAINPID.
 func newMember(args []string, getenv func(string) string) (*member, error) {
-	m := &member{name: getenv("ETCD_NAME"), restore: getenv("RESTORE")}
+	m := &member{name: getenv("ETCD_NAME"), restore: getenv("RESTORE"), backups: getenv("BACKUP_CONTAINER") != ""}
 	flags := flag.NewFlagSet("etcd-join", flag.ContinueOnError)
 	flags.StringVar(&m.data, "data-dir", "/var/lib/etcd/data", "data directory of etcd")
 	flags.StringVar(&m.environment, "environment", "/run/etcd-join.env", "file with the decision, for etcd")

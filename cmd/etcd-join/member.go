@@ -10,11 +10,14 @@ import (
 	"maps"
 	"net/url"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
 	"time"
+
+	"kubernetes-openstack/internal/etcdctl"
 )
 
 // member is the etcd member of this machine.
@@ -23,6 +26,7 @@ type member struct {
 	founder   string // name of the member that creates a new cluster
 	others    []peer // the other members of the plan
 	restore   string // RESTORE
+	backups   bool   // a container can have snapshots of this cluster
 
 	data, environment, marker, pki string // paths
 
@@ -48,7 +52,7 @@ func parseCluster(list string) ([]peer, error) {
 	return all, nil
 }
 
-// Times between two attempts. An attempt of a restore logs in to OpenStack.
+// Times between two attempts. etcd-backup logs in to OpenStack.
 const (
 	pause        = 500 * time.Millisecond
 	restorePause = 10 * time.Second
@@ -175,6 +179,13 @@ func (m *member) decide(ctx context.Context, lost bool) (string, error) {
 			m.report("%s cannot restore %s: %v", m.name, m.restore, err)
 			wait = restorePause
 		default:
+			if m.backups {
+				if _, err := etcdctl.Run(exec.CommandContext(ctx, "etcd-backup", "check-empty")); err != nil {
+					m.report("%s does not create an empty cluster: %v", m.name, err)
+					wait = restorePause
+					break
+				}
+			}
 			m.log.Printf("no member has data: %s creates the cluster", m.name)
 			return fmt.Sprintf("ETCD_INITIAL_CLUSTER=%s=%s\nETCD_INITIAL_CLUSTER_STATE=new\n"+
 				"ETCD_INITIAL_CLUSTER_TOKEN=%s\n", m.name, m.url, rand.Text()), m.setRestored("")

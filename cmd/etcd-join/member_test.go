@@ -127,6 +127,15 @@ func TestTheFirstMemberCreatesAClusterIfAllRepeatTheirTokens(t *testing.T) {
 	require.NoError(t, err)
 	assert.NotEqual(t, settings, again, "each cluster has another token")
 	assert.NoFileExists(t, m.beside("restored"))
+
+	m.backups = true
+	calls := programs(t, map[string]string{"etcd-backup": ""})
+	settings, err = prepare(t, m, time.Minute)
+	require.NoError(t, err)
+	assert.Contains(t, settings, "ETCD_INITIAL_CLUSTER_STATE=new\n", "the container is empty")
+	called, err := os.ReadFile(calls)
+	require.NoError(t, err)
+	assert.Equal(t, "etcd-backup check-empty\n", string(called))
 }
 
 func TestNoClusterIsCreated(t *testing.T) {
@@ -161,6 +170,13 @@ func TestNoClusterIsCreated(t *testing.T) {
 		"this member is not the first": {m1: empty, m2: empty,
 			change: func(_ *testing.T, m *member) { m.founder = "m1" },
 			want:   "no member has data: waiting until m1 creates the cluster\n"},
+		"the container has snapshots, or does not answer": {m1: empty, m2: empty,
+			change: func(t *testing.T, m *member) {
+				m.backups = true
+				programs(t, map[string]string{"etcd-backup": `[ "$1" = check-empty ] || exit 0
+echo etcd-backup: the newest is a.db >&2; exit 1`})
+			},
+			want: "m0 does not create an empty cluster: etcd-backup check-empty: the newest is a.db\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			m, _ := testMember(t, test.m1, test.m2)
@@ -209,14 +225,14 @@ func TestAMemberWithDataStarts(t *testing.T) {
 }
 
 func TestFlags(t *testing.T) {
-	environment := map[string]string{"ETCD_NAME": "b", "MAINPID": "7", "RESTORE": "a.db",
+	environment := map[string]string{"ETCD_NAME": "b", "MAINPID": "7", "RESTORE": "a.db", "BACKUP_CONTAINER": "c",
 		"MEMBERS": "a=https://10.0.0.1:2380,b=https://10.0.0.2:2380"}
 	getenv := func(name string) string { return environment[name] }
 	m, err := newMember([]string{"--pki=/pki"}, getenv)
 	require.NoError(t, err)
 	assert.Equal(t, &member{name: "b", url: "https://10.0.0.2:2380", founder: "a", etcd: 7, restore: "a.db",
-		others: []peer{{"a", "https://10.0.0.1:2380"}}, data: "/var/lib/etcd/data", environment: "/run/etcd-join.env",
-		marker: "/var/lib/etcd-member", pki: "/pki"}, m)
+		backups: true, others: []peer{{"a", "https://10.0.0.1:2380"}}, data: "/var/lib/etcd/data",
+		environment: "/run/etcd-join.env", marker: "/var/lib/etcd-member", pki: "/pki"}, m)
 
 	log := log.New(&bytes.Buffer{}, "", 0)
 	require.ErrorContains(t, run(t.Context(), nil, getenv, log), `must be prepare or promote, not ""`)

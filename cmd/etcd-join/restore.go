@@ -16,10 +16,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"kubernetes-openstack/internal/etcdctl"
+	"kubernetes-openstack/internal/etcdsnapshot"
 )
-
-// restoredKey is the key of etcd with the name of the snapshot that the cluster was restored from.
-const restoredKey = "/kubernetes-openstack/restored"
 
 // beforeRestorePrefix is the prefix of the names of folders with data from before a restore, beside the data directory.
 // The rest is the time at which the data was set aside.
@@ -139,7 +137,7 @@ func (m *member) beforeRestore(ctx context.Context, got answers) string {
 
 // restoredCluster returns the name of the snapshot that the cluster was restored from, or "".
 func (m *member) restoredCluster(ctx context.Context, at []peer, flags ...string) (string, error) {
-	out, err := m.etcdctl(ctx, at, append([]string{"get", restoredKey, "--print-value-only"}, flags...)...)
+	out, err := m.etcdctl(ctx, at, append([]string{"get", etcdsnapshot.RestoredKey, "--print-value-only"}, flags...)...)
 	return strings.TrimSpace(string(out)), err
 }
 
@@ -151,12 +149,15 @@ func (m *member) publishRestore(ctx context.Context, at []peer, restored string)
 	if name, err := m.restoredCluster(ctx, at); err != nil || name == restored {
 		return err
 	}
-	_, err := m.etcdctl(ctx, at, "put", restoredKey, restored)
+	_, err := m.etcdctl(ctx, at, "put", etcdsnapshot.RestoredKey, restored)
 	return err
 }
 
 // restoreSnapshot creates the data of a cluster with this member from the snapshot.
 func (m *member) restoreSnapshot(ctx context.Context) error {
+	if _, err := etcdctl.Run(exec.CommandContext(ctx, "etcd-backup", "check-restore", m.restore)); err != nil {
+		return err
+	}
 	folder := m.beside("restoring")
 	if err := os.Mkdir(folder, 0o700); err != nil {
 		return err

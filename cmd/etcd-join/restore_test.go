@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"net/http"
 	"os"
@@ -36,7 +37,7 @@ func programs(t *testing.T, scripts map[string]string) (calls string) {
 
 // restores are programs that restore data with the content "restored".
 var restores = map[string]string{
-	"etcd-backup": `[ "$1" = check ] || echo snapshot >"$3"`,
+	"etcd-backup": `[ "$1" != fetch ] || echo snapshot >"$3"`,
 	"etcdutl": `[ "$(cat "$3")" = snapshot ] || exit 1
 for argument; do case $argument in --data-dir=*) data=${argument#*=} ;; esac; done
 mkdir -p "$data/member/wal"
@@ -125,7 +126,10 @@ func TestTheFirstMemberRestores(t *testing.T) {
 			assert.Contains(t, out.String(), "no member has data: m0 restores a.db\n")
 			called, err := os.ReadFile(calls)
 			require.NoError(t, err)
-			assert.Regexp(t, `(?m)^etcd-backup fetch a.db \S+/restoring/snapshot.db\netcdutl snapshot restore `+
+			assert.Equal(t, 1, strings.Count(string(called), "etcd-backup fetch "))
+			assert.Regexp(t, `(?m)^etcd-backup fetch a.db \S+/restoring/snapshot.db\n`, string(called))
+			assert.Contains(t, string(called), "etcd-backup check-restore a.db\n")
+			assert.Regexp(t, `(?m)^etcdutl snapshot restore `+
 				`\S+/restoring/snapshot.db --data-dir=\S+/restoring/data --name=m0 `+
 				`--initial-advertise-peer-urls=https://127.0.0.1:0 --initial-cluster=m0=https://127.0.0.1:0 `+
 				`--initial-cluster-token=\w{26} --bump-revision=\d{16} --mark-compacted\n$`, string(called))
@@ -146,6 +150,7 @@ func TestNothingIsRestored(t *testing.T) {
 		m1, m2 http.HandlerFunc
 		change func(t *testing.T, m *member)
 		etcdctl,
+		backup,
 		want string
 	}{
 		"a member serves old data": {m1: waits("a.db", false), m2: http.NotFound, etcdctl: oldCluster,
@@ -174,6 +179,9 @@ func TestNothingIsRestored(t *testing.T) {
 				"another backup\n"},
 		"etcd-backup fails": {m1: waits("a.db", false), m2: waits("a.db", false),
 			want: "m0 cannot restore a.db: etcd-backup fetch a.db: a.db is truncated\n"},
+		"this snapshot was restored before": {m1: waits("a.db", false), m2: waits("a.db", false),
+			backup: "[ $1 != check-restore ] || { echo etcd-backup: it was restored before >&2; exit 1; }",
+			want:   "m0 cannot restore a.db: etcd-backup check-restore a.db: it was restored before\n"},
 		"joins only the restored cluster": {m1: http.NotFound, m2: http.NotFound, etcdctl: restoredCluster,
 			want: "m0 has no data and cannot join the cluster: etcdctl member list: "},
 	} {
@@ -184,7 +192,8 @@ func TestNothingIsRestored(t *testing.T) {
 				test.change(t, m)
 			}
 			programs(t, map[string]string{"etcdctl": test.etcdctl,
-				"etcd-backup": "echo etcd-backup: a.db is truncated >&2; exit 1"})
+				"etcd-backup": cmp.Or(test.backup,
+					"[ $1 != fetch ] || { echo etcd-backup: a.db is truncated >&2; exit 1; }")})
 			waitsWith(t, m, test.want)
 			assert.Equal(t, map[string]string{}, volume(t, m))
 		})

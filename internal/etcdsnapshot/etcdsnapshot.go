@@ -16,6 +16,9 @@ import (
 	"os"
 )
 
+// RestoredKey is the key of etcd with the name of the snapshot that the cluster was restored from.
+const RestoredKey = "/kubernetes-openstack/restored"
+
 // PossibleSize returns true if a snapshot can have this number of bytes.
 func PossibleSize(bytes int64) bool { return bytes > sha256.Size && bytes%512 == sha256.Size }
 
