@@ -55,24 +55,21 @@ func testRestore(t *testing.T, e *engine, api *api, openstack cloud, keeper *kee
 		t.Logf("saved %s after %.1f s: %s", snapshot, time.Since(begin).Seconds(), out)
 		api.kubectl(t, "create", "configmap", "later")
 	})
-	step(t, "a truncated and an altered snapshot are refused", func(t *testing.T) {
+	step(t, "an empty cluster, and a truncated and an altered snapshot are refused", func(t *testing.T) {
+		out, err := e.ssh("e2e-etcd-0", "etcd-backup check-empty").CombinedOutput()
+		assert.Error(t, err)
+		assert.Contains(t, string(out), "the newest is "+snapshot+": set etcd.restore to this name")
 		download := swift.Download(t.Context(), store, container, snapshot, nil)
 		content, err := download.ExtractContent()
 		require.NoError(t, err)
 		altered := bytes.Clone(content)
 		altered[len(altered)/2] ^= 1
-		for name, row := range map[string]struct {
-			content []byte
-			command string
-		}{
-			"truncated": {content[:len(content)/2], "check truncated.db"}, // before a member sets its data aside
-			"altered":   {altered, "fetch altered.db /run/altered.db"},
-		} {
+		for name, damaged := range map[string][]byte{"truncated": content[:len(content)/2], "altered": altered} {
 			object := name + ".db"
 			err := swift.Create(t.Context(), store, container, object,
-				swift.CreateOpts{Content: bytes.NewReader(row.content)}).Err
+				swift.CreateOpts{Content: bytes.NewReader(damaged)}).Err
 			require.NoError(t, err)
-			out, err := e.ssh("e2e-etcd-0", "etcd-backup "+row.command).CombinedOutput()
+			out, err := e.ssh("e2e-etcd-0", "etcd-backup fetch "+object+" /run/"+object).CombinedOutput()
 			t.Log(string(out))
 			assert.Error(t, err)
 			assert.Contains(t, string(out), object+" in container "+container)

@@ -6,22 +6,7 @@ import (
 	"fmt"
 	"os"
 	"time"
-
-	"kubernetes-openstack/internal/etcdsnapshot"
 )
-
-// check returns an error if the container has no object name, or if its size shows that it is not a snapshot.
-func (b *backup) check(ctx context.Context, name string) error {
-	size, _, err := b.container.head(ctx, name)
-	if err != nil {
-		return err
-	}
-	if !etcdsnapshot.PossibleSize(size) {
-		return fmt.Errorf("%s in container %s has %d bytes, so it is truncated, or not a snapshot of etcd",
-			name, b.container.name, size)
-	}
-	return nil
-}
 
 // fetch downloads and verifies a snapshot.
 func (b *backup) fetch(ctx context.Context, name, path string) error {

@@ -2,7 +2,6 @@
 //
 //	etcd-backup save                  saves a snapshot, unless the newest one is younger than the interval
 //	etcd-backup save-now              saves a snapshot
-//	etcd-backup check NAME            succeeds if the container has a snapshot with this name
 //	etcd-backup fetch NAME FILE       downloads a snapshot into a file
 //	etcd-backup check-empty           succeeds if the container has no snapshot of this cluster
 //	etcd-backup check-restore NAME    succeeds if the newest snapshot does not have the changes since a restore of NAME
@@ -66,7 +65,6 @@ var commands = map[string]struct {
 }{
 	"save":          {0, time.Hour},
 	"save-now":      {0, time.Hour},
-	"check":         {1, 5 * time.Minute},
 	"fetch":         {2, 6 * time.Hour},
 	"check-empty":   {0, time.Minute},
 	"check-restore": {1, time.Minute},
@@ -103,7 +101,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, log *lo
 	}
 	command, found := commands[name]
 	if !found || command.arguments != len(args) {
-		return errors.New("use: etcd-backup save | save-now | check NAME | fetch NAME FILE | check-empty | check-restore NAME")
+		return errors.New("use: etcd-backup save | save-now | fetch NAME FILE | check-empty | check-restore NAME")
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, command.timeout, fmt.Errorf("not complete after %v", command.timeout))
 	defer cancel()
@@ -121,8 +119,6 @@ func execute(ctx context.Context, command string, args []string, getenv func(str
 	}
 	if b.container, err = connect(ctx, getenv); err == nil {
 		switch command {
-		case "check":
-			return b.check(ctx, args[0])
 		case "fetch":
 			return b.fetch(ctx, args[0], args[1])
 		case "check-empty":

@@ -116,7 +116,6 @@ func TestSave(t *testing.T) {
 	assert.Equal(t, map[string]string{"Etcd-Version": "3.6.0", "Revision": "7",
 		"Sha256": fmt.Sprintf("%x", sha256.Sum256(etcdsnapshottest.New(5)))}, metadata)
 
-	require.NoError(t, s.run(t, "check", names[0]))
 	require.NoError(t, s.run(t, "save"))
 	assert.Equal(t, "no snapshot is due: "+names[0]+" is younger than 10m0s\n", s.out.String())
 	assert.Equal(t, names, s.names())
@@ -350,16 +349,6 @@ func TestFetch(t *testing.T) {
 
 func (s *site) delete(name string) { s.Delete(bucket, name) }
 
-func TestCheck(t *testing.T) {
-	s := newSite(t)
-	require.EqualError(t, s.run(t, "check", "a.db"), "read a.db in container prod-etcd: does not exist")
-	s.Put(bucket, "a.db", etcdsnapshottest.New(2)[:5000])
-	require.EqualError(t, s.run(t, "check", "a.db"),
-		"a.db in container prod-etcd has 5000 bytes, so it is truncated, or not a snapshot of etcd")
-	s.Put(bucket, "a.db", etcdsnapshottest.New(2))
-	require.NoError(t, s.run(t, "check", "a.db"))
-}
-
 // An empty cluster is created only if its container is reachable and has no snapshot of the cluster.
 func TestCheckEmpty(t *testing.T) {
 	s := newSite(t)
@@ -505,6 +494,6 @@ func TestSettings(t *testing.T) {
 	s := newSite(t)
 	for _, args := range [][]string{nil, {"load"}, {"save", "x"}, {"fetch", "a.db"}, {"check-restore"}} {
 		require.EqualError(t, s.run(t, args...),
-			"use: etcd-backup save | save-now | check NAME | fetch NAME FILE | check-empty | check-restore NAME")
+			"use: etcd-backup save | save-now | fetch NAME FILE | check-empty | check-restore NAME")
 	}
 }

@@ -64,6 +64,7 @@ func (m *member) prepare(ctx context.Context) error {
 	if err := remove(m.environment); err != nil {
 		return err
 	}
+	defer func() { _ = os.RemoveAll(m.beside("restoring")) }() // the next run removes it, too
 	if err := m.setAsideForRestore(ctx); err != nil {
 		return err
 	}

@@ -55,7 +55,7 @@ func (m *member) hadData() (bool, error) {
 	return exists(m.marker)
 }
 
-// setAsideForRestore sets data from before the restore aside.
+// setAsideForRestore sets data from before the restore aside, after the snapshot was downloaded and verified.
 func (m *member) setAsideForRestore(ctx context.Context) error {
 	if err := os.RemoveAll(m.beside("restoring")); err != nil {
 		return err
@@ -69,7 +69,7 @@ func (m *member) setAsideForRestore(ctx context.Context) error {
 		return err
 	}
 	for {
-		if _, err = etcdctl.Run(exec.CommandContext(ctx, "etcd-backup", "check", m.restore)); err == nil {
+		if _, err = m.fetch(ctx); err == nil {
 			break
 		}
 		m.report("%s keeps its data, and waits for the restore of %s: %v", m.name, m.restore, err)
@@ -153,20 +153,30 @@ func (m *member) publishRestore(ctx context.Context, at []peer, restored string)
 	return err
 }
 
+// fetch downloads and verifies the snapshot, unless this run did it before. It returns the path of the file.
+func (m *member) fetch(ctx context.Context) (string, error) {
+	snapshot := filepath.Join(m.beside("restoring"), "snapshot.db")
+	if found, err := exists(snapshot); err != nil || found {
+		return snapshot, err
+	}
+	if err := os.MkdirAll(filepath.Dir(snapshot), 0o700); err != nil {
+		return "", err
+	}
+	_, err := etcdctl.Run(exec.CommandContext(ctx, "etcd-backup", "fetch", m.restore, snapshot))
+	return snapshot, err
+}
+
 // restoreSnapshot creates the data of a cluster with this member from the snapshot.
 func (m *member) restoreSnapshot(ctx context.Context) error {
 	if _, err := etcdctl.Run(exec.CommandContext(ctx, "etcd-backup", "check-restore", m.restore)); err != nil {
 		return err
 	}
-	folder := m.beside("restoring")
-	if err := os.Mkdir(folder, 0o700); err != nil {
+	defer func() { _ = os.RemoveAll(m.beside("restoring")) }() // before another attempt
+	snapshot, err := m.fetch(ctx)
+	if err != nil {
 		return err
 	}
-	defer func() { _ = os.RemoveAll(folder) }() // prepare removes it, too
-	snapshot, data := filepath.Join(folder, "snapshot.db"), filepath.Join(folder, "data")
-	if _, err := etcdctl.Run(exec.CommandContext(ctx, "etcd-backup", "fetch", m.restore, snapshot)); err != nil {
-		return err
-	}
+	data := filepath.Join(m.beside("restoring"), "data")
 	if _, err := etcdctl.Run(exec.CommandContext(ctx, "etcdutl", "snapshot", "restore", snapshot,
 		"--data-dir="+data,
 		"--name="+m.name,

@@ -200,20 +200,37 @@ func TestNothingIsRestored(t *testing.T) {
 	}
 }
 
-// A wrong name of a snapshot must not cost the data.
-func TestDataIsKeptUntilTheSnapshotExists(t *testing.T) {
+// A wrong name or a damaged snapshot must not cost the data.
+func TestDataIsKeptUntilTheSnapshotIsVerified(t *testing.T) {
 	m, _ := testMember(t, http.NotFound, http.NotFound)
 	data := filepath.Join(m.data, "member")
 	put(t, data, "old")
-	m.restore = "typo.db"
-	programs(t, map[string]string{"etcd-backup": "echo etcd-backup: read typo.db: does not exist >&2; exit 1"})
-	waitsWith(t, m, "m0 keeps its data, and waits for the restore of typo.db: etcd-backup check typo.db: read typo.db: "+
-		"does not exist\n")
+	for _, reason := range []string{"read a.db: does not exist", "a.db is not an intact snapshot: altered"} {
+		m.restore = "a.db"
+		programs(t, map[string]string{"etcd-backup": "echo etcd-backup: " + reason + " >&2; exit 1"})
+		waitsWith(t, m, "m0 keeps its data, and waits for the restore of a.db: etcd-backup fetch a.db: "+reason+"\n")
 
-	m.restore = ""
+		m.restore = ""
+		_, err := prepare(t, m, time.Minute)
+		require.NoError(t, err)
+		assert.Equal(t, map[string]string{"data": "old"}, volume(t, m))
+		assert.NoDirExists(t, m.beside("restoring"))
+	}
+}
+
+// A member that joins the restored cluster downloads the snapshot only to verify it.
+func TestAMemberThatJoinsKeepsNoSnapshot(t *testing.T) {
+	m, out := testMember(t, http.NotFound, http.NotFound)
+	put(t, filepath.Join(m.data, "member"), "old")
+	m.restore = "a.db"
+	programs(t, map[string]string{"etcd-backup": restores["etcd-backup"], "etcdctl": `case "$1 $2" in
+"get /kubernetes-openstack/restored") echo a.db ;;
+"member list") echo '{"members": [{"ID": 1, "name": "m1", "peerURLs": ["https://127.0.0.1:1"]}]}' ;;
+esac`})
 	_, err := prepare(t, m, time.Minute)
-	require.NoError(t, err)
-	assert.Equal(t, map[string]string{"data": "old"}, volume(t, m))
+	require.NoError(t, err, out)
+	assert.Equal(t, map[string]string{"restored": "a.db", beforeRestorePrefix: "old"}, volume(t, m))
+	assert.NoDirExists(t, m.beside("restoring"))
 }
 
 // After a restore that failed, the data is set aside, and the machines are new. Without etcd.restore, no member may
