@@ -59,7 +59,7 @@ for phase in $(1); do \
 	printf '  %-15s %5d s, CPU %5d s of all processes of this machine, stolen %d s; $(2)\n\n' all $$SECONDS $$(($$($(CPU)) - used)) $$(($$($(STOLEN)) - stolen))
 endef
 
-.PHONY: help up env pulumi-up nodes sample down destroy preview push mirror kubeconfig status timeline release test $(TESTS) e2e power-cuts bench bench-scale disturb host toolchain toolchain-all image cloud
+.PHONY: help up env pulumi-up nodes sample down destroy preview push mirror kubeconfig status timeline release test $(TESTS) e2e power-cuts bench bench-scale disturb host toolchain toolchain-all image official-image cloud
 
 help: ## list all targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -85,7 +85,7 @@ up: ## start OpenStack on this machine and create the stack `dev` on it; FROM=up
 	@echo "Connect to a Service by its cluster name, from the data centre's router:"
 	@echo "  $(REACH_SAMPLE)"
 
-test: host toolchain-all image ## run all tests that need no running OpenStack
+test: host toolchain-all image official-image ## run all tests that need no running OpenStack
 	@times=$$(mktemp -d); trap 'rm -r $$times' EXIT; used=$$($(CPU)) stolen=$$($(STOLEN)); result=passed; \
 	$(MAKE) --no-print-directory --jobs --keep-going --output-sync TIMES=$$times $(TESTS:%=timed-%) || result=FAILED; \
 	printf '\nThe tests have %s:\n' $$result; \
@@ -184,6 +184,9 @@ toolchain-all: # also builds the programs that only tests and benchmarks need
 
 image:
 	@go run ./hack/devcloud image
+
+official-image: # only tests boot it
+	@go run ./hack/devcloud image official
 
 cloud: # MIRROR names a folder of `make mirror`, from which machines download
 	@go run ./hack/devcloud up $(if $(MIRROR),--mirror '$(MIRROR)')

@@ -28,11 +28,14 @@ func TestFirstBoot(t *testing.T) {
 sync /var/lib/cloud/instance/files-synced /var/lib/cloud/instance/
 systemctl daemon-reload
 systemctl enable a.service b.timer
-systemctl mask --now firewalld.service swap.target haproxy.service keepalived.service
+systemctl mask --now firewalld.service ufw.service nm-cloud-setup.service nm-cloud-setup.timer
+systemctl mask --now swap.target haproxy.service keepalived.service
 swapoff --all
 systemctl restart systemd-modules-load.service systemd-sysctl.service
 systemctl --quiet is-active NetworkManager.service
 systemctl reload NetworkManager.service
+systemctl --quiet is-active multipathd.service
+systemctl reload multipathd.service
 systemctl start --no-block a.service b.timer
 sync /var/lib/cloud/instance/first-boot /var/lib/cloud/instance/
 reboot

@@ -107,6 +107,62 @@ case "$*" in *install*) ln -sf /bin/true /usr/bin/missing-command; ln -sf /bin/t
 	}
 }
 
+// TestInstallOSPackagesWaitsForLocks installs a package with the real apt and dpkg. Another process has each of their
+// locks in turn, as unattended-upgrades does.
+func TestInstallOSPackagesWaitsForLocks(t *testing.T) {
+	t.Parallel()
+	files := filesOf(t, workerMachine())
+	maps.Copy(files, map[string]string{
+		"/etc/os-packages.list": "missing-command of-debian of-centos\n",
+		"/etc/apt/sources.list": "deb [trusted=yes] file:/repository ./\n",
+		"/package/DEBIAN/control": "Package: of-debian\nVersion: 1\nArchitecture: all\nMaintainer: a@b.c\n" +
+			"Description: d\n",
+		"/package/usr/bin/missing-command": "#!/bin/sh\necho installed\n",
+		"/locks": "/var/lib/apt/lists/lock\n/var/lib/dpkg/lock-frontend\n/var/lib/dpkg/lock\n" +
+			"/var/cache/apt/archives/lock\n",
+		"/usr/local/sbin/unattended-upgr": `#!/usr/bin/python3
+import fcntl, os, signal, sys
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+file = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT)
+fcntl.lockf(file, fcntl.LOCK_EX)
+os.symlink(str(os.getpid()), "/locked")
+signal.sigwait([signal.SIGTERM])
+os.close(file)
+os.unlink("/locked")
+`,
+		"/usr/local/sbin/next-lock": `#!/bin/sh
+[ ! -L /locked ] || kill "$(readlink /locked)"
+while [ -L /locked ]; do /usr/bin/sleep 0.02; done
+read -r lock </locks || exit 0
+sed -i 1d /locks
+unattended-upgr "$lock" >/dev/null 2>&1 &
+until [ -L /locked ]; do /usr/bin/sleep 0.02; done
+`,
+		"/usr/local/sbin/sleep": "#!/bin/sh\nexec next-lock\n",
+	})
+	out, err := guest.Run(t, files, "timeout", "120", "bash", "-euc", `
+		mkdir -p /repository /var/cache/apt/archives/partial
+		dpkg-deb --build /package /repository/of-debian.deb >/dev/null
+		cd /repository
+		{
+			cat /package/DEBIAN/control
+			echo "Filename: ./of-debian.deb"
+			echo "Size: $(stat -c %s of-debian.deb)"
+			echo "SHA256: $(sha256sum of-debian.deb | cut -d ' ' -f 1)"
+		} >Packages
+		next-lock
+		install-os-packages 2>&1 | sed -E 's/(process|pid) [0-9]+/\1 N/'
+		missing-command`)
+	require.NoError(t, err, out)
+	require.Equal(t, `installing of-debian
+E: Could not get lock /var/lib/apt/lists/lock. It is held by process N (unattended-upgr)
+dpkg: error: dpkg frontend lock was locked by another process with pid N
+dpkg: error: dpkg database lock was locked by another process with pid N
+E: Could not get lock /var/cache/apt/archives/lock. It is held by process N (unattended-upgr)
+installed
+`, out)
+}
+
 // TestImageHasAllPackages checks that the image has all packages, because devcloud's machines have no package
 // mirror.
 func TestImageHasAllPackages(t *testing.T) {
@@ -200,9 +256,10 @@ echo call >>/calls; [ $(wc -l </calls) -ge 3 ] || { echo 'curl: (22) 404' >&2; e
 		want       string
 	}{
 		"waits for kube-controller-manager": {
-			id: uuid, script: "prepare-kubelet; cat /run/kubelet/provider-id.conf",
+			id: uuid, script: "prepare-kubelet; cat /run/kubelet/machine.conf",
 			want: "the API at https://127.0.0.1:7443 cannot sign certificates yet: curl: (22) 404\n" +
-				"apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\nproviderID: openstack:///" + uuid + "\n",
+				"apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\nproviderID: openstack:///" + uuid +
+				"\nresolvConf: /etc/resolv.conf\n",
 		},
 		"does not wait if it has a certificate": {
 			id:     uuid,
@@ -219,12 +276,56 @@ echo call >>/calls; [ $(wc -l </calls) -ge 3 ] || { echo 'curl: (22) 404' >&2; e
 			files := filesOf(t, workerMachine())
 			files["/usr/local/sbin/curl"] = curl
 			files["/var/lib/cloud/data/instance-id"] = test.id + "\n"
+			files["/etc/resolv.conf"] = "nameserver 192.0.2.53\n"
 			files["/pair"] = certificate + key
 			out, err := guest.Run(t, files, "sh", "-c", "mkdir -p /run/kubelet /var/lib/kubelet/pki; "+test.script)
 			require.Equal(t, test.fails, err != nil, out)
 			require.Equal(t, test.want, out)
 		})
 	}
+}
+
+// TestPodsGetReachableNameServers checks the file from which kubelet copies the name servers of pods.
+func TestPodsGetReachableNameServers(t *testing.T) {
+	t.Parallel()
+	const (
+		etc      = "/etc/resolv.conf"
+		resolved = "/run/systemd/resolve/resolv.conf"
+		noStub   = "/run/NetworkManager/no-stub-resolv.conf"
+	)
+	cases := []struct{ name, script, want string }{
+		{"the network's server", "put 192.0.2.53 " + etc, etc},
+		{"several servers", "put 192.0.2.53 " + etc + "; put 192.0.2.54 " + etc, etc},
+		{"systemd-resolved", "put 192.0.2.53 " + resolved + "; put 127.0.0.53 /run/systemd/resolve/stub-resolv.conf; " +
+			"ln -s ../run/systemd/resolve/stub-resolv.conf " + etc, resolved},
+		{"systemd-resolved without a server yet", "echo '# none' >" + resolved + "; put 127.0.0.53 " + etc, resolved},
+		{"systemd-resolved without its stub", "put 192.0.2.53 " + resolved + "; ln -s " + resolved + " " + etc, etc},
+		{"a stopped systemd-resolved", "put 192.0.2.1 " + resolved + "; put 192.0.2.53 " + etc, etc},
+		{"a stub that does not exist", "put 192.0.2.1 " + resolved + "; ln -s stub " + etc, resolved},
+		{"NetworkManager's dnsmasq", "put 127.0.0.1 " + etc + "; put 192.0.2.53 " + noStub, noStub},
+		{"a loopback address of IPv6", "put ::1 " + etc + "; put 192.0.2.53 " + noStub, noStub},
+		{"systemd-resolved in front of a local server", "put 127.0.0.53 " + etc + "; put 127.0.0.1 " + resolved +
+			"; put 192.0.2.53 " + noStub, noStub},
+		{"only a local server", "put 127.0.0.1 " + etc,
+			etc + ": must have a name server for pods, not a loopback address\n" + etc},
+	}
+	script, want := "put() { echo \"nameserver $1\" >>\"$2\"; }\n", ""
+	for _, test := range cases {
+		script += `echo "` + test.name + `:"
+			rm -rf /etc/resolv.conf /run/systemd /run/NetworkManager
+			mkdir -p /run/kubelet /run/systemd/resolve /run/NetworkManager
+			` + test.script + `
+			prepare-kubelet
+			sed -n 's/^resolvConf: //p' /run/kubelet/*.conf
+			`
+		want += test.name + ":\n" + test.want + "\n"
+	}
+	files := filesOf(t, workerMachine())
+	files["/var/lib/cloud/data/instance-id"] = "4f1c0d9e-2b7a-4c55-9e2e-0123456789ab\n"
+	files["/usr/local/sbin/curl"] = "#!/bin/sh\n"
+	out, err := guest.Run(t, files, "sh", "-euc", script)
+	require.NoError(t, err, out)
+	require.Equal(t, want, out)
 }
 
 func TestCheckNode(t *testing.T) {

@@ -19,13 +19,19 @@ import (
 // variant is mmdebstrap's variant: apt and its dependencies, in addition to the recipe's packages.
 const variant = "apt"
 
-//go:embed image
-var imageRecipe embed.FS
+//go:embed image official
+var imageRecipes embed.FS
 
 // Image returns the path of the machines' Debian 12 image, and builds it if the cache does not have it. The image is a
 // squashfs of a root filesystem with cloud-init, which is built from the recipe in image/.
 func Image(ctx context.Context, log *progress.Log) (path string, err error) {
-	return squashfs(ctx, log, "image", imageRecipe)
+	return squashfs(ctx, log, "image", imageRecipes)
+}
+
+// OfficialImage returns the path of the image of tests that need the services of official images. It is built like that
+// of Image, from the recipe in official/.
+func OfficialImage(ctx context.Context, log *progress.Log) (path string, err error) {
+	return squashfs(ctx, log, "official", imageRecipes)
 }
 
 // squashfs returns the path of the squashfs of a Debian 12 root filesystem, which is devcloud/<name>-<key>.sqfs in the

@@ -29,6 +29,7 @@ const usage = `usage: go run ./hack/devcloud COMMAND
   exec INSTANCE -- COMMAND  run a command as root in the login shell of an instance (nspawn), or on the router
   power-cut INSTANCE        cut the power of an instance (nspawn): no data that it has not synced survives
   image                     build the image of the instances if it is missing, and print its path
+  image official            the same for the tests' image with the services of official images
 `
 
 func main() {
@@ -88,8 +89,11 @@ func run(ctx context.Context, args []string) error {
 			return cutPower(args[0])
 		}
 	case "image":
-		if len(args) == 0 {
-			path, err := Image(ctx, log)
+		build, ok := map[string]func(context.Context, *progress.Log) (string, error){
+			"": Image, "official": OfficialImage,
+		}[strings.Join(args, " ")]
+		if ok {
+			path, err := build(ctx, log)
 			fmt.Println(path)
 			return err
 		}

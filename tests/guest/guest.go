@@ -4,12 +4,14 @@ package guest
 
 import (
 	"bytes"
+	"context"
 	_ "embed"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -30,24 +32,35 @@ func Run(t testing.TB, files map[string]string, cmd ...string) (output string, e
 	t.Helper()
 	b, err := base()
 	require.NoError(t, err, "no guest image, run make test")
+	dir := b.add(t, files)
+	defer func() { require.NoError(t, os.RemoveAll(dir)) }()
+	return b.run(t.Context(), dir, script, []string{"--mount", "--pid"}, cmd...)
+}
+
+// add creates the folder of a run with its files.
+func (b *mounted) add(t testing.TB, files map[string]string) (dir string) {
+	t.Helper()
 	dir, err := os.MkdirTemp(b.path("runs"), "")
 	require.NoError(t, err)
-	defer func() { require.NoError(t, os.RemoveAll(dir)) }()
 	require.NoError(t, os.Mkdir(filepath.Join(dir, "files"), 0o755))
 	for name, content := range files {
 		require.NoError(t, b.write(filepath.Join(dir, "files", name), content))
 	}
+	return dir
+}
 
-	run := exec.CommandContext(t.Context(), "nsenter", append([]string{"--mount=" + b.proc("ns/mnt"), "--", "unshare",
-		"--mount", "--pid",
-		"--fork", "--kill-child", "--propagation", "private", "sh", "-c", script, "guest",
-		"/dev/shm/runs/" + filepath.Base(dir)}, cmd...)...)
+// run runs a script in new namespaces with the path of dir, which add created, and with arguments.
+func (b *mounted) run(ctx context.Context, dir, script string, namespaces []string,
+	arguments ...string) (output string, err error) {
+	run := exec.CommandContext(ctx, "nsenter", slices.Concat([]string{"--mount=" + b.proc("ns/mnt"), "--", "unshare"},
+		namespaces, []string{"--fork", "--kill-child", "--propagation", "private", "sh", "-c", script, "guest",
+			"/dev/shm/runs/" + filepath.Base(dir)}, arguments)...)
 	// The kernel shares the processors between sessions. With its own session, a run gets a fair share, as a
 	// machine does.
 	run.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGKILL}
 	var out bytes.Buffer
 	run.Stdout, run.Stderr = &out, &out
-	run.WaitDelay = 5 * time.Second // a process that outlives cmd and holds its output is an error, not a hang
+	run.WaitDelay = 5 * time.Second // a process that outlives the script and holds its output is an error, not a hang
 	err = run.Run()
 	return out.String(), err
 }
@@ -71,10 +84,26 @@ type file struct {
 }
 
 var base = sync.OnceValues(func() (*mounted, error) {
-	image, err := image()
-	if err != nil {
-		return nil, err
+	if path := os.Getenv("GUEST_IMAGE"); path != "" {
+		return mount(path)
 	}
+	return mountImage()
+})
+
+// mountImage mounts the image that devcloud builds with `image` and the arguments.
+func mountImage(arguments ...string) (*mounted, error) {
+	build := exec.Command("go", append([]string{"run", "kubernetes-openstack/hack/devcloud", "image"}, arguments...)...)
+	var stderr bytes.Buffer
+	build.Stderr = &stderr
+	out, err := build.Output()
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", &stderr, err)
+	}
+	return mount(strings.TrimSpace(string(out)))
+}
+
+// mount mounts a squashfs.
+func mount(image string) (*mounted, error) {
 	cmd := exec.Command("unshare", "--mount", "--propagation", "private", "sh", "-c", baseScript, "base", image)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
@@ -93,7 +122,7 @@ var base = sync.OnceValues(func() (*mounted, error) {
 		return nil, fmt.Errorf("mount %s: %w: %s", image, cmd.Wait(), &stderr)
 	}
 	return &mounted{process: cmd.Process, input: input, large: map[file]string{}}, nil
-})
+}
 
 func (b *mounted) proc(name string) string { return fmt.Sprintf("/proc/%d/%s", b.process.Pid, name) }
 
@@ -124,20 +153,4 @@ func (b *mounted) write(target, content string) error {
 		b.large[file{content, mode}] = first
 	}
 	return os.Link(first, target)
-}
-
-// image returns the path of the squashfs.
-func image() (string, error) {
-	if path := os.Getenv("GUEST_IMAGE"); path != "" {
-		_, err := os.Stat(path)
-		return path, err
-	}
-	build := exec.Command("go", "run", "kubernetes-openstack/hack/devcloud", "image")
-	var stderr bytes.Buffer
-	build.Stderr = &stderr
-	out, err := build.Output()
-	if err != nil {
-		return "", fmt.Errorf("%s: %w", &stderr, err)
-	}
-	return strings.TrimSpace(string(out)), nil
 }
