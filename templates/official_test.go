@@ -9,82 +9,143 @@ import (
 	"kubernetes-openstack/tests/guest"
 )
 
-// TestOfficialImages boots a worker's user-data in images with the services of official ones. They must not disturb the
-// node.
+// TestOfficialImages boots a worker's user-data in machines with the services of official images. The services must not
+// disturb the node.
 func TestOfficialImages(t *testing.T) {
 	t.Parallel()
 	config, err := configOf(workerMachine())
 	require.NoError(t, err)
+	const seed = "/var/lib/cloud/seed/nocloud/"
 	files := map[string]string{
-		"/var/lib/cloud/seed/nocloud/user-data": string(config),
-		"/var/lib/cloud/seed/nocloud/meta-data": "instance-id: 4f1c0d9e-2b7a-4c55-9e2e-0123456789ab\n" +
-			"local-hostname: name-from-the-cloud\n",
-		"/var/lib/cloud/seed/nocloud/network-config": `version: 2
+		seed + "user-data": string(config),
+		seed + "meta-data": "instance-id: 4f1c0d9e-2b7a-4c55-9e2e-0123456789ab\nlocal-hostname: name-from-the-cloud\n",
+		seed + "network-config": `version: 2
 ethernets:
   eth0:
+    accept-ra: false
     addresses: [192.0.2.10/24]
     gateway4: 192.0.2.1
     nameservers: {addresses: [192.0.2.53], search: [example.org]}
 `,
-		"/etc/multipath.conf": "defaults {\n    find_multipaths no\n}\n", // claims every disk
+		"/etc/multipath.conf": "defaults {\n    find_multipaths no\n}\n", // multipathd claims every disk
 		"/etc/ufw/ufw.conf":   "ENABLED=yes\n",
-		"/usr/local/sbin/curl": "#!/bin/sh\n", // the cluster can sign certificates
+		// a pod's interface, and routes as BIRD and Felix write them
+		"/usr/local/sbin/add-pods": `#!/bin/sh -e
+			ip link add cali0 type veth peer name pod
+			ip link set cali0 up
+			ip route add 10.244.0.2 dev cali0 proto 80
+			ip route add blackhole 10.244.0.0/26 proto bird
+		`,
+		"/usr/local/sbin/curl": "#!/bin/sh\ncat >/dev/null\n", // the cluster can sign certificates
 	}
-	// prints the name servers of pods that use the node's DNS
-	const podServers = `
-		pod_servers() {
-			prepare-kubelet
-			sed -n 's/^nameserver //p' $(sed -n 's/^resolvConf: //p' /run/kubelet/*.conf)
-		}
-	`
 	for name, test := range map[string]struct {
-		config, unmask string // of cloud-init; the image's network manager
-		script, want   string
+		files        map[string]string
+		script, want string
 	}{
 		"Debian 12 and Ubuntu": {
-			config: "network: {renderers: [netplan]}",
-			unmask: "systemd-networkd.service",
+			files: map[string]string{
+				"/etc/cloud/cloud.cfg.d/99_test.cfg": "datasource_list: [NoCloud]\n" +
+					"system_info: {distro: debian, network: {renderers: [netplan]}}\n",
+				// masked
+				"/etc/systemd/system/NetworkManager.service": "",
+				"/etc/systemd/system/firewalld.service":      "",
+			},
 			script: `
-				ip route add 10.244.1.0/26 via 192.0.2.1 proto bird
-				ip route add blackhole 10.244.0.0/26 proto bird
-				ip route add 10.244.0.2 dev cali0 proto 80
-				systemctl restart systemd-networkd.service
-				until networkctl status eth0 | grep -q routable; do sleep 0.1; done
-				ip route show proto bird
-				ip route show proto 80
+				systemctl restart systemd-networkd.service # it reads the file at its start
+				configured
+				add-pods
+				networkctl reconfigure eth0 # like netplan apply
+				configured
+				routes
 				networkctl --no-legend list cali0 | awk '{ print $2, $NF }'
 				systemctl stop systemd-resolved.service
 				ln -sf /run/resolv.conf /etc/resolv.conf
 				echo nameserver 192.0.2.54 >/run/resolv.conf
 				pod_servers`,
-			want: ``,
+			want: "10.244.0.2 dev cali0 scope link\ncali0 unmanaged\n192.0.2.54\n",
 		},
 		"CentOS": {
-			config: "distro: centos, network: {renderers: [network-manager]}",
-			unmask: "NetworkManager.service",
+			files: map[string]string{
+				"/etc/cloud/cloud.cfg.d/99_test.cfg": "datasource_list: [NoCloud]\n" +
+					"system_info: {distro: centos, network: {renderers: [network-manager]}}\n",
+				"/etc/resolv.conf": "",
+				// masked
+				"/etc/systemd/system/systemd-networkd.service": "",
+				"/etc/systemd/system/systemd-resolved.service": "",
+				"/etc/systemd/system/ufw.service":              "",
+				"/etc/NetworkManager/conf.d/test.conf":         "[main]\nno-auto-default=*\nrc-manager=file\n",
+				// In CentOS, these units are not before sysinit.target.
+				"/etc/systemd/system/cloud-init-local.service": `[Unit]
+Wants=network-pre.target
+Requires=dbus.socket
+After=systemd-remount-fs.service dbus.socket
+Before=NetworkManager.service network-pre.target shutdown.target
+Conflicts=shutdown.target
+[Service]
+Type=oneshot
+ExecStart=/usr/bin/cloud-init init --local
+RemainAfterExit=yes
+`,
+				"/etc/systemd/system/cloud-init.service": `[Unit]
+Wants=cloud-init-local.service
+After=cloud-init-local.service NetworkManager.service NetworkManager-wait-online.service
+Before=network-online.target systemd-user-sessions.service
+[Service]
+Type=oneshot
+ExecStart=/usr/bin/cloud-init init
+RemainAfterExit=yes
+`,
+			},
 			script: `
-				nmcli --get-values DEVICE,STATE device`,
-			want: ``,
+				add-pods
+				systemctl restart NetworkManager.service
+				nm-online --quiet
+				routes
+				nmcli --get-values DEVICE,STATE device | sort`,
+			want: "10.244.0.2 dev cali0 scope link\ncali0:unmanaged\neth0:connected\nlo:connected (externally)\n" +
+				"network:disconnected\npod:disconnected\n",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			files := maps.Clone(files)
-			files["/etc/cloud/cloud.cfg.d/99_test.cfg"] = "datasource_list: [NoCloud]\nsystem_info: {" + test.config + "}\n"
-			files["/unmask"] = test.unmask + "\n"
-			out, err := guest.Boot(t, files, podServers+`
+			maps.Copy(files, test.files)
+			out, err := guest.Boot(t, files, `
+				trap '[ $? = 0 ] || { journalctl --boot --no-pager; cat /var/log/cloud-init.log; }' EXIT
+				# prints the name servers of pods that use the node's DNS
+				pod_servers() {
+					mkdir -p /run/kubelet
+					prepare-kubelet
+					sed -n 's/^nameserver //p' $(sed -n 's/^resolvConf: //p' /run/kubelet/*.conf)
+				}
+				configured() { until networkctl --no-legend list eth0 | grep -q configured; do sleep 0.1; done; }
+				routes() { { ip route show proto bird; ip route show proto 80; } | sed 's/ *\(linkdown\)* *$//'; }
+
 				until [ -e /var/lib/cloud/instance/first-boot ]; do sleep 0.1; done
-				cat /etc/hostname; hostname
-				grep -c . /etc/resolv.conf
+				cat /etc/hostname
+				hostname
 				pod_servers
-				for unit in chrony firewalld ufw multipathd swap.target; do
+				for unit in chrony.service firewalld.service ufw.service swap.target; do
 					echo $unit $(systemctl is-active $unit) $(systemctl is-enabled $unit)
 				done
-				nft list tables
-				multipath -t | grep find_multipaths
+				nft list tables | grep firewalld || true
+				iptables -S | grep '^-P'
+				multipath -t | sed -n 's/^.find_multipaths //p'
 			`+test.script)
 			require.NoError(t, err, out)
-			require.Equal(t, test.want, out)
+			require.Equal(t, `dev-worker-0
+dev-worker-0
+192.0.2.53
+chrony.service active enabled
+firewalld.service inactive masked
+ufw.service inactive masked
+swap.target inactive masked
+-P INPUT ACCEPT
+-P FORWARD ACCEPT
+-P OUTPUT ACCEPT
+"strict"
+blackhole 10.244.0.0/26
+`+test.want, out)
 		})
 	}
 }

@@ -19,7 +19,7 @@ import (
 // variant is mmdebstrap's variant: apt and its dependencies, in addition to the recipe's packages.
 const variant = "apt"
 
-//go:embed image official
+//go:embed image official selinux
 var imageRecipes embed.FS
 
 // Image returns the path of the machines' Debian 12 image, and builds it if the cache does not have it. The image is a
@@ -32,6 +32,12 @@ func Image(ctx context.Context, log *progress.Log) (path string, err error) {
 // of Image, from the recipe in official/.
 func OfficialImage(ctx context.Context, log *progress.Log) (path string, err error) {
 	return squashfs(ctx, log, "official", imageRecipes)
+}
+
+// SELinuxImage returns the path of the image of `make e2e-selinux`. It is built like that of Image, from the recipe in
+// selinux/.
+func SELinuxImage(ctx context.Context, log *progress.Log) (path string, err error) {
+	return squashfs(ctx, log, "selinux", imageRecipes)
 }
 
 // squashfs returns the path of the squashfs of a Debian 12 root filesystem, which is devcloud/<name>-<key>.sqfs in the

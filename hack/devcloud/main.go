@@ -30,6 +30,7 @@ const usage = `usage: go run ./hack/devcloud COMMAND
   power-cut INSTANCE        cut the power of an instance (nspawn): no data that it has not synced survives
   image                     build the image of the instances if it is missing, and print its path
   image official            the same for the tests' image with the services of official images
+  image selinux             the same for the image of make e2e-selinux
 `
 
 func main() {
@@ -90,7 +91,7 @@ func run(ctx context.Context, args []string) error {
 		}
 	case "image":
 		build, ok := map[string]func(context.Context, *progress.Log) (string, error){
-			"": Image, "official": OfficialImage,
+			"": Image, "official": OfficialImage, "selinux": SELinuxImage,
 		}[strings.Join(args, " ")]
 		if ok {
 			path, err := build(ctx, log)

@@ -20,7 +20,7 @@ import (
 //go:embed boot.sh
 var bootScript string
 
-var officialBase = sync.OnceValues(func() (*mounted, error) { return mountImage("official") })
+var officialBase = sync.OnceValues(func() (*mounted, error) { return mountImage("GUEST_OFFICIAL_IMAGE", "official") })
 
 // Boot boots the image with the services of official images (hack/devcloud/official), and runs a bash script as one of
 // its units. It returns the output of the script, and an error if the script fails or takes more than three minutes. The

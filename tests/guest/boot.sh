@@ -1,6 +1,7 @@
 #!/bin/sh
 # boot.sh DIR: boots a copy-on-write view of base.sh's image with systemd, with DIR/files added to it. It runs in its own
-# namespaces, so all mounts and processes end with it. DIR/cgroup has the path of an empty control group.
+# namespaces, so all mounts and processes end with it. DIR/cgroup has the path of an empty control group. The machine's
+# interface eth0 is connected to the interface `network`, where nothing answers.
 set -eu
 cd "$1"
 if [ "${2-}" != moved ]; then
@@ -34,4 +35,6 @@ for device in null zero full random urandom tty; do
 	mount --bind "/dev/$device" "root/dev/$device"
 done
 touch root/dev/console
-exec env -i container=guest chroot root /lib/systemd/systemd
+ip link add eth0 type veth peer name network
+ip link set network up
+exec env -i PATH=/usr/sbin:/usr/bin container=guest chroot root /lib/systemd/systemd

@@ -83,15 +83,14 @@ type file struct {
 	mode    os.FileMode
 }
 
-var base = sync.OnceValues(func() (*mounted, error) {
-	if path := os.Getenv("GUEST_IMAGE"); path != "" {
+var base = sync.OnceValues(func() (*mounted, error) { return mountImage("GUEST_IMAGE") })
+
+// mountImage mounts the squashfs in an environment variable, or the one that devcloud builds with `image` and the
+// arguments.
+func mountImage(variable string, arguments ...string) (*mounted, error) {
+	if path := os.Getenv(variable); path != "" {
 		return mount(path)
 	}
-	return mountImage()
-})
-
-// mountImage mounts the image that devcloud builds with `image` and the arguments.
-func mountImage(arguments ...string) (*mounted, error) {
 	build := exec.Command("go", append([]string{"run", "kubernetes-openstack/hack/devcloud", "image"}, arguments...)...)
 	var stderr bytes.Buffer
 	build.Stderr = &stderr
