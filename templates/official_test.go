@@ -15,18 +15,7 @@ func TestOfficialImages(t *testing.T) {
 	t.Parallel()
 	config, err := configOf(workerMachine())
 	require.NoError(t, err)
-	const seed = "/var/lib/cloud/seed/nocloud/"
 	files := map[string]string{
-		seed + "user-data": string(config),
-		seed + "meta-data": "instance-id: 4f1c0d9e-2b7a-4c55-9e2e-0123456789ab\nlocal-hostname: name-from-the-cloud\n",
-		seed + "network-config": `version: 2
-ethernets:
-  eth0:
-    accept-ra: false
-    addresses: [192.0.2.10/24]
-    gateway4: 192.0.2.1
-    nameservers: {addresses: [192.0.2.53], search: [example.org]}
-`,
 		"/etc/multipath.conf": "defaults {\n    find_multipaths no\n}\n", // multipathd claims every disk
 		"/etc/ufw/ufw.conf":   "ENABLED=yes\n",
 		// a pod's interface, and routes as BIRD and Felix write them
@@ -38,6 +27,7 @@ ethernets:
 		`,
 		"/usr/local/sbin/curl": "#!/bin/sh\ncat >/dev/null\n", // the cluster can sign certificates
 	}
+	maps.Copy(files, seed(string(config), "192.0.2.10/24", "192.0.2.1"))
 	for name, test := range map[string]struct {
 		files        map[string]string
 		script, want string
@@ -147,5 +137,22 @@ swap.target inactive masked
 blackhole 10.244.0.0/26
 `+test.want, out)
 		})
+	}
+}
+
+// seed returns the files from which cloud-init reads a machine's user-data and its address.
+func seed(userData, address, gateway string) map[string]string {
+	const folder = "/var/lib/cloud/seed/nocloud/"
+	return map[string]string{
+		folder + "user-data": userData,
+		folder + "meta-data": "instance-id: 4f1c0d9e-2b7a-4c55-9e2e-0123456789ab\nlocal-hostname: name-from-the-cloud\n",
+		folder + "network-config": `version: 2
+ethernets:
+  eth0:
+    accept-ra: false
+    addresses: [` + address + `]
+    gateway4: ` + gateway + `
+    nameservers: {addresses: [192.0.2.53], search: [example.org]}
+`,
 	}
 }

@@ -1,0 +1,110 @@
+//go:build e2e
+
+package templates
+
+import (
+	"bytes"
+	"context"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// enforcingReport waits for the units that have their own domains, and prints their states and all denials.
+const enforcingReport = `#!/bin/bash
+exec >/dev/ttyS0 2>&1
+until [ -e /var/lib/cloud/instance/first-boot ]; do sleep 1; done
+decided() { [ "$(systemctl show --property=ActiveState --value "$1")" = active ] ||
+    [ "$(systemctl show --property=NRestarts --value "$1")" -ge 2 ]; }
+for unit in api-proxy api-vip; do until decided $unit; do sleep 1; done; done
+sleep 5 # two runs of keepalived's script
+echo "report: $(getenforce)"
+for unit in api-proxy api-vip metadata-filter bootstrap-report; do
+    pid=$(systemctl show --property=MainPID --value $unit)
+    echo "report: $unit $(systemctl is-active $unit) $(tr -d '\0' <"/proc/$pid/attr/current")"
+done
+journalctl --boot --output=cat _TRANSPORT=audit | grep 'avc:  denied' | sed 's/^/report: /'
+echo "report: end"
+systemctl --force --force poweroff
+`
+
+// TestSELinuxEnforces boots a control plane's user-data in a virtual machine whose kernel enforces SELinux: Debian's
+// policy, and the rules of Red Hat's policy for HAProxy and keepalived (hack/devcloud/selinux/machine.cil).
+func TestSELinuxEnforces(t *testing.T) {
+	m := controlPlaneMachine()
+	m.PKI, m.Inputs.PKI = nil, nil
+	for name, content := range pki(t) {
+		addPKI(&m, name, content)
+	}
+	config, err := configOf(m)
+	require.NoError(t, err)
+	files := map[string]string{
+		"/etc/cloud/cloud.cfg.d/99_test.cfg": "datasource_list: [NoCloud]\n" +
+			"system_info: {network: {renderers: [networkd]}}\n",
+		"/etc/systemd/system/report.service":             "[Service]\nExecStart=/usr/local/sbin/report\n",
+		"/etc/systemd/system/multi-user.target.d/r.conf": "[Unit]\nWants=report.service systemd-networkd.service\n",
+		"/usr/local/sbin/report":                         enforcingReport,
+	}
+	maps.Copy(files, seed(string(config), "10.0.0.20/24", "10.0.0.2"))
+	denials, states := boot(t, files)
+	t.Log(strings.Join(states, "\n"))
+	require.Empty(t, denials)
+}
+
+// boot boots a virtual machine with the files, and returns the lines of its report.
+func boot(t *testing.T, files map[string]string) (denials, states []string) {
+	run := func(name string, arguments ...string) string {
+		command := exec.CommandContext(t.Context(), name, arguments...)
+		var stderr bytes.Buffer
+		command.Stderr = &stderr
+		out, err := command.Output()
+		require.NoError(t, err, "%s: %s", command, &stderr)
+		return strings.TrimSpace(string(out))
+	}
+	image := os.Getenv("SELINUX_IMAGE")
+	if image == "" {
+		image = run("go", "run", "kubernetes-openstack/hack/devcloud", "image", "selinux")
+	}
+	root, disk := filepath.Join(t.TempDir(), "root"), filepath.Join(t.TempDir(), "disk")
+	run("unsquashfs", "-quiet", "-no-progress", "-dest", root, image)
+	for name, content := range files {
+		path := filepath.Join(root, name)
+		require.NoError(t, os.MkdirAll(filepath.Dir(path), 0o755))
+		require.NoError(t, os.WriteFile(path, []byte(content), 0o755))
+	}
+	run("unshare", "--mount", "sh", "-euc", `mount -t proc proc "$0/proc"
+		chroot "$0" setfiles -F /etc/selinux/default/contexts/files/file_contexts /`, root)
+	run("mkfs.ext4", "-q", "-d", root, disk, "3G")
+	kernel, err := filepath.Glob(root + "/boot/vmlinuz-*")
+	require.NoError(t, err)
+	require.Len(t, kernel, 1)
+
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
+	defer cancel()
+	begin := time.Now()
+	out, err := exec.CommandContext(ctx, "qemu-system-x86_64", "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2",
+		"-m", "1536", "-nographic", "-no-reboot",
+		"-kernel", kernel[0], "-initrd", strings.Replace(kernel[0], "vmlinuz", "initrd.img", 1),
+		"-append", "root=/dev/vda console=ttyS0 net.ifnames=0 security=selinux enforcing=1 audit=1",
+		"-drive", "file="+disk+",format=raw,if=virtio,cache=unsafe",
+		"-netdev", "user,id=network,net=10.0.0.0/24,restrict=on", "-device", "virtio-net,netdev=network",
+	).CombinedOutput()
+	require.NoError(t, os.WriteFile(filepath.Join(os.TempDir(), "e2e-selinux.log"), out, 0o644))
+	require.NoError(t, err)
+	t.Logf("the machine ran for %.0f s", time.Since(begin).Seconds())
+	for _, line := range regexp.MustCompile(`(?m)^report: (.*?)\r?$`).FindAllStringSubmatch(string(out), -1) {
+		if strings.Contains(line[1], "avc:  denied") {
+			denials = append(denials, line[1])
+		} else {
+			states = append(states, line[1])
+		}
+	}
+	return denials, states
+}
