@@ -3,7 +3,7 @@
 # upstream's checksums, and Pulumi's own plugins manage the state. So FROM=upstream uses a separate stack.
 FROM ?=
 $(if $(filter-out upstream,$(FROM)),$(error FROM: must be upstream or absent, got $(FROM)))
-$(if $(and $(FROM),$(filter test e2e power-cuts bench bench-scale disturb,$(MAKECMDGOALS))),$(error FROM: must be absent for tests and benchmarks, which need programs that are built from modules))
+$(if $(and $(FROM),$(filter test e2e e2e-selinux power-cuts bench bench-scale disturb,$(MAKECMDGOALS))),$(error FROM: must be absent for tests and benchmarks, which need programs that are built from modules))
 $(if $(filter mirror,$(MAKECMDGOALS)),$(if $(DIR),,$(error DIR: must be a folder, such as DIR=/srv/mirror)))
 STACK ?= $(or $(FROM),dev)
 SHELL := /bin/bash
@@ -59,7 +59,7 @@ for phase in $(1); do \
 	printf '  %-15s %5d s, CPU %5d s of all processes of this machine, stolen %d s; $(2)\n\n' all $$SECONDS $$(($$($(CPU)) - used)) $$(($$($(STOLEN)) - stolen))
 endef
 
-.PHONY: help up env pulumi-up nodes sample down destroy preview push mirror kubeconfig status timeline release test $(TESTS) e2e power-cuts bench bench-scale disturb host toolchain toolchain-all image official-image cloud
+.PHONY: help up env pulumi-up nodes sample down destroy preview push mirror kubeconfig status timeline release test $(TESTS) e2e e2e-selinux power-cuts bench bench-scale disturb host toolchain toolchain-all image official-image cloud
 
 help: ## list all targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -97,6 +97,10 @@ e2e: host toolchain-all cloud ## test devcloud, and the Pulumi engine on its Ope
 
 e2e-%: # runs the suites of a package, which take turns with all others. One `go test` for both packages would print nothing before its end
 	$(GOTEST) -vet=off -tags e2e -run '^TestE2E' -count 1 -parallel 8 -timeout 80m -v $(wildcard ./$* ./hack/$*)
+
+e2e-selinux: host ## boot a control plane in QEMU with a kernel that enforces SELinux, and print all denials; not in CI
+	@apt-get install -qq --no-upgrade --no-install-recommends qemu-system-x86 >/dev/null
+	go test -vet=off -tags e2e -run '^TestSELinuxEnforces$$' -count 1 -timeout 30m -v ./templates
 
 power-cuts: host toolchain-all cloud ## SEED=1 CUTS=20: cut the power of machines at random moments of first boots, and then of reboots; not in CI
 	go test -vet=off -tags e2e -run '^TestPowerCuts$$' -count 1 -timeout 120m -v ./tests

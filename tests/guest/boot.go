@@ -23,7 +23,7 @@ var bootScript string
 var officialBase = sync.OnceValues(func() (*mounted, error) { return mountImage("GUEST_OFFICIAL_IMAGE", "official") })
 
 // Boot boots the image with the services of official images (hack/devcloud/official), and runs a bash script as one of
-// its units. It returns the output of the script, and an error if the script fails or takes more than three minutes. The
+// its units. It returns the output of the script, and an error if the script fails or takes more than ten minutes. The
 // machine has its own namespaces, and ends with the script. files are as in Run.
 func Boot(t testing.TB, files map[string]string, script string) (output string, err error) {
 	t.Helper()
@@ -42,7 +42,7 @@ func Boot(t testing.TB, files map[string]string, script string) (output string, 
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "cgroup"), []byte(group+"\n"), 0o644))
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "boot.sh"), []byte(bootScript), 0o644))
 
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 	defer cancel()
 	log, err := b.run(ctx, dir, bootScript, []string{"--mount", "--pid", "--net", "--uts", "--ipc"})
 	written, readErr := os.ReadFile(filepath.Join(dir, "upper", "output"))
