@@ -62,8 +62,8 @@ func TestSELinuxEnforces(t *testing.T) {
 	t.Log("denials of other programs, by Debian's policy:\n" + strings.Join(others, "\n"))
 	t.Log("states:\n" + strings.Join(states, "\n"))
 	require.Empty(t, ours, "denials of our units")
-	require.Equal(t, []string{"Enforcing", "api-proxy active system_u:system_r:haproxy_t:s0",
-		"api-vip active system_u:system_r:keepalived_t:s0"}, states[:3])
+	require.Subset(t, states, []string{"Enforcing", "api-proxy active system_u:system_r:haproxy_t:s0",
+		"api-vip active system_u:system_r:keepalived_t:s0"})
 }
 
 // boot boots a virtual machine with the files. It returns the denials of the units with their own domains, those of other

@@ -15,6 +15,7 @@ func TestFirstBoot(t *testing.T) {
 	files := filesOf(t, workerMachine())
 	files["/usr/local/sbin/systemctl"] = "#!/bin/sh\necho \"systemctl $*\"\n"
 	files["/usr/local/sbin/systemd-detect-virt"] = "#!/bin/sh\nexit 1\n"
+	files["/usr/local/sbin/nft"] = "#!/bin/sh\necho \"nft $*\"\n"
 	files["/usr/local/sbin/swapoff"] = "#!/bin/sh\necho \"swapoff $*\"\n"
 	files["/usr/local/sbin/sync"] = "#!/bin/sh\necho \"sync $*\"\n"
 	out, err := guest.Run(t, files, "sh", "-ec", `
@@ -34,6 +35,7 @@ systemctl daemon-reload
 systemctl enable a.service b.timer
 systemctl stop UNITS
 systemctl mask UNITS
+nft delete table inet firewalld
 swapoff --all
 systemctl restart systemd-modules-load.service systemd-sysctl.service
 systemctl --quiet is-active NetworkManager.service

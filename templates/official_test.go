@@ -39,6 +39,10 @@ func TestOfficialImages(t *testing.T) {
 				// masked
 				"/etc/systemd/system/NetworkManager.service": "",
 				"/etc/systemd/system/firewalld.service":      "",
+				// like a firewalld that was stopped while it started
+				"/etc/systemd/system/leftover.service": "[Unit]\nDefaultDependencies=no\nBefore=cloud-init-local.service\n" +
+					"[Service]\nType=oneshot\nExecStart=nft add table inet firewalld\n",
+				"/etc/systemd/system/cloud-init-local.service.d/leftover.conf": "[Unit]\nWants=leftover.service\n",
 			},
 			script: `
 				systemctl restart systemd-networkd.service # it reads the file at its start
