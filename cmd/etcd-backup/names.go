@@ -46,13 +46,18 @@ func (b *backup) latest(names []string, now time.Time) string {
 }
 
 // wait returns the age of the newest snapshot at which the next one is due. The first snapshot of a new cluster is
-// nearly empty, so the second one is due early. With a single snapshot, which one is the first is unknown.
+// nearly empty, so the second one is due early. If BACKUP_KEEP is 1, the container always has one snapshot, so it need
+// not be the first.
 func (b *backup) wait(names []string) time.Duration {
 	if b.keep > 1 && len(b.snapshots(names)) == 1 {
 		return b.interval / 6
 	}
 	return b.interval
 }
+
+// slack returns the time by which a snapshot may be early. The time of a snapshot is some seconds after the start of its
+// run, so the run of the timer at which the next one is due would be too early.
+func (b *backup) slack() time.Duration { return min(10*time.Second, b.interval/12) }
 
 // outdated returns the oldest snapshots above keep, except for that of the restore. Snapshots from the future do not
 // count. Otherwise those of a machine whose clock was wrong would stay the newest ones, and replace all others.

@@ -41,7 +41,7 @@ func (b *backup) due(ctx context.Context) (bool, error) {
 	}
 	now := time.Now()
 	b.listed, b.newest = true, b.latest(names, now)
-	if at, ok := b.time(b.newest); ok && now.Sub(at) < b.wait(names) {
+	if at, ok := b.time(b.newest); ok && now.Sub(at)+b.slack() < b.wait(names) {
 		b.log.Printf("no snapshot is due: %s is younger than %v", b.newest, b.wait(names))
 		return false, nil
 	}
