@@ -11,6 +11,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"strconv"
 	"strings"
 
 	"github.com/gophercloud/gophercloud/v2"
@@ -71,17 +72,48 @@ func connect(ctx context.Context, getenv func(string) string) (*container, error
 }
 
 // list returns the names of the objects that begin with prefix, sorted.
-func (c *container) list(ctx context.Context, prefix string) (names []string, err error) {
-	pages := objects.List(c.client, c.name, objects.ListOpts{Prefix: prefix})
+func (c *container) list(ctx context.Context, prefix string) ([]string, error) {
+	names, _, err := c.listAndCount(ctx, prefix)
+	return names, err
+}
+
+// listAndCount also returns the number of all objects of the container.
+func (c *container) listAndCount(ctx context.Context, prefix string) (names []string, count int, err error) {
+	headers := map[string]string{"Accept": "application/json", "X-Newest": "true"} // of all replicas
+	pages := objects.List(c.client, c.name, objects.ListOpts{Prefix: prefix}).WithPageCreator(
+		func(r pagination.PageResult) pagination.Page {
+			p := listPage{objects.ObjectPage{MarkerPageBase: pagination.MarkerPageBase{PageResult: r}}, &count}
+			p.Owner = p
+			return p
+		})
+	pages.Headers = headers
 	err = pages.EachPage(ctx, func(_ context.Context, page pagination.Page) (bool, error) {
-		found, err := objects.ExtractNames(page)
+		found, err := objects.ExtractNames(page.(listPage).ObjectPage)
 		names = append(names, found...)
 		return true, err
 	})
 	if err != nil {
-		return nil, fmt.Errorf("list container %s: %w", c.name, reason(err))
+		return nil, 0, fmt.Errorf("list container %s: %w", c.name, reason(err))
 	}
-	return names, nil
+	return names, count, nil
+}
+
+// listPage is a page of a list. gophercloud accepts a page of HTML, and one without content, as an empty list. A proxy
+// can respond so in place of Swift, and then a container with snapshots would seem empty.
+type listPage struct {
+	objects.ObjectPage
+	count *int // of all objects of the container
+}
+
+// IsEmpty returns an error if Swift did not create the page.
+func (p listPage) IsEmpty() (empty bool, err error) {
+	kind, count := p.Header.Get("Content-Type"), p.Header.Get("X-Container-Object-Count")
+	if *p.count, err = strconv.Atoi(count); err != nil || p.StatusCode != http.StatusOK ||
+		!strings.HasPrefix(kind, "application/json") {
+		return false, fmt.Errorf("the response is not a list of Swift: HTTP status %d, Content-Type %q, "+
+			"X-Container-Object-Count %q from %s", p.StatusCode, kind, count, &p.URL)
+	}
+	return p.ObjectPage.IsEmpty()
 }
 
 // upload creates the object name.
@@ -119,7 +151,7 @@ var errNotFound = errors.New("does not exist")
 
 // head returns the size and the metadata of an object.
 func (c *container) head(ctx context.Context, name string) (size int64, metadata map[string]string, err error) {
-	got := objects.Get(ctx, c.client, c.name, name, nil)
+	got := objects.Get(ctx, c.client, c.name, name, objects.GetOpts{Newest: true})
 	header, err := got.Extract()
 	if err != nil {
 		return 0, nil, c.failed("read", name, err)

@@ -24,7 +24,8 @@
 // metadata has the name of the snapshot that the cluster was restored from.
 //
 // The first snapshot of a new cluster is nearly empty. So while it is the only one, the next one is due after a sixth
-// of the interval, which is the period of the timer. This does not apply if BACKUP_KEEP is 1.
+// of the interval, which is the period of the timer. This does not apply if BACKUP_KEEP is 1. A snapshot may be up to
+// 10 s early, so that a run of the timer does not just miss it.
 //
 // After each run, the file /var/lib/etcd-backup has the name of the newest snapshot in the container, and the time at
 // which it is too old. check-etcd reads it. So each member reports the age of the newest snapshot, although one member
@@ -38,7 +39,8 @@
 //
 // Members without data cannot distinguish a new cluster from one that has lost all volumes and all machines. The
 // container can: etcd-join runs `check-empty` before it creates an empty cluster, and `check-restore` before a restore.
-// So a value of RESTORE that stayed in the configuration does not restore the same old snapshot twice.
+// So a value of RESTORE that stayed in the configuration does not restore the same old snapshot twice. Both checks
+// accept only a list of Swift itself, and not for example the page of a proxy.
 package main
 
 import (

@@ -372,6 +372,66 @@ func TestCheckEmpty(t *testing.T) {
 	require.ErrorContains(t, s.run(t, "check-restore", "a.db"), "list container prod-etcd: HTTP status 503")
 }
 
+// A snapshot from the future counts, but it is not the newest one if its machine had a wrong clock.
+func TestCheckEmptyNamesTheNewestSnapshot(t *testing.T) {
+	s := newSite(t)
+	s.Put(bucket, "prod-20991201T120000Z.db", nil)
+	require.ErrorContains(t, s.run(t, "check-empty"), ": 1, the newest is prod-20991201T120000Z.db: ")
+	s.Put(bucket, "prod-20061202T120000Z.db", nil)
+	require.ErrorContains(t, s.run(t, "check-empty"), ": 2, the newest is prod-20061202T120000Z.db: ")
+}
+
+// A container is empty only if Swift itself responds, and not for example a proxy with a page of its own.
+func TestCheckEmptyRequiresAListOfSwift(t *testing.T) {
+	const noList = "list container prod-etcd: the response is not a list of Swift: HTTP status "
+	for name, test := range map[string]struct {
+		status                   int
+		contentType, count, body string
+		want                     string
+	}{
+		"an empty list": {http.StatusOK, "application/json; charset=utf-8", "0", "[]", ""},
+		"a page of HTML": {http.StatusOK, "text/html; charset=utf-8", "", "<html>maintenance</html>",
+			noList + `200, Content-Type "text/html; charset=utf-8", X-Container-Object-Count "" from https://127.0.0.1`},
+		"a text":     {http.StatusOK, "text/plain", "0", "", noList + `200, Content-Type "text/plain"`},
+		"no content": {http.StatusNoContent, "", "", "", noList + `204, Content-Type ""`},
+		"JSON of another program": {http.StatusOK, "application/json", "", "[]",
+			noList + `200, Content-Type "application/json", X-Container-Object-Count "" from https://127.0.0.1`},
+		"an incomplete list": {http.StatusOK, "application/json", "3", "[]",
+			"list container prod-etcd: it has 3 objects, but its list has 0"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newSite(t)
+			s.Put(bucket, "prod-20061201T120000Z.db", nil)
+			asked := 0
+			s.Respond = func(w http.ResponseWriter, r *http.Request) bool {
+				if !strings.Contains(r.URL.Path, bucket) {
+					return false
+				}
+				asked++
+				assert.Equal(t, "true", r.Header.Get("X-Newest"), "of all replicas")
+				w.Header()["Content-Type"] = nil
+				for key, value := range map[string]string{"Content-Type": test.contentType,
+					"X-Container-Object-Count": test.count} {
+					if value != "" {
+						w.Header().Set(key, value)
+					}
+				}
+				w.WriteHeader(test.status)
+				_, _ = w.Write([]byte(test.body))
+				return true
+			}
+			err := s.run(t, "check-empty")
+			assert.Positive(t, asked)
+			if test.want == "" {
+				require.NoError(t, err)
+				return
+			}
+			require.ErrorContains(t, err, test.want)
+			require.NotContains(t, err.Error(), "\n")
+		})
+	}
+}
+
 // A snapshot is restored again only if no newer one has the changes since the first restore.
 func TestCheckRestore(t *testing.T) {
 	s := newSite(t)
@@ -388,27 +448,55 @@ func TestCheckRestore(t *testing.T) {
 	require.NoError(t, s.run(t, "check-restore", newest))
 }
 
+// The clock of this machine can be wrong, too.
+func TestCheckRestoreOfAMachineWhoseClockIsBehind(t *testing.T) {
+	s := newSite(t)
+	require.NoError(t, os.WriteFile(s.snapshot+".restored", []byte("a.db\n"), 0o600))
+	require.NoError(t, s.save(t))
+	const newest = "prod-20991201T120000Z.db" // from the future, as seen from this machine
+	s.Rename(bucket, s.names()[0], newest)
+	s.Put(bucket, "prod-20061201T120000Z.db", nil)
+	require.ErrorContains(t, s.run(t, "check-restore", "a.db"), "it was restored before, and "+newest+" has the changes ")
+	require.NoError(t, s.run(t, "check-restore", "b.db"))
+}
+
+// A list of Swift can still have a deleted snapshot. The next older one decides then.
+func TestCheckRestoreIgnoresADeletedSnapshot(t *testing.T) {
+	s := newSite(t)
+	s.Deleted = "prod-20061201T120000Z.db"
+	s.Put(bucket, s.Deleted, nil)
+	require.NoError(t, s.run(t, "check-restore", "a.db"), "no other snapshot")
+	require.NoError(t, os.WriteFile(s.snapshot+".restored", []byte("a.db\n"), 0o600))
+	require.NoError(t, s.save(t))
+	const newest = "prod-20061130T120000Z.db"
+	s.Rename(bucket, s.names()[1], newest)
+	require.ErrorContains(t, s.run(t, "check-restore", "a.db"), "it was restored before, and "+newest+" has the changes ")
+	require.NoError(t, s.run(t, "check-restore", "b.db"))
+}
+
 // The first snapshot of a new cluster is nearly empty, so the second one is due early.
 func TestTheSecondSnapshotIsDueEarly(t *testing.T) {
-	before := func(d time.Duration) string { return "prod-" + time.Now().UTC().Add(-d).Format(timeFormat) + ".db" }
 	for name, test := range map[string]struct {
-		keep  string
-		names []string
-		due   bool
+		keep string
+		ages []time.Duration
+		due  bool
 	}{
-		"no snapshot":                  {"4", nil, true},
-		"a new one":                    {"4", []string{before(9 * time.Minute)}, false},
-		"a single one":                 {"4", []string{before(11 * time.Minute)}, true},
-		"two":                          {"4", []string{before(11 * time.Minute), before(70 * time.Minute)}, false},
-		"two old ones":                 {"4", []string{before(61 * time.Minute), before(120 * time.Minute)}, true},
-		"only one is kept":             {"1", []string{before(11 * time.Minute)}, false},
-		"only one is kept, an old one": {"1", []string{before(61 * time.Minute)}, true},
+		"no snapshot":  {"4", nil, true},
+		"a new one":    {"4", []time.Duration{9 * time.Minute}, false},
+		"a single one": {"4", []time.Duration{11 * time.Minute}, true},
+		"a single one, and the timer is a second early": {"4", []time.Duration{10*time.Minute - 5*time.Second}, true},
+		"two, and the timer is a second early": {"4",
+			[]time.Duration{time.Hour - 5*time.Second, 120 * time.Minute}, true},
+		"two":                          {"4", []time.Duration{11 * time.Minute, 70 * time.Minute}, false},
+		"two old ones":                 {"4", []time.Duration{61 * time.Minute, 120 * time.Minute}, true},
+		"only one is kept":             {"1", []time.Duration{11 * time.Minute}, false},
+		"only one is kept, an old one": {"1", []time.Duration{61 * time.Minute}, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newSite(t)
 			s.environment["BACKUP_KEEP"] = test.keep
-			for _, name := range test.names {
-				s.Put(bucket, name, nil)
+			for _, age := range test.ages {
+				s.Put(bucket, "prod-"+time.Now().UTC().Add(-age).Format(timeFormat)+".db", nil)
 			}
 			require.NoError(t, s.run(t, "save"))
 			assert.Equal(t, test.due, strings.Contains(s.out.String(), "saved "), &s.out)

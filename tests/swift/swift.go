@@ -28,8 +28,12 @@ type Swift struct {
 	PageSize int
 	// Fail returns the status of a response that replaces the right one, or 0. nil means that no request fails.
 	Fail func(r *http.Request) int
+	// Respond replaces the right response, if it returns true.
+	Respond func(w http.ResponseWriter, r *http.Request) bool
 	// Unlisted is the name of an object that exists, but is not in a list yet.
 	Unlisted string
+	// Deleted is the name of an object that does not exist any more, but is still in a list.
+	Deleted string
 
 	mu         sync.Mutex
 	containers map[string]map[string]object
@@ -78,6 +82,14 @@ func (s *Swift) Put(container, name string, content []byte) {
 	s.containers[container][name] = object{content: content, metadata: s.containers[container][name].metadata}
 }
 
+// Rename gives an object another name.
+func (s *Swift) Rename(container, from, to string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.containers[container][to] = s.containers[container][from]
+	delete(s.containers[container], from)
+}
+
 // Delete deletes an object.
 func (s *Swift) Delete(container, name string) {
 	s.mu.Lock()
@@ -100,6 +112,9 @@ func (s *Swift) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			http.Error(w, "<html>\nfailed\n</html>", status)
 			return
 		}
+	}
+	if s.Respond != nil && s.Respond(w, r) {
+		return
 	}
 	path, isObject := strings.CutPrefix(r.URL.Path, account)
 	switch {
@@ -162,13 +177,14 @@ func login(w http.ResponseWriter, r *http.Request) {
 func respond(w http.ResponseWriter, body any) { _ = json.NewEncoder(w).Encode(body) }
 
 func (s *Swift) list(w http.ResponseWriter, r *http.Request, objects map[string]object) {
-	names := []map[string]any{}
-	for _, name := range slices.Sorted(maps.Keys(objects)) {
-		if strings.HasPrefix(name, r.FormValue("prefix")) && name > r.FormValue("marker") && name != s.Unlisted &&
-			len(names) < s.PageSize {
+	names, all := []map[string]any{}, slices.Sorted(maps.Keys(objects))
+	all = slices.DeleteFunc(all, func(name string) bool { return name == s.Unlisted })
+	for _, name := range all {
+		if strings.HasPrefix(name, r.FormValue("prefix")) && name > r.FormValue("marker") && len(names) < s.PageSize {
 			names = append(names, map[string]any{"name": name})
 		}
 	}
+	w.Header().Set("X-Container-Object-Count", fmt.Sprint(len(all)))
 	w.Header().Set("Content-Type", "application/json; charset=utf-8")
 	respond(w, names)
 }
@@ -204,7 +220,7 @@ func (s *Swift) put(w http.ResponseWriter, r *http.Request, objects map[string]o
 func (s *Swift) object(w http.ResponseWriter, r *http.Request, objects map[string]object, name string) {
 	o, found := objects[name]
 	switch {
-	case !found:
+	case !found || name == s.Deleted:
 		http.Error(w, "no object", http.StatusNotFound)
 	case r.Method == http.MethodDelete:
 		delete(objects, name)
