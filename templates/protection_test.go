@@ -55,12 +55,13 @@ func TestUnitsWaitForTheirProtection(t *testing.T) {
 }
 
 // TestUnitsWaitForTheirPrograms checks that no unit starts a downloaded program, itself or in a script,
-// before install-artifacts has verified it since the boot.
+// before install-artifacts has verified it since the boot. etcd-join waits for etcd-backup by itself: see
+// TestEtcdBackupIsVerifiedBeforeItsFirstUse.
 func TestUnitsWaitForTheirPrograms(t *testing.T) {
 	needs := map[string][]string{ // programs that a program starts, if the machine has them
 		"kubelet":     {"containerd", "runc", "cni-plugins"},
 		"etcd-backup": {"etcd"},
-		"etcd-join":   {"etcd", "etcd-backup"},
+		"etcd-join":   {"etcd"},
 	}
 	for role, least := range map[string]int{"control-plane": 6, "worker": 6, "etcd": 2, "etcd-backup": 3} {
 		m := machines()[role]

@@ -44,8 +44,9 @@
 // which the data of the volume was restored. The key /kubernetes-openstack/restored names that of the cluster.
 //
 //  1. If RESTORE and the file differ, the data is from before the restore. The member sets it aside, and is a member
-//     without data. First it downloads and verifies the snapshot. If this fails, it keeps its data and tries again. So
-//     an operator can correct the name, and the members start with their data.
+//     without data. First it runs `check-restore`, then it downloads and verifies the snapshot. If this fails, it keeps
+//     its data and tries again. So an operator can correct the name, and the members start with their data. A refusal
+//     of `check-restore` does not count if another member serves the restored cluster: then this member was late.
 //  2. If no member has data, as described above, and all have the same RESTORE, the first member restores the snapshot.
 //     So a member that still serves data prevents it. The restored cluster has this one member and a random token. Its
 //     revisions are higher than before, so no watcher misses a change.

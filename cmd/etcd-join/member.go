@@ -10,14 +10,11 @@ import (
 	"maps"
 	"net/url"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
 	"time"
-
-	"kubernetes-openstack/internal/etcdctl"
 )
 
 // member is the etcd member of this machine.
@@ -181,7 +178,7 @@ func (m *member) decide(ctx context.Context, lost bool) (string, error) {
 			wait = restorePause
 		default:
 			if m.backups {
-				if _, err := etcdctl.Run(exec.CommandContext(ctx, "etcd-backup", "check-empty")); err != nil {
+				if err := m.backup(ctx, "check-empty"); err != nil {
 					m.report("%s does not create an empty cluster: %v", m.name, err)
 					wait = restorePause
 					break

@@ -135,7 +135,7 @@ func TestTheFirstMemberCreatesAClusterIfAllRepeatTheirTokens(t *testing.T) {
 	assert.Contains(t, settings, "ETCD_INITIAL_CLUSTER_STATE=new\n", "the container is empty")
 	called, err := os.ReadFile(calls)
 	require.NoError(t, err)
-	assert.Equal(t, "etcd-backup check-empty\n", string(called))
+	assert.Equal(t, "wait-for-artifact etcd-backup\netcd-backup check-empty\n", string(called))
 }
 
 func TestNoClusterIsCreated(t *testing.T) {

@@ -55,7 +55,7 @@ func (m *member) hadData() (bool, error) {
 	return exists(m.marker)
 }
 
-// setAsideForRestore sets data from before the restore aside, after the snapshot was downloaded and verified.
+// setAsideForRestore sets data from before the restore aside, after the snapshot was checked, downloaded and verified.
 func (m *member) setAsideForRestore(ctx context.Context) error {
 	if err := os.RemoveAll(m.beside("restoring")); err != nil {
 		return err
@@ -69,7 +69,10 @@ func (m *member) setAsideForRestore(ctx context.Context) error {
 		return err
 	}
 	for {
-		if _, err = m.fetch(ctx); err == nil {
+		if err = m.mayReplaceData(ctx); err == nil {
+			_, err = m.fetch(ctx)
+		}
+		if err == nil {
 			break
 		}
 		m.report("%s keeps its data, and waits for the restore of %s: %v", m.name, m.restore, err)
@@ -80,6 +83,21 @@ func (m *member) setAsideForRestore(ctx context.Context) error {
 	kept := m.beside(beforeRestorePrefix + time.Now().UTC().Format(setAsideFormat))
 	m.log.Printf("the data of %s is from before the restore of %s: renamed to %s", m.name, m.restore, kept)
 	return rename(data, kept)
+}
+
+// mayReplaceData returns an error if the snapshot was restored before, because the data can have the changes since then.
+// If another member serves the restored cluster, this member has missed the restore, and joins.
+func (m *member) mayReplaceData(ctx context.Context) error {
+	refused := m.checkRestore(ctx)
+	if refused == nil {
+		return nil
+	}
+	for _, p := range m.others {
+		if name, err := m.restoredCluster(ctx, []peer{p}, "--consistency=s"); err == nil && name == m.restore {
+			return nil
+		}
+	}
+	return refused
 }
 
 // beforeRestores returns the folders with data that was set aside, sorted by time.
@@ -162,13 +180,27 @@ func (m *member) fetch(ctx context.Context) (string, error) {
 	if err := os.MkdirAll(filepath.Dir(snapshot), 0o700); err != nil {
 		return "", err
 	}
-	_, err := etcdctl.Run(exec.CommandContext(ctx, "etcd-backup", "fetch", m.restore, snapshot))
-	return snapshot, err
+	return snapshot, m.backup(ctx, "fetch", m.restore, snapshot)
+}
+
+// checkRestore returns an error if the newest snapshot has the changes since an earlier restore of the same snapshot.
+func (m *member) checkRestore(ctx context.Context) error {
+	return m.backup(ctx, "check-restore", m.restore)
+}
+
+// backup runs etcd-backup after it was verified since the boot. etcd.service does not wait for this, because a member
+// with data must start without etcd-backup.
+func (m *member) backup(ctx context.Context, args ...string) error {
+	if _, err := etcdctl.Run(exec.CommandContext(ctx, "wait-for-artifact", "etcd-backup")); err != nil {
+		return err
+	}
+	_, err := etcdctl.Run(exec.CommandContext(ctx, "etcd-backup", args...))
+	return err
 }
 
 // restoreSnapshot creates the data of a cluster with this member from the snapshot.
 func (m *member) restoreSnapshot(ctx context.Context) error {
-	if _, err := etcdctl.Run(exec.CommandContext(ctx, "etcd-backup", "check-restore", m.restore)); err != nil {
+	if err := m.checkRestore(ctx); err != nil {
 		return err
 	}
 	defer func() { _ = os.RemoveAll(m.beside("restoring")) }() // before another attempt

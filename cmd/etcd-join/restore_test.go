@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/json"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -23,10 +24,18 @@ func waits(snapshot string, lost bool) http.HandlerFunc {
 }
 
 // programs writes shell scripts, and makes them the only programs. Each one also writes its name and its arguments to
-// the file calls.
+// the file calls. etcd-backup fails until wait-for-artifact has verified it, so each test requires this order.
 func programs(t *testing.T, scripts map[string]string) (calls string) {
 	dir := t.TempDir()
 	calls = filepath.Join(dir, "calls")
+	verified := filepath.Join(dir, "verified-")
+	scripts = maps.Clone(scripts)
+	if script, found := scripts["etcd-backup"]; found {
+		scripts["etcd-backup"] = "[ -e " + verified + "etcd-backup ] || { echo not verified >&2; exit 126; }\n" + script
+		if _, found := scripts["wait-for-artifact"]; !found {
+			scripts["wait-for-artifact"] = "touch " + verified + `"$1"`
+		}
+	}
 	for name, script := range scripts {
 		require.NoError(t, os.WriteFile(filepath.Join(dir, name),
 			[]byte("#!/bin/sh\nPATH=/usr/bin:/bin\necho "+name+` "$@" >>`+calls+"\n"+script), 0o755))
@@ -143,6 +152,10 @@ func TestTheFirstMemberRestores(t *testing.T) {
 	}
 }
 
+// restoredBefore is etcd-backup at a container whose newest snapshot is of a cluster that was restored from RESTORE.
+const restoredBefore = `[ $1 != check-restore ] || { echo etcd-backup: it was restored before >&2; exit 1; }
+` + "[ $1 != fetch ] || echo snapshot >$3\n"
+
 func TestNothingIsRestored(t *testing.T) {
 	// oldCluster is etcdctl at a cluster that was restored from 0.db, and restoredCluster at one from a.db.
 	const oldCluster, restoredCluster = "echo 0.db", "echo a.db"
@@ -180,7 +193,7 @@ func TestNothingIsRestored(t *testing.T) {
 		"etcd-backup fails": {m1: waits("a.db", false), m2: waits("a.db", false),
 			want: "m0 cannot restore a.db: etcd-backup fetch a.db: a.db is truncated\n"},
 		"this snapshot was restored before": {m1: waits("a.db", false), m2: waits("a.db", false),
-			backup: "[ $1 != check-restore ] || { echo etcd-backup: it was restored before >&2; exit 1; }",
+			backup: restoredBefore,
 			want:   "m0 cannot restore a.db: etcd-backup check-restore a.db: it was restored before\n"},
 		"joins only the restored cluster": {m1: http.NotFound, m2: http.NotFound, etcdctl: restoredCluster,
 			want: "m0 has no data and cannot join the cluster: etcdctl member list: "},
@@ -207,7 +220,9 @@ func TestDataIsKeptUntilTheSnapshotIsVerified(t *testing.T) {
 	put(t, data, "old")
 	for _, reason := range []string{"read a.db: does not exist", "a.db is not an intact snapshot: altered"} {
 		m.restore = "a.db"
-		programs(t, map[string]string{"etcd-backup": "echo etcd-backup: " + reason + " >&2; exit 1"})
+		programs(t, map[string]string{
+			"etcd-backup": "[ $1 != fetch ] || { echo etcd-backup: " + reason + " >&2; exit 1; }",
+		})
 		waitsWith(t, m, "m0 keeps its data, and waits for the restore of a.db: etcd-backup fetch a.db: "+reason+"\n")
 
 		m.restore = ""
@@ -216,6 +231,54 @@ func TestDataIsKeptUntilTheSnapshotIsVerified(t *testing.T) {
 		assert.Equal(t, map[string]string{"data": "old"}, volume(t, m))
 		assert.NoDirExists(t, m.beside("restoring"))
 	}
+}
+
+// The data can have changes since the first restore of the same snapshot. So all members keep it.
+func TestDataIsKeptIfTheSnapshotWasRestoredBefore(t *testing.T) {
+	for _, cluster := range []string{"echo 0.db", "echo 'Error: context deadline exceeded' >&2; exit 1"} {
+		m, _ := testMember(t, http.NotFound, waits("a.db", false))
+		put(t, filepath.Join(m.data, "member"), "new")
+		require.NoError(t, m.setRestored("0.db"))
+		m.restore = "a.db"
+		programs(t, map[string]string{"etcd-backup": restoredBefore, "etcdctl": cluster})
+		waitsWith(t, m, "m0 keeps its data, and waits for the restore of a.db: etcd-backup check-restore a.db: it was "+
+			"restored before\n")
+		assert.Equal(t, map[string]string{"data": "new", "restored": "0.db"}, volume(t, m))
+	}
+}
+
+// A member can miss the restore and the first snapshot after it. It must join the restored cluster.
+func TestALateMemberJoinsTheRestoredCluster(t *testing.T) {
+	m, out := testMember(t, waits("a.db", false), http.NotFound)
+	put(t, filepath.Join(m.data, "member"), "old")
+	m.restore = "a.db"
+	programs(t, map[string]string{"etcd-backup": restoredBefore, "etcdctl": `case "$1 $2" in
+"get /kubernetes-openstack/restored") echo a.db ;;
+"member list") echo '{"members": [{"ID": 1, "name": "m2", "peerURLs": ["https://127.0.0.1:1"]}]}' ;;
+esac`})
+	_, err := prepare(t, m, time.Minute)
+	require.NoError(t, err, out)
+	assert.Equal(t, map[string]string{"restored": "a.db", beforeRestorePrefix: "old"}, volume(t, m))
+}
+
+// A member with data starts although etcd-backup cannot be installed. No other member runs it before it is verified.
+func TestEtcdBackupIsVerifiedBeforeItsFirstUse(t *testing.T) {
+	m, _ := testMember(t, http.NotFound, http.NotFound)
+	put(t, filepath.Join(m.data, "member"), "old")
+	m.backups = true
+	fails := map[string]string{"wait-for-artifact": "echo not installed >&2; exit 1", "etcd-backup": ""}
+	calls := programs(t, fails)
+	_, err := prepare(t, m, time.Minute)
+	require.NoError(t, err)
+	assert.NoFileExists(t, calls)
+
+	m, _ = testMember(t, waits("", false), waits("", false))
+	m.backups = true
+	calls = programs(t, fails)
+	waitsWith(t, m, "m0 does not create an empty cluster: wait-for-artifact etcd-backup: not installed\n")
+	called, err := os.ReadFile(calls)
+	require.NoError(t, err)
+	assert.Equal(t, "wait-for-artifact etcd-backup\n", string(called))
 }
 
 // A member that joins the restored cluster downloads the snapshot only to verify it.
