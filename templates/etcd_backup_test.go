@@ -170,7 +170,7 @@ func TestEtcdBackup(t *testing.T) {
 	assert.Regexp(t, `^dev-etcd-0 does not create an empty cluster: etcd-backup check-empty: log in to OpenStack with `+
 		`the application credential credential: HTTP status 401 from \S+\nfirst boot: 0 writes`, access)
 	missing, out, _ := strings.Cut(out, "in parallel:\n")
-	assert.Equal(t, "there is no backup: etcd-backup: list container other: does not exist\n", missing)
+	assert.Equal(t, "no backup was found: etcd-backup: list container other: does not exist\n", missing)
 	out = regexp.MustCompile(`dev-\d{8}T\d{6}Z`).ReplaceAllString(out, "NAME")
 	out = regexp.MustCompile(`\d+\.\d+ MB, \d+ keys, revision \d+, \d+\.\d s`).ReplaceAllString(out, "NUMBERS")
 	const due, refused = "no snapshot is due: NAME.db is younger than 10m0s\n",

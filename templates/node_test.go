@@ -594,9 +594,9 @@ state 'power failure'
 `)
 	require.NoError(t, err, out)
 	const log = ": journalctl --boot --quiet --no-pager --output=cat --lines=1 --identifier=etcd-backup\n"
-	require.Equal(t, "not configured:\nfirst run:\nfirst run did not end:\nthere is no backup"+log+
-		"no backup:\nthere is no backup"+log+"young:\nold:\nthe newest backup is too old, dev-20270131T120000Z.db"+log+
-		"power failure:\nthere is no backup"+log, out)
+	require.Equal(t, "not configured:\nfirst run:\nfirst run did not end:\nno backup was found"+log+
+		"no backup:\nno backup was found"+log+"young:\nold:\nthe newest backup is too old, dev-20270131T120000Z.db"+log+
+		"power failure:\nno backup was found"+log, out)
 }
 
 // While etcd-join waits, its last message is the reason.

@@ -6,7 +6,7 @@ import (
 )
 
 // report writes the file for check-etcd: the time at which the newest snapshot is too old, in seconds since 1970, and
-// its name. Without any snapshot, the time is 0. If the container could not be listed, the file of an earlier run stays
+// its name. If no snapshot was found, the time is 0. If the container could not be listed, the file of an earlier run stays
 // valid.
 func (b *backup) report(failed bool) error {
 	overdue := int64(0)
