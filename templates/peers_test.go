@@ -77,9 +77,15 @@ echo "$@" >>/calls
 			cmp /etc/calico/cni.conflist /etc/cni/net.d/10-calico.conflist && wc -l </calls
 		touch /unreachable
 		install-cni-config && wc -l </calls # after a restart of Felix
+		mount -t tmpfs -o size=4k tmpfs /etc/cni/net.d # has no space for a second file
+		cp /etc/calico/cni.conflist /etc/cni/net.d/10-calico.conflist
+		install-cni-config && ls -A /etc/cni/net.d
+		umount /etc/cni/net.d
+		echo old >/etc/cni/net.d/10-calico.conflist # of an earlier version
+		install-cni-config && cmp /etc/calico/cni.conflist /etc/cni/net.d/10-calico.conflist
 		rm /etc/cni/net.d/*
 		install-cni-config | uniq && ls /etc/cni/net.d
 	`)
 	require.NoError(t, err, out)
-	assert.Equal(t, "10-calico.conflist\n4\n4\nno BGP session with 10.0.0.65: No route to host\n10-calico.conflist\n", out)
+	assert.Equal(t, "10-calico.conflist\n4\n4\n10-calico.conflist\nno BGP session with 10.0.0.65: No route to host\n10-calico.conflist\n", out)
 }
