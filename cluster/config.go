@@ -515,9 +515,9 @@ type Etcd struct {
 // Backup is the upload of snapshots to a Swift container.
 type Backup struct {
 	// Swift container of [the snapshots](operations.md#back-up-and-restore-etcd): up to 63 letters, digits, `-` and `_`.
-	// Pulumi creates it, unless it exists. A new cluster starts only if it has [no snapshots of the
-	// cluster](operations.md#the-container-has-snapshots-or-does-not-answer). `storage.onDestroy: delete` deletes it with
-	// all its objects.
+	// Pulumi creates it, unless it exists. A new cluster starts only if the container has [no snapshots with the name of
+	// the cluster](operations.md#the-container-has-snapshots-or-does-not-answer). `storage.onDestroy: delete` deletes it
+	// with all its objects.
 	// Default: none: no backups
 	// Example: prod-etcd
 	Container string `mapstructure:"container"`
