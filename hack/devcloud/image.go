@@ -6,6 +6,7 @@ import (
 	"embed"
 	"encoding/hex"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -40,11 +41,27 @@ func SELinuxImage(ctx context.Context, log *progress.Log) (path string, err erro
 	return squashfs(ctx, log, "selinux", imageRecipes)
 }
 
-// squashfs returns the path of the squashfs of a Debian 12 root filesystem, which is devcloud/<name>-<key>.sqfs in the
-// cache. If the cache does not have it, squashfs builds it and removes files with other keys. The recipe (package
-// debian) is a folder with the name of the root filesystem. more are packages in addition to the recipe's.
+// squashfs returns the path of the squashfs of a Debian 12 root filesystem. If the cache does not have it, squashfs
+// builds it. The recipe (package debian) is a folder with the name of the root filesystem. more are packages in
+// addition to the recipe's.
 func squashfs(ctx context.Context, log *progress.Log, name string, recipe embed.FS,
 	more ...string) (path string, err error) {
+	return cached(ctx, log, name, recipe, more,
+		func(ctx context.Context, work, part string, output io.Writer) error {
+			root := filepath.Join(work, "root")
+			if err := debian.Make(ctx, root, variant, work, more, output); err != nil {
+				return err
+			}
+			return debian.Run(ctx, "", output, "mksquashfs", root, part, "-comp", "zstd", "-Xcompression-level", "3",
+				"-no-progress")
+		})
+}
+
+// cached returns the path devcloud/<name>-<key>.sqfs in the cache. If the file does not exist, cached calls build with
+// a copy of the recipe's folder, and removes files with other keys. more are inputs of build in addition to the recipe.
+// The output of build is in <name>-<key>.log.
+func cached(ctx context.Context, log *progress.Log, name string, recipe embed.FS, more []string,
+	build func(ctx context.Context, recipe, part string, output io.Writer) error) (path string, err error) {
 	content, err := fs.Sub(recipe, name)
 	if err != nil {
 		return "", err
@@ -70,7 +87,20 @@ func squashfs(ctx context.Context, log *progress.Log, name string, recipe embed.
 	}
 	defer os.RemoveAll(work)
 	err = log.Step("build "+filepath.Base(path), func() error {
-		return build(ctx, content, more, work, path)
+		if err := os.CopyFS(work, content); err != nil {
+			return err
+		}
+		logPath := strings.TrimSuffix(path, filepath.Ext(path)) + ".log"
+		output, err := os.Create(logPath)
+		if err != nil {
+			return err
+		}
+		defer output.Close()
+		part := filepath.Join(work, filepath.Base(path))
+		if err := build(ctx, work, part, output); err != nil {
+			return fmt.Errorf("%w, see %s", err, logPath)
+		}
+		return os.Rename(part, path)
 	})
 	if err != nil {
 		return "", err
@@ -97,28 +127,4 @@ func recipeKey(recipe fs.FS, more []string) (string, error) {
 		return err
 	})
 	return hex.EncodeToString(hash.Sum(nil))[:12], err
-}
-
-// build builds the squashfs at path from a recipe, in the folder work. The output is in <path>.log.
-func build(ctx context.Context, recipe fs.FS, more []string, work, path string) error {
-	root := filepath.Join(work, "root")
-	if err := os.CopyFS(work, recipe); err != nil {
-		return err
-	}
-	logPath := strings.TrimSuffix(path, filepath.Ext(path)) + ".log"
-	output, err := os.Create(logPath)
-	if err != nil {
-		return err
-	}
-	defer output.Close()
-	part := filepath.Join(work, filepath.Base(path))
-	if err := debian.Make(ctx, root, variant, work, more, output); err != nil {
-		return fmt.Errorf("%w, see %s", err, logPath)
-	}
-	err = debian.Run(ctx, "", output, "mksquashfs", root, part, "-comp", "zstd", "-Xcompression-level", "3",
-		"-no-progress")
-	if err != nil {
-		return fmt.Errorf("%w, see %s", err, logPath)
-	}
-	return os.Rename(part, path)
 }

@@ -8,6 +8,7 @@ package debian
 
 import (
 	"context"
+	_ "embed"
 	"fmt"
 	"io"
 	"os"
@@ -65,6 +66,33 @@ func Make(ctx context.Context, root, variant, recipe string, more []string, outp
 		}
 	}
 	return Run(ctx, "", output, append([]string{"sh", filepath.Join(recipe, "customize"), root}, arguments...)...)
+}
+
+// LayerScript is the script of Layer.
+//
+//go:embed layer.sh
+var LayerScript string
+
+// Layer installs a recipe's packages in a copy-on-write view of the squashfs image, and writes the new files to the
+// squashfs layer. An overlay mount of both is a root filesystem. Layer must run as root. It writes files into the
+// recipe.
+func Layer(ctx context.Context, image, layer, recipe string, output io.Writer) error {
+	packages, err := packages(filepath.Join(recipe, "packages"))
+	if err != nil {
+		return err
+	}
+	sources, options, err := hostApt(ctx)
+	if err != nil {
+		return err
+	}
+	for name, content := range map[string][]byte{"sources.list": []byte(sources), "apt.conf": options} {
+		if err := os.WriteFile(filepath.Join(recipe, name), content, 0o644); err != nil {
+			return err
+		}
+	}
+	command := []string{"unshare", "--mount", "--propagation=private", "--pid", "--fork", "--kill-child", "sh", "-c",
+		LayerScript, "layer", image, layer, recipe}
+	return Run(ctx, "", output, append(command, packages...)...)
 }
 
 // Run runs a command, which is killed when this process ends. output gets its output.

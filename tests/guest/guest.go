@@ -49,12 +49,10 @@ func (b *mounted) add(t testing.TB, files map[string]string) (dir string) {
 	return dir
 }
 
-// run runs a script in new namespaces with the path of dir, which add created, and with arguments.
-func (b *mounted) run(ctx context.Context, dir, script string, namespaces []string,
-	arguments ...string) (output string, err error) {
-	run := exec.CommandContext(ctx, "nsenter", slices.Concat([]string{"--mount=" + b.proc("ns/mnt"), "--", "unshare"},
-		namespaces, []string{"--fork", "--kill-child", "--propagation", "private", "sh", "-c", script, "guest",
-			"/dev/shm/runs/" + filepath.Base(dir)}, arguments)...)
+	run := exec.CommandContext(t.Context(), "nsenter", append([]string{"--mount=" + b.proc("ns/mnt"), "--", "unshare",
+		"--mount", "--pid",
+		"--fork", "--kill-child", "--propagation", "private", "sh", "-c", script, "guest",
+		"/dev/shm/runs/" + filepath.Base(dir), layers(t)}, cmd...)...)
 	// The kernel shares the processors between sessions. With its own session, a run gets a fair share, as a
 	// machine does.
 	run.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGKILL}

@@ -1,11 +1,12 @@
 #!/bin/sh
-# run.sh DIR CMD...: runs CMD in a copy-on-write view of base.sh's image, with DIR/files added to it. It runs in its own
-# mount and PID namespaces, so all mounts and processes end with it.
+# run.sh DIR LAYERS CMD...: runs CMD in a copy-on-write view of LAYERS, which base.sh has mounted, with DIR/files added to
+# it. It runs in its own mount and PID namespaces, so all mounts and processes end with it.
 set -eu
 cd "$1"
-shift
+layers=$2
+shift 2
 mkdir upper work root
-mount -t overlay -o lowerdir=files:/dev/shm/image,upperdir=upper,workdir=work overlay root
+mount -t overlay -o "lowerdir=files:$layers,upperdir=upper,workdir=work" overlay root
 mount -t proc proc root/proc
 mount -t tmpfs tmpfs root/run
 mount -t tmpfs tmpfs root/dev
