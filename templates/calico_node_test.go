@@ -61,6 +61,7 @@ kept() {
 // programs start and stop and Nodes are created and deleted.
 func TestCalicoNodeStays(t *testing.T) {
 	t.Parallel()
+	guest.OnCentOS(t)
 	limitParallel(t)
 	files := controlPlane(t)
 	const unit = "/etc/systemd/system/calico-"

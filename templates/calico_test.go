@@ -119,6 +119,7 @@ apply() {
 // after each of its writes.
 func TestCalicoResources(t *testing.T) {
 	t.Parallel()
+	guest.OnCentOS(t)
 	limitParallel(t)
 	const mesh = `  asNumber: 4200000000
   nodeToNodeMeshEnabled: true

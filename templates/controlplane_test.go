@@ -224,6 +224,7 @@ run-cluster-resources
 // specify.
 func TestControlPlaneRuns(t *testing.T) {
 	t.Parallel()
+	guest.OnCentOS(t)
 	limitParallel(t)
 	out, err := guest.Run(t, controlPlane(t), "unshare", "--net", "sh", "-c", startControlPlane+`
 		echo again; run-cluster-resources
@@ -617,6 +618,7 @@ func TestNodeApprover(t *testing.T) {
 // of their API servers are ready while a file exists.
 func TestVirtualAddressMoves(t *testing.T) {
 	t.Parallel()
+	guest.OnCentOS(t)
 	files := filesOf(t, controlPlaneMachine())
 	files["/usr/local/sbin/check-kube-apiserver"] = "#!/bin/sh\ntest -e /ready-$(ip netns identify)\n"
 	out, err := guest.Run(t, files, "unshare", "--net", "sh", "-c", `

@@ -13,6 +13,7 @@ import (
 // PodDisruptionBudgets, and keeps the pods that must stay.
 func TestNodeDrain(t *testing.T) {
 	t.Parallel()
+	guest.OnCentOS(t)
 	limitParallel(t)
 	files := controlPlane(t)
 	// the cluster's other CA signs the kubelets' certificates

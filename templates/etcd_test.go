@@ -161,6 +161,7 @@ func TestEtcdUsers(t *testing.T) {
 // It also kills etcd-auth while it holds the lock.
 func TestEtcdAuthConverges(t *testing.T) {
 	t.Parallel()
+	guest.OnCentOS(t)
 	limitParallel(t)
 	files := etcdMember(t)
 	const env, profile = "/etc/etcd/etcd.env", "/etc/profile.d/etcdctl.sh"

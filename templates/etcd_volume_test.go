@@ -109,6 +109,7 @@ func TestEtcdVolume(t *testing.T) {
 // TestEtcdVolumeRefuses checks that etcd-volume writes nothing to a disk with any data, and describes the data.
 func TestEtcdVolumeRefuses(t *testing.T) {
 	t.Parallel()
+	guest.OnCentOS(t)
 	const repair = "To repair the filesystem: e2fsck -b 32768 -B 4096 /disk\n"
 	for name, test := range map[string]struct {
 		script string

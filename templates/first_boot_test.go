@@ -15,7 +15,7 @@ func TestFirstBoot(t *testing.T) {
 	files := filesOf(t, workerMachine())
 	files["/usr/local/sbin/systemctl"] = "#!/bin/sh\necho \"systemctl $*\"\n"
 	files["/usr/local/sbin/systemd-detect-virt"] = "#!/bin/sh\nexit 1\n"
-	files["/usr/local/sbin/nft"] = "#!/bin/sh\necho \"nft $*\"\n"
+	files["/usr/local/sbin/journalctl"] = "#!/bin/sh\necho \"journalctl $*\"\n"
 	files["/usr/local/sbin/swapoff"] = "#!/bin/sh\necho \"swapoff $*\"\n"
 	files["/usr/local/sbin/sync"] = "#!/bin/sh\necho \"sync $*\"\n"
 	out, err := guest.Run(t, files, "sh", "-ec", `
@@ -37,7 +37,8 @@ systemctl stop UNITS
 systemctl mask UNITS
 nft delete table inet firewalld
 swapoff --all
-systemctl restart systemd-modules-load.service systemd-sysctl.service
+systemctl restart systemd-journald.service systemd-modules-load.service systemd-sysctl.service
+journalctl --flush
 systemctl --quiet is-active NetworkManager.service
 systemctl reload NetworkManager.service
 systemctl --quiet is-active multipathd.service

@@ -62,6 +62,7 @@ Global_10_0_0_4 BGP      master   start  22:13:43    Active        Received: Adm
 // with the CNI configuration. A Ready Node gets pods, and these get requests through the other nodes.
 func TestInstallCNIConfig(t *testing.T) {
 	t.Parallel()
+	guest.OnCentOS(t)
 	files := filesOf(t, workerMachine())
 	files["/usr/local/bin/systemctl"] = "#!/bin/sh\n"
 	files["/usr/local/sbin/check-calico-felix"] = "#!/bin/sh\n"

@@ -121,6 +121,7 @@ server.serve_forever()
 // this machine at the Service's address.
 func TestReloadKubeAPIServer(t *testing.T) {
 	t.Parallel()
+	guest.OnCentOS(t)
 	limitParallel(t)
 	files := controlPlane(t)
 	files["/usr/local/sbin/systemctl"] = fakeSystemctl

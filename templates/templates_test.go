@@ -300,6 +300,7 @@ func TestCloudConfigKeysAndFiles(t *testing.T) {
 			}
 			require.Equal(t, "0755", modes["/usr/local/sbin/first-boot"])
 			require.Equal(t, "0644", modes["/etc/sysctl.d/90-kubernetes.conf"])
+			require.Equal(t, "0440", modes["/etc/sudoers.d/kubernetes"])
 			if role == "etcd-backup" {
 				require.Equal(t, "0600", modes["/etc/etcd/backup.env"])
 			}

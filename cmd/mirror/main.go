@@ -24,6 +24,7 @@ import (
 	"kubernetes-openstack/internal/dirs"
 	"kubernetes-openstack/internal/mirror"
 	"kubernetes-openstack/internal/progress"
+	"kubernetes-openstack/templates"
 )
 
 func main() {
@@ -65,7 +66,10 @@ func run(ctx context.Context, stack, from string, args []string) error {
 		return err
 	}
 	fmt.Print(configuration(stack, args[0], names))
-	return nil
+	packages, err := packages(plan)
+	fmt.Print("\nThe folder has no packages of the operating system. Without a package mirror, images must contain:\n\n" +
+		packages)
+	return err
 }
 
 // open returns the origin of files and images, and the pinned digests of its images.
@@ -100,4 +104,18 @@ func configuration(stack, folder string, images []string) string {
 		text += fmt.Sprintf("        %[1]s: http://MIRROR/%[1]s\n", registry)
 	}
 	return text
+}
+
+// packages lists the packages that images must contain, by role and distribution.
+func packages(plan cluster.Plan) (string, error) {
+	text := ""
+	for _, role := range []cluster.Role{cluster.RoleEtcd, cluster.RoleControlPlane, cluster.RoleWorker} {
+		debian, centos, err := templates.Packages(plan, role)
+		if err != nil {
+			return "", err
+		}
+		text += fmt.Sprintf("    %-14s Debian: %s\n    %-14s CentOS: %s\n",
+			role, strings.Join(debian, " "), "", strings.Join(centos, " "))
+	}
+	return text, nil
 }

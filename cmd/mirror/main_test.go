@@ -124,6 +124,17 @@ func TestConfigurationNamesEachRegistry(t *testing.T) {
 		[]string{"registry.k8s.io/pause:3.10.2", "quay.io/calico/node:v3.28.5", "quay.io/calico/cni:v3.28.5"}))
 }
 
+// TestAirGapDocumentationListsThePackages checks the packages of images in docs/airgap.md.
+func TestAirGapDocumentationListsThePackages(t *testing.T) {
+	plan, err := readPlan("prod", "../../examples/Pulumi.prod.yaml")
+	require.NoError(t, err)
+	text, err := packages(plan)
+	require.NoError(t, err)
+	page, err := os.ReadFile("../../docs/airgap.md")
+	require.NoError(t, err)
+	require.Contains(t, string(page), text)
+}
+
 func TestWrongArguments(t *testing.T) {
 	require.ErrorContains(t, run(t.Context(), "dev", "upstream", nil), "the folder is missing: set it")
 	_, _, err := open("cache")

@@ -70,9 +70,10 @@ const units = "/etc/systemd/system"
 
 // readers maps files whose path is in no other file to the unit that reads them.
 var readers = map[string]string{
-	"/etc/containerd/config.toml":         "containerd.service",
-	"/etc/modules-load.d/kubernetes.conf": "systemd-modules-load.service",
-	"/etc/sysctl.d/90-kubernetes.conf":    "systemd-sysctl.service",
+	"/etc/containerd/config.toml":                  "containerd.service",
+	"/etc/modules-load.d/kubernetes.conf":          "systemd-modules-load.service",
+	"/etc/sysctl.d/90-kubernetes.conf":             "systemd-sysctl.service",
+	"/etc/systemd/journald.conf.d/kubernetes.conf": "systemd-journald.service",
 }
 
 // compare returns the changes from one user-data's files to another's. A unit uses a file if the unit names
