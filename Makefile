@@ -186,8 +186,7 @@ toolchain-all: # also builds the programs that only tests and benchmarks need
 	@go run ./hack/toolchain all
 	@for linter in staticcheck revive; do $(LINTER) -n $$linter >/dev/null; done
 
-image: # of the machines, and the files with which tests make it similar to CentOS
-	@go run ./hack/devcloud image
+image: # also builds the files with which tests make it similar to CentOS
 	@go run ./hack/devcloud image centos
 
 official-image: # only tests boot it
