@@ -61,8 +61,12 @@ const (
 	ControlPlaneToken = "control-plane-token"
 )
 
-// calicoCA is the file, without its suffix, of the authority with which Calico verifies etcd members.
-const calicoCA = "/etc/calico/pki/ca"
+// Files of authorities, without their suffix, on all nodes: Calico verifies etcd members, and HAProxy verifies API
+// servers. SELinux does not allow HAProxy to read /etc/kubernetes.
+const (
+	calicoCA  = "/etc/calico/pki/ca"
+	haproxyCA = "/etc/haproxy/ca"
+)
 
 // planPKI plans the same certificates as kubeadm, but with etcd on separate machines.
 //
@@ -126,6 +130,7 @@ func (p *Plan) planPKI() {
 			const dir = "/etc/kubernetes/pki/"
 			m.PKI = append(m.PKI,
 				certificateFile(dir+"ca", KubernetesCA),
+				certificateFile(haproxyCA, KubernetesCA),
 				certificateFile(dir+"client-ca", KubernetesCA, NodeCA),
 				certificateFile(dir+"front-proxy-ca", FrontProxyCA),
 				certificateFile(dir+"etcd/ca", EtcdCA),
@@ -156,6 +161,7 @@ func (p *Plan) planPKI() {
 			// Workers get no private key. kubelet requests its certificate from the cluster and fetches Calico's with it.
 			m.PKI = append(m.PKI,
 				certificateFile("/etc/kubernetes/pki/ca", KubernetesCA),
+				certificateFile(haproxyCA, KubernetesCA),
 				certificateFile(calicoCA, EtcdCA))
 		}
 	}

@@ -114,7 +114,8 @@ func TestPKIFiles(t *testing.T) {
 			}
 		}
 		if m.Role == RoleWorker {
-			assert.Equal(t, map[string]bool{"/etc/kubernetes/pki/ca.crt": true, "/etc/calico/pki/ca.crt": true}, paths)
+			assert.Equal(t, map[string]bool{"/etc/kubernetes/pki/ca.crt": true, "/etc/haproxy/ca.crt": true,
+				"/etc/calico/pki/ca.crt": true}, paths)
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package templates
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -23,6 +24,7 @@ func TestCalicoImage(t *testing.T) {
 	t.Parallel()
 	files := filesOf(t, workerMachine())
 	files["/usr/local/bin/ctr"] = fakeCtr
+	files["/usr/local/bin/restorecon"] = "#!/bin/sh\necho \"$@\" >>/labelled\n"
 	files["/usr/local/bin/systemd-tmpfiles"] = "#!/bin/sh\n"
 	files["/usr/local/bin/sync"] = "#!/bin/sh\nuntil [ -e /disk ]; do sleep 0.1; done\n"
 	out, err := guest.Run(t, files, "timeout", "60", "sh", "-euc", `
@@ -34,8 +36,10 @@ func TestCalicoImage(t *testing.T) {
 		until [ -e /opt/calico/node/.synced ]; do sleep 0.1; done
 		touch /opt/calico/node/kept
 		install "with all files on the disk"
+		cat /labelled
 	`)
 	require.NoError(t, err, out)
-	require.Equal(t, "first: pulled 2, etc\nopt\nafter a power loss: pulled 4, etc\nopt\n"+
-		"with all files on the disk: pulled 4, etc\nkept\nopt\n", out)
+	require.Equal(t, "first: pulled 2, etc\nopt\nusr\nafter a power loss: pulled 4, etc\nopt\nusr\n"+
+		"with all files on the disk: pulled 4, etc\nkept\nopt\nusr\n"+
+		strings.Repeat("-RF /opt/calico /opt/cni/bin\n", 2), out)
 }

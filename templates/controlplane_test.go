@@ -623,7 +623,7 @@ func TestVirtualAddressMoves(t *testing.T) {
 	files["/usr/local/sbin/check-kube-apiserver"] = "#!/bin/sh\ntest -e /ready-$(ip netns identify)\n"
 	out, err := guest.Run(t, files, "unshare", "--net", "sh", "-c", `
 		set -eu
-		mkdir /run/api-vip
+		mkdir /run/keepalived
 		for name in a b; do ip netns add $name; ip -n $name link set lo up; done
 		ip link add eth0 netns a type veth peer eth0 netns b
 		ip -n a address add 10.0.0.20/24 dev eth0; ip -n b address add 10.0.0.21/24 dev eth0
@@ -681,7 +681,7 @@ func TestKeepalivedAcceptsItsConfiguration(t *testing.T) {
 			m.VirtualIP.Peers = peers
 			out, err := guest.Run(t, filesOf(t, m), "unshare", "--net", "sh", "-c", `
 				ip link add eth0 type veth peer eth1; ip address add 10.0.0.20/24 dev eth0; ip link set eth0 up
-				mkdir /run/api-vip; api-vip-interface 10.0.0.20; cat /run/api-vip/interface.conf
+				mkdir /run/keepalived; api-vip-interface 10.0.0.20; cat /run/keepalived/interface.conf
 				keepalived --config-test --vrrp --use-file=/etc/keepalived/keepalived.conf && echo accepted
 				api-vip-interface 10.0.0.99`)
 			require.ErrorContains(t, err, "exit status 1", out)

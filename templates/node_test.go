@@ -30,6 +30,7 @@ echo "$@" >>/calls
 case "$*" in *install*) ln -sf /bin/true /usr/bin/missing-command; ln -sf /bin/true /usr/bin/other-missing ;; esac
 `
 	for name, test := range map[string]struct {
+		etcd   bool // a machine of etcd, not a worker
 		files  map[string]string
 		script string
 		fails  bool
@@ -57,6 +58,13 @@ case "$*" in *install*) ln -sf /bin/true /usr/bin/missing-command; ln -sf /bin/t
 				"/usr/local/sbin/selinuxenabled": "#!/bin/sh\n", "/usr/local/sbin/rpm": "#!/bin/sh\nexit 1\n"},
 			script: "install-os-packages",
 			want:   "installing of-centos also-centos container-selinux\n",
+		},
+		"etcd on CentOS with SELinux": {
+			etcd: true,
+			files: map[string]string{"/usr/local/sbin/dnf": manager,
+				"/usr/local/sbin/selinuxenabled": "#!/bin/sh\n", "/usr/local/sbin/rpm": "#!/bin/sh\nexit 1\n"},
+			script: "install-os-packages",
+			want:   "installing of-centos also-centos\n", // and no container-selinux
 		},
 		"power failure during an installation": {
 			files: map[string]string{"/usr/local/sbin/apt-get": manager, "/usr/local/sbin/dpkg": manager,
@@ -96,6 +104,9 @@ case "$*" in *install*) ln -sf /bin/true /usr/bin/missing-command; ln -sf /bin/t
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			files := filesOf(t, workerMachine())
+			if test.etcd {
+				files = filesOf(t, etcdMachine())
+			}
 			files["/etc/os-packages.list"] = list
 			for name, content := range test.files {
 				files[name] = content
@@ -613,7 +624,7 @@ func TestCheckEtcdPrintsTheReasonOfEtcdJoin(t *testing.T) {
 func TestHAProxyAcceptsItsConfiguration(t *testing.T) {
 	t.Parallel()
 	files := filesOf(t, workerMachine())
-	files["/etc/kubernetes/pki/ca.crt"] = newAuthority(t, "kubernetes").text()
+	files["/etc/haproxy/ca.crt"] = newAuthority(t, "kubernetes").text()
 	const file = "/etc/haproxy/haproxy.cfg"
 	out, err := guest.Run(t, files, "haproxy", "-c", "-f", file)
 	require.NoError(t, err, out)
@@ -657,7 +668,7 @@ func testAPIProxy(t *testing.T) {
 	t.Parallel()
 	ca := newAuthority(t, "ca")
 	files := filesOf(t, workerMachine())
-	files["/etc/kubernetes/pki/ca.crt"] = ca.text()
+	files["/etc/kubernetes/pki/ca.crt"], files["/etc/haproxy/ca.crt"] = ca.text(), ca.text()
 	files["/server.crt"], files["/server.key"] = ca.issue(t, "kubernetes", "", "10.0.0.20", "10.0.0.21", "127.0.0.1")
 	files["/server.py"] = twoServers
 	out, err := guest.Run(t, files, "unshare", "--net", "sh", "-c", `

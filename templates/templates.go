@@ -7,8 +7,9 @@
 // that is not set fails. Its name on the machine has no .tmpl suffix. Comments and blank lines are for readers
 // of the repository, and are not written to the machine. A template in a folder {registry} gets the values of
 // a registryMirror. It is rendered once for each mirror, into a folder with the registry's name. Files in bin
-// and sbin are executable. Only root can read the settings of sudo and of etcd-backup, and files in /etc/kubernetes,
-// except for certificates and public keys. Each unit that has an [Install] section is enabled and started.
+// and sbin, and below /usr/libexec, are executable. Only root can read the settings of etcd-backup, and files in
+// /etc/kubernetes, except for certificates and public keys. Each unit that has an [Install] section is enabled and
+// started.
 package templates
 
 import (
@@ -202,6 +203,9 @@ func mode(target string) fs.FileMode {
 		return 0o755
 	case "sudoers.d":
 		return 0o440
+	}
+	if strings.HasPrefix(target, "/usr/libexec/") {
+		return 0o755
 	}
 	if strings.HasPrefix(target, "/etc/kubernetes/") && path.Ext(target) != ".crt" && path.Ext(target) != ".pub" ||
 		target == "/etc/etcd/backup.env" {

@@ -171,6 +171,7 @@ func controlPlaneMachine() values {
 	m.Inputs.ControlPlaneToken = "cptokn0123456789abcdef"
 	m.Inputs.EncryptionKey = fmt.Sprintf("%x", "01234567890123456789012345678901")
 	addPlaceholders(&m, "/etc/calico/pki/", "ca.crt", "etcd.crt", "etcd.key")
+	addPlaceholders(&m, "/etc/haproxy/", "ca.crt")
 	addPlaceholders(&m, "/etc/kubernetes/pki/",
 		"ca.crt", "client-ca.crt", "node-ca.crt", "node-ca.key", "admin.crt", "admin.key", "apiserver.crt", "apiserver.key",
 		"apiserver-etcd-client.crt", "apiserver-etcd-client.key", "apiserver-kubelet-client.crt",
@@ -187,6 +188,7 @@ func workerMachine() values {
 	m := testNode(cluster.RoleWorker)
 	m.Labels["kubernetes-openstack/pool"] = "worker"
 	addPlaceholders(&m, "/etc/kubernetes/pki/", "ca.crt")
+	addPlaceholders(&m, "/etc/haproxy/", "ca.crt")
 	addPlaceholders(&m, "/etc/calico/pki/", "ca.crt")
 	return m
 }

@@ -25,9 +25,9 @@ import (
 var script string
 
 // Run runs cmd as root in a copy-on-write view of the image, and returns its standard output and error. files
-// maps absolute paths to contents that are added to the view. Files in a bin or sbin folder are executable.
-// cmd uses the network of the caller. It has its own mounts and processes, which end with it. The image is
-// $GUEST_IMAGE (a squashfs), or the one that devcloud builds. Runs may be parallel.
+// maps absolute paths to contents that are added to the view. Files in a bin or sbin folder, and below /usr/libexec,
+// are executable. cmd uses the network of the caller. It has its own mounts and processes, which end with it. The image
+// is $GUEST_IMAGE (a squashfs), or the one that devcloud builds. Runs may be parallel.
 func Run(t testing.TB, files map[string]string, cmd ...string) (output string, err error) {
 	t.Helper()
 	b, err := base()
@@ -133,7 +133,7 @@ func (b *mounted) write(target, content string) error {
 		return err
 	}
 	mode := os.FileMode(0o644)
-	if strings.HasSuffix(filepath.Dir(target), "bin") {
+	if strings.HasSuffix(filepath.Dir(target), "bin") || strings.Contains(target, "/usr/libexec/") {
 		mode = 0o755
 	}
 	if len(content) < 1<<20 {
