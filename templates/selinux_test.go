@@ -118,6 +118,9 @@ func TestSELinuxDenies(t *testing.T) {
 		"a confined static pod": {staticPod, "spc_t", "container_t", []string{
 			"Pod k8s-keystone-auth/k8s-keystone-auth: /etc/kubernetes/pki/keystone-auth.crt: " +
 				"container_t may not read a file of kubernetes_file_t"}},
+		"containerd does not wait for its policy": {unitFolder + "containerd.service", "wait-for-unit os-packages.service",
+			"wait-for-unit artifacts.service", []string{"containerd.service: /usr/local/bin/containerd: " +
+				"may start before container-selinux is installed, and then not in container_runtime_t"}},
 		"another program has kubelet's label": {unitFolder + "node-approver.service", "/usr/local/bin/node-approver",
 			"/usr/local/bin/kubelet-csr-approver", []string{"node-approver.service: /usr/local/bin/kubelet-csr-approver: " +
 				"runs in kubelet_t, which is for /usr/local/bin/kubelet: its label is kubelet_exec_t"}},

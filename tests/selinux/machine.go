@@ -10,7 +10,7 @@ import (
 	"strings"
 )
 
-// only has the one program of each of these domains. Another program in such a domain has a wrong label.
+// only has the one program of each domain of container-selinux. Another program in such a domain has a wrong label.
 var only = map[string]string{
 	"kubelet_t":           "/usr/local/bin/kubelet",
 	"container_runtime_t": "/usr/local/bin/containerd",
@@ -36,6 +36,8 @@ type judge struct {
 	// unit is the name of the unit, and booleans are those that it sets, with true for those that an access needs.
 	unit     string
 	booleans map[string]bool
+	// waits reports whether the unit waits until container-selinux is installed.
+	waits bool
 }
 
 // Machine judges a machine's units, the files that they use, and its static pods. files maps paths to contents.
@@ -67,6 +69,8 @@ func Machine(files map[string]string) []Denial {
 			}
 		}
 	}
+	j.unit, j.waits = "first-boot.service", false // cloud-init starts it: sh first-boot UNIT...
+	j.command("init_t", resolve("/bin/sh"), nil, false)
 	return sorted(slices.Collect(maps.Keys(j.denials)))
 }
 
@@ -225,6 +229,10 @@ func (j *judge) service(name, text string) {
 			j.booleans[m[1]] = false
 		}
 	}
+	j.waits = slices.ContainsFunc(all["ExecStartPre"], func(command string) bool {
+		words := strings.Fields(command)
+		return words[0] == "/usr/local/sbin/wait-for-unit" && slices.Contains(words[1:], "os-packages.service")
+	})
 	for _, file := range all["EnvironmentFile"] {
 		j.access(systemd, strings.TrimPrefix(file, "-"), "file", "read", "open")
 	}
@@ -337,6 +345,8 @@ func (j *judge) command(by, program string, arguments []string, noNewPrivileges 
 	}
 	if wanted, exists := only[domain]; exists && wanted != program {
 		j.deny(program, fmt.Errorf("runs in %s, which is for %s: its label is %s", domain, wanted, typeName))
+	} else if exists && !j.waits {
+		j.deny(program, fmt.Errorf("may start before container-selinux is installed, and then not in %s", domain))
 	}
 	if j.unconfined(domain) {
 		return
