@@ -44,7 +44,7 @@ type judge struct {
 func Machine(files map[string]string) []Denial {
 	j := &judge{policy: loaded(), files: files, denials: map[Denial]bool{}}
 	for name, text := range files {
-		j.unit = "cloud-init"
+		j.unit, j.booleans = "cloud-init", nil
 		if _, err := j.label(name, "file"); err != nil {
 			j.deny(name, err)
 		}
@@ -69,7 +69,7 @@ func Machine(files map[string]string) []Denial {
 			}
 		}
 	}
-	j.unit, j.waits = "first-boot.service", false // cloud-init starts it: sh first-boot UNIT...
+	j.unit, j.booleans, j.waits = "first-boot.service", nil, false // cloud-init starts it: sh first-boot UNIT...
 	j.command("init_t", resolve("/bin/sh"), nil, false)
 	return sorted(slices.Collect(maps.Keys(j.denials)))
 }
