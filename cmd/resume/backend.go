@@ -136,14 +136,16 @@ func deadLocks(folder string) (map[string]int, error) {
 					l.PID, l.Username, l.Hostname)
 		case alive(l.PID):
 			return nil,
-				fmt.Errorf("the stack is locked by process %d, which is running: wait until it ends; if it is not pulumi, run "+
-					"`pulumi cancel` and resume again", l.PID)
+				fmt.Errorf("the stack is locked by process %d, which is running: wait until it ends; if it runs another stack, "+
+					"run `pulumi cancel` and resume again", l.PID)
 		}
 		dead[file] = l.PID
 	}
 	return dead, nil
 }
 
+// alive returns whether pid is a process of pulumi. After the end of pulumi, the kernel can give its number to another
+// program. Without /proc, every process counts.
 func alive(pid int) bool {
 	if errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) {
 		return false
@@ -151,5 +153,9 @@ func alive(pid int) bool {
 	// A process that was just killed may be a zombie until its parent reaps it. Not every system has /proc to
 	// check it.
 	status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	return !strings.Contains(string(status), "\nState:\tZ")
+	if strings.Contains(string(status), "\nState:\tZ") {
+		return false
+	}
+	program, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid))
+	return err != nil || strings.HasPrefix(filepath.Base(program), "pulumi")
 }
