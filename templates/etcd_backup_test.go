@@ -60,6 +60,8 @@ on() {
 		mount -t tmpfs -o size=${TMP_SIZE-100m} tmpfs /tmp
 		echo $$ >/process-$1
 		mount -t tmpfs tmpfs /run
+		echo 60.00 1.00 >/run/uptime
+		mount --bind /run/uptime /proc/uptime
 		echo https://10.0.0.1$1:2379 >/run/endpoint
 		mkdir -p /machines/$1/lib
 		mount --bind /machines/$1/lib /var/lib

@@ -239,11 +239,14 @@ func TestConnectionsToTheSpareStay(t *testing.T) {
 import http.server, time
 class Handler(http.server.BaseHTTPRequestHandler):
 	def do_GET(self):
+		open("/requested", "w").close()
 		time.sleep(2)
 		self.send_response(200)
 		self.end_headers()
 		self.wfile.write(b"the spare\n")
-http.server.HTTPServer(("10.0.0.20", 6444), Handler).serve_forever()
+server = http.server.HTTPServer(("10.0.0.20", 6444), Handler)
+open("/listening", "w").close()
+server.serve_forever()
 `
 	out, err := guest.Run(t, files, "unshare", "--net", "sh", "-c", `
 		mkdir -p /run/systemd/system
@@ -254,10 +257,10 @@ http.server.HTTPServer(("10.0.0.20", 6444), Handler).serve_forever()
 		ip -n client address add 10.0.0.9/24 dev eth0; ip -n client link set eth0 up
 		python3 /spare.py 2>/dev/null &
 		nft --file /etc/kubernetes/kube-apiserver-spare.nft
-		sleep 1
+		until [ -e /listening ]; do sleep 0.1; done
 		ip netns exec client curl --silent --max-time 10 http://10.0.0.20:6443 >/response &
 		request=$!
-		sleep 1
+		until [ -e /requested ]; do sleep 0.1; done
 		reload-kube-apiserver >/dev/null 2>&1
 		ip netns exec client curl --silent --max-time 5 http://10.0.0.20:6443 || echo "new connections are not translated"
 		wait $request

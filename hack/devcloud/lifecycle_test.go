@@ -393,7 +393,7 @@ func host(t *testing.T, other string) map[string]string {
 		"firewall":   "iptables-save 2>/dev/null; ip6tables-save 2>/dev/null; nft list ruleset 2>/dev/null || true",
 		// tests of templates may mount the machines' image at the same time
 		"loop devices": "losetup --raw --list --noheadings --output NAME,BACK-FILE " +
-			"| grep --invert-match -e /devcloud/image- -e /devcloud/centos- | sort",
+			"| grep --invert-match -e /devcloud/image- -e /devcloud/centos- -e /devcloud/official- | sort",
 		"cgroups": "find /sys/fs/cgroup -maxdepth 2 -type d | sort",
 		"sysctls": "sysctl -a 2>/dev/null | grep -vE " +
 			"'^(fs.(dentry|inode|file-nr|quota)|kernel.(random|ns_last_pid|pty.nr|perf|sched)|vm.stat" +

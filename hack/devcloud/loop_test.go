@@ -30,6 +30,16 @@ func TestDetachLoops(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("only root can attach loop devices")
 	}
+	// The number of a device changes when it gets another file. Other tests may attach a device that this test detached.
+	number := func(device string) string {
+		text, _ := os.ReadFile("/sys/block/" + device + "/diskseq")
+		return string(text)
+	}
+	numbers := map[string]string{}
+	attached := func(device string) bool {
+		_, err := os.Stat("/sys/block/" + device + "/loop")
+		return err == nil && number(device) == numbers[device]
+	}
 	attach := func(folder string, size int) string {
 		t.Helper()
 		path := filepath.Join(folder, "volume")
@@ -40,13 +50,14 @@ func TestDetachLoops(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		device := strings.TrimSpace(string(output))
-		t.Cleanup(func() { exec.Command("losetup", "--detach", device).Run() })
-		return filepath.Base(device)
-	}
-	attached := func(device string) bool {
-		_, err := os.Stat("/sys/block/" + device + "/loop")
-		return err == nil
+		device := filepath.Base(strings.TrimSpace(string(output)))
+		numbers[device] = number(device)
+		t.Cleanup(func() {
+			if attached(device) {
+				exec.Command("losetup", "--detach", "/dev/"+device).Run()
+			}
+		})
+		return device
 	}
 	ours, others := t.TempDir(), t.TempDir()
 	our, other := attach(ours, 1<<20), attach(others, 1<<20)
