@@ -90,6 +90,14 @@ case "$*" in *calico-etcd*) cat /secret ;; esac
 		install-artifacts >/log || cat /log
 		for i in 1 2; do cmp /usr/local/bin/tool$i /good$i; done
 		echo repaired`
+	const state = `
+		mkdir -p "${1%/*}"
+		echo '{"checksum":1}' | tee "$1" >/var/lib/kubelet/cpu_manager_state
+		prepare-kubelet
+		cat "$1" # is intact
+		damage "$1"
+		prepare-kubelet | grep "removing a damaged state: $1$"
+		[ ! -e "$1" ] && [ -s /var/lib/kubelet/cpu_manager_state ] && echo repaired`
 	for _, row := range []struct {
 		file    string
 		machine values
@@ -105,6 +113,10 @@ case "$*" in *calico-etcd*) cat /secret ;; esac
 			"removing a damaged link: " + node + "client-current.pem "},
 		{node + "server-current.pem", workerMachine(), `prepare-kubelet; damage "$1"; prepare-kubelet; [ ! -e "$1" ]`,
 			"removing a damaged link: " + node + "server-current.pem "},
+		{"/var/lib/kubelet/dra_manager_state", workerMachine(), state, "repaired\n"},
+		// kubelet verifies the credentials of pods again
+		{"/var/lib/kubelet/image_manager/pulled/sha256-0123", workerMachine(), `
+			mkdir -p "${1%/*}"; echo '{}' >"$1"; damage "$1"; prepare-kubelet; [ -e "$1" ] && echo kept`, "kept\n"},
 		{"/var/cache/artifacts/tool-*.sums", workerMachine(), artifacts, "repaired\n"},
 		{"/var/cache/artifacts/tool-*[0-9a-f]", workerMachine(), artifacts, "repaired\n"},
 	} {
@@ -169,7 +181,7 @@ func TestCloudInitWritesDamagedFilesAgain(t *testing.T) {
 					"cloud_init_modules: [bootcmd, write-files, set_hostname, update_hostname, users-groups, ssh]\n",
 				"/paths": strings.Join(paths, "\n") + "\n",
 			}
-			for _, name := range []string{"systemctl", "systemd-run", "swapoff"} {
+			for _, name := range []string{"systemctl", "systemd-run", "swapoff", "journalctl"} {
 				files["/usr/local/sbin/"+name] = "#!/bin/sh\n"
 			}
 			out, err := guest.Run(t, files, "unshare", "--net", "--uts", "timeout", "120", "bash", "-euc", `
