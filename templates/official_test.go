@@ -45,7 +45,6 @@ func TestOfficialImages(t *testing.T) {
 				"/etc/systemd/system/cloud-init-local.service.d/leftover.conf": "[Unit]\nWants=leftover.service\n",
 			},
 			script: `
-				systemctl restart systemd-networkd.service # it reads the file at its start
 				configured
 				add-pods
 				networkctl reconfigure eth0 # like netplan apply
