@@ -59,6 +59,12 @@ case "$*" in *install*) ln -sf /bin/true /usr/bin/missing-command; ln -sf /bin/t
 			script: "install-os-packages",
 			want:   "installing of-centos also-centos container-selinux\n",
 		},
+		"Debian with SELinux": {
+			files: map[string]string{"/usr/local/sbin/apt-get": manager, "/usr/local/sbin/dpkg": "#!/bin/sh\n",
+				"/usr/local/sbin/selinuxenabled": "#!/bin/sh\n"},
+			script: "install-os-packages",
+			want:   "installing of-debian also-debian\n", // it has no package container-selinux
+		},
 		"etcd on CentOS with SELinux": {
 			etcd: true,
 			files: map[string]string{"/usr/local/sbin/dnf": manager,
@@ -104,10 +110,12 @@ case "$*" in *install*) ln -sf /bin/true /usr/bin/missing-command; ln -sf /bin/t
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			files := filesOf(t, workerMachine())
+			files["/etc/os-packages.list"] = list + "modules br_netfilter ip_set\n"
 			if test.etcd {
 				files = filesOf(t, etcdMachine())
+				files["/etc/os-packages.list"] = list
 			}
-			files["/etc/os-packages.list"] = list
+			files["/usr/local/sbin/modprobe"] = "#!/bin/sh\n"
 			for name, content := range test.files {
 				files[name] = content
 			}
