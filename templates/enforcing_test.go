@@ -66,8 +66,8 @@ func TestSELinuxEnforces(t *testing.T) {
 		"api-vip active system_u:system_r:keepalived_t:s0"})
 }
 
-// boot boots a virtual machine with the files. It returns the denials of the units with their own domains, those of other
-// programs, and the other lines of its report.
+// boot boots a virtual machine with the files. It returns the denials of the units with their own domains, those of
+// other programs, and the other lines of its report.
 func boot(t *testing.T, files map[string]string) (ours, others, states []string) {
 	run := func(name string, arguments ...string) string {
 		command := exec.CommandContext(t.Context(), name, arguments...)
@@ -111,10 +111,15 @@ func boot(t *testing.T, files map[string]string) (ours, others, states []string)
 	t.Log("the console is in ", console.Name())
 	qemu.Stdout, qemu.Stderr = console, console
 	qemu.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	require.NoError(t, qemu.Run())
+	ended := qemu.Run()
 	out, err := os.ReadFile(console.Name())
 	require.NoError(t, err)
-	t.Logf("the machine ran for %.0f s", time.Since(begin).Seconds())
+	lines := strings.Split(strings.TrimSpace(string(out)), "\n")
+	t.Logf("the machine ran for %.0f s, last line: %s", time.Since(begin).Seconds(), lines[len(lines)-1])
+	for _, denial := range denied.FindAllString(string(out), -1) {
+		t.Log(denial)
+	}
+	require.NoError(t, ended)
 	for _, line := range regexp.MustCompile(`(?m)^report: (.*?)\r?$`).FindAllStringSubmatch(string(out), -1) {
 		switch denial := denied.FindStringSubmatch(line[1]); {
 		case denial == nil:
