@@ -245,7 +245,7 @@ func TestScriptsOnCentOS(t *testing.T) {
 		{"wait-for-unit", TestWaitForUnit, "wait-for-unit"},
 		{"calico-image", TestCalicoImage, "calico-image"},
 		{"calico-peers", TestCalicoPeers, "calico-peers check-calico-peers"},
-		{"check-etcd", TestCheckEtcdReportsAFailedBackup, "check-etcd"},
+		{"check-etcd", TestCheckEtcdReportsAnOldBackup, "check-etcd"},
 		{"check-kube-proxy", TestCheckKubeProxy, "check-kube-proxy"},
 		{"check-node", TestCheckNode, "check-node"},
 		{"metadata-filter", TestMetadataFilter, "keep-metadata-filter"},

@@ -88,5 +88,6 @@ echo "$@" >>/calls
 		install-cni-config | uniq && ls /etc/cni/net.d
 	`)
 	require.NoError(t, err, out)
-	assert.Equal(t, "10-calico.conflist\n4\n4\n10-calico.conflist\nno BGP session with 10.0.0.65: No route to host\n10-calico.conflist\n", out)
+	assert.Equal(t, "10-calico.conflist\n4\n4\n10-calico.conflist\n"+
+		"no BGP session with 10.0.0.65: No route to host\n10-calico.conflist\n", out)
 }

@@ -7,9 +7,9 @@
 // that is not set fails. Its name on the machine has no .tmpl suffix. Comments and blank lines are for readers
 // of the repository, and are not written to the machine. A template in a folder {registry} gets the values of
 // a registryMirror. It is rendered once for each mirror, into a folder with the registry's name. Files in bin
-// and sbin, and below /usr/libexec, are executable. Only root can read the settings of etcd-backup, and files in
-// /etc/kubernetes, except for certificates and public keys. Each unit that has an [Install] section is enabled and
-// started.
+// and sbin, and below /usr/libexec, are executable. Only root can read the settings of sudo and of etcd-backup, and
+// files in /etc/kubernetes, except for certificates and public keys. Each unit that has an [Install] section is enabled
+// and started.
 package templates
 
 import (

@@ -27,7 +27,7 @@ import (
 
 // sizes are the limits in bytes of gzip for a machine's user-data in this test. They are close to the current
 // sizes, so that growth is noticed long before Nova's limit. Keys are random, so a size varies by 130 bytes.
-var sizes = map[cluster.Role]int{cluster.RoleEtcd: 10_240, cluster.RoleControlPlane: 27_136, cluster.RoleWorker: 15_104}
+var sizes = map[cluster.Role]int{cluster.RoleEtcd: 10_880, cluster.RoleControlPlane: 27_904, cluster.RoleWorker: 15_936}
 
 // TestUserDataIsSmall checks each machine of the development cluster and of the production example, with
 // certificates and keys like the provider's.

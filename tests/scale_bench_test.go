@@ -62,7 +62,8 @@ state, MiB          %8.1f
 
 Floor: only the workers' ports and instances, with the same API calls without Pulumi. The engine's steps and these calls
 run %d in parallel.
-`, n, up, floorUp, float64(resources)/up, float64(2*n)/floorUp, repeated, destroy, floorDestroy, memory, size, parallel))
+`, n, up, floorUp, float64(resources)/up, float64(2*n)/floorUp, repeated, destroy, floorDestroy, memory, size,
+				parallel))
 			b.ReportMetric(up/float64(n), "s/worker")
 			b.ReportMetric(0, "ns/op")
 		})

@@ -88,8 +88,11 @@ func TestFilesWithoutUnit(t *testing.T) {
 	assert.Equal(t, []string{
 		"/etc/NetworkManager/conf.d/calico.conf", // devcloud's machines have no NetworkManager
 		"/etc/calico/calicoctl.cfg", "/etc/containerd/certs.d/registry.k8s.io/hosts.toml", "/etc/etcd/backup.env",
-		"/etc/etcd/openstack-ca.crt", "/etc/profile.d/kubectl.sh",
+		"/etc/etcd/openstack-ca.crt",
+		"/etc/multipath/conf.d/kubernetes.conf", // nor multipathd
+		"/etc/profile.d/kubectl.sh",
 		"/etc/sudoers.d/etcdctl", "/etc/sudoers.d/kubectl", "/etc/sudoers.d/kubernetes",
+		"/etc/systemd/networkd.conf.d/kubernetes.conf", // nor systemd-networkd
 		"/opt/calico/bin/sv",
 		"/usr/local/sbin/check-calico-bird", "/usr/local/sbin/check-calico-peers", "/usr/local/sbin/check-etcd",
 		"/usr/local/sbin/check-keystone-webhook", "/usr/local/sbin/check-kube-controller-manager",

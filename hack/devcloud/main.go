@@ -29,7 +29,9 @@ const usage = `usage: go run ./hack/devcloud COMMAND
   exec INSTANCE -- COMMAND  run a command as root in the login shell of an instance (nspawn), or on the router
   power-cut INSTANCE        cut the power of an instance (nspawn): no data that it has not synced survives
   image                     build the image of the instances if it is missing, and print its path
-  image centos              do so for the files that make the image similar to CentOS, for tests
+  image official            the same for the tests' image with the services of official images
+  image selinux             the same for the image of make e2e-selinux
+  image centos              the same for the files that make the image similar to CentOS, for tests
 `
 
 func main() {
@@ -89,11 +91,10 @@ func run(ctx context.Context, args []string) error {
 			return cutPower(args[0])
 		}
 	case "image":
-		build := Image
-		if len(args) == 1 && args[0] == "centos" {
-			build, args = CentOS, nil
-		}
-		if len(args) == 0 {
+		build, ok := map[string]func(context.Context, *progress.Log) (string, error){
+			"": Image, "centos": CentOS, "official": OfficialImage, "selinux": SELinuxImage,
+		}[strings.Join(args, " ")]
+		if ok {
 			path, err := build(ctx, log)
 			fmt.Println(path)
 			return err

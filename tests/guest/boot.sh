@@ -1,7 +1,7 @@
 #!/bin/sh
-# boot.sh DIR: boots a copy-on-write view of base.sh's image with systemd, with DIR/files added to it. It runs in its own
-# namespaces, so all mounts and processes end with it. DIR/cgroup has the path of an empty control group. The machine's
-# interface eth0 is connected to the interface `network`, where nothing answers.
+# boot.sh DIR: boots a copy-on-write view of base.sh's image with systemd, with DIR/files added to it. It runs in its
+# own namespaces, so all mounts and processes end with it. DIR/cgroup has the path of an empty control group. The
+# machine's interface eth0 is connected to the interface `network`, where nothing answers.
 set -eu
 cd "$1"
 if [ "${2-}" != moved ]; then

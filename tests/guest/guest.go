@@ -34,7 +34,8 @@ func Run(t testing.TB, files map[string]string, cmd ...string) (output string, e
 	require.NoError(t, err, "no guest image, run make test")
 	dir := b.add(t, files)
 	defer func() { require.NoError(t, os.RemoveAll(dir)) }()
-	return b.run(t.Context(), dir, script, []string{"--mount", "--pid"}, cmd...)
+	return b.run(t.Context(), dir, script, []string{"--mount", "--pid"},
+		append([]string{layers(t)}, cmd...)...)
 }
 
 // add creates the folder of a run with its files.
@@ -49,10 +50,12 @@ func (b *mounted) add(t testing.TB, files map[string]string) (dir string) {
 	return dir
 }
 
-	run := exec.CommandContext(t.Context(), "nsenter", append([]string{"--mount=" + b.proc("ns/mnt"), "--", "unshare",
-		"--mount", "--pid",
-		"--fork", "--kill-child", "--propagation", "private", "sh", "-c", script, "guest",
-		"/dev/shm/runs/" + filepath.Base(dir), layers(t)}, cmd...)...)
+// run runs a script in new namespaces with the path of dir, which add created, and with arguments.
+func (b *mounted) run(ctx context.Context, dir, script string, namespaces []string,
+	arguments ...string) (output string, err error) {
+	run := exec.CommandContext(ctx, "nsenter", slices.Concat([]string{"--mount=" + b.proc("ns/mnt"), "--", "unshare"},
+		namespaces, []string{"--fork", "--kill-child", "--propagation", "private", "sh", "-c", script, "guest",
+			"/dev/shm/runs/" + filepath.Base(dir)}, arguments)...)
 	// The kernel shares the processors between sessions. With its own session, a run gets a fair share, as a
 	// machine does.
 	run.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGKILL}

@@ -1,6 +1,6 @@
 #!/bin/sh
-# run.sh DIR LAYERS CMD...: runs CMD in a copy-on-write view of LAYERS, which base.sh has mounted, with DIR/files added to
-# it. It runs in its own mount and PID namespaces, so all mounts and processes end with it.
+# run.sh DIR LAYERS CMD...: runs CMD in a copy-on-write view of LAYERS, which base.sh has mounted, with DIR/files added
+# to it. It runs in its own mount and PID namespaces, so all mounts and processes end with it.
 set -eu
 cd "$1"
 layers=$2
