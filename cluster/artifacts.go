@@ -264,10 +264,10 @@ var checksums = map[string]map[string]string{
 		"3.28.5": "fe4702ce171045728b6c37b2c01e6f903780997aea7e695b35735754eeeeaf64",
 	},
 	"etcd-backup": {
-		"0.1.0": "93001eae129367fc937ad06da3756894dbae5c97f6929948ab934946b58cb9a8",
+		"0.1.0": "2cee73aa425c713b3d1b65fde9e7b0e2ad45916577ddf91344357953cf0c12b6",
 	},
 	"etcd-join": {
-		"0.1.0": "7ae05fb969d90abb1529a37f0dd1535bfcc206197ed8e2d4e593c07124323ecf",
+		"0.1.0": "cfb8ae453122b795387a5044afa7582c193fa379e0911bb185aa99ba58853545",
 	},
 	"keystone-webhook": {
 		"0.1.0": "065368799aeb3dea39d93e3957960e686922bb96bb67eb40320fda4b226adc59",

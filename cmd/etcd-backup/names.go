@@ -55,8 +55,8 @@ func (b *backup) wait(names []string) time.Duration {
 	return b.interval
 }
 
-// slack returns the time by which a snapshot may be early. The time of a snapshot is some seconds after the start of its
-// run, so the run of the timer at which the next one is due would be too early.
+// slack returns the time by which a snapshot may be early. The time of a snapshot is some seconds after the start of
+// its run, so the run of the timer at which the next one is due would be too early.
 func (b *backup) slack() time.Duration { return min(10*time.Second, b.interval/12) }
 
 // outdated returns the oldest snapshots above keep, except for that of the restore. Snapshots from the future do not

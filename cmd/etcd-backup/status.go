@@ -6,8 +6,8 @@ import (
 )
 
 // report writes the file for check-etcd: the time at which the newest snapshot is too old, in seconds since 1970, and
-// its name. If no snapshot was found, the time is 0. If the container could not be listed, the file of an earlier run stays
-// valid.
+// its name. If no snapshot was found, the time is 0. If the container could not be listed, the file of an earlier run
+// stays valid.
 func (b *backup) report(failed bool) error {
 	overdue := int64(0)
 	if at, ok := b.time(b.newest); ok {

@@ -85,8 +85,8 @@ func (m *member) setAsideForRestore(ctx context.Context) error {
 	return rename(data, kept)
 }
 
-// mayReplaceData returns an error if the snapshot was restored before, because the data can have the changes since then.
-// If another member serves the restored cluster, this member has missed the restore, and joins.
+// mayReplaceData returns an error if the snapshot was restored before, because the data can have the changes since
+// then. If another member serves the restored cluster, this member has missed the restore, and joins.
 func (m *member) mayReplaceData(ctx context.Context) error {
 	refused := m.checkRestore(ctx)
 	if refused == nil {
