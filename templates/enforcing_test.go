@@ -101,7 +101,7 @@ func boot(t *testing.T, files map[string]string) (ours, others, states []string)
 	qemu := exec.CommandContext(ctx, "qemu-system-x86_64", "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2",
 		"-m", "1536", "-nographic", "-no-reboot",
 		"-kernel", kernel[0], "-initrd", strings.Replace(kernel[0], "vmlinuz", "initrd.img", 1),
-		"-append", "root=/dev/vda console=ttyS0 net.ifnames=0 security=selinux enforcing=1 audit=1",
+		"-append", "root=/dev/vda rw console=ttyS0 net.ifnames=0 security=selinux enforcing=1 audit=1",
 		"-drive", "file="+disk+",format=raw,if=virtio,cache=unsafe",
 		"-netdev", "user,id=network,net=10.0.0.0/24,restrict=on", "-device", "virtio-net,netdev=network",
 	)
