@@ -21,7 +21,6 @@ import (
 
 // enforcingReport waits for the units that have their own domains, and prints their states and all denials.
 const enforcingReport = `#!/bin/bash
-exec >/dev/ttyS0 2>&1
 until [ -e /var/lib/cloud/instance/first-boot ]; do sleep 1; done
 decided() { [ "$(systemctl show --property=ActiveState --value "$1")" = active ] ||
     [ "$(systemctl show --property=NRestarts --value "$1")" -ge 2 ]; }
@@ -31,6 +30,7 @@ echo "report: $(getenforce)"
 for unit in api-proxy api-vip metadata-filter bootstrap-report; do
     pid=$(systemctl show --property=MainPID --value $unit)
     echo "report: $unit $(systemctl is-active $unit) $(tr -d '\0' <"/proc/$pid/attr/current")"
+    systemctl --quiet is-active $unit || journalctl --boot --output=cat --lines=20 --unit $unit
 done
 journalctl --boot --output=cat _TRANSPORT=audit | grep 'avc:  denied' | sed 's/^/report: /'
 echo "report: end"
@@ -50,7 +50,8 @@ func TestSELinuxEnforces(t *testing.T) {
 	files := map[string]string{
 		"/etc/cloud/cloud.cfg.d/99_test.cfg": "datasource_list: [NoCloud]\n" +
 			"system_info: {network: {renderers: [networkd]}}\n",
-		"/etc/systemd/system/report.service": "[Service]\nExecStart=/usr/local/sbin/report\n",
+		"/etc/systemd/system/report.service": "[Service]\nStandardOutput=journal+console\n" +
+			"StandardError=journal+console\nExecStart=/usr/local/sbin/report\n",
 		"/etc/systemd/system/multi-user.target.d/r.conf": "[Unit]\n" +
 			// Debian's policy does not let cloud-init's generator enable cloud-init.
 			"Wants=report.service systemd-networkd.service cloud-init.target\n",
@@ -101,7 +102,8 @@ func boot(t *testing.T, files map[string]string) (ours, others, states []string)
 	qemu := exec.CommandContext(ctx, "qemu-system-x86_64", "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2",
 		"-m", "1536", "-nographic", "-no-reboot",
 		"-kernel", kernel[0], "-initrd", strings.Replace(kernel[0], "vmlinuz", "initrd.img", 1),
-		"-append", "root=/dev/vda rw console=ttyS0 net.ifnames=0 security=selinux enforcing=1 audit=1",
+		"-append", "root=/dev/vda rw console=ttyS0 net.ifnames=0 security=selinux enforcing=1 audit=1 "+
+			"audit_backlog_limit=8192 printk.devkmsg=on",
 		"-drive", "file="+disk+",format=raw,if=virtio,cache=unsafe",
 		"-netdev", "user,id=network,net=10.0.0.0/24,restrict=on", "-device", "virtio-net,netdev=network",
 	)
@@ -120,7 +122,7 @@ func boot(t *testing.T, files map[string]string) (ours, others, states []string)
 		t.Log(denial)
 	}
 	require.NoError(t, ended)
-	for _, line := range regexp.MustCompile(`(?m)^report: (.*?)\r?$`).FindAllStringSubmatch(string(out), -1) {
+	for _, line := range regexp.MustCompile(`(?m)report: (.*?)\r?$`).FindAllStringSubmatch(string(out), -1) {
 		switch denial := denied.FindStringSubmatch(line[1]); {
 		case denial == nil:
 			states = append(states, line[1])

@@ -6,28 +6,30 @@ import (
 	"time"
 
 	"github.com/gophercloud/gophercloud/v2/openstack/compute/v2/servers"
-	"golang.org/x/sync/errgroup"
 )
 
-// parallel is the number of parallel deletes.
+// parallel is the largest number of instances that are deleted at the same time. A small cloud answers 305 deletes at
+// once with timeouts, and leaves instances in status ERROR.
 const parallel = 16
 
-// deleteInstances deletes instances in parallel, without a shutdown, and waits until they no longer exist. It
-// reports no failure, because the OpenStack provider runs next, deletes the rest, and reports errors.
+// deleteInstances deletes instances without a shutdown, at most parallel at the same time, and waits until they no
+// longer exist. It reports no failure, because the OpenStack provider runs next, deletes the rest, and reports errors.
 func (c cloud) deleteInstances(ctx context.Context, ids []string, interval time.Duration) {
-	var group errgroup.Group
-	group.SetLimit(parallel)
-	for _, id := range ids {
-		group.Go(func() error {
-			_ = servers.Delete(ctx, c.Compute, id).ExtractErr()
-			return nil
-		})
-	}
-	_ = group.Wait()
+	var deleting []string
 	for {
-		remaining, err := c.instances(ctx)
-		if err == nil && !slices.ContainsFunc(ids, func(id string) bool { return remaining[id].ID != "" }) {
-			return
+		if existing, err := c.instances(ctx); err == nil {
+			deleting = slices.DeleteFunc(deleting, func(id string) bool {
+				return existing[id].ID == "" || existing[id].Status == "ERROR"
+			})
+			for len(ids) > 0 && len(deleting) < parallel {
+				if err := servers.Delete(ctx, c.Compute, ids[0]).ExtractErr(); err == nil {
+					deleting = append(deleting, ids[0])
+				}
+				ids = ids[1:]
+			}
+			if len(deleting) == 0 {
+				return
+			}
 		}
 		select {
 		case <-ctx.Done():

@@ -1,6 +1,10 @@
 package main
 
 import (
+	"fmt"
+	"path"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -51,6 +55,47 @@ func TestInstances(t *testing.T) {
 			assert.Equal(t, row.log, e.log())
 		})
 	}
+}
+
+// TestParallelDeletes checks that at most 16 instances of a large cluster are deleted at the same time, and that
+// instances whose deletion fails do not stop the others.
+func TestParallelDeletes(t *testing.T) {
+	const failed = 20
+	c := start(t)
+	var all []any
+	for i := range 70 {
+		id := fmt.Sprintf("i%02d", i)
+		instance := server(id, "prod")
+		switch {
+		case i < failed/2:
+			instance.Refuse = "it is locked"
+		case i < failed:
+			instance.Delete = []string{"deleting", "ERROR"}
+		}
+		c.Add("servers", instance)
+		all = append(all, id)
+	}
+	p := newProvider(&engine{})
+	p.interval = time.Millisecond
+	_, err := p.Delete(t.Context(), plugin.DeleteRequest{Type: instancesType, Inputs: instancesOf("delete", all...)})
+	require.NoError(t, err)
+	assert.Len(t, c.IDs(), failed)
+
+	var deleting []int // for each instance, the number of lists until it no longer exists
+	most := 0
+	for _, request := range c.Requests("") {
+		switch {
+		case strings.HasPrefix(request, "DELETE ") && !slices.Contains(c.IDs()[:failed/2], path.Base(request)):
+			deleting = append(deleting, 2)
+			most = max(most, len(deleting))
+		case strings.HasPrefix(request, "GET ") && strings.Contains(request, "/servers"):
+			for i := range deleting {
+				deleting[i]--
+			}
+			deleting = slices.DeleteFunc(deleting, func(lists int) bool { return lists == 0 })
+		}
+	}
+	assert.Equal(t, parallel, most)
 }
 
 // TestUndeletedInstances checks that instances that cannot be deleted in time are left to the OpenStack
