@@ -106,6 +106,7 @@ func pki(t *testing.T) map[string]string {
 		dir + "sa.pub":             encode("PUBLIC KEY", public),
 		"/etc/etcd/pki/ca.crt":     etcd.text(),
 		"/etc/calico/pki/ca.crt":   etcd.text(),
+		"/etc/haproxy/ca.crt":      ca.text(),
 	}
 	for _, leaf := range []struct {
 		path               string

@@ -95,8 +95,10 @@ func (e *engine) measure(b *testing.B, args ...string) (seconds, memory float64)
 	for peak := regexp.MustCompile(`VmHWM:\s+(\d+) kB`); ; {
 		select {
 		case err := <-done:
+			seconds = time.Since(begin).Seconds()
+			b.Logf("pulumi %s: %.0f s, %.0f MiB", args[0], seconds, memory)
 			require.NoError(b, err, out.String())
-			return time.Since(begin).Seconds(), memory
+			return seconds, memory
 		case <-time.After(100 * time.Millisecond):
 			status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", cmd.Process.Pid))
 			if found := peak.FindSubmatch(status); found != nil {
@@ -204,6 +206,7 @@ func (c cloud) direct(b *testing.B, name string, edit func(string) string, paral
 			time.Sleep(time.Second)
 		}
 	})
+	b.Logf("floor: up %.0f s, destroy %.0f s", create, remove)
 	require.NoError(b, networks.Delete(ctx, neutron, network.ID).ExtractErr())
 	return create, remove
 }
