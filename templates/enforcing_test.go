@@ -22,6 +22,7 @@ import (
 // enforcingReport waits for the units that have their own domains, and prints their states and all denials.
 const enforcingReport = `#!/bin/bash
 until [ -e /var/lib/cloud/instance/first-boot ]; do sleep 1; done
+systemctl stop kube-apiserver # api-vip starts after it, and without a mirror it never starts
 decided() { [ "$(systemctl show --property=ActiveState --value "$1")" = active ] ||
     [ "$(systemctl show --property=NRestarts --value "$1")" -ge 2 ]; }
 for unit in api-proxy api-vip; do until decided $unit; do sleep 1; done; done
