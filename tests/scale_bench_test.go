@@ -52,18 +52,18 @@ func BenchmarkScale(b *testing.B) {
 			resources, size := e.stateSize(b)
 			repeated, _ := e.measure(b, "up", "--yes", "--skip-preview", "--expect-no-changes")
 			destroy, _ := e.measure(b, "destroy", "--yes", "--skip-preview")
-			record(b, fmt.Sprintf(`%d workers     with Pulumi   floor
+			record(b, fmt.Sprintf(`The floor creates only the workers' ports and instances, without Pulumi.
+It uses the same API calls. Up to %d run in parallel, like the engine's steps.
+
+%d workers     with Pulumi   floor
 up, s               %8.0f %7.0f
 resources/s         %8.1f %7.1f
 second up, s        %8.0f
 destroy, s          %8.0f %7.0f
 engine's peak, MiB  %8.0f
 state, MiB          %8.1f
-
-Floor: only the workers' ports and instances, with the same API calls without Pulumi. The engine's steps and these calls
-run %d in parallel.
-`, n, up, floorUp, float64(resources)/up, float64(2*n)/floorUp, repeated, destroy, floorDestroy, memory, size,
-				parallel))
+`, parallel, n, up, floorUp, float64(resources)/up, float64(2*n)/floorUp, repeated, destroy, floorDestroy, memory,
+				size))
 			b.ReportMetric(up/float64(n), "s/worker")
 			b.ReportMetric(0, "ns/op")
 		})
