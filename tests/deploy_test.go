@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/base64"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -47,13 +48,34 @@ func smallPlan(t *testing.T, provider string) cluster.Plan {
 	return cluster.NewPlan(config)
 }
 
-// newStack creates a stack for the pulumi that toolchain built. Its program is run, in this process.
+// pulumiCommand returns the pulumi that toolchain built.
+func pulumiCommand(t *testing.T) auto.PulumiCommand {
+	t.Helper()
+	command, err := auto.NewPulumiCommand(&auto.PulumiCommandOptions{
+		Root: dirs.State("pulumi-home"), SkipVersionCheck: true,
+	})
+	require.NoError(t, err, "run make test")
+	return command
+}
+
+// withoutOutputs does not run `pulumi stack output`. After each up, auto.Stack runs it twice.
+type withoutOutputs struct{ auto.PulumiCommand }
+
+func (c withoutOutputs) Run(ctx context.Context, workdir string, stdin io.Reader, stdout, stderr []io.Writer,
+	env []string, args ...string) (string, string, int, error) {
+	if len(args) > 1 && args[0] == "stack" && args[1] == "output" {
+		return "{}", "", 0, nil
+	}
+	return c.PulumiCommand.Run(ctx, workdir, stdin, stdout, stderr, env, args...)
+}
+
+// newStack creates a stack for the pulumi that toolchain built. Its program is run, in this process. Its results have
+// no outputs, unless the options contain auto.Pulumi.
 func newStack(t *testing.T, run pulumi.RunFunc, options ...auto.LocalWorkspaceOption) auto.Stack {
 	t.Helper()
 	home := dirs.State("pulumi-home")
-	command, err := auto.NewPulumiCommand(&auto.PulumiCommandOptions{Root: home, SkipVersionCheck: true})
-	require.NoError(t, err, "run make test")
-	options = append(options, auto.Pulumi(command), auto.PulumiHome(home),
+	options = append([]auto.LocalWorkspaceOption{
+		auto.Pulumi(withoutOutputs{pulumiCommand(t)}), auto.PulumiHome(home),
 		auto.EnvVars(map[string]string{
 			"PULUMI_BACKEND_URL":                          "file://" + t.TempDir(),
 			"PULUMI_CONFIG_PASSPHRASE":                    "test",
@@ -61,7 +83,7 @@ func newStack(t *testing.T, run pulumi.RunFunc, options ...auto.LocalWorkspaceOp
 			"PULUMI_IGNORE_AMBIENT_PLUGINS":               "true",
 			"PULUMI_SKIP_UPDATE_CHECK":                    "true",
 			"GOGC":                                        "400", // as `toolchain env` sets it
-		}))
+		})}, options...)
 	s, err := auto.NewStackInlineSource(t.Context(), "test", "kubernetes-openstack", run, options...)
 	require.NoError(t, err)
 	return s

@@ -20,8 +20,8 @@ import (
 )
 
 // leftoversStack creates a stack with only a cluster's leftovers and, if instances is not empty, its
-// instances. cloud names a cloud in clouds, the text of a clouds.yaml. The real engine builds and starts the
-// provider as Pulumi.yaml declares it, in a folder with this clouds.yaml.
+// instances. cloud names a cloud in clouds, the text of a clouds.yaml. The real engine starts the provider in a folder
+// with this clouds.yaml.
 func leftoversStack(t *testing.T, plan *cluster.Plan, instances *[]string, cloud, clouds string) auto.Stack {
 	t.Helper()
 	s := newStack(t, func(ctx *pulumi.Context) error {
@@ -42,15 +42,30 @@ func leftoversStack(t *testing.T, plan *cluster.Plan, instances *[]string, cloud
 	return s
 }
 
-// projectIn returns this repository's project with our provider, in a folder with this clouds.yaml. Commands that are
-// not those of the test find a program there that declares nothing.
+// projectIn returns this repository's project with our provider, in a folder with this clouds.yaml. The provider is
+// built only once, because each command of the engine starts it. Commands that are not those of the test find a program
+// in the folder that declares nothing.
 func projectIn(t *testing.T, clouds string) auto.LocalWorkspaceOption {
+	t.Helper()
+	return projectWith(t, clouds, filepath.Dir(built(t, "pulumi-resource-teardown")))
+}
+
+// declaredProject is projectIn, but the engine builds and starts the provider as Pulumi.yaml declares it.
+func declaredProject(t *testing.T, clouds string) auto.LocalWorkspaceOption {
+	t.Helper()
+	return projectWith(t, clouds, "")
+}
+
+func projectWith(t *testing.T, clouds, folder string) auto.LocalWorkspaceOption {
 	t.Helper()
 	project, err := workspace.LoadProject("../Pulumi.yaml")
 	require.NoError(t, err)
 	provider := &project.Plugins.Providers[0]
-	provider.Path, err = filepath.Abs(filepath.Join("..", provider.Path))
-	require.NoError(t, err)
+	if folder == "" {
+		folder, err = filepath.Abs(filepath.Join("..", provider.Path))
+		require.NoError(t, err)
+	}
+	provider.Path = folder
 	project.Main = filepath.Join(t.TempDir(), "a folder of 'somebody'")
 	require.NoError(t, os.Mkdir(project.Main, 0o700))
 	for name, text := range map[string]string{

@@ -20,6 +20,7 @@ import (
 	"github.com/gophercloud/gophercloud/v2/openstack/objectstorage/v1/accounts"
 	"github.com/gophercloud/gophercloud/v2/openstack/objectstorage/v1/containers"
 	swift "github.com/gophercloud/gophercloud/v2/openstack/objectstorage/v1/objects"
+	"github.com/pulumi/pulumi/sdk/v3/go/auto"
 	"github.com/pulumi/pulumi/sdk/v3/go/auto/optpreview"
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 	"github.com/stretchr/testify/assert"
@@ -65,7 +66,7 @@ func TestE2EBackupStorage(t *testing.T) {
 		ctx.Export("secret", secret)
 		_, err = infra.NewLeftovers(ctx, plan, &infra.Network{}, security, &infra.PKI{}, backup, project)
 		return err
-	}, projectIn(t, string(clouds)))
+	}, projectIn(t, string(clouds)), auto.Pulumi(pulumiCommand(t)))
 	setEnv(t, s, map[string]string{"OS_CLOUD": "devcloud"})
 	up := func(t *testing.T) (login func() (*gophercloud.ProviderClient, error)) {
 		t.Helper()

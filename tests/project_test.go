@@ -149,7 +149,7 @@ func TestMoveToAnotherProject(t *testing.T) {
 		}
 		_, err = infra.NewLeftovers(ctx, plan, &infra.Network{}, security, pki, &infra.Backup{}, project)
 		return err
-	}, projectIn(t, ""))
+	}, declaredProject(t, ""))
 	login := func(project string) {
 		env := cloud.Env()
 		env["OS_PROJECT_NAME"] = project
@@ -227,12 +227,10 @@ func stateFile(t *testing.T, s auto.Stack) (path string, state map[string]any) {
 	return path, state
 }
 
-// resumeOf builds the command resume, and returns a function that runs it on a stack.
+// resumeOf returns a function that runs the command resume on a stack.
 func resumeOf(t *testing.T, s auto.Stack) func() (output string, err error) {
 	t.Helper()
-	program := filepath.Join(t.TempDir(), "resume")
-	out, err := exec.Command("go", "build", "-o", program, "../cmd/resume").CombinedOutput()
-	require.NoError(t, err, string(out))
+	program := built(t, "resume")
 	return func() (string, error) {
 		cmd := exec.Command(program, "-s", "test")
 		cmd.Dir, cmd.Env = s.Workspace().WorkDir(), os.Environ()
