@@ -10,7 +10,7 @@ import (
 	"kubernetes-openstack/tests/guest"
 )
 
-// startCalico continues after startControlPlane, on dev-control-plane-0.
+// startCalico continues after startAPI, on dev-control-plane-0.
 const startCalico = `
 hostname dev-control-plane-0
 trap '[ $? = 0 ] || tail /log/calico /log/kube-controllers' EXIT
@@ -72,7 +72,7 @@ func TestCalicoNodeStays(t *testing.T) {
 	maps.Copy(files, program(t, "quay.io/calico/kube-controllers@v3.28.5", "kube-controllers"))
 	maps.Copy(files, calicoctl(t))
 	files["/usr/local/bin/systemctl"] = "#!/bin/sh\necho \"$@\" >>/log/systemctl\n"
-	out, err := guest.Run(t, files, "unshare", "--net", "--uts", "sh", "-c", startControlPlane+startCalico+`
+	out, err := guest.Run(t, files, "unshare", "--net", "--uts", "sh", "-c", startAPI+startCalico+`
 		echo "upstream:"
 		run env CALICO_K8S_NODE_REF=dev-control-plane-0 calico-node -startup
 		refers && echo "a reference to a missing Node"

@@ -274,7 +274,7 @@ func TestRouterPasswords(t *testing.T) {
 	maps.Copy(files, imageFiles(t, dirs.Mirror("oci", "quay.io/calico/node@v3.28.5")))
 	files["/node.conf"] = strings.NewReplacer("/etc/kubernetes/pki/admin.",
 		"/node.").Replace(files["/etc/kubernetes/admin.conf"])
-	out, err := guest.Run(t, files, "unshare", "--net", "timeout", "540", "sh", "-c", startControlPlane+birdConfig+`
+	out, err := guest.Run(t, files, "unshare", "--net", "timeout", "540", "sh", "-c", startAPI+birdConfig+`
 		etcd gateway start --endpoints=10.0.0.10:2379 --listen-addr=127.0.0.1:2379 >/log/etcd-proxy 2>&1 &
 		unset KUBECONFIG
 		eventually apply-calico-resources

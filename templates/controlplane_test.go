@@ -212,13 +212,17 @@ eventually() {
 eventually etcd-auth
 `
 
-// startControlPlane is prepareControlPlane, and then starts all programs.
-const startControlPlane = prepareControlPlane + `
+// startAPI is prepareControlPlane, and then starts the API server and creates the cluster's resources.
+const startAPI = prepareControlPlane + `
 start kube-apiserver
-start kube-controller-manager
-start kube-scheduler
 eventually check-kube-apiserver
 run-cluster-resources
+`
+
+// startControlPlane is startAPI, and then starts kube-controller-manager. It would end and start again while it waits
+// for the API.
+const startControlPlane = startAPI + `
+start kube-controller-manager
 `
 
 // TestControlPlaneRuns checks that the real programs accept all flags and files, and behave as the files
@@ -228,6 +232,7 @@ func TestControlPlaneRuns(t *testing.T) {
 	guest.OnCentOS(t)
 	limitParallel(t)
 	out, err := guest.Run(t, controlPlane(t), "unshare", "--net", "sh", "-c", startControlPlane+`
+		start kube-scheduler
 		echo again; run-cluster-resources
 		eventually check-kube-controller-manager
 		eventually check-kube-scheduler

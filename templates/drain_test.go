@@ -66,13 +66,13 @@ done
 status pod done '{"phase": "Succeeded"}'
 eventually sh -c '[ "$(kubectl get pdb guarded --output=jsonpath={.status.currentHealthy})" = 2 ]'
 
-# deletes ending pods, like kubelet
-while sleep 0.3; do
-	for pod in $(kubectl get pods --field-selector=spec.nodeName=dev-worker-0 --output=go-template='
-		{{range .items}}{{if .metadata.deletionTimestamp}}{{.metadata.name}} {{end}}{{end}}'); do
-		kubectl delete pod "$pod" --force --grace-period=0 >/dev/null 2>&1
-	done
-done &
+# deletes ending pods, like kubelet. Several events of a pod print its name.
+kubectl get pods --field-selector=spec.nodeName=dev-worker-0 --watch --output=go-template='
+	{{- if .metadata.deletionTimestamp}}{{.metadata.name}}{{"\n"}}{{end}}' |
+	while read -r pod; do
+		case "${deleted-}" in *" $pod "*) continue ;; esac
+		kubectl delete pod "$pod" --force --grace-period=0 >/dev/null 2>&1 && deleted="${deleted-} $pod "
+	done &
 
 show() {
 	ready=$(kubectl get node dev-worker-0 --output=jsonpath='{.status.conditions[?(@.type=="Ready")].status}')
