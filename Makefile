@@ -163,6 +163,12 @@ lint: ## check the format, the code, the scripts, the spelling and the length of
 	! LC_ALL=C.UTF-8 git grep -nE '^.{121}' -- '*.go' $$($(SCRIPTS))
 	! LC_ALL=C.UTF-8 git grep -nE '^[^|#! ].{120}' -- '*.md'
 
+# With the default of 100, Go programs that start spend much of their time in garbage collection: the compiler, linters,
+# tests, and the API servers and engines that tests start. The memory limit makes it collect more often when memory is
+# short. toolchain uses the same values.
+$(TESTS): export GOGC := 400
+$(TESTS): export GOMEMLIMIT := 3GiB
+
 test-root: # lint runs vet. The longest packages start first. Tests mostly wait, so more of them run in parallel than there are processors
 	$(GOTEST) -vet=off -p 3 -parallel 16 -timeout 20m ./templates ./tests ./...
 
