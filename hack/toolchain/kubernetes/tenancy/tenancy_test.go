@@ -3,6 +3,7 @@
 package tenancy_test
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -57,7 +58,6 @@ const repository = "../../../.."
 type plan struct {
 	abac       abac.PolicyList
 	objects    []runtime.Object
-	rbac       *rbac.RBACAuthorizer
 	namespaces []string
 	// tokens are the tokens with which users may authenticate.
 	tokens []token
@@ -107,12 +107,30 @@ func randomPlans(t *testing.T) []plan {
 		for _, n := range ofType[*corev1.Namespace](p.objects) {
 			p.namespaces = append(p.namespaces, n.Name)
 		}
-		_, static := rbacvalidation.NewTestRuleResolver(nil, ofType[*rbacv1.RoleBinding](p.objects),
-			ofType[*rbacv1.ClusterRole](p.objects), nil)
-		p.rbac = rbac.New(static, static, static, static)
 		out = append(out, p)
 	}
 	return out
+}
+
+// rbacIn returns the RBAC authorizer for requests in a namespace. Others' RoleBindings never apply to these.
+func (p plan) rbacIn(namespace string) *rbac.RBACAuthorizer {
+	bindings := slices.DeleteFunc(ofType[*rbacv1.RoleBinding](p.objects),
+		func(b *rbacv1.RoleBinding) bool { return b.Namespace != namespace })
+	_, static := rbacvalidation.NewTestRuleResolver(nil, bindings, ofType[*rbacv1.ClusterRole](p.objects), nil)
+	return rbac.New(static, static, static, static)
+}
+
+// abacOf returns the ABAC authorizer for requests of a user. The lines of other subjects never apply to these.
+func (p plan) abacOf(t *testing.T, user user.Info) (lines abac.PolicyList) {
+	t.Helper()
+	for _, line := range p.abac {
+		resources, paths, _, err := abac.PolicyList{line}.RulesFor(t.Context(), user, line.Spec.Namespace)
+		require.NoError(t, err)
+		if len(resources)+len(paths) > 0 {
+			lines = append(lines, line)
+		}
+	}
+	return lines
 }
 
 // ofType returns the objects of a type.
@@ -194,8 +212,10 @@ func requests(ours []*rbacv1.ClusterRole) []request {
 		"resourcequotas/status"} {
 		add("", path)
 	}
-	return slices.SortedFunc(maps.Keys(seen),
-		func(a, b request) int { return strings.Compare(fmt.Sprint(a), fmt.Sprint(b)) })
+	return slices.SortedFunc(maps.Keys(seen), func(a, b request) int {
+		return cmp.Or(cmp.Compare(a.group, b.group), cmp.Compare(a.resource, b.resource),
+			cmp.Compare(a.subresource, b.subresource), cmp.Compare(a.verb, b.verb))
+	})
 }
 
 // clusterRole returns our ClusterRole for an access.
@@ -224,37 +244,45 @@ func TestRandomPlans(t *testing.T) {
 // access.
 func testAuthorizers(t *testing.T, plans []plan) {
 	beyond := map[string]map[string][]string{} // access and classification → path → verbs
-	type decision struct {
-		authorizer, namespace string
-		request
+	type decision struct {                     // the indexes of the namespace and of the request
+		byRBAC             bool
+		namespace, request int
 	}
 	checked, compared := map[string]int{}, map[bool]int{}
 	for _, p := range plans {
 		all, admit := requests(ofType[*rbacv1.ClusterRole](p.objects)), newAdmit(t, p)
 		tokens := append(p.tokens, withoutAccess(p.tokens)...)
+		namespaces := append(p.namespaces, "", "default", "kube-system")
+		rbacIn := map[string]*rbac.RBACAuthorizer{}
+		for _, namespace := range namespaces {
+			rbacIn[namespace] = p.rbacIn(namespace)
+		}
 		allowed := make([]map[decision]bool, len(tokens))
 		for i, token := range tokens {
 			allowed[i] = map[decision]bool{}
 			user := token.user()
-			for _, namespace := range append(p.namespaces, "", "default", "kube-system") {
+			lines := p.abacOf(t, user)
+			for n, namespace := range namespaces {
 				access := token.accessTo(namespace)
 				checked[access]++
+				byNamespace := rbacIn[namespace]
 				var rules []rbacv1.PolicyRule
 				if access != "" {
 					rules = clusterRole(t, p, access).Rules
 				}
-				for _, r := range all {
-					attributes := r.attributes(user, namespace)
-					byABAC, _, err := p.abac.Authorize(t.Context(), attributes)
-					require.NoError(t, err)
-					byRBAC, _, err := p.rbac.Authorize(t.Context(), attributes)
-					require.NoError(t, err)
+				for index, r := range all {
+					var attributes authorizer.Attributes = r.attributes(user, namespace)
+					byABAC, _, err := lines.Authorize(t.Context(), attributes)
+					byRBAC, _, errRBAC := byNamespace.Authorize(t.Context(), attributes)
+					if err != nil || errRBAC != nil { // require.NoError would look up its callers each time
+						t.Fatal(err, errRBAC)
+					}
 					want := rbac.RulesAllow(attributes, rules...)
 					if byABAC == authorizer.DecisionAllow {
-						allowed[i][decision{"ABAC", namespace, r}] = true
+						allowed[i][decision{false, n, index}] = true
 					}
 					if byRBAC == authorizer.DecisionAllow {
-						allowed[i][decision{"RBAC", namespace, r}] = true
+						allowed[i][decision{true, n, index}] = true
 					}
 					switch {
 					case want != (byRBAC == authorizer.DecisionAllow):
@@ -286,7 +314,10 @@ func testAuthorizers(t *testing.T, plans []plan) {
 				}
 				compared[len(allowed[i]) < len(allowed[j])]++
 				for d := range allowed[i] {
-					assert.True(t, allowed[j][d], "%v is allowed for %v, and must be allowed for %v", d, fewer, more)
+					if !allowed[j][d] {
+						t.Errorf("by RBAC: %v: %v in %q is allowed for %v, and must be allowed for %v", d.byRBAC, all[d.request],
+							namespaces[d.namespace], fewer, more)
+					}
 				}
 			}
 		}
