@@ -140,12 +140,18 @@ func TestRolloutOfGroups(t *testing.T) {
 // changing.
 func TestRolloutKeepsQuorum(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
+	plans := map[[2]int]Plan{}
 	for range 2000 {
-		object := valid(t)
-		count := map[Role]int{RoleEtcd: 1 + 2*random.IntN(3), RoleControlPlane: 1 + random.IntN(4)}
-		set(object, "etcd.count", count[RoleEtcd])
-		set(object, "controlPlane.count", count[RoleControlPlane])
-		p := NewPlan(decoded(t, object))
+		counts := [2]int{1 + 2*random.IntN(3), 1 + random.IntN(4)}
+		count := map[Role]int{RoleEtcd: counts[0], RoleControlPlane: counts[1]}
+		p, planned := plans[counts]
+		if !planned {
+			object := valid(t)
+			set(object, "etcd.count", count[RoleEtcd])
+			set(object, "controlPlane.count", count[RoleControlPlane])
+			p = NewPlan(decoded(t, object))
+			plans[counts] = p
+		}
 		limit := map[Role]int{RoleEtcd: (count[RoleEtcd] - 1) / 2, RoleControlPlane: count[RoleControlPlane] - 1}
 		o := Observation{Machines: map[string]Condition{}, Serving: random.IntN(2) == 0}
 		down, healthy := map[Role]int{}, map[Role]bool{}

@@ -128,25 +128,28 @@ func markUsers(all map[string]file, p string, used map[string]bool) {
 	used[p] = true
 	match := mentions(p)
 	for _, f := range all {
-		if match.MatchString(f.Content) {
+		if match(f.Content) {
 			markUsers(all, f.Path, used)
 		}
 	}
 }
 
-// mentions returns a pattern for texts that name the file p: by its path, by its name if p is a program, or by
-// its folder.
-func mentions(p string) *regexp.Regexp {
+// mentions returns a function that finds texts which name the file p: by its path, by its name if p is a program, or
+// by its folder.
+func mentions(p string) func(text string) bool {
 	const end = `/?(?:[^\w./-]|$)`
 	folder, name := path.Split(p)
-	expression := regexp.QuoteMeta(p) + end
+	expression, part := regexp.QuoteMeta(p)+end, p // part is in each text that matches
 	switch {
 	case strings.HasSuffix(folder, "bin/"):
 		expression += `|(?:^|[^\w./-])` + regexp.QuoteMeta(name) + `(?:[^\w.:/-]|$)`
+		part = name
 	case !strings.HasPrefix(p, units):
-		expression += `|` + regexp.QuoteMeta(path.Clean(folder)) + end
+		part = path.Clean(folder)
+		expression += `|` + regexp.QuoteMeta(part) + end
 	}
-	return regexp.MustCompile(`(?m)` + expression)
+	pattern := regexp.MustCompile(`(?m)` + expression)
+	return func(text string) bool { return strings.Contains(text, part) && pattern.MatchString(text) }
 }
 
 // String returns one line for each change.
