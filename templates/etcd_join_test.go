@@ -44,7 +44,7 @@ etcd=$! MAINPID=$!
 until curl --http1.1 --silent --output /dev/null --max-time 1 --cacert /etc/etcd/pki/ca.crt \
 	--cert /etc/etcd/pki/client.crt --key /etc/etcd/pki/client.key "https://10.0.0.1$1:2379/version"; do
 	grep -q 'State:.[^Z]' /proc/$etcd/status 2>/dev/null || exit 1
-	sleep 0.1
+	sleep 0.3
 done
 ` + strings.Join(lines("ExecStartPost"), "\n") + " &\npost=$!\nwait $etcd || true\n" +
 		"kill $post 2>/dev/null || true\n"
