@@ -97,10 +97,12 @@ etcd-auth >/log-auth 2>&1
 plan() { for name in resources bgpconfiguration.yaml; do mount --bind "/$1/$name" "/etc/calico/$name"; done; }
 . /etc/profile.d/etcdctl.sh
 revision() { etcdctl get --write-out=fields none | sed -n 's/^"Revision" : //p'; }
-# stored prints the names of Calico's resources by kind, and the spec of BGPConfiguration.
+# stored prints the names of Calico's resources by kind, and the spec of BGPConfiguration. etcdctl reads the names of
+# all kinds at once, and starts faster than calicoctl.
 stored() {
+	keys=$(etcdctl get --prefix --keys-only /calico/resources/v3/projectcalico.org/)
 	for kind in ippool bgpfilter bgppeer; do
-		echo "$kind:$(calicoctl get $kind --output='go-template={{range .}}{{range .Items}} {{.Name}}{{end}}{{end}}')"
+		echo "$kind:$(echo "$keys" | sed -n "s,.*/${kind}s/, ,p" | tr -d '\n')"
 	done
 	calicoctl get bgpconfiguration default --output=yaml | sed '1,/^spec/d'
 }
