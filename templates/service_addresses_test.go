@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net/http"
 	"net/netip"
+	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -56,8 +58,8 @@ func ingress(addresses string) string {
 	return `{"status": {"loadBalancer": {"ingress": [` + addresses + `]}}}`
 }
 
-// project returns the objects of tenant-sync for a project with a member, the project's namespace, and the arguments
-// with which curl impersonates the member.
+// project returns the objects of tenant-sync for a project with a member, the project's namespace, and the lines of
+// curl's configuration that impersonate the member.
 func project(t *testing.T) (manifest, namespace, member string) {
 	t.Helper()
 	unlimited := tenancy.Quota{Cores: tenancy.Unlimited, RAM: tenancy.Unlimited, Gigabytes: tenancy.Unlimited,
@@ -75,8 +77,8 @@ func project(t *testing.T) (manifest, namespace, member string) {
 		require.NoError(t, err)
 		manifest += "---\n" + string(text)
 	}
-	return manifest, plan.Tenants[0].Namespace, "--header Impersonate-User:" + tenancy.Username("a11ce") +
-		" --header Impersonate-Group:" + tenancy.Group("0123456789", "a11ce", "member")
+	return manifest, plan.Tenants[0].Namespace, fmt.Sprintf("header = \"Impersonate-User: %s\"\n"+
+		"header = \"Impersonate-Group: %s\"\n", tenancy.Username("a11ce"), tenancy.Group("0123456789", "a11ce", "member"))
 }
 
 // TestServiceAddresses sends requests of the administrator and of a member of a project to a real API server. Without
@@ -210,39 +212,54 @@ func TestServiceAddresses(t *testing.T) {
 
 	objects, namespace, member := project(t)
 	files["/project.yaml"] = objects
-	files["/requests/probe"] = service("probe", stolen)
 	var requests []serviceRequest
-	script := func(list []serviceRequest) string {
+	// curlConfig returns curl's configuration of requests. A single curl sends all of them on one connection. For each
+	// one, it prints the response and a line with the number and the status code.
+	curlConfig := func(list []serviceRequest) string {
 		var out strings.Builder
 		for _, r := range list {
-			user := "admin"
-			if r.member {
-				user = "member"
+			kind := "json"
+			switch {
+			case strings.Contains(r.path, "fieldManager"):
+				kind = "apply-patch+yaml"
+			case r.method == http.MethodPatch:
+				kind = "merge-patch+json"
 			}
-			fmt.Fprintf(&out, "send %d %s %s '%s'\n", len(requests), user, r.method, r.path)
-			files[fmt.Sprintf("/requests/%d", len(requests))] = r.body
+			body := fmt.Sprintf("/requests/%d", len(requests))
+			files[body] = r.body
+			fmt.Fprintf(&out, `next
+silent
+show-error
+user-agent = "test"
+cacert = "/etc/kubernetes/pki/ca.crt"
+cert = "/etc/kubernetes/pki/admin.crt"
+key = "/etc/kubernetes/pki/admin.key"
+url = "https://127.0.0.1:6443/api/v1/namespaces/%s/%s"
+request = "%s"
+header = "Content-Type: application/%s"
+data-binary = "@%s"
+write-out = "answer %d %%{http_code}\n"
+`, namespace, r.path, r.method, kind, body, len(requests))
+			if r.member {
+				out.WriteString(member)
+			}
 			requests = append(requests, r)
 		}
-		return out.String()
+		return strings.TrimPrefix(out.String(), "next\n")
 	}
+	script := func(list []serviceRequest) string {
+		file := fmt.Sprintf("/batches/%d", len(requests))
+		files[file] = curlConfig(list)
+		return "curl --config " + file + "\n"
+	}
+	files["/probe"] = curlConfig([]serviceRequest{{true, http.MethodPost, dryRun, service("probe", stolen), ""}})
 	out, err := guest.Run(t, files, "unshare", "--net", "sh", "-c", prepareControlPlane+`
-		send() { # NUMBER USER METHOD PATH: prints the number, the status code and the response
-			case $2 in member) as='`+member+`' ;; *) as= ;; esac
-			type=application/json
-			case $3 in PATCH) type=application/merge-patch+json ;; esac
-			case $4 in *fieldManager*) type=application/apply-patch+yaml ;; esac
-			code=$(curl --silent --show-error --output /answer --write-out '%{http_code}' --user-agent test $as \
-				--cacert /etc/kubernetes/pki/ca.crt --cert /etc/kubernetes/pki/admin.crt \
-				--key /etc/kubernetes/pki/admin.key --header "Content-Type: $type" --request "$3" \
-				--data-binary "@/requests/$1" "https://127.0.0.1:6443/api/v1/namespaces/`+namespace+`/$4")
-			echo "answer $1 $code $(tr -d '\n' </answer)"
-		}
 		# probe TEXT: a request of the member for Keystone's address has TEXT in its answer
-		probe() { send probe member POST 'services?dryRun=All' | grep -F "$1"; }
+		probe() { curl --config /probe | grep -F "$1"; }
 		start kube-apiserver
 		eventually check-kube-apiserver
 		eventually kubectl apply --server-side --filename=/project.yaml
-		eventually probe 'answer probe 201'
+		eventually probe 'answer 0 201'
 		`+script(old)+`
 		kubectl apply --server-side --filename=/without-ranges.yaml
 		eventually probe 'serviceExternalIPs (no range)'
@@ -255,17 +272,15 @@ func TestServiceAddresses(t *testing.T) {
 		`+script(octavia)+`
 	`)
 	require.NoError(t, err, out)
-	answers := 0
-	for line := range strings.Lines(out) {
-		var number, code int
-		if count, _ := fmt.Sscanf(line, "answer %d %d", &number, &code); count < 2 {
-			continue
-		}
-		answers++
-		request := requests[number]
-		_, answer, _ := strings.Cut(line, "{")
+	answers := regexp.MustCompile(`(?m)^(\{.*\})\nanswer (\d+) (\d+)$`).FindAllStringSubmatch(out, -1)
+	require.Len(t, answers, len(requests)-1, out) // request 0 is the probe, which prints nothing
+	for i, answer := range answers {
+		require.Equal(t, strconv.Itoa(i+1), answer[2])
+		code, err := strconv.Atoi(answer[3])
+		require.NoError(t, err)
+		request := requests[i+1]
 		var status struct{ Message string }
-		require.NoError(t, json.Unmarshal([]byte("{"+answer), &status), line)
+		require.NoError(t, json.Unmarshal([]byte(answer[1]), &status), answer[0])
 		what := fmt.Sprintf("%s %s as member %v: %.300s", request.method, request.path, request.member, request.body)
 		if request.refused == "" {
 			assert.Less(t, code, 300, "%s\n%s", what, status.Message)
@@ -274,5 +289,4 @@ func TestServiceAddresses(t *testing.T) {
 			assert.Contains(t, status.Message, request.refused, what)
 		}
 	}
-	require.Equal(t, len(requests), answers, out)
 }
