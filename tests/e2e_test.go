@@ -142,7 +142,7 @@ func TestE2ELife(t *testing.T) {
 		assert.Contains(t, stored, "k8s:enc:secretbox:v1:")
 		assert.NotContains(t, stored, "glittering")
 	})
-	tenancyByRBAC, tenancyByABAC := testTenancy(t, e, api)
+	tenancyByRBAC, changeToABAC, tenancyByABAC := testTenancy(t, e, api)
 	traffic, disturbances := testNetwork(t, e, api, openstack)
 	keeper := &keeper{api: api}
 	inParallel(t, map[string]func(*testing.T){
@@ -151,7 +151,8 @@ func TestE2ELife(t *testing.T) {
 		"storage": func(t *testing.T) { testStorage(t, keeper, openstack) },
 	})
 	disturbances(t)
-	tenancyByABAC(t)
+	// from here on, all steps that run alone follow one another, so they wait only once for the steps of other suites
+	changeToABAC(t)
 	testOutages(t, e, api, openstack, keeper)
 	stepExclusive(t, "stopping each etcd member and each control plane loses no write", func(t *testing.T) {
 		writer := api.startWriter(t)
@@ -183,6 +184,7 @@ func TestE2ELife(t *testing.T) {
 			e.waitForMachine(t, name)
 		}
 	})
+	tenancyByABAC(t)
 	step(t, "the cluster recovers after a reboot of all machines, one with a blank etcd volume", func(t *testing.T) {
 		members := e.members(t)
 		writer := api.startWriter(t)

@@ -31,9 +31,9 @@ import (
 )
 
 // testTenancy creates users of two projects with misleading names. It returns the steps that check the users'
-// access to the API. byRBAC restarts nothing. byABAC restarts API servers, so no other step may need the API
-// during it.
-func testTenancy(t *testing.T, e *engine, api *api) (byRBAC, byABAC func(*testing.T)) {
+// access to the API. byRBAC restarts nothing. toABAC and byABAC restart API servers, so no other step may need the API
+// during them. The steps of toABAC run alone.
+func testTenancy(t *testing.T, e *engine, api *api) (byRBAC, toABAC, byABAC func(*testing.T)) {
 	k := newKeystone(t, e.getenv("OS_CLIENT_CONFIG_FILE"))
 	other := k.domain("e2e-other")
 	web, shop := k.project("web", "default"), k.project("shop", other)
@@ -208,7 +208,7 @@ func testTenancy(t *testing.T, e *engine, api *api) (byRBAC, byABAC func(*testin
 			k.put(alice.role("member")...)
 		})
 	}
-	byABAC = func(t *testing.T) {
+	toABAC = func(t *testing.T) {
 		stepExclusive(t, "the change to ABAC restarts the API servers and loses no request", func(t *testing.T) {
 			load := api.startLoad(t)
 			e.configure(t, func(text string) string { return patched(t, "abac.yaml")(patched(t, "e2e.yaml")(text)) })
@@ -220,22 +220,6 @@ func testTenancy(t *testing.T, e *engine, api *api) (byRBAC, byABAC func(*testin
 			t.Log(load.end())
 			assert.Empty(t, load.failures)
 			assert.Empty(t, api.kubectl(t, "get", "rolebindings", "--namespace", namespaces[web], "--output", "name"))
-		})
-		step(t, "ABAC allows and refuses the expected requests", table)
-		step(t, "revoking a role or deleting a project ends access by ABAC", func(t *testing.T) {
-			k.delete("projects", shop)
-			revoke(t, func() error { return errors.Join(checkPolicies(false, alice.id), checkPolicies(false, namesake.id)) })
-		})
-		step(t, "the namespace of a deleted project is closed and keeps its objects", func(t *testing.T) {
-			eventually(t, 5*time.Minute, func() error {
-				reason, err := api.try("get", "namespace", namespaces[shop], "--output",
-					`jsonpath={.metadata.annotations.kubernetes-openstack/closed}`)
-				if err == nil && reason != "deleted" {
-					err = fmt.Errorf("the reason in the annotation is %q, not deleted", reason)
-				}
-				return err
-			})
-			api.kubectl(t, "get", "service", "some", "--namespace", namespaces[shop])
 		})
 		stepExclusive(t,
 			"without Keystone, tokens expire from the cache, and administrators keep access", func(t *testing.T) {
@@ -273,7 +257,25 @@ func testTenancy(t *testing.T, e *engine, api *api) (byRBAC, byABAC func(*testin
 				t.Logf("tokens are accepted again %.0f s after Keystone is available", time.Since(begin).Seconds())
 			})
 	}
-	return byRBAC, byABAC
+	byABAC = func(t *testing.T) {
+		step(t, "ABAC allows and refuses the expected requests", table)
+		step(t, "revoking a role or deleting a project ends access by ABAC", func(t *testing.T) {
+			k.delete("projects", shop)
+			revoke(t, func() error { return errors.Join(checkPolicies(false, alice.id), checkPolicies(false, namesake.id)) })
+		})
+		step(t, "the namespace of a deleted project is closed and keeps its objects", func(t *testing.T) {
+			eventually(t, 5*time.Minute, func() error {
+				reason, err := api.try("get", "namespace", namespaces[shop], "--output",
+					`jsonpath={.metadata.annotations.kubernetes-openstack/closed}`)
+				if err == nil && reason != "deleted" {
+					err = fmt.Errorf("the reason in the annotation is %q, not deleted", reason)
+				}
+				return err
+			})
+			api.kubectl(t, "get", "service", "some", "--namespace", namespaces[shop])
+		})
+	}
+	return byRBAC, toABAC, byABAC
 }
 
 // requests lists requests of each user to the namespace of alice's project, and the expected answers. The

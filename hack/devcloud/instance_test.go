@@ -356,6 +356,7 @@ func TestE2EInstances(t *testing.T) {
 		require.Equal(t, "kept", b.run("cat /mnt/file"), "the kill must not affect other instances")
 	})
 
+	t.Parallel() // from here on, TestE2ELifecycle runs at the same time
 	c.step("instances are created and deleted in parallel", func() {
 		begin := time.Now()
 		const parallel, rounds = 2, 2
@@ -383,7 +384,7 @@ func TestE2EInstances(t *testing.T) {
 		c.requireVolume(volume, "available")
 		c.cleanup()
 		var remaining string
-		for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(500 * time.Millisecond) {
+		for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(500 * time.Millisecond) {
 			if remaining = c.listBox(); remaining == "" {
 				break
 			}
