@@ -26,7 +26,7 @@ AS_BUILT = GOTOOLCHAIN=$$(sed -n 's/^toolchain //p' go.mod)
 HUGE_PAGES = /sys/kernel/mm/transparent_hugepage/enabled
 
 # the phases of `make test`
-TESTS = lint test-root test-plugins test-kubernetes test-storage
+TESTS = lint test-root test-plugins test-kubernetes test-storage test-skydns
 
 # runs a linter in the version of the linters' module. Go keeps the programs in its build cache.
 LINTER = go tool -modfile=hack/toolchain/lint/go.mod
@@ -180,6 +180,9 @@ test-kubernetes: # -count=1, because a test of another module writes its input
 
 test-storage:
 	cd hack/toolchain/storage && $(AS_BUILT) $(GOTEST) ./...
+
+test-skydns:
+	cd hack/toolchain/skydns && $(AS_BUILT) $(GOTEST) ./...
 
 host: # enables huge pages, and installs Debian packages for devcloud and the tests. devcloud reads the mirror from apt's lists
 	@! grep -qs '\[madvise\]' $(HUGE_PAGES) || echo always >$(HUGE_PAGES)

@@ -40,8 +40,8 @@ const repository = "../.."
 const parts = "parts"
 
 // builds are all builds in the order in which they run.
-var builds = []build{pulumi, plugins, etcd, kubernetes, kubeadm, containerd, runc, cni, calico, coredns, images,
-	cloudProvider, provisioner, attacher, resizer, snapshotter, registrar, livenessprobe, csiSanity, ownPrograms}
+var builds = []build{pulumi, plugins, etcd, kubernetes, kubeadm, containerd, runc, cni, calico, coredns, skydns,
+	images, cloudProvider, provisioner, attacher, resizer, snapshotter, registrar, livenessprobe, csiSanity, ownPrograms}
 
 const pulumiVersion = "github.com/pulumi/pulumi/sdk/v3/go/common/version.Version={version}"
 
@@ -350,6 +350,41 @@ var coredns = build{
 		user:       "65532",
 		entrypoint: []string{"/coredns"},
 	}},
+}
+
+// skydnsVersion is the release of kube-dns whose images this build replaces. The module proxy does not have its module.
+const skydnsVersion = "1.26.7"
+
+// skydns contains the SkyDNS server from its module with our own backend, and our replacements for the other programs
+// of kube-dns. The differences are in docs/contributing/images.md.
+var skydns = build{
+	name:    "skydns",
+	install: linkMirror,
+	programs: []programs{{
+		module:    "skydns",
+		packages:  map[string]string{"kube-dns": "./kube-dns", "dnsmasq-nanny": "./dnsmasq-nanny", "sidecar": "./sidecar"},
+		folder:    parts,
+		versionOf: "github.com/skynetservices/skydns",
+		version:   skydnsVersion,
+	}},
+	images: []image{
+		{
+			name:       "registry.k8s.io/dns/k8s-dns-kube-dns:{version}",
+			files:      []string{parts + "/kube-dns"},
+			entrypoint: []string{"/kube-dns"},
+		},
+		{
+			name:       "registry.k8s.io/dns/k8s-dns-dnsmasq-nanny:{version}",
+			recipe:     "dnsmasq-nanny/rootfs",
+			files:      []string{parts + "/dnsmasq-nanny"},
+			entrypoint: []string{"/dnsmasq-nanny"},
+		},
+		{
+			name:       "registry.k8s.io/dns/k8s-dns-sidecar:{version}",
+			files:      []string{parts + "/sidecar"},
+			entrypoint: []string{"/sidecar"},
+		},
+	},
 }
 
 // images contains the images that belong to no other build.
