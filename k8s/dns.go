@@ -8,7 +8,8 @@ const nodesPerReplica = 16
 
 // dns returns the manifest of the DNS server, which resolves the names of Services and pods for clients
 // inside and outside of the cluster. The address and the name of the Service are the same for both DNS
-// providers.
+// providers, and both use the label of its selector. So a change of the provider updates the Service, which has the new
+// pods as soon as they are ready, and the old ones until they end.
 func dns(plan cluster.Plan) manifest {
 	name := map[string]string{cluster.SkyDNS: "kube-dns", cluster.CoreDNS: "coredns"}[plan.DNS.Provider]
 	return manifest{name, struct {

@@ -2,7 +2,6 @@ package k8s
 
 import (
 	"os"
-	"regexp"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -25,18 +24,6 @@ func small(t *testing.T) cluster.Config {
 	return config
 }
 
-func TestDNSReplicas(t *testing.T) {
-	replicas := func(workers, atLeast int) int {
-		config := small(t) // 2 control planes
-		config.Pools[0].Count, config.DNS.Replicas = workers, atLeast
-		return dnsReplicas(cluster.NewPlan(config))
-	}
-	assert.Equal(t, 2, replicas(2, 2))
-	assert.Equal(t, 2, replicas(30, 2))
-	assert.Equal(t, 3, replicas(31, 2))
-	assert.Equal(t, 5, replicas(31, 5))
-}
-
 // TestObjects checks that objects have the names and tokens that Pulumi's own SDK uses.
 func TestObjects(t *testing.T) {
 	var got []string
@@ -56,15 +43,4 @@ func TestObjects(t *testing.T) {
 		"kubernetes:core/v1:Service kube-system/kube-dns",
 		"kubernetes:policy/v1:PodDisruptionBudget kube-system/kube-dns",
 	}, got)
-}
-
-// TestCoreDNSVersion checks that the development cluster pulls the CoreDNS version that the toolchain builds.
-func TestCoreDNSVersion(t *testing.T) {
-	module, err := os.ReadFile("../hack/toolchain/coredns/go.mod")
-	require.NoError(t, err)
-	version := regexp.MustCompile(`github.com/coredns/coredns (v\S+)`).FindSubmatch(module)
-	require.NotNil(t, version)
-	manifest, err := os.ReadFile("coredns.yaml.tmpl")
-	require.NoError(t, err)
-	assert.Contains(t, string(manifest), "image: registry.k8s.io/coredns/coredns:"+string(version[1])+"\n")
 }
