@@ -264,6 +264,26 @@ type DNS struct {
 	Provider string `mapstructure:"provider"`
 	// Minimum number of replicas, at least 2. Larger clusters get more.
 	Replicas int `mapstructure:"replicas"`
+	// Domains that other DNS servers resolve for the pods.
+	// Default: none
+	// Example: [{domain: corp.example.com, servers: [192.0.2.53]}]
+	StubDomains []StubDomain `mapstructure:"stubDomains"`
+	// DNS servers, with an optional port, that resolve all other names for the pods.
+	// Default: none: those of the machines
+	// Example: [192.0.2.53]
+	UpstreamNameservers []string `mapstructure:"upstreamNameservers"`
+}
+
+// StubDomain is a domain of the data centre with its own DNS servers.
+type StubDomain struct {
+	// Name of the domain.
+	// Default: required
+	// Example: corp.example.com
+	Domain string `mapstructure:"domain"`
+	// IP addresses of its DNS servers, with an optional port.
+	// Default: required
+	// Example: [192.0.2.53, "192.0.2.54:5353"]
+	Servers []string `mapstructure:"servers"`
 }
 
 // OpenStack is the connection of the cluster's controllers to the cloud. They use an application credential that the

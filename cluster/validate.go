@@ -191,6 +191,36 @@ func (c Config) validateDNS(e *field.Errors) {
 	if c.DNS.Replicas < 2 {
 		e.Add("dns.replicas", "must be at least 2, not %d, so that names resolve when one replica fails", c.DNS.Replicas)
 	}
+	seen := map[string]bool{}
+	for i, stub := range c.DNS.StubDomains {
+		path := fmt.Sprintf("dns.stubDomains[%d]", i)
+		if len(validation.IsDNS1123Subdomain(stub.Domain)) > 0 {
+			e.Add(path+".domain", "must be a domain in lower case such as corp.example.com, not %q", stub.Domain)
+		} else if seen[stub.Domain] || stub.Domain == clusterDomain || strings.HasSuffix(stub.Domain, "."+clusterDomain) {
+			e.Add(path+".domain", "must be unique and not within %s, got %s", clusterDomain, stub.Domain)
+		}
+		seen[stub.Domain] = true
+		if len(stub.Servers) == 0 {
+			e.Add(path+".servers", "must be set to the addresses of DNS servers")
+		}
+		validateServers(e, path+".servers", stub.Servers)
+	}
+	validateServers(e, "dns.upstreamNameservers", c.DNS.UpstreamNameservers)
+}
+
+// clusterDomain is the domain of all clusters.
+const clusterDomain = "cluster.local"
+
+// validateServers checks addresses of DNS servers with optional ports.
+func validateServers(e *field.Errors, path string, servers []string) {
+	for i, s := range servers {
+		_, addressErr := netip.ParseAddr(s)
+		_, portErr := netip.ParseAddrPort(s)
+		if addressErr != nil && portErr != nil {
+			e.Add(fmt.Sprintf("%s[%d]", path, i),
+				"must be an IP address with an optional port such as 192.0.2.53:5353, not %q", s)
+		}
+	}
 }
 
 func (c Config) validateAPI(e *field.Errors) {

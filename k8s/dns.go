@@ -1,6 +1,10 @@
 package k8s
 
-import "kubernetes-openstack/cluster"
+import (
+	"encoding/json"
+
+	"kubernetes-openstack/cluster"
+)
 
 // nodesPerReplica is the number of nodes for each replica of cluster DNS. The DNS add-on of Kubernetes uses
 // the same number.
@@ -12,10 +16,29 @@ const nodesPerReplica = 16
 // pods as soon as they are ready, and the old ones until they end.
 func dns(plan cluster.Plan) manifest {
 	name := map[string]string{cluster.SkyDNS: "kube-dns", cluster.CoreDNS: "coredns"}[plan.DNS.Provider]
+	stubs := map[string][]string{}
+	for _, stub := range plan.DNS.StubDomains {
+		stubs[stub.Domain] = stub.Servers
+	}
 	return manifest{name, struct {
 		Address  string
 		Replicas int
-	}{plan.DNSService.String(), dnsReplicas(plan)}}
+		// values of kube-dns in JSON, or "" for none
+		StubDomains, UpstreamNameservers string
+		DNS                              cluster.DNS
+	}{plan.DNSService.String(), dnsReplicas(plan), asJSON(stubs), asJSON(plan.DNS.UpstreamNameservers), plan.DNS}}
+}
+
+// asJSON returns the value in JSON, or "" if it is empty.
+func asJSON[T map[string][]string | []string](value T) string {
+	if len(value) == 0 {
+		return ""
+	}
+	text, err := json.Marshal(value)
+	if err != nil {
+		panic(err) // impossible for text
+	}
+	return string(text)
 }
 
 // DNSManifest returns the manifest of cluster DNS as YAML for kubectl. It returns an error if the template

@@ -170,3 +170,46 @@ func TestDNSPodsEndWithoutLosingQueries(t *testing.T) {
 		})
 	}
 }
+
+// TestStubDomains checks the settings of both providers for stub domains and upstream name servers.
+func TestStubDomains(t *testing.T) {
+	config := small(t)
+	text := func(provider string) string {
+		config.DNS.Provider = provider
+		text, err := dns(cluster.NewPlan(config)).text()
+		require.NoError(t, err)
+		return text
+	}
+	assert.NotContains(t, text(cluster.SkyDNS), "kind: ConfigMap")
+	assert.Contains(t, text(cluster.CoreDNS), "        forward . /etc/resolv.conf {\n")
+	config.DNS.StubDomains = []cluster.StubDomain{
+		{Domain: "corp.example", Servers: []string{"192.0.2.1", "192.0.2.2:5353"}},
+		{Domain: "lab.example", Servers: []string{"192.0.2.3"}},
+	}
+	config.DNS.UpstreamNameservers = []string{"192.0.2.4"}
+	assert.Contains(t, text(cluster.SkyDNS), `
+data:
+  stubDomains: '{"corp.example":["192.0.2.1","192.0.2.2:5353"],"lab.example":["192.0.2.3"]}'
+  upstreamNameservers: '["192.0.2.4"]'
+---
+`)
+	assert.Contains(t, text(cluster.CoreDNS), `
+    corp.example:53 {
+        errors
+        cache 30
+        forward . 192.0.2.1 192.0.2.2:5353
+    }
+    lab.example:53 {
+        errors
+        cache 30
+        forward . 192.0.2.3
+    }
+---
+`)
+	assert.Contains(t, text(cluster.CoreDNS), "        forward . 192.0.2.4 {\n")
+	for _, provider := range []string{cluster.SkyDNS, cluster.CoreDNS} {
+		config.DNS.Provider = provider
+		_, err := dns(cluster.NewPlan(config)).objects()
+		require.NoError(t, err)
+	}
+}

@@ -57,6 +57,8 @@ network:
 bgp:
   peers: [{address: 192.0.2.1, asNumber: 65001}]
 openstack: {authURL: "https://keystone.example.com:5000/v3"}
+dns:
+  stubDomains: [{domain: lab.example, servers: [192.0.2.53]}]
 storage:
   classes: [{name: a}]
 tenancy: {enabled: true, reader: {username: reader, password: secret}}
