@@ -1,15 +1,12 @@
 package tests
 
 import (
-	"bytes"
 	"context"
 	"encoding/base64"
 	"io"
 	"net"
 	"os"
 	"os/exec"
-	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -22,7 +19,6 @@ import (
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/yaml"
@@ -105,15 +101,16 @@ func deployed(plan *cluster.Plan, kubeconfig string) pulumi.RunFunc {
 }
 
 // TestDeploy checks that the real API server accepts all deployed objects, and that the real engine waits for
-// them. Afterwards there is no difference. One DNS server replaces the other at the same address. A deleted
-// cluster does not block a preview or a destroy.
+// them. Afterwards there is no difference. One DNS server replaces the other at the same address, and both answer the
+// cases of package dns. A deleted cluster does not block a preview or a destroy.
 func TestDeploy(t *testing.T) {
 	t.Parallel()
 	api := apiserver.Start(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	go api.Run(ctx, metav1.NamespaceSystem)
-	plan := smallPlan(t, cluster.CoreDNS)
+	cases := newDNSCases(t, api)
+	plan := cases.plan(t, cluster.CoreDNS)
 	s := newStack(t, deployed(&plan, api.Kubeconfig))
 
 	for _, name := range []string{"coredns", "kube-dns"} {
@@ -141,10 +138,8 @@ func TestDeploy(t *testing.T) {
 		require.NoError(t, err)
 		assert.Equal(t, plan.DNSService.String(), service.Spec.ClusterIP)
 
-		if name == "coredns" {
-			checkCoreDNS(t, api)
-		}
-		plan = smallPlan(t, cluster.SkyDNS)
+		cases.check(t, plan.DNS.Provider)
+		plan = cases.plan(t, cluster.SkyDNS)
 	}
 	checkKubeControllers(t, api)
 
@@ -169,60 +164,6 @@ func TestDeploy(t *testing.T) {
 	require.NoError(t, err, destroy.StdOut)
 	t.Logf("preview, refresh and destroy without an API took %s", time.Since(begin).Round(time.Second))
 	assert.NotContains(t, destroy.StdOut, "unreachable")
-}
-
-// checkCoreDNS runs CoreDNS from its image with the deployed Corefile and ServiceAccount. It checks answers
-// over UDP and TCP.
-func checkCoreDNS(t *testing.T, api *apiserver.Server) {
-	t.Helper()
-	_, err := api.Client.CoreV1().Services(metav1.NamespaceDefault).Create(t.Context(), &corev1.Service{
-		ObjectMeta: metav1.ObjectMeta{Name: "web"},
-		Spec:       corev1.ServiceSpec{ClusterIP: "10.96.0.77", Ports: []corev1.ServicePort{{Name: "http", Port: 80}}},
-	}, metav1.CreateOptions{})
-	require.NoError(t, err)
-	config, err := api.Client.CoreV1().ConfigMaps(metav1.NamespaceSystem).Get(t.Context(), "coredns", metav1.GetOptions{})
-	require.NoError(t, err)
-	free, err := net.ListenPacket("udp", "127.0.0.1:0")
-	require.NoError(t, err)
-	address := free.LocalAddr().String()
-	require.NoError(t, free.Close())
-	dir := t.TempDir()
-	kubeconfig := filepath.Join(dir, "kubeconfig")
-	require.NoError(t, os.WriteFile(kubeconfig, []byte(api.As(t, "coredns")), 0o600))
-	corefile := strings.NewReplacer(
-		".:53 {", ".:"+strings.Split(address, ":")[1]+" {\n    bind 127.0.0.1",
-		"in-addr.arpa ip6.arpa {\n        pods", "in-addr.arpa ip6.arpa {\n        kubeconfig "+kubeconfig+"\n        pods",
-		"health {", "health 127.0.0.1:0 {", "ready\n", "ready 127.0.0.1:0\n", ":9153", "127.0.0.1:0", // other tests use these
-	).Replace(config.Data["Corefile"])
-	require.NoError(t, os.WriteFile(filepath.Join(dir, "Corefile"), []byte(corefile), 0o600))
-	server := exec.Command(filepath.Join(unpack(t, "registry.k8s.io/coredns/coredns@v1.14.2"), "coredns"), "-conf",
-		filepath.Join(dir, "Corefile"))
-	var log bytes.Buffer
-	server.Stdout, server.Stderr = &log, &log
-	require.NoError(t, server.Start())
-	stop := func() { _ = server.Process.Kill(); _ = server.Wait() }
-	defer stop()
-
-	for _, network := range []string{"udp", "tcp"} {
-		resolver := net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, network, address)
-		}}
-		if !assert.Eventually(t, func() bool {
-			addresses, err := resolver.LookupHost(t.Context(), "web.default.svc.cluster.local.")
-			return err == nil && slices.Equal(addresses, []string{"10.96.0.77"})
-		}, time.Minute, 100*time.Millisecond, network) {
-			stop()
-			t.Fatal(log.String())
-		}
-		_, services, err := resolver.LookupSRV(t.Context(), "http", "tcp", "web.default.svc.cluster.local.")
-		require.NoError(t, err)
-		assert.Equal(t, []*net.SRV{{Target: "web.default.svc.cluster.local.", Port: 80, Weight: 100}}, services)
-		names, err := resolver.LookupAddr(t.Context(), "10.96.0.77")
-		require.NoError(t, err)
-		assert.Equal(t, []string{"web.default.svc.cluster.local."}, names)
-	}
-	stop()
-	assert.NotContains(t, log.String(), "forbidden")
 }
 
 // checkKubeControllers runs kube-controllers from its image with the deployed settings and ServiceAccount, but
