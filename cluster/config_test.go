@@ -541,9 +541,8 @@ func TestNotSupportedOnDevcloud(t *testing.T) {
 	set(object, "devcloud", true)
 	text, _ := json.Marshal(object)
 	_, err := Decode("test", string(text))
-	assert.EqualError(t, err, `kubernetes-openstack:cluster has 4 errors:
+	assert.EqualError(t, err, `kubernetes-openstack:cluster has 3 errors:
   calico.encapsulation: cannot be ipip on devcloud: Debian's BIRD does not support Calico's tunnels; use none or vxlan
-  dns.provider: cannot be skydns on devcloud, which has no image of it: use coredns
   openstack.loadBalancer: cannot be octavia on devcloud, which has no Octavia: use none
   api.loadBalancer: cannot be octavia on devcloud, which has no Octavia: use keepalived`)
 }

@@ -185,9 +185,6 @@ func (r addressRange) contains(p netip.Prefix) bool {
 
 func (c Config) validateDNS(e *field.Errors) {
 	oneOf(e, "dns.provider", c.DNS.Provider, SkyDNS, CoreDNS)
-	if c.DNS.Provider == SkyDNS && c.Devcloud {
-		e.Add("dns.provider", "cannot be skydns on devcloud, which has no image of it: use coredns")
-	}
 	if c.DNS.Replicas < 2 {
 		e.Add("dns.replicas", "must be at least 2, not %d, so that names resolve when one replica fails", c.DNS.Replicas)
 	}

@@ -144,12 +144,15 @@ func TestE2ELife(t *testing.T) {
 	})
 	tenancyByRBAC, changeToABAC, tenancyByABAC := testTenancy(t, e, api)
 	traffic, disturbances := testNetwork(t, e, api, openstack)
+	dnsCases, dnsChange := testDNS(t, e, api)
 	keeper := &keeper{api: api}
 	inParallel(t, map[string]func(*testing.T){
 		"tenancy": tenancyByRBAC,
 		"network": traffic,
 		"storage": func(t *testing.T) { testStorage(t, keeper, openstack) },
+		"DNS":     dnsCases,
 	})
+	dnsChange(t)
 	disturbances(t)
 	// from here on, all steps that run alone follow one another, so they wait only once for the steps of other suites
 	changeToABAC(t)

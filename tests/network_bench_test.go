@@ -85,20 +85,15 @@ func BenchmarkNetwork(b *testing.B) {
 	fmt.Fprintf(&out, "\nFailover of %s:\n%s\n", worker, o)
 	b.ReportMetric(o.routes.Seconds(), "s/failover")
 
-	const clients, outstanding = 8, 100
-	dns := strings.TrimSpace(api.kubectl(b, "get", "service", "kube-dns", "--namespace=kube-system", "--output",
-		"jsonpath={.spec.clusterIP}"))
-	output := e.on(b, "router", fmt.Sprintf("echo %s A >/tmp/queries; dnsperf -s %s -d /tmp/queries -l 10 -c %d -q %d",
-		hello, dns, clients, outstanding))
-	found := regexp.MustCompile(`Queries per second: +([\d.]+)`).FindStringSubmatch(output)
-	require.NotNil(b, found, output)
-	rate, err := strconv.ParseFloat(found[1], 64)
-	require.NoError(b, err)
-	fmt.Fprintf(&out,
-		"\nDNS from outside: %.0f answers/s over 10 s, over UDP from %d ports, at most %d outstanding queries\n",
-		rate, clients, outstanding)
-	b.Log(output)
-	b.ReportMetric(rate, "answers/s")
+	fmt.Fprintf(&out, "\nDNS from outside: answers/s over 10 s, over UDP from %d ports, at most %d outstanding queries\n",
+		dnsClients, dnsOutstanding)
+	for _, provider := range []string{cluster.SkyDNS, cluster.CoreDNS} {
+		e.configure(b, func(text string) string { return merged(b, "dns: {provider: "+provider+"}")(edit(text)) })
+		e.must("up", "--yes", "--skip-preview")
+		rate := e.dnsRate(b, api)
+		fmt.Fprintf(&out, "  %-8s %6.0f\n", provider, rate)
+		b.ReportMetric(rate, "answers/s-"+provider)
+	}
 
 	mesh, reflected := sessions(b)
 	fmt.Fprintf(&out,
@@ -108,6 +103,24 @@ func BenchmarkNetwork(b *testing.B) {
 	record(b, out.String())
 	b.ReportMetric(0, "ns/op") // the time per operation has no meaning
 	e.must("destroy", "--yes", "--skip-preview")
+}
+
+// The clients that dnsperf simulates.
+const dnsClients, dnsOutstanding = 8, 100
+
+// dnsRate returns the number of answers per second that the router receives for the name of hello.
+func (e *engine) dnsRate(b *testing.B, api *api) float64 {
+	b.Helper()
+	server := strings.TrimSpace(api.kubectl(b, "get", "service", "kube-dns", "--namespace=kube-system", "--output",
+		"jsonpath={.spec.clusterIP}"))
+	output := e.on(b, "router", fmt.Sprintf("echo %s A >/tmp/queries; dnsperf -s %s -d /tmp/queries -l 10 -c %d -q %d",
+		hello, server, dnsClients, dnsOutstanding))
+	b.Log(output)
+	found := regexp.MustCompile(`Queries per second: +([\d.]+)`).FindStringSubmatch(output)
+	require.NotNil(b, found, output)
+	rate, err := strconv.ParseFloat(found[1], 64)
+	require.NoError(b, err)
+	return rate
 }
 
 // sessions returns the number of BGP sessions of the development stack with 5,000 nodes: in a mesh, and with

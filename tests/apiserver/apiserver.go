@@ -90,7 +90,9 @@ contexts: [{name: test, context: {cluster: test, user: test}}]
 	require.Eventually(t, func() bool {
 		return s.Client.Discovery().RESTClient().Get().AbsPath("/readyz").Do(t.Context()).Error() == nil
 	}, 5*time.Minute, 100*time.Millisecond, "see the logs in %s", dir)
+	// The garbage collector would delete the pods, because their nodes do not exist.
 	s.start(t, dir, dirs.Mirror(binaries, "kube-controller-manager"), "--kubeconfig="+file("kubeconfig", s.Kubeconfig),
+		"--controllers=*,-pod-garbage-collector-controller",
 		"--leader-elect=false", "--secure-port=0", "--service-account-private-key-file="+accounts)
 	require.Eventually(t, func() bool {
 		_, err := s.Client.CoreV1().ServiceAccounts(metav1.NamespaceSystem).Get(t.Context(), "default", metav1.GetOptions{})
