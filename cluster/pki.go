@@ -41,7 +41,7 @@ type PKIFile struct {
 	Part Part
 }
 
-// Names of the authorities and of the administrators' certificate.
+// Names of the authorities, and of the certificates that are not only on machines.
 const (
 	KubernetesCA = "kubernetes-ca"
 	// NodeCA signs only certificates of kubelets. Its private key is on the control planes, because
@@ -50,6 +50,8 @@ const (
 	EtcdCA           = "etcd-ca"
 	FrontProxyCA     = "front-proxy-ca"
 	AdminCertificate = "admin"
+	// MetricsServerCertificate is on no machine, but in a Secret of the cluster.
+	MetricsServerCertificate = "metrics-server"
 )
 
 // Names of the keys. Only ServiceAccountKey is on machines. From each of the others machines get a digest, which is as
@@ -91,6 +93,10 @@ func (p *Plan) planPKI() {
 		{Name: "etcd-apiserver", Authority: EtcdCA, CommonName: "kube-apiserver", Client: true},
 		{Name: "etcd-calico", Authority: EtcdCA, CommonName: "calico", Client: true},
 	}
+	// API servers connect to a Service, and verify this name.
+	const metricsServer = "metrics-server.kube-system.svc"
+	p.Certificates = append(p.Certificates, Certificate{Name: MetricsServerCertificate, Authority: KubernetesCA,
+		CommonName: metricsServer, DNSNames: []string{metricsServer}, Server: true})
 	if p.Tenancy.Enabled {
 		p.Certificates = append(p.Certificates,
 			Certificate{Name: "tenant-sync", Authority: KubernetesCA, CommonName: "tenant-sync", Client: true})

@@ -13,7 +13,8 @@ var imageLine = regexp.MustCompile(`(?m)^ *(?:- )?image: (\S+)$`)
 func Images(plan cluster.Plan) ([]string, error) {
 	var images []string
 	for _, m := range []manifest{
-		kubeControllers(plan), cloudControllerManager(plan), dns(plan), snapshots(plan), cinderCSI(plan),
+		kubeControllers(plan), cloudControllerManager(plan), dns(plan), metricsServer(plan), snapshots(plan),
+		cinderCSI(plan),
 	} {
 		text, err := m.text()
 		if err != nil {

@@ -22,9 +22,10 @@ import (
 var templates embed.FS
 
 // New declares all objects. Pulumi creates them after the cluster is ready. Controllers use credential in
-// OpenStack, and create load balancers in subnet. In an `up` of a cluster with tenancy, sync creates the tenants.
+// OpenStack, and create load balancers in subnet. pki has the certificates of servers in the cluster. In an `up` of a
+// cluster with tenancy, sync creates the tenants.
 func New(ctx *pulumi.Context, plan cluster.Plan, c *infra.Cluster, credential *infra.Credential,
-	subnet pulumi.StringInput, sync Syncer) error {
+	subnet pulumi.StringInput, pki PKI, sync Syncer) error {
 	provider, err := kubernetes.NewProvider(ctx, plan.Name, &kubernetes.ProviderArgs{
 		Kubeconfig: c.Kubeconfig,
 		// A new address or new certificates do not change the identity of the cluster. So Pulumi does not
@@ -57,6 +58,13 @@ func New(ctx *pulumi.Context, plan cluster.Plan, c *infra.Cluster, credential *i
 		return err
 	}
 	if _, err := d.deploy("DNS", dns(plan)); err != nil {
+		return err
+	}
+	metrics, err := metricsServerObjects(plan, pki)
+	if err != nil {
+		return err
+	}
+	if _, err := d.declare("MetricsServer", metrics); err != nil {
 		return err
 	}
 	snapshots, err := d.deploy("Snapshots", snapshots(plan))

@@ -22,8 +22,8 @@ func TestSELinuxAllowsAllPods(t *testing.T) {
 		config := small(t)
 		config.DNS.Provider = provider
 		plan := cluster.NewPlan(config)
-		for _, m := range []manifest{kubeControllers(plan), cloudControllerManager(plan), dns(plan), snapshots(plan),
-			cinderCSI(plan), storageClasses(plan)} {
+		for _, m := range []manifest{kubeControllers(plan), cloudControllerManager(plan), dns(plan), metricsServer(plan),
+			snapshots(plan), cinderCSI(plan), storageClasses(plan)} {
 			text, err := m.text()
 			require.NoError(t, err)
 			manifests[m.name] = text

@@ -70,6 +70,9 @@ func (a authority) issue(t *testing.T, name, organization string, addresses ...s
 	for _, address := range addresses {
 		leaf.IPAddresses = append(leaf.IPAddresses, net.ParseIP(address))
 	}
+	if strings.HasSuffix(name, ".svc") {
+		leaf.DNSNames = []string{name}
+	}
 	private := newKey(t)
 	der, err := x509.CreateCertificate(rand.Reader, leaf, a.certificate, private.Public(), a.key)
 	require.NoError(t, err)
@@ -116,6 +119,7 @@ func pki(t *testing.T) map[string]string {
 		{"/etc/etcd/pki/client", etcd, "root", ""},
 		{"/etc/etcd/pki/server", etcd, "etcd", ""},
 		{"/etc/calico/pki/etcd", etcd, "calico", ""},
+		{"/etc/metrics-server/tls", ca, "metrics-server.kube-system.svc", ""},
 		{"/node", node, "system:node:dev-worker-0", "system:nodes"},
 		{dir + "admin", ca, "kubernetes-admin", "system:masters"},
 		{dir + "apiserver", ca, "kube-apiserver", ""},

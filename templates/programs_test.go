@@ -95,8 +95,8 @@ var release = once(func(file string) (map[string]string, error) {
 	return unpack(archive, func(name string) string { return path.Join("/usr/local/bin", path.Base(name)) })
 })
 
-// imageFiles returns path → content of Calico's programs and confd's templates in an image that devcloud's
-// machines pull.
+// imageFiles returns path → content of Calico's programs, confd's templates and metrics-server in an image that
+// devcloud's machines pull.
 var imageFiles = once(func(dir string) (map[string]string, error) {
 	index, err := layout.ImageIndexFromPath(dir)
 	if err != nil {
@@ -115,7 +115,7 @@ var imageFiles = once(func(dir string) (map[string]string, error) {
 	return unpack(content, func(name string) string {
 		switch name = path.Join("/", name); {
 		case strings.HasPrefix(name, "/etc/calico/confd/"), name == "/usr/sbin/bird", name == "/usr/bin/calico-node",
-			name == "/usr/bin/kube-controllers":
+			name == "/usr/bin/kube-controllers", name == "/metrics-server":
 			return name
 		}
 		return ""

@@ -2,12 +2,19 @@ package tests
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
 	"encoding/base64"
+	"encoding/pem"
 	"io"
+	"math/big"
 	"net"
 	"os"
 	"os/exec"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -96,9 +103,41 @@ func deployed(plan *cluster.Plan, kubeconfig string) pulumi.RunFunc {
 			ID:     pulumi.String("id").ToStringOutput(),
 			Secret: pulumi.ToSecret(pulumi.String("application-credential")).(pulumi.StringOutput),
 		}
-		return k8s.New(ctx, *plan, c, credential, pulumi.String("subnet"), nil)
+		return k8s.New(ctx, *plan, c, credential, pulumi.String("subnet"), samePKI{}, nil)
 	}
 }
+
+// samePKI has the same certificate and key for all names.
+type samePKI struct{}
+
+func (samePKI) Part(_ string, part cluster.Part) pulumi.StringOutput {
+	certificate, key := selfSigned()
+	if part == cluster.PartPrivateKey {
+		return pulumi.ToSecret(pulumi.String(key)).(pulumi.StringOutput)
+	}
+	return pulumi.String(certificate).ToStringOutput()
+}
+
+// selfSigned returns a certificate and its key in PEM.
+var selfSigned = sync.OnceValues(func() (certificate, key string) {
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		panic(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour)}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, private.Public(), private)
+	if err != nil {
+		panic(err)
+	}
+	keyDER, err := x509.MarshalPKCS8PrivateKey(private)
+	if err != nil {
+		panic(err)
+	}
+	inPEM := func(kind string, der []byte) string {
+		return string(pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}))
+	}
+	return inPEM("CERTIFICATE", der), inPEM("PRIVATE KEY", keyDER)
+})
 
 // TestDeploy checks that the real API server accepts all deployed objects, and that the real engine waits for
 // them. Afterwards there is no difference. One DNS server replaces the other at the same address, and both answer the
@@ -132,8 +171,8 @@ func TestDeploy(t *testing.T) {
 			assert.Equal(t, *d.Spec.Replicas, d.Status.AvailableReplicas, d.Name)
 			ready = append(ready, d.Name)
 		}
-		assert.ElementsMatch(t, []string{"calico-kube-controllers", "csi-cinder-controller", name, "snapshot-controller"},
-			ready)
+		assert.ElementsMatch(t, []string{"calico-kube-controllers", "csi-cinder-controller", name, "metrics-server",
+			"snapshot-controller"}, ready)
 		service, err := api.Client.CoreV1().Services(metav1.NamespaceSystem).Get(ctx, "kube-dns", metav1.GetOptions{})
 		require.NoError(t, err)
 		assert.Equal(t, plan.DNSService.String(), service.Spec.ClusterIP)
@@ -153,6 +192,8 @@ func TestDeploy(t *testing.T) {
 	require.NoError(t, err)
 	assert.Contains(t, string(conf.Data["cloud.conf"]), "application-credential-secret = \"application-credential\"\n")
 	assert.NotContains(t, string(state), base64.StdEncoding.EncodeToString(conf.Data["cloud.conf"])[:20])
+	_, key := selfSigned()
+	assert.NotContains(t, string(state), base64.StdEncoding.EncodeToString([]byte(key))[:20])
 
 	api.Stop()
 	begin := time.Now()

@@ -149,6 +149,7 @@ func TestE2ELife(t *testing.T) {
 	inParallel(t, map[string]func(*testing.T){
 		"tenancy": tenancyByRBAC,
 		"network": traffic,
+		"metrics": func(t *testing.T) { testMetrics(t, api) },
 		"storage": func(t *testing.T) { testStorage(t, keeper, openstack) },
 		"DNS":     dnsCases,
 	})

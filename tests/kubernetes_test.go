@@ -61,12 +61,12 @@ func (a *api) try(args ...string) (string, error) {
 	return string(out), err
 }
 
-// apply creates the objects of a file in testdata.
-func (a *api) apply(t testing.TB, file string) {
+// apply creates the objects of a file in testdata, with options of `kubectl apply`.
+func (a *api) apply(t testing.TB, file string, options ...string) {
 	t.Helper()
 	path, err := filepath.Abs(filepath.Join("testdata", file))
 	require.NoError(t, err)
-	a.kubectl(t, "apply", "--filename", path)
+	a.kubectl(t, append([]string{"apply", "--filename", path}, options...)...)
 }
 
 // acceptsDNS checks that the API server accepts the manifest of a DNS provider, without storing it.

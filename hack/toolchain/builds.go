@@ -41,7 +41,8 @@ const parts = "parts"
 
 // builds are all builds in the order in which they run.
 var builds = []build{pulumi, plugins, etcd, kubernetes, kubeadm, containerd, runc, cni, calico, coredns, skydns,
-	images, cloudProvider, provisioner, attacher, resizer, snapshotter, registrar, livenessprobe, csiSanity, ownPrograms}
+	images, metricsServer, cloudProvider, provisioner, attacher, resizer, snapshotter, registrar, livenessprobe, csiSanity,
+	ownPrograms}
 
 const pulumiVersion = "github.com/pulumi/pulumi/sdk/v3/go/common/version.Version={version}"
 
@@ -385,6 +386,24 @@ var skydns = build{
 			entrypoint: []string{"/sidecar"},
 		},
 	},
+}
+
+var metricsServer = build{
+	name:    "metrics-server",
+	install: linkMirror,
+	programs: []programs{{
+		module:    "metrics-server",
+		packages:  map[string]string{"metrics-server": "sigs.k8s.io/metrics-server/cmd/metrics-server"},
+		folder:    parts,
+		versionOf: "sigs.k8s.io/metrics-server",
+		stamps:    kubernetesVersion("k8s.io/client-go/pkg/version"),
+	}},
+	images: []image{{
+		name:       "registry.k8s.io/metrics-server/metrics-server:v{version}",
+		files:      []string{parts + "/metrics-server"},
+		user:       "65534",
+		entrypoint: []string{"/metrics-server"},
+	}},
 }
 
 // images contains the images that belong to no other build.

@@ -54,7 +54,7 @@ func run(ctx *pulumi.Context, watcher infra.Watcher, sync k8s.Syncer) error {
 	if err != nil {
 		return err
 	}
-	if err := k8s.New(ctx, plan, in.Cluster, in.Credential, in.Network.SubnetID, sync); err != nil {
+	if err := k8s.New(ctx, plan, in.Cluster, in.Credential, in.Network.SubnetID, in.PKI, sync); err != nil {
 		return err
 	}
 	export(ctx, plan, in)
