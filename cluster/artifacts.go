@@ -270,12 +270,12 @@ var checksums = map[string]map[string]string{
 		"0.1.0": "cfb8ae453122b795387a5044afa7582c193fa379e0911bb185aa99ba58853545",
 	},
 	"keystone-webhook": {
-		"0.1.0": "065368799aeb3dea39d93e3957960e686922bb96bb67eb40320fda4b226adc59",
+		"0.1.0": "40695149b2fe130af286f343c115a7da4b377f31fe74afc1c3179f21d53acbbf",
 	},
 	"node-approver": {
 		"0.1.0": "c8e773412bf33323e657e67eee3930655cd7ce5d5248bd95b25fb783a41e8fe8",
 	},
 	"tenant-sync": {
-		"0.1.0": "d721878484344ce414b29d08e41a2acf9ee56df01cb8107ffc57e524fcfb5dbb",
+		"0.1.0": "2818f15b4619bbedd2bb2136e16fe8e7f873a1c703bcdf04efb0c132132df4b8",
 	},
 }

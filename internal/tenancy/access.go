@@ -42,7 +42,7 @@ var (
 )
 
 // resources are all resources that tenants can access. They are those of the roles view, edit and admin of Kubernetes
-// 1.36, and volume snapshots. testdata/beside-kubernetes-roles.txt lists each difference.
+// 1.36, metrics of pods, and volume snapshots. testdata/beside-kubernetes-roles.txt lists each difference.
 //
 // Roles and RoleBindings are not in the list. A user who writes them could get every permission, because only RBAC
 // checks that the user already has the permissions of the role. Nobody can write quotas and limits. Nobody can write
@@ -74,6 +74,7 @@ var resources = []resource{
 	{group: "coordination.k8s.io", name: "leases", read: Edit, write: Edit},
 	{group: "discovery.k8s.io", name: "endpointslices", read: View},
 	{group: "events.k8s.io", name: "events", read: View, write: Edit},
+	{group: "metrics.k8s.io", name: "pods", read: View},
 	{group: "networking.k8s.io", name: "ingresses", read: View, write: Edit, readSub: status},
 	{group: "networking.k8s.io", name: "networkpolicies", read: View, write: Edit},
 	{group: "policy", name: "poddisruptionbudgets", read: View, write: Edit, readSub: status},
