@@ -2,6 +2,7 @@ package k8s
 
 import (
 	"encoding/json"
+	"net/netip"
 
 	"kubernetes-openstack/cluster"
 )
@@ -21,12 +22,12 @@ func dns(plan cluster.Plan) manifest {
 		stubs[stub.Domain] = stub.Servers
 	}
 	return manifest{name, struct {
-		Address  string
+		Address  netip.Addr
 		Replicas int
 		// values of kube-dns in JSON, or "" for none
 		StubDomains, UpstreamNameservers string
 		DNS                              cluster.DNS
-	}{plan.DNSService.String(), dnsReplicas(plan), asJSON(stubs), asJSON(plan.DNS.UpstreamNameservers), plan.DNS}}
+	}{plan.DNSService, dnsReplicas(plan), asJSON(stubs), asJSON(plan.DNS.UpstreamNameservers), plan.DNS}}
 }
 
 // asJSON returns the value in JSON, or "" if it is empty.

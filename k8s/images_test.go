@@ -2,6 +2,7 @@ package k8s
 
 import (
 	"io/fs"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -14,6 +15,7 @@ import (
 
 // TestImages checks that the images of both DNS providers together are all that the manifests name.
 func TestImages(t *testing.T) {
+	withVersion := regexp.MustCompile(`^\{\{printf "(.*)%s" \.Version \| yaml\}\}$`)
 	var want, got []string
 	files, err := fs.Glob(templates, "*.yaml.tmpl")
 	require.NoError(t, err)
@@ -22,7 +24,7 @@ func TestImages(t *testing.T) {
 		require.NoError(t, err)
 		for line := range strings.Lines(string(text)) {
 			if _, image, ok := strings.Cut(line, "image: "); ok {
-				want = append(want, strings.ReplaceAll(strings.TrimSpace(image), "{{.Version}}", "3.28.5"))
+				want = append(want, withVersion.ReplaceAllString(strings.TrimSpace(image), "${1}3.28.5"))
 			}
 		}
 	}

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"text/template"
 
 	"github.com/pulumi/pulumi-kubernetes/sdk/v4/go/kubernetes"
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
@@ -16,6 +15,7 @@ import (
 
 	"kubernetes-openstack/cluster"
 	"kubernetes-openstack/infra"
+	"kubernetes-openstack/internal/strict"
 )
 
 //go:embed *.tmpl
@@ -101,9 +101,14 @@ type manifest struct {
 // text renders the manifest as YAML for kubectl.
 func (m manifest) text() (string, error) { return execute(m.name+".yaml.tmpl", m.values) }
 
-// execute renders a template file of this folder with values. It returns an error if a value is missing.
+// execute renders a template file of this folder with values. It returns an error if a value is missing, or if a text
+// has no encoder.
 func execute(file string, values any) (string, error) {
-	t, err := template.New(file).Option("missingkey=error").ParseFS(templates, file)
+	text, err := templates.ReadFile(file)
+	if err != nil {
+		return "", err
+	}
+	t, err := strict.Parse(file, string(text), nil)
 	if err != nil {
 		return "", err
 	}

@@ -82,8 +82,9 @@ func (r *Renderer) CloudConfig(m cluster.Machine, in Inputs) ([]byte, error) {
 const writeAgain = "[ -e /var/lib/cloud/instance/files-synced ] || rm -rf /var/lib/cloud/instance/sem"
 
 // nameMark and addressMark stand for a machine's name and address in the files that its pool shares. No Plan
-// contains them: all its addresses are IPv4, and the range of addressMark is only for documentation.
-const nameMark = "@hostname@"
+// contains them: all its addresses are IPv4, and the range of addressMark is only for documentation. Both are plain in
+// YAML, so they get no quotes.
+const nameMark = "hostname@"
 
 var addressMark = netip.MustParseAddr("2001:db8::1")
 

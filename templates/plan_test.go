@@ -73,7 +73,7 @@ func TestPlanInFiles(t *testing.T) {
       "z": "1"
     }
 `, `"routeReflectorClusterID": null`},
-		"/etc/containerd/config.toml":                        {"sandbox = 'registry.k8s.io/pause:3.10.2'\n"},
+		"/etc/containerd/config.toml":                        {"sandbox = '" + cluster.PauseImage + "'\n"},
 		"/etc/containerd/certs.d/docker.io/hosts.toml":       {"server = \"http://192.0.2.1\"\n"},
 		"/etc/containerd/certs.d/registry.k8s.io/hosts.toml": {"server = \"http://192.0.2.1/k8s\"\n"},
 		keepalived: {"virtual_router_id 10\n", "priority 254\n", "unicast_src_ip 10.0.0.32\n",

@@ -3,18 +3,19 @@
 // Plan and plain values, and its output is text.
 //
 // The path in the tree is the path on the machine. A file that ends in .tmpl is a text/template with values of
-// the type values: the fields of cluster.Machine, {{.Plan}} and {{.Inputs}}. A template that prints a value
-// that is not set fails. Its name on the machine has no .tmpl suffix. Comments and blank lines are for readers
-// of the repository, and are not written to the machine. A template in a folder {registry} gets the values of
-// a registryMirror. It is rendered once for each mirror, into a folder with the registry's name. Files in bin
-// and sbin, and below /usr/libexec, are executable. Only root can read the settings of sudo and of etcd-backup, and
-// files in /etc/kubernetes, except for certificates and public keys. Each unit that has an [Install] section is enabled
-// and started.
+// the type values: the fields of cluster.Machine, {{.Plan}} and {{.Inputs}}. A template fails if it prints a value
+// that is not set, or a text into YAML, TOML or JSON without an encoder (package strict). Its name on the machine
+// has no .tmpl suffix. Comments and blank lines are for readers of the repository, and are not written to the
+// machine. A template in a folder {registry} gets the values of a registryMirror. It is rendered once for each
+// mirror, into a folder with the registry's name. Files in bin and sbin, and below /usr/libexec, are executable.
+// Only root can read the settings of sudo and of etcd-backup, and files in /etc/kubernetes, except for certificates
+// and public keys. Each unit that has an [Install] section is enabled and started.
 package templates
 
 import (
 	"bytes"
 	"embed"
+	"encoding/base64"
 	"fmt"
 	"io/fs"
 	"path"
@@ -24,6 +25,7 @@ import (
 	"text/template"
 
 	"kubernetes-openstack/cluster"
+	"kubernetes-openstack/internal/strict"
 )
 
 //go:embed base os-packages artifacts etcd etcd-proxy api-proxy metadata-filter containerd kubelet kube-proxy
@@ -179,6 +181,11 @@ func (v values) render(from fs.FS, system string) ([]File, error) {
 	return files, err
 }
 
+// functions are the functions that templates can call, in addition to those of package strict.
+var functions = template.FuncMap{
+	"base64": func(s cluster.Secret) string { return base64.StdEncoding.EncodeToString([]byte(s)) },
+}
+
 // parsed caches templates by name and text, because machines differ only in their values.
 var parsed sync.Map
 
@@ -186,7 +193,7 @@ func execute(name string, content []byte, values any) ([]byte, error) {
 	key := [2]string{name, string(content)}
 	t, ok := parsed.Load(key)
 	if !ok {
-		made, err := parseStrict(name, string(content))
+		made, err := strict.Parse(name, string(content), functions)
 		if err != nil {
 			return nil, err
 		}

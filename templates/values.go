@@ -54,9 +54,6 @@ func (v values) NodeLabels() string {
 	return strings.Join(labels, ",")
 }
 
-// PauseImage returns the image that holds the namespaces of a Pod.
-func (values) PauseImage() string { return cluster.PauseImage }
-
 // EncryptionKey returns the key with which the API server encrypts Secrets in etcd, in base64.
 func (v values) EncryptionKey() (string, error) {
 	key, err := hex.DecodeString(v.Inputs.EncryptionKey)

@@ -1,27 +1,29 @@
-package templates
+// Package strict parses templates that fail instead of writing a wrong file. A template fails if it prints a value that
+// is not set. In YAML, TOML and JSON, a template also fails if it prints a text without an encoder, because a name such as
+// true, 123 or null would become another value:
+//
+//	{{yaml .Name}}   without quotes if possible
+//	{{quote .Name}}  in double quotes
+package strict
 
 import (
-	"encoding/base64"
 	"fmt"
+	"maps"
 	"reflect"
 	"strconv"
 	"text/template"
 	"text/template/parse"
-
-	"kubernetes-openstack/cluster"
 )
 
-// functions are the functions that templates can call.
-var functions = template.FuncMap{
-	"base64":   func(s cluster.Secret) string { return base64.StdEncoding.EncodeToString([]byte(s)) },
-	"required": required,
-}
-
-// parseStrict returns a template that fails if it prints a value that is not set, such as an empty text or
-// address. text/template would print it, and a service would start with a wrong setting. parseStrict changes
-// each {{VALUE}} to {{VALUE | required "VALUE"}}.
-func parseStrict(name, text string) (*template.Template, error) {
-	t, err := template.New(name).Funcs(functions).Parse(text)
+// Parse returns the template of a file. It changes each {{VALUE}} to {{VALUE | required "VALUE"}}. functions are
+// further functions that the template can call.
+func Parse(name, text string, functions template.FuncMap) (*template.Template, error) {
+	all := template.FuncMap{"yaml": toYAML, "quote": quote, "required": required}
+	if isData(name) {
+		all["required"] = requiredEncoded
+	}
+	maps.Copy(all, functions)
+	t, err := template.New(name).Funcs(all).Parse(text)
 	if err != nil {
 		return nil, err
 	}
@@ -68,4 +70,12 @@ func required(name string, value any) (any, error) {
 		return nil, fmt.Errorf("%s is not set", name)
 	}
 	return value, nil
+}
+
+// requiredEncoded is required for files whose texts need an encoder. Numbers, addresses and the like need none.
+func requiredEncoded(name string, value any) (any, error) {
+	if _, done := value.(encoded); !done && reflect.ValueOf(value).Kind() == reflect.String {
+		return nil, fmt.Errorf("%s is a text without an encoder: use yaml or quote", name)
+	}
+	return required(name, value)
 }
