@@ -4,17 +4,10 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"path"
-	"regexp"
 	"strings"
 	"time"
 
 	"kubernetes-openstack/internal/field"
-)
-
-// Limits of etcd.backup.interval.
-const (
-	minBackupInterval = time.Minute
-	maxBackupInterval = 24 * time.Hour
 )
 
 // Period returns the time between two runs of etcd-backup on each machine. A run does nothing if the newest snapshot is
@@ -70,42 +63,15 @@ func (e Etcd) UploadName(sum string) string {
 	return strings.TrimSuffix(base, extension) + "-" + sum[:8] + extension
 }
 
-var (
-	// containerName excludes all characters with a meaning in a regular expression. Keystone's middleware does not quote
-	// them in the path of an access rule, so `a.b` would also give access to the container a-b. Keystone stores 128
-	// characters of the path.
-	containerName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,63}$`)
-	// objectName also matches the base name of a local file. With a part of the SHA-256, it has fewer than 255 characters,
-	// Nova's limit for a value of metadata. systemd, Swift and the file system keep all these characters unchanged.
-	objectName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,239}$`)
-)
-
+// validateBackup checks that a container is set if other settings need it.
 func (c Config) validateBackup(e *field.Errors) {
 	b, defaults := c.Etcd.Backup, Defaults("").Etcd.Backup
-	const backup = "etcd.backup"
+	const path = "etcd.backup.container"
 	switch {
 	case b.Container != "":
-		if !containerName.MatchString(b.Container) {
-			e.Add(backup+".container",
-				"must be the name of a Swift container of 1 to 63 letters, digits, '-' and '_', such as prod-etcd, not %q",
-				b.Container)
-		}
 	case c.Etcd.Restore != "":
-		e.Add(backup+".container", "must be set to the Swift container of the snapshot, because etcd.restore is set")
+		e.Add(path, "must be set to the Swift container of the snapshot, because etcd.restore is set")
 	case b.Interval != defaults.Interval || b.Keep != defaults.Keep || len(b.Roles) > 0:
-		e.Add(backup+".container", "must be set to a Swift container, because without it there are no backups")
-	}
-	if b.Interval < minBackupInterval || b.Interval > maxBackupInterval {
-		e.Add(backup+".interval", "must be a duration from 1m to 24h, such as 1h, not %s", b.Interval)
-	}
-	if b.Keep < 1 {
-		e.Add(backup+".keep", "must be at least 1, not %d", b.Keep)
-	}
-	for i, role := range b.Roles {
-		required(e, fmt.Sprintf("%s.roles[%d]", backup, i), role, "the name of a role")
-	}
-	if c.Etcd.Restore != "" && !objectName.MatchString(path.Base(c.Etcd.Restore)) {
-		e.Add("etcd.restore", "must be the name of an object in etcd.backup.container, or a local file whose path contains "+
-			"'/', with a name of up to 240 letters, digits, '.', '-' and '_', not %q", c.Etcd.Restore)
+		e.Add(path, "must be set to a Swift container, because without it there are no backups")
 	}
 }

@@ -45,18 +45,18 @@ func TestBackupErrors(t *testing.T) {
 		{"etcd.backup.container", "größe", container + `"größe"`},
 		{"etcd.backup.container", long, container + `"` + long + `"`},
 		{"etcd.backup.container", 1, "etcd.backup.container: must be a string in quotes, not 1"},
-		{"etcd.backup.interval", "0s", "etcd.backup.interval: must be a duration from 1m to 24h, such as 1h, not 0s"},
-		{"etcd.backup.interval", "-1h", "etcd.backup.interval: must be a duration from 1m to 24h, such as 1h, not -1h0m0s"},
-		{"etcd.backup.interval", "59s", "etcd.backup.interval: must be a duration from 1m to 24h, such as 1h, not 59s"},
-		{"etcd.backup.interval", "48h", "etcd.backup.interval: must be a duration from 1m to 24h, such as 1h, not 48h0m0s"},
+		{"etcd.backup.interval", "0s", "etcd.backup.interval: must be a duration from 1m to 24h, not 0s"},
+		{"etcd.backup.interval", "-1h", "etcd.backup.interval: must be a duration from 1m to 24h, not -1h0m0s"},
+		{"etcd.backup.interval", "59s", "etcd.backup.interval: must be a duration from 1m to 24h, not 59s"},
+		{"etcd.backup.interval", "48h", "etcd.backup.interval: must be a duration from 1m to 24h, not 48h0m0s"},
 		{"etcd.backup.interval", 60, "etcd.backup.interval: must be a duration such as 15m, not 60"},
-		{"etcd.backup.keep", 0, "etcd.backup.keep: must be at least 1, not 0"},
-		{"etcd.backup.keep", -1, "etcd.backup.keep: must be at least 1, not -1"},
+		{"etcd.backup.keep", 0, "etcd.backup.keep: must be between 1 and 10000, not 0"},
+		{"etcd.backup.keep", -1, "etcd.backup.keep: must be between 1 and 10000, not -1"},
 		{"etcd.backup.keep", "all", `etcd.backup.keep: must be a number, not "all"`},
-		{"etcd.backup.roles", "member", "etcd.backup.roles: must be a list of strings"},
+		{"etcd.backup.roles", "member", `etcd.backup.roles: must be a list of strings, not "member"`},
 		{"etcd.backup.roles", []any{"member", ""}, "etcd.backup.roles[1]: must be set to the name of a role"},
 		{"etcd.backup.Container", "x", "etcd.backup.Container: unknown key"},
-		{"etcd.backup", "test-etcd", "etcd.backup: must be an object of keys and values"},
+		{"etcd.backup", "test-etcd", `etcd.backup: must be an object of keys and values, not "test-etcd"`},
 		{"etcd.backup", map[string]any{"keep": 2},
 			"etcd.backup.container: must be set to a Swift container, because without it there are no backups"},
 		{"etcd.backup", map[string]any{"interval": "2h"},
@@ -94,11 +94,11 @@ func TestRestoreWithoutBackups(t *testing.T) {
 	require.NoError(t, err)
 	_, err = Decode("test", string(text))
 	assert.EqualError(t, err, `kubernetes-openstack:cluster has 4 errors:
-  etcd.backup.container: must be set to the Swift container of the snapshot, because etcd.restore is set
-  etcd.backup.interval: must be a duration from 1m to 24h, such as 1h, not 1s
-  etcd.backup.keep: must be at least 1, not 0
+  etcd.backup.interval: must be a duration from 1m to 24h, not 1s
+  etcd.backup.keep: must be between 1 and 10000, not 0
   etcd.restore: must be the name of an object in etcd.backup.container, or a local file whose path contains '/', `+
-		`with a name of up to 240 letters, digits, '.', '-' and '_', not "./a b"`)
+		`with a name of up to 240 letters, digits, '.', '-' and '_', not "./a b"
+  etcd.backup.container: must be set to the Swift container of the snapshot, because etcd.restore is set`)
 }
 
 func TestBackup(t *testing.T) {

@@ -185,14 +185,7 @@ func (p Plan) Sessions() Sessions {
 // more than 100 nodes.
 const maxMeshNodes = 200
 
-// maxPasswordLength is the kernel's maximum length of a TCP MD5 key.
-const maxPasswordLength = 80
-
 func (c Config) validateBGP(e *field.Errors) {
-	const asNumberPath = "bgp.asNumber"
-	if n := c.BGP.ASNumber; validateASNumber(e, asNumberPath, n) && !isPrivateASNumber(n) {
-		e.Add(asNumberPath, "must be a private AS number (64512–65534 or 4200000000–4294967294), not %d", n)
-	}
 	c.validateReflectors(e)
 	first := map[netip.Addr]int{}
 	for i, p := range c.BGP.Peers {
@@ -201,20 +194,15 @@ func (c Config) validateBGP(e *field.Errors) {
 			e.Add(path+".address", "%s is also the address of bgp.peers[%d]: list all zones in one peer", p.Address, j)
 		} else {
 			first[p.Address] = i
-			c.validatePeerAddress(e, path+".address", p.Address)
 		}
-		if validateASNumber(e, path+".asNumber", p.ASNumber) && p.ASNumber == c.BGP.ASNumber {
+		if p.ASNumber == c.BGP.ASNumber && p.ASNumber != 0 {
 			e.Add(path+".asNumber",
-				"must differ from %s %d: within one AS, a node does not announce routes of other nodes to a router",
-				asNumberPath, p.ASNumber)
+				"must differ from bgp.asNumber %d: within one AS, a node does not announce routes of other nodes to a router",
+				p.ASNumber)
 		}
-		p.validatePassword(e, path+".password")
 		c.validatePeerZones(e, path+".zones", p.Zones)
 		if p.Export != nil && len(p.Export) == 0 {
 			e.Add(path+".export", "must contain %s, %s or both", ExportPods, ExportServices)
-		}
-		for j, kind := range p.Export {
-			oneOf(e, fmt.Sprintf("%s.export[%d]", path, j), kind, ExportPods, ExportServices)
 		}
 		for j, network := range p.Import {
 			for _, r := range c.ranges() {
@@ -250,7 +238,7 @@ func (c Config) validateReflectors(e *field.Errors) {
 			RoleControlPlane, c.nodeCount(), maxMeshNodes)
 	case name == "":
 	case !slices.Contains(names, name):
-		oneOf(e, path, name, names...)
+		e.Add(path, "must be %s, not %q", orList(names), name)
 		return
 	case count == 1:
 		e.Add(path, "%s must have at least 2 machines, not 1: if the only reflector fails, nodes exchange no routes", name)
@@ -266,91 +254,29 @@ func (c Config) validateReflectors(e *field.Errors) {
 	}
 }
 
-// validatePeerAddress checks that nothing else uses a router's address.
-func (c Config) validatePeerAddress(e *field.Errors, path string, router netip.Addr) {
-	if !router.IsValid() {
-		e.Add(path, "must be set to the router's IPv4 address")
-		return
-	}
-	if !router.IsGlobalUnicast() {
-		e.Add(path, "must be a unicast address of the router, not %s", router)
-		return
-	}
-	c.validateOutside(e, path, router)
-	for _, g := range c.groups() {
-		if g.Addresses.IsValid() && g.Addresses.Contains(router) {
-			e.Add(path, "%s is within %s.addresses %s, the addresses of machines", router, g.path, g.Addresses)
-		}
-	}
-	if c.Network.CIDR.IsValid() && router == c.apiAddress() {
-		e.Add(path, "%s is the address of the Kubernetes API (api.address)", router)
-	}
-	c.Network.validateNotReserved(e, path, router)
-}
-
-// validatePassword does not show the password in errors.
-func (p Peer) validatePassword(e *field.Errors, path string) {
-	if len(p.Password) > maxPasswordLength {
-		e.Add(path, "must be at most %d characters, the maximum length of a TCP MD5 key", maxPasswordLength)
-	}
-	if strings.ContainsFunc(string(p.Password), func(r rune) bool { return r < ' ' || r > '~' || r == '"' }) {
-		e.Add(path, `must be printable ASCII without '"', because BIRD's configuration allows nothing else`)
-	}
-}
-
 // validatePeerZones checks that each zone has nodes.
 func (c Config) validatePeerZones(e *field.Errors, path string, zones []string) {
-	var nodeZones []string
-	for _, g := range c.groups() {
-		if g.role != RoleEtcd {
-			nodeZones = append(nodeZones, g.Zones[:min(max(g.Count, 0), len(g.Zones))]...)
-		}
-	}
-	slices.Sort(nodeZones)
-	nodeZones = slices.Compact(nodeZones)
+	nodeZones := c.nodeZones()
 	for i, zone := range zones {
-		if slices.Contains(nodeZones, zone) {
-			continue
-		}
 		path := fmt.Sprintf("%s[%d]", path, i)
-		if len(nodeZones) == 0 {
+		switch {
+		case slices.Contains(nodeZones, zone):
+		case len(nodeZones) == 0:
 			e.Add(path, "must be removed: no group of nodes has zones")
-		} else {
+		default:
 			e.Add(path, "must be a zone with nodes (%s), not %q", orList(nodeZones), zone)
 		}
 	}
 }
 
-// reservedASNumbers lists numbers that no AS may use: RFC 7607, 6793, 5398 and 7300.
-var reservedASNumbers = []struct {
-	first, last int
-	reason      string
-}{
-	{23456, 23456, "as AS_TRANS"},
-	{64496, 64511, "for documentation"},
-	{65535, 65535, "by RFC 7300"},
-	{65536, 65551, "for documentation"},
-	{maxASNumber, maxASNumber, "by RFC 7300"},
-}
-
-const maxASNumber = 1<<32 - 1
-
-// validateASNumber reports whether n is a valid number of an AS, of 2 or 4 bytes. If not, it adds an error.
-func validateASNumber(e *field.Errors, path string, n int) bool {
-	if n < 1 || n > maxASNumber {
-		e.Add(path, "must be between 1 and %d, not %d", maxASNumber-1, n)
-		return false
-	}
-	for _, r := range reservedASNumbers {
-		if r.first <= n && n <= r.last {
-			e.Add(path, "%d is reserved %s: use another AS number", n, r.reason)
-			return false
+// nodeZones returns the zones that have nodes, sorted.
+func (c Config) nodeZones() []string {
+	var zones []string
+	for _, g := range c.groups() {
+		if g.role != RoleEtcd {
+			zones = append(zones, g.Zones[:min(max(g.Count, 0), len(g.Zones))]...)
 		}
 	}
-	return true
-}
-
-// isPrivateASNumber reports whether n is for private use (RFC 6996).
-func isPrivateASNumber(n int) bool {
-	return 64512 <= n && n <= 65534 || 4200000000 <= n && n <= 4294967294
+	slices.Sort(zones)
+	return slices.Compact(zones)
 }

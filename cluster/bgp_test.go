@@ -45,7 +45,7 @@ func TestMesh(t *testing.T) {
 func TestRouteReflectors(t *testing.T) {
 	c := large(t, 2, 3)
 	c.BGP.RouteReflectors = "rr"
-	require.Empty(t, c.Validate())
+	require.Empty(t, errorsOf(c))
 	p := NewPlan(c)
 	assert.False(t, p.BGPConfiguration.NodeToNodeMeshEnabled)
 	require.Len(t, p.BGPPeers, 1)
@@ -54,9 +54,9 @@ func TestRouteReflectors(t *testing.T) {
 		p.BGPPeers[0].Name+" "+p.BGPPeers[0].NodeSelector+" "+p.BGPPeers[0].PeerSelector)
 
 	c.BGP.RouteReflectors = "control-plane"
-	assert.Empty(t, c.Validate(), "control planes may reflect too")
+	assert.Empty(t, errorsOf(c), "control planes may reflect too")
 	c.ControlPlane.Count = 1
-	assert.EqualError(t, c.Validate(), "1 error:\n"+
+	assert.EqualError(t, errorsOf(c), "1 error:\n"+
 		"  bgp.routeReflectors: control-plane must have at least 2 machines, not 1: if the only reflector fails, nodes "+
 		"exchange no routes")
 }
@@ -68,13 +68,13 @@ func TestOwnASNumbers(t *testing.T) {
 		64511: false, 64512: true, 65534: true, 65552: false, 4199999999: false, 4200000000: true, 4294967294: true,
 	} {
 		c.BGP.ASNumber = n
-		assert.Equal(t, private, len(c.Validate()) == 0, n)
+		assert.Equal(t, private, len(errorsOf(c)) == 0, n)
 	}
 }
 
 func TestMaximumMeshSize(t *testing.T) {
-	assert.Empty(t, large(t, 0, maxMeshNodes-3).Validate())
-	assert.EqualError(t, large(t, 0, maxMeshNodes-2).Validate(), "1 error:\n"+
+	assert.Empty(t, errorsOf(large(t, 0, maxMeshNodes-3)))
+	assert.EqualError(t, errorsOf(large(t, 0, maxMeshNodes-2)), "1 error:\n"+
 		"  bgp.routeReflectors: must be set to a pool or control-plane: the cluster has 201 nodes, and a full mesh may have "+
 		"at most 200")
 }
@@ -167,13 +167,13 @@ func TestAddressPairs(t *testing.T) {
 		c.Network.ServiceExternalIPs = append(c.Network.ServiceExternalIPs,
 			netip.PrefixFrom(netip.AddrFrom4([4]byte{198, 51, 100, byte(i)}), 32))
 	}
-	assert.Empty(t, c.Validate())
+	assert.Empty(t, errorsOf(c))
 	assert.Equal(t, []string{"10.0.0.10", "10.244.0.0/16", "10.96.0.0/16", "198.51.100.0/32"},
 		NewPlan(c).AddressPairs(RoleControlPlane)[:4])
 	assert.Len(t, c.AddressPairs(RoleWorker), 9)
 	assert.Empty(t, c.AddressPairs(RoleEtcd))
 	c.Network.ServiceLoadBalancerIPs = []netip.Prefix{netip.MustParsePrefix("203.0.113.0/24")}
-	assert.EqualError(t, c.Validate(), "1 error:\n"+
+	assert.EqualError(t, errorsOf(c), "1 error:\n"+
 		"  network.serviceLoadBalancerIPs[0]: 11 allowed address pairs are needed on each control plane's port, but "+
 		"Neutron's limit is 10 (max_allowed_address_pair): merge ranges")
 }
@@ -194,7 +194,7 @@ func TestPeersRules(t *testing.T) {
 		{Address: netip.MustParseAddr("192.0.2.1"), ASNumber: 65001},
 		{Address: netip.MustParseAddr("192.0.2.2"), ASNumber: 65001, Zones: []string{"az1"}},
 	}
-	require.Empty(t, c.Validate())
+	require.Empty(t, errorsOf(c))
 	var got []string
 	for _, r := range NewPlan(c).Rules {
 		if r.Port == BGPPort {
@@ -217,7 +217,7 @@ func TestSessions(t *testing.T) {
 		c := large(t, 3, nodes-6)
 		mesh := NewPlan(c).Sessions()
 		c.BGP.RouteReflectors = "rr"
-		require.Empty(t, c.Validate())
+		require.Empty(t, errorsOf(c))
 		reflected := NewPlan(c).Sessions()
 		fmt.Fprintf(&table, "| %d | %d | %d | %d | %d | 3 |\n", nodes, mesh.Total, mesh.Most, reflected.Total, reflected.Most)
 	}

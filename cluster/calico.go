@@ -55,37 +55,42 @@ func (c Config) ipPool() IPPool {
 	}
 }
 
-func (c Config) calicoNode(g namedGroup, m Machine) *CalicoNode {
-	n := &CalicoNode{Address: netip.PrefixFrom(m.Address, c.Network.CIDR.Bits()), Labels: maps.Clone(m.Labels)}
-	if !c.announcesServices(g) {
-		n.Labels[excludeLabel] = "true"
-	}
-	if g.name == c.BGP.RouteReflectors {
+func (c Config) calicoNode(g namedGroup, address netip.Addr, labels map[string]string) *CalicoNode {
+	n := &CalicoNode{Address: netip.PrefixFrom(address, c.Network.CIDR.Bits()), Labels: labels}
+	if c.isReflector(g) {
 		n.RouteReflectorClusterID = reflectorClusterID
 	}
 	return n
+}
+
+// calicoLabels returns the labels of the Calico Nodes of a group, whose Kubernetes Nodes have the given labels.
+func (c Config) calicoLabels(g namedGroup, labels map[string]string) map[string]string {
+	if c.announcesServices(g) {
+		return labels
+	}
+	out := maps.Clone(labels)
+	out[excludeLabel] = "true"
+	return out
 }
 
 // announcesServices reports whether the nodes of a group announce Services. Control planes do not, because they have
 // enough load. Route reflectors do not, because a reflector that announces the service CIDR also reflects the
 // announcements of all other nodes. A user can exclude a group with excludeLabel.
 func (c Config) announcesServices(g namedGroup) bool {
-	return g.role != RoleControlPlane && g.name != c.BGP.RouteReflectors && g.labels[excludeLabel] != "true"
+	return g.role != RoleControlPlane && !c.isReflector(g) && g.labels[excludeLabel] != "true"
+}
+
+func (c Config) isReflector(g namedGroup) bool {
+	return c.BGP.RouteReflectors != "" && g.name == c.BGP.RouteReflectors
 }
 
 func (c Config) validateCalico(e *field.Errors) {
-	oneOf(e, "calico.encapsulation", c.Calico.Encapsulation, NoEncapsulation, IPIP, VXLAN)
 	if c.Calico.Encapsulation == IPIP && c.Devcloud {
 		e.Add("calico.encapsulation",
 			"cannot be ipip on devcloud: Debian's BIRD does not support Calico's tunnels; use none or vxlan")
 	}
-	size, pods := c.Calico.BlockSize, c.Network.PodCIDR
-	if size < 20 || size > 32 {
-		e.Add("calico.blockSize", "must be between 20 and 32, not %d", size)
-		return
-	}
-	nodes := c.nodeCount()
-	if pods.IsValid() && (pods.Bits() > size || 1<<(size-pods.Bits()) < nodes) {
+	size, pods, nodes := c.Calico.BlockSize, c.Network.PodCIDR, c.nodeCount()
+	if size > 0 && pods.IsValid() && (pods.Bits() > size || 1<<(size-pods.Bits()) < nodes) {
 		e.Add("network.podCIDR", "%s has too few /%d blocks for %d nodes: use a larger range", pods, size, nodes)
 	}
 	for _, g := range c.groups() {

@@ -23,11 +23,11 @@ type Config struct {
 	// Prefix of the names of all created resources: lower-case letters, digits and `-`. It is part of the hostnames.
 	// Default: name of the stack
 	// Example: prod
-	Name string `mapstructure:"name"`
+	Name string `mapstructure:"name" kind:"name"`
 	// OpenStack region. It is also the label `topology.kubernetes.io/region` of the nodes.
 	// Default: none
 	// Example: RegionOne
-	Region string `mapstructure:"region"`
+	Region string `mapstructure:"region" kind:"optional label"`
 	// The Glance image of all machines. Set exactly one of the two keys.
 	Image Image `mapstructure:"image"`
 	// Access of the operators to the machines.
@@ -61,11 +61,11 @@ type Config struct {
 	Artifacts Artifacts `mapstructure:"artifacts"`
 	// How Nova distributes the machines of a group over hypervisors: `soft-anti-affinity`, or `anti-affinity` if there
 	// are at least as many hypervisors as machines in a group.
-	ServerGroupPolicy string `mapstructure:"serverGroupPolicy"`
+	ServerGroupPolicy string `mapstructure:"serverGroupPolicy" kind:"choice soft-anti-affinity anti-affinity"`
 	// If true, Pulumi does not delete the etcd volumes.
 	Protect bool `mapstructure:"protect"`
 	// How long `pulumi up` waits for a machine, then for the cluster, and for each Deployment in it.
-	BootstrapTimeout time.Duration `mapstructure:"bootstrapTimeout"`
+	BootstrapTimeout time.Duration `mapstructure:"bootstrapTimeout" kind:"duration 1m 24h"`
 	// Settings for devcloud's machines only, which are containers.
 	Devcloud bool `mapstructure:"devcloud"`
 }
@@ -75,11 +75,11 @@ type Image struct {
 	// ID of the image. It never changes by itself.
 	// Default: required, or `image.name`
 	// Example: 6d1f4d10-5f0c-4a7b-9f5e-0a1b2c3d4e5f
-	ID string `mapstructure:"id"`
+	ID string `mapstructure:"id" kind:"optional id"`
 	// Name of the image. It is resolved when a machine is created, so later machines can get another image.
 	// Default: required, or `image.id`
 	// Example: centos-stream-9
-	Name string `mapstructure:"name"`
+	Name string `mapstructure:"name" kind:"optional text an image"`
 }
 
 // SSH is the access of the operators to the machines.
@@ -88,11 +88,11 @@ type SSH struct {
 	// the secret output `sshPrivateKey`.
 	// Default: none: generated
 	// Example: ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBZ6bR2m3n0Q0mUcYt1PqW0T0b7aF3o1m2Wq5c8Xk9vE operators
-	PublicKey string `mapstructure:"publicKey"`
+	PublicKey string `mapstructure:"publicKey" kind:"optional sshKey"`
 	// Networks that may connect to port 22.
 	// Default: none
 	// Example: [192.0.2.0/24]
-	AllowedCIDRs []netip.Prefix `mapstructure:"allowedCIDRs"`
+	AllowedCIDRs []netip.Prefix `mapstructure:"allowedCIDRs" kind:"network"`
 }
 
 // Network modes.
@@ -107,48 +107,48 @@ const (
 // Network is the address plan, and the source of the machines' network.
 type Network struct {
 	// `tenant`: a separate network and router; `provider`: an existing network.
-	Mode string `mapstructure:"mode"`
+	Mode string `mapstructure:"mode" kind:"choice tenant provider"`
 	// Subnet of the machines, between /8 and /27. In a tenant network the first 16 addresses are reserved for the network
 	// itself.
 	// Default: required
 	// Example: 10.0.0.0/24
-	CIDR netip.Prefix `mapstructure:"cidr"`
+	CIDR netip.Prefix `mapstructure:"cidr" kind:"range 8 27"`
 	// Addresses of pods.
-	PodCIDR netip.Prefix `mapstructure:"podCIDR"`
+	PodCIDR netip.Prefix `mapstructure:"podCIDR" kind:"range 8 32"`
 	// Addresses of Services, between /12 and /28.
-	ServiceCIDR netip.Prefix `mapstructure:"serviceCIDR"`
+	ServiceCIDR netip.Prefix `mapstructure:"serviceCIDR" kind:"range 12 28"`
 	// Ranges for external IPs of Services (`spec.externalIPs`). Nodes announce them like `serviceCIDR`.
 	// [The API server refuses all other addresses](network.md#external-addresses-of-services). Together with
 	// `serviceLoadBalancerIPs` at most 7 ranges, because of Neutron's limit.
 	// Default: none
 	// Example: [198.51.100.0/26]
-	ServiceExternalIPs []netip.Prefix `mapstructure:"serviceExternalIPs"`
+	ServiceExternalIPs []netip.Prefix `mapstructure:"serviceExternalIPs" kind:"range 8 32"`
 	// Ranges for LoadBalancer IPs of Services. Nodes announce them like `serviceCIDR`. Without Octavia,
 	// [the API server refuses all other addresses](network.md#external-addresses-of-services). Together with
 	// `serviceExternalIPs` at most 7 ranges.
 	// Default: none
 	// Example: [198.51.100.64/26]
-	ServiceLoadBalancerIPs []netip.Prefix `mapstructure:"serviceLoadBalancerIPs"`
+	ServiceLoadBalancerIPs []netip.Prefix `mapstructure:"serviceLoadBalancerIPs" kind:"range 8 32"`
 	// Networks that may reach pods and Services, and therefore workers: security groups cannot distinguish a pod from its
 	// node.
 	// Default: none
 	// Example: [10.128.0.0/9]
-	AllowedCIDRs []netip.Prefix `mapstructure:"allowedCIDRs"`
+	AllowedCIDRs []netip.Prefix `mapstructure:"allowedCIDRs" kind:"network"`
 	// DNS resolvers of the machines. Only for a tenant network.
 	// Default: none
 	// Example: [192.0.2.53]
-	DNSServers []netip.Addr `mapstructure:"dnsServers"`
+	DNSServers []netip.Addr `mapstructure:"dnsServers" kind:"address"`
 	// External network of the router and of floating IPs.
 	External External `mapstructure:"external"`
 	// ID of the existing network. It must belong to the project, because only the owner may choose the addresses of its
 	// ports. Only for a provider network.
 	// Default: required in a provider network
 	// Example: 0e0b4a3c-7d3f-4c2b-8f43-5f1d5a0c2b11
-	NetworkID string `mapstructure:"networkID"`
+	NetworkID string `mapstructure:"networkID" kind:"optional id"`
 	// ID of the existing subnet. Only for a provider network.
 	// Default: required in a provider network
 	// Example: 9a6ea2a7-93ad-4ef0-b0ef-3f4c2d9d7c55
-	SubnetID string `mapstructure:"subnetID"`
+	SubnetID string `mapstructure:"subnetID" kind:"optional id"`
 }
 
 // External is an external network. A router refers to its ID, a floating IP to its name.
@@ -156,11 +156,11 @@ type External struct {
 	// ID of the external network of the router. Only for a tenant network.
 	// Default: required in a tenant network
 	// Example: 4a7c7a52-0a0d-4d0c-8a45-2f5a3f0b9c11
-	ID string `mapstructure:"id"`
+	ID string `mapstructure:"id" kind:"optional id"`
 	// Name of the external network of floating IPs. Only for a tenant network.
 	// Default: required with `api.floatingIP`
 	// Example: public
-	Name string `mapstructure:"name"`
+	Name string `mapstructure:"name" kind:"optional text an external network"`
 }
 
 // Encapsulations of packets between pods.
@@ -173,10 +173,10 @@ const (
 // Calico is the pod network.
 type Calico struct {
 	// Version of Calico, without `v`. Validation lists the supported minor versions.
-	Version string `mapstructure:"version"`
+	Version string `mapstructure:"version" kind:"version calico"`
 	// Encapsulation of packets between nodes of different subnets: `none`, `ipip` or `vxlan`. Packets between nodes of one
 	// subnet are never encapsulated.
-	Encapsulation string `mapstructure:"encapsulation"`
+	Encapsulation string `mapstructure:"encapsulation" kind:"choice none ipip vxlan"`
 	// Packets from pods to addresses outside `network.podCIDR` get the address of the node. A tenant network needs this,
 	// because Neutron's router has no routes to pods.
 	// Default: `true` in a tenant network, `false` in a provider network
@@ -184,18 +184,18 @@ type Calico struct {
 	NATOutgoing *bool `mapstructure:"natOutgoing"`
 	// Prefix length of the address blocks that Calico assigns to nodes, 20 to 32. A node gets as many blocks as its pods
 	// need.
-	BlockSize int `mapstructure:"blockSize"`
+	BlockSize int `mapstructure:"blockSize" kind:"number 20 32"`
 }
 
 // BGP distributes the routes to pods and Services between nodes and routers.
 type BGP struct {
 	// AS number of all nodes, for private use: 64512 to 65534, or 4200000000 to 4294967294.
-	ASNumber int `mapstructure:"asNumber"`
+	ASNumber int `mapstructure:"asNumber" kind:"privateAS"`
 	// Pool (or `control-plane`) that all nodes peer with: [how many sessions](network.md#how-many-bgp-sessions). Without
 	// it, each node peers with all other nodes: a mesh.
 	// Default: none: a mesh
 	// Example: control-plane
-	RouteReflectors string `mapstructure:"routeReflectors"`
+	RouteReflectors string `mapstructure:"routeReflectors" kind:"optional name"`
 	// Routers of the data centre that the nodes peer with.
 	// Default: none
 	// Example: [{address: 10.0.0.250, asNumber: 65001}]
@@ -213,20 +213,20 @@ type Peer struct {
 	// Address of the router.
 	// Default: required
 	// Example: 10.0.0.250
-	Address netip.Addr `mapstructure:"address"`
+	Address netip.Addr `mapstructure:"address" kind:"address"`
 	// AS number of the router. It differs from `bgp.asNumber`.
 	// Default: required
 	// Example: 65001
-	ASNumber int `mapstructure:"asNumber"`
+	ASNumber int `mapstructure:"asNumber" kind:"as"`
 	// Password of the TCP MD5 option (RFC 2385): at most 80 characters of printable ASCII without `"`. Set it with
 	// `pulumi config set --secret --path`.
 	// Default: none
 	// Example: {secure: v1:…}
-	Password Secret `mapstructure:"password"`
+	Password Secret `mapstructure:"password" kind:"optional md5Password"`
 	// Only nodes in these zones peer with this router, for example the nodes of its rack.
 	// Default: none: all nodes
 	// Example: [az1]
-	Zones []string `mapstructure:"zones"`
+	Zones []string `mapstructure:"zones" kind:"label"`
 	// Nodes announce routes of other nodes with the next hop unchanged, so packets reach a pod's node directly. With
 	// `false`, a packet to a pod can take a detour over any node.
 	// Default: `true`
@@ -235,11 +235,11 @@ type Peer struct {
 	// [Routes that nodes announce to the router](network.md#calico-resources): `pods`, `services` or both.
 	// Default: `[pods, services]`
 	// Example: [services]
-	Export []string `mapstructure:"export"`
+	Export []string `mapstructure:"export" kind:"choice pods services"`
 	// Networks that nodes accept from the router.
 	// Default: none
 	// Example: [0.0.0.0/0]
-	Import []netip.Prefix `mapstructure:"import"`
+	Import []netip.Prefix `mapstructure:"import" kind:"network"`
 }
 
 // Secret is text that no message shows.
@@ -261,17 +261,17 @@ const (
 // DNS resolves the names of Services, in the cluster and from outside, at Plan.DNSService.
 type DNS struct {
 	// `skydns`: kube-dns 1.26.7, whose DNS server is SkyDNS; or `coredns`.
-	Provider string `mapstructure:"provider"`
+	Provider string `mapstructure:"provider" kind:"choice skydns coredns"`
 	// Minimum number of replicas, at least 2. Larger clusters get more.
-	Replicas int `mapstructure:"replicas"`
+	Replicas int `mapstructure:"replicas" kind:"number 2 1000"`
 	// Domains that other DNS servers resolve for the pods.
 	// Default: none
 	// Example: [{domain: corp.example.com, servers: [192.0.2.53]}]
 	StubDomains []StubDomain `mapstructure:"stubDomains"`
-	// DNS servers, with an optional port, that resolve all other names for the pods.
+	// IPv4 addresses of DNS servers, with an optional port, that resolve all other names for the pods.
 	// Default: none: those of the machines
 	// Example: [192.0.2.53]
-	UpstreamNameservers []string `mapstructure:"upstreamNameservers"`
+	UpstreamNameservers []string `mapstructure:"upstreamNameservers" kind:"nameserver"`
 }
 
 // StubDomain is a domain of the data centre with its own DNS servers.
@@ -279,11 +279,11 @@ type StubDomain struct {
 	// Name of the domain.
 	// Default: required
 	// Example: corp.example.com
-	Domain string `mapstructure:"domain"`
-	// IP addresses of its DNS servers, with an optional port.
+	Domain string `mapstructure:"domain" kind:"domain"`
+	// IPv4 addresses of its DNS servers, with an optional port.
 	// Default: required
 	// Example: [192.0.2.53, "192.0.2.54:5353"]
-	Servers []string `mapstructure:"servers"`
+	Servers []string `mapstructure:"servers" kind:"nameserver"`
 }
 
 // OpenStack is the connection of the cluster's controllers to the cloud. They use an application credential that the
@@ -292,23 +292,23 @@ type OpenStack struct {
 	// URL of Keystone as the machines reach it.
 	// Default: required
 	// Example: https://keystone.example.com:5000/v3
-	AuthURL string `mapstructure:"authURL"`
+	AuthURL string `mapstructure:"authURL" kind:"url http https"`
 	// Endpoints of the other OpenStack APIs as the machines reach them: `public`, `internal` or `admin`.
-	Interface string `mapstructure:"interface"`
+	Interface string `mapstructure:"interface" kind:"choice public internal admin"`
 	// CA certificates of the OpenStack APIs in PEM form. They replace the public certificate authorities.
 	// Default: none: public authorities
 	// Example: "-----BEGIN CERTIFICATE-----…"
-	CACertificate string `mapstructure:"caCertificate"`
+	CACertificate string `mapstructure:"caCertificate" kind:"optional certificates"`
 	// Last part of the name of the application credential: lower-case letters, digits and `-`.
 	// [A new name rotates it](storage.md#the-credential).
 	// Example: 2027-01
-	Credential string `mapstructure:"credential"`
+	Credential string `mapstructure:"credential" kind:"name"`
 	// Roles of the application credential in the project. The user who runs Pulumi must have them.
 	// Default: `[member, reader]`, with Octavia `[member, reader, load-balancer_member]`
 	// Example: [member, reader]
-	Roles []string `mapstructure:"roles"`
+	Roles []string `mapstructure:"roles" kind:"text a role"`
 	// Load balancer for Services of type LoadBalancer: `octavia`, or `none` for addresses over BGP only.
-	LoadBalancer string `mapstructure:"loadBalancer"`
+	LoadBalancer string `mapstructure:"loadBalancer" kind:"choice none octavia"`
 }
 
 // NoLoadBalancer gives Services of type LoadBalancer only addresses that BGP announces.
@@ -325,7 +325,7 @@ type Storage struct {
 	// Volumes and snapshots of claims when the cluster is destroyed: `keep` or `delete`. [The output lists them
 	// first](storage.md#teardown). The value also applies to the container of `etcd.backup`, whose objects the output does
 	// not list.
-	OnDestroy string `mapstructure:"onDestroy"`
+	OnDestroy string `mapstructure:"onDestroy" kind:"choice keep delete"`
 	// StorageClasses of the cluster.
 	// Default: `[{name: cinder, default: true}]`
 	// Example: [{name: ssd, default: true, type: ssd}, {name: archive, type: hdd}]
@@ -340,29 +340,29 @@ type StorageClass struct {
 	// Name of the StorageClass.
 	// Default: required
 	// Example: ssd
-	Name string `mapstructure:"name"`
+	Name string `mapstructure:"name" kind:"subdomain"`
 	// Names of identical StorageClasses.
 	// Default: none
 	// Example: [general]
-	Aliases []string `mapstructure:"aliases"`
+	Aliases []string `mapstructure:"aliases" kind:"subdomain"`
 	// Used for claims without a class. At most one class is the default.
 	Default bool `mapstructure:"default"`
 	// Name of the Cinder volume type.
 	// Default: none: Cinder's default
 	// Example: ssd
-	Type string `mapstructure:"type"`
+	Type string `mapstructure:"type" kind:"optional text a volume type"`
 	// Cinder zone of the volumes.
 	// Default: none: zone of the pod's node, or Cinder's default
 	// Example: az3
-	Zone string `mapstructure:"zone"`
+	Zone string `mapstructure:"zone" kind:"optional label"`
 	// File system of the volumes: `ext4` or `xfs`.
 	// Default: `ext4`
 	// Example: xfs
-	FileSystem string `mapstructure:"fileSystem"`
+	FileSystem string `mapstructure:"fileSystem" kind:"optional choice ext4 xfs"`
 	// `WaitForFirstConsumer`: a volume is created in the zone of the scheduled pod; or `Immediate`.
 	// Default: `WaitForFirstConsumer`
 	// Example: Immediate
-	VolumeBindingMode string `mapstructure:"volumeBindingMode"`
+	VolumeBindingMode string `mapstructure:"volumeBindingMode" kind:"optional choice WaitForFirstConsumer Immediate"`
 	// Claims can grow while pods use them.
 	// Default: `true`
 	// Example: false
@@ -370,7 +370,7 @@ type StorageClass struct {
 	// The volume of a deleted claim: `Delete` or `Retain`.
 	// Default: `Delete`
 	// Example: Retain
-	ReclaimPolicy string `mapstructure:"reclaimPolicy"`
+	ReclaimPolicy string `mapstructure:"reclaimPolicy" kind:"optional choice Delete Retain"`
 }
 
 // Tenancy maps OpenStack projects to namespaces. Users log in with their Keystone tokens.
@@ -397,7 +397,7 @@ type Tenancy struct {
 	// The namespace of a deleted project: `close` keeps it, but nobody has access; `delete` deletes it with its contents.
 	tenancy.Settings `mapstructure:",squash"`
 	// Interval between two runs of tenant-sync on each control plane, at least 10s.
-	Interval time.Duration `mapstructure:"interval"`
+	Interval time.Duration `mapstructure:"interval" kind:"duration 10s 24h"`
 	// Reader is the OpenStack user of tenant-sync.
 	Reader Reader `mapstructure:"reader"`
 }
@@ -408,13 +408,13 @@ type Reader struct {
 	// inherited, on each domain.
 	// Default: required with `tenancy.enabled`
 	// Example: kubernetes-prod
-	Username string `mapstructure:"username"`
+	Username string `mapstructure:"username" kind:"optional text a user"`
 	// Name of the user's domain.
-	Domain string `mapstructure:"domain"`
+	Domain string `mapstructure:"domain" kind:"optional text a domain"`
 	// Password of the user. Set it with `pulumi config set --secret --path`.
 	// Default: required with `tenancy.enabled`
 	// Example: {secure: v1:…}
-	Password Secret `mapstructure:"password"`
+	Password Secret `mapstructure:"password" kind:"optional password"`
 }
 
 // Load balancers of the API.
@@ -430,19 +430,19 @@ type API struct {
 	// Address of the Kubernetes API: a free address of `network.cidr` outside all groups of machines.
 	// Default: tenth address of `network.cidr`; required in a provider network
 	// Example: 10.0.0.10
-	Address netip.Addr `mapstructure:"address"`
+	Address netip.Addr `mapstructure:"address" kind:"optional ownAddress"`
 	// The API also has a floating IP. Only for a tenant network.
 	FloatingIP bool `mapstructure:"floatingIP"`
 	// Networks outside `network.cidr` that may connect to the API.
 	// Default: none
 	// Example: [10.128.0.0/9]
-	AllowedCIDRs []netip.Prefix `mapstructure:"allowedCIDRs"`
+	AllowedCIDRs []netip.Prefix `mapstructure:"allowedCIDRs" kind:"network"`
 	// `keepalived`: one of the control planes holds the address; or `octavia`.
-	LoadBalancer string `mapstructure:"loadBalancer"`
+	LoadBalancer string `mapstructure:"loadBalancer" kind:"choice keepalived octavia"`
 	// URL of a proxy in the kubeconfig, for clients that reach the API only through it: `http`, `https` or `socks5`.
 	// Default: none
 	// Example: http://proxy.example.com:3128
-	Proxy string `mapstructure:"proxy"`
+	Proxy string `mapstructure:"proxy" kind:"optional operatorURL http https socks5"`
 }
 
 // Proxy modes.
@@ -454,9 +454,9 @@ const (
 // Kubernetes configures the programs of Kubernetes on control planes and workers.
 type Kubernetes struct {
 	// Version of Kubernetes, without `v`. Validation checks that it is compatible with `etcd.version`.
-	Version string `mapstructure:"version"`
+	Version string `mapstructure:"version" kind:"version kubernetes"`
 	// Mode of kube-proxy: `nftables`, or `iptables` for kernels older than 5.13.
-	ProxyMode string `mapstructure:"proxyMode"`
+	ProxyMode string `mapstructure:"proxyMode" kind:"choice nftables iptables"`
 }
 
 // Group is a number of equal machines.
@@ -464,20 +464,20 @@ type Group struct {
 	// Number of machines, at least 1.
 	// Default: required
 	// Example: 3
-	Count int `mapstructure:"count"`
+	Count int `mapstructure:"count" kind:"number 1 10000"`
 	// Name of the Nova flavor.
 	// Default: required
 	// Example: c8.xlarge
-	Flavor string `mapstructure:"flavor"`
+	Flavor string `mapstructure:"flavor" kind:"text a flavor"`
 	// Separate block of `network.cidr` for this group. Machine i always has the i-th address, independent of other groups.
 	// Default: required
 	// Example: 10.0.0.128/27
-	Addresses netip.Prefix `mapstructure:"addresses"`
+	Addresses netip.Prefix `mapstructure:"addresses" kind:"block"`
 	// Nova availability zones. The machines are distributed over them in turn. On nodes, the zone is also the label
 	// `topology.kubernetes.io/zone`.
 	// Default: none: Nova's choice
 	// Example: [az1, az2, az3]
-	Zones []string `mapstructure:"zones"`
+	Zones []string `mapstructure:"zones" kind:"label" repeats:"true"`
 }
 
 // NodeGroup is a number of equal machines that are Kubernetes nodes.
@@ -487,27 +487,29 @@ type NodeGroup struct {
 	// [Example for OpenStack-Helm](storage.md#openstack-helm-on-the-cluster).
 	// Default: none
 	// Example: {example.com/disk: nvme}
-	Labels map[string]string `mapstructure:"labels"`
-	// Taints of the nodes. A change replaces the machines.
+	Labels map[string]string `mapstructure:"labels" keys:"labelKey" kind:"optional label"`
+	// Taints of the nodes. A change replaces the machines. A taint of control planes must have the effect
+	// `PreferNoSchedule` or the key `CriticalAddonsOnly`, because the cluster's own controllers run there.
 	// Default: none
-	// Example: [{key: example.com/storage, value: "true", effect: NoSchedule}]
+	// Example: [{key: example.com/storage, value: "true", effect: PreferNoSchedule}]
 	Taints []Taint `mapstructure:"taints"`
 }
 
 // Taint keeps Pods off a node unless they tolerate it.
 type Taint struct {
-	// Key of the taint.
+	// Key of the taint. The domains `node.kubernetes.io` and `node.cloudprovider.kubernetes.io` are not allowed, because
+	// Kubernetes sets their taints by itself.
 	// Default: required
 	// Example: example.com/storage
-	Key string `mapstructure:"key"`
+	Key string `mapstructure:"key" kind:"taintKey"`
 	// Value of the taint.
 	// Default: none
 	// Example: "true"
-	Value string `mapstructure:"value"`
+	Value string `mapstructure:"value" kind:"optional label"`
 	// `NoSchedule`, `PreferNoSchedule` or `NoExecute`.
 	// Default: required
-	// Example: NoSchedule
-	Effect string `mapstructure:"effect"`
+	// Example: PreferNoSchedule
+	Effect string `mapstructure:"effect" kind:"choice NoSchedule PreferNoSchedule NoExecute"`
 }
 
 // Etcd machines store the data of Kubernetes and of Calico.
@@ -519,7 +521,7 @@ type Etcd struct {
 	// Example: 5
 	Group `mapstructure:",squash"`
 	// Version of etcd, without `v`. Validation checks that it is compatible with `kubernetes.version`.
-	Version string `mapstructure:"version"`
+	Version string `mapstructure:"version" kind:"version etcd"`
 	// Volume is the data volume of each member.
 	Volume Volume `mapstructure:"volume"`
 	// Backup uploads snapshots of the data to object storage.
@@ -529,7 +531,7 @@ type Etcd struct {
 	// after the restore.
 	// Default: none
 	// Example: prod-20270131T120000Z.db
-	Restore string `mapstructure:"restore"`
+	Restore string `mapstructure:"restore" kind:"optional snapshot"`
 }
 
 // Backup is the upload of snapshots to a Swift container.
@@ -540,27 +542,27 @@ type Backup struct {
 	// with all its objects.
 	// Default: none: no backups
 	// Example: prod-etcd
-	Container string `mapstructure:"container"`
+	Container string `mapstructure:"container" kind:"optional container"`
 	// Time between two snapshots, from 1m to 24h.
-	Interval time.Duration `mapstructure:"interval"`
+	Interval time.Duration `mapstructure:"interval" kind:"duration 1m 24h"`
 	// Number of snapshots to keep. Older ones are deleted.
-	Keep int `mapstructure:"keep"`
+	Keep int `mapstructure:"keep" kind:"number 1 10000"`
 	// Roles of the application credential with which etcd machines write to the container. Swift must allow one of them to
 	// write (`operator_roles`), and the user who runs Pulumi must have them.
 	// Default: `[member]`
 	// Example: [swiftoperator]
-	Roles []string `mapstructure:"roles"`
+	Roles []string `mapstructure:"roles" kind:"text a role"`
 }
 
 // Volume is a Cinder volume.
 type Volume struct {
 	// Size of the data volume of each member in GiB. The quota of etcd is 8 GiB. A defragmentation needs space for a
 	// second copy of the data. [A restore](operations.md#restore) needs space for three: 24 GiB with a full quota.
-	Size int `mapstructure:"size"`
+	Size int `mapstructure:"size" kind:"number 1 65536"`
 	// Name of the Cinder volume type.
 	// Default: none: Cinder's default
 	// Example: ssd
-	Type string `mapstructure:"type"`
+	Type string `mapstructure:"type" kind:"optional text a volume type"`
 }
 
 // Pool is a named group of workers.
@@ -569,12 +571,12 @@ type Pool struct {
 	// `kubernetes-openstack/pool` of the nodes.
 	// Default: required
 	// Example: general
-	Name      string `mapstructure:"name"`
+	Name      string `mapstructure:"name" kind:"name"`
 	NodeGroup `mapstructure:",squash"`
 	// Maximum number of healthy machines replaced at once: [order of changes](bootstrap.md#order-of-changes).
 	// Default: `1`
 	// Example: 2
-	MaxUnavailable int `mapstructure:"maxUnavailable"`
+	MaxUnavailable int `mapstructure:"maxUnavailable" kind:"number 1 10000"`
 }
 
 // Artifacts configures the downloads of the machines.
@@ -583,15 +585,15 @@ type Artifacts struct {
 	// MIRROR/github.com/etcd-io/….
 	// Default: none
 	// Example: https://mirror.example.com/releases
-	Mirror string `mapstructure:"mirror"`
+	Mirror string `mapstructure:"mirror" kind:"optional url http https"`
 	// SHA-256 of files by name, for versions without a pinned one and for files that differ from the published ones.
 	// Default: none
 	// Example: {etcd: ffe840ff9295808e88cce2794a18a5ac87f12a5203c8314d0bf6aa119b41bac5}
-	Checksums map[string]string `mapstructure:"checksums"`
+	Checksums map[string]string `mapstructure:"checksums" keys:"artifact" kind:"sha256"`
 	// URL of the mirror of each registry for image pulls.
 	// Default: none
 	// Example: {registry.k8s.io: "https://mirror.example.com/registry.k8s.io"}
-	RegistryMirrors map[string]string `mapstructure:"registryMirrors"`
+	RegistryMirrors map[string]string `mapstructure:"registryMirrors" keys:"registry" kind:"url http https"`
 }
 
 // Defaults returns the values of keys that the user does not set. Addresses, flavors and the image have no default,

@@ -43,6 +43,9 @@ func decoded(t *testing.T, object map[string]any) Config {
 	return c
 }
 
+// errorsOf returns all errors of c.
+func errorsOf(c Config) field.Errors { return c.validate(nil) }
+
 // set sets the value at a dotted path. A number in the path is an index of a list. nil deletes a key.
 func set(object any, path string, value any) {
 	head, rest, more := strings.Cut(path, ".")
@@ -105,34 +108,37 @@ func TestErrors(t *testing.T) {
 		{"list for a number", "etcd.count", []any{3}, "etcd.count: must be a number, not a list"},
 		{"object for true or false", "protect", map[string]any{}, "protect: must be true or false, not an object"},
 		{"number for a string", "region", 1, "region: must be a string in quotes, not 1"},
-		{"list for an object", "network", []any{1}, "network: must be an object of keys and values"},
-		{"object for a list", "pools", map[string]any{"name": "a"}, "pools: must be a list of objects"},
-		{"string for a list", "pools.0.zones", "az1", "pools[0].zones: must be a list of strings"},
+		{"list for an object", "network", []any{1}, "network: must be an object of keys and values, not a list"},
+		{"object for a list", "pools", map[string]any{"name": "a"}, "pools: must be a list of objects, not an object"},
+		{"string for a list", "pools.0.zones", "az1", `pools[0].zones: must be a list of strings, not "az1"`},
 		{"string for a list of CIDRs", "network.allowedCIDRs", "10.0.0.0/8",
-			"network.allowedCIDRs: must be a list of IPv4 CIDRs"},
+			`network.allowedCIDRs: must be a list of IPv4 CIDRs, not "10.0.0.0/8"`},
 		{"string for a list of addresses", "network.dnsServers", "10.1.1.1",
-			"network.dnsServers: must be a list of IPv4 addresses"},
-		{"list for labels", "pools.0.labels", []any{"a"}, "pools[0].labels: must be an object of keys and values"},
-		{"string in a list of objects", "bgp.peers", []any{"a"}, "bgp.peers[0]: must be an object of keys and values"},
+			`network.dnsServers: must be a list of IPv4 addresses, not "10.1.1.1"`},
+		{"list for labels", "pools.0.labels", []any{"a"},
+			"pools[0].labels: must be an object of keys and values, not a list"},
+		{"string in a list of objects", "bgp.peers", []any{"a"},
+			`bgp.peers[0]: must be an object of keys and values, not "a"`},
 		{"no workers", "pools", []any{}, "pools: must have at least one pool of workers"},
-		{"count", "pools.0.count", 0, "pools[0].count: must be at least 1, not 0"},
+		{"count", "pools.0.count", 0, "pools[0].count: must be between 1 and 10000, not 0"},
 		{"even etcd", "etcd.count", 4, "etcd.count: must be odd: 4 members tolerate no more failures than 3"},
 		{"many etcd", "etcd.count", 9, "etcd.count: must be 1, 3, 5 or 7, not 9"},
 		{"name", "name", "Prod_1",
 			`name: must be a DNS label (lower-case letters, digits and '-') such as prod-1, not "Prod_1"`},
 		{"long name", "name", strings.Repeat("a", 60),
 			"name: must be shorter: the hostname " + strings.Repeat("a", 60) + "-etcd-2 has more than 63 characters"},
-		{"no unavailable machine", "pools.0.maxUnavailable", 0, "pools[0].maxUnavailable: must be at least 1, not 0"},
+		{"no unavailable machine", "pools.0.maxUnavailable", 0, "pools[0].maxUnavailable: must be between 1 and 10000, not 0"},
 		{"reserved pool name", "pools.0.name", "etcd",
 			`pools[0].name: "etcd" is reserved for another group of machines: use another name`},
 		{"pool name", "pools.0.name", "A",
-			`pools[0].name: must be a DNS label (lower-case letters, digits and '-') such as worker, not "A"`},
+			`pools[0].name: must be a DNS label (lower-case letters, digits and '-') such as prod-1, not "A"`},
 		{"flavor", "controlPlane.flavor", nil, "controlPlane.flavor: must be set to the name of a flavor"},
-		{"zone", "pools.0.zones", []any{""}, "pools[0].zones[0]: must be set to the name of an availability zone"},
+		{"zone", "pools.0.zones", []any{""},
+			"pools[0].zones[0]: must be set to a valid label value (up to 63 letters, digits, '-', '_' and '.')"},
 		{"no image", "image.id", nil, "image: must have exactly one of id and name"},
 		{"two images", "image.name", "centos", "image: must have exactly one of id and name"},
 		{"key", "ssh.publicKey", "secret",
-			"ssh.publicKey: must be a public key in the format of authorized_keys, such as ssh-ed25519 AAAA…"},
+			"ssh.publicKey: must be one public key in the format of authorized_keys, such as ssh-ed25519 AAAA…"},
 		{"SSH CIDR", "ssh.allowedCIDRs", []any{"all"},
 			`ssh.allowedCIDRs[0]: must be an IPv4 CIDR such as 10.0.0.0/24, not "all"`},
 		{"CIDR", "network.podCIDR", "10.244.0.0",
@@ -154,7 +160,8 @@ func TestErrors(t *testing.T) {
 			"network.external.id: must be set to the ID of the external network of the router"},
 		{"pool of floating IPs", "network.external.name", nil,
 			"network.external.name: must be set to the name of the external network, because api.floatingIP is true"},
-		{"provider in tenant", "network.subnetID", "x", "network.subnetID: cannot be set when network.mode is tenant"},
+		{"provider in tenant", "network.subnetID", "11111111-1111-1111-1111-111111111111",
+			"network.subnetID: cannot be set when network.mode is tenant"},
 		{"nameserver", "network.dnsServers", []any{"dns"},
 			`network.dnsServers[0]: must be an IPv4 address such as 10.0.0.10, not "dns"`},
 		{"outside", "etcd.addresses", "10.1.0.0/28", "etcd.addresses: 10.1.0.0/28 is not within network.cidr 10.0.0.0/24"},
@@ -185,14 +192,15 @@ func TestErrors(t *testing.T) {
 			"artifacts.checksums.etcd: must be set to the sha256 of etcd 3.6.16, because none is pinned"},
 		{"load balancer", "api.loadBalancer", "haproxy", `api.loadBalancer: must be keepalived or octavia, not "haproxy"`},
 		{"proxy", "api.proxy", "127.0.0.1:3128",
-			`api.proxy: must be a URL such as http://proxy.example.com:3128, not "127.0.0.1:3128"`},
+			`api.proxy: must be a URL of http, https or socks5 such as http://host.example.com:8080/path, ` +
+				`not "127.0.0.1:3128"`},
 		{"proxy mode", "kubernetes.proxyMode", "ipvs", `kubernetes.proxyMode: must be nftables or iptables, not "ipvs"`},
 		{"region", "region", "a b",
 			`region: must be a valid label value (up to 63 letters, digits, '-', '_' and '.'), not "a b"`},
 		{"zone of a node", "pools.0.zones", []any{"az:1"},
 			`pools[0].zones[0]: must be a valid label value (up to 63 letters, digits, '-', '_' and '.'), not "az:1"`},
 		{"timeout", "bootstrapTimeout", "15", `bootstrapTimeout: must be a duration such as 15m, not "15"`},
-		{"no timeout", "bootstrapTimeout", "0s", "bootstrapTimeout: must be a positive duration such as 15m, not 0s"},
+		{"no timeout", "bootstrapTimeout", "0s", "bootstrapTimeout: must be a duration from 1m to 24h, not 0s"},
 		{"devcloud", "devcloud", "yes", `devcloud: must be true or false, not "yes"`},
 		{"pool like a control plane", "pools.0.name", "control-plane-b",
 			"pools[0].name: must not begin with control-plane-, which is reserved for control planes"},
@@ -212,7 +220,7 @@ func TestErrors(t *testing.T) {
 		{"label is no text", "pools.0.labels", map[string]any{"gpu": true},
 			`pools[0].labels[gpu]: must be a string in quotes, not true`},
 		{"taint's key", "pools.0.taints", []any{map[string]any{"effect": "NoExecute"}},
-			`pools[0].taints[0].key: must be a valid label key such as example.com/disk, not ""`},
+			"pools[0].taints[0].key: must be set to a valid label key such as example.com/disk"},
 		{"taint's effect", "pools.0.taints", []any{map[string]any{"key": "a", "effect": "no"}},
 			`pools[0].taints[0].effect: must be NoSchedule, PreferNoSchedule or NoExecute, not "no"`},
 		{"taint twice", "pools.0.taints",
@@ -225,21 +233,21 @@ func TestErrors(t *testing.T) {
 		{"labels of etcd", "etcd.labels", map[string]any{"a": "b"}, "etcd.labels: unknown key"},
 		{"registry", "artifacts.registryMirrors", map[string]any{"https://registry.k8s.io": "http://10.1.1.1"},
 			"artifacts.registryMirrors[https://registry.k8s.io]: must be a registry's host name, such as " +
-				"registry.k8s.io"},
+				`registry.k8s.io, not "https://registry.k8s.io"`},
 		{"registry's mirror", "artifacts.registryMirrors", map[string]any{"registry.k8s.io": "10.1.1.1"},
-			`artifacts.registryMirrors[registry.k8s.io]: must be a URL such as https://mirror.example.com/registry.k8s.io, ` +
-				`not "10.1.1.1"`},
+			`artifacts.registryMirrors[registry.k8s.io]: must be a URL of http or https such as ` +
+				`http://host.example.com:8080/path, not "10.1.1.1"`},
 		{"invalid checksum", "artifacts.checksums.etcd", "abc",
-			"artifacts.checksums.etcd: must be a sha256 of 64 lower-case hexadecimal digits"},
+			`artifacts.checksums.etcd: must be a sha256 of 64 lower-case hexadecimal digits, not "abc"`},
 		{"unknown artifact", "artifacts.checksums.etdc", strings.Repeat("0", 64),
-			"artifacts.checksums.etdc: is not an artifact: use calicoctl, cni-plugins, containerd, etcd, etcd-backup, " +
+			"artifacts.checksums.etdc: must be an artifact: calicoctl, cni-plugins, containerd, etcd, etcd-backup, " +
 				"etcd-join, keystone-webhook, kube-apiserver, kube-controller-manager, kube-proxy, kube-scheduler, kubectl, " +
-				"kubelet, node-approver, runc or tenant-sync"},
+				"kubelet, node-approver, runc or tenant-sync, not \"etdc\""},
 		{"mirror", "artifacts.mirror", "mirror.example.com",
-			`artifacts.mirror: must be a URL such as https://mirror.example.com/releases, not "mirror.example.com"`},
+			`artifacts.mirror: must be a URL of http or https such as http://host.example.com:8080/path, not "mirror.example.com"`},
 		{"policy", "serverGroupPolicy", "affinity",
 			`serverGroupPolicy: must be soft-anti-affinity or anti-affinity, not "affinity"`},
-		{"volume", "etcd.volume.size", 0, "etcd.volume.size: must be at least 1 (GiB), not 0"},
+		{"volume", "etcd.volume.size", 0, "etcd.volume.size: must be between 1 and 65536, not 0"},
 
 		{"metadata as pods", "network.podCIDR", "169.254.0.0/16",
 			"network.podCIDR: 169.254.0.0/16 overlaps 169.254.0.0/16, the range of link-local addresses"},
@@ -294,11 +302,12 @@ func TestErrors(t *testing.T) {
 			"bgp.peers[0].asNumber: must differ from bgp.asNumber 64512: within one AS, a node does not announce routes " +
 				"of other nodes to a router"},
 		{"peer without address", "bgp.peers", peers(map[string]any{"address": nil}),
-			"bgp.peers[0].address: must be set to the router's IPv4 address"},
+			"bgp.peers[0].address: must be set to an IPv4 address such as 10.0.0.10"},
 		{"peer's address", "bgp.peers", peers(map[string]any{"address": "fd00::1"}),
 			`bgp.peers[0].address: must be an IPv4 address such as 10.0.0.10, not "fd00::1"`},
 		{"multicast peer", "bgp.peers", peers(map[string]any{"address": "224.0.0.5"}),
-			"bgp.peers[0].address: must be a unicast address of the router, not 224.0.0.5"},
+			"bgp.peers[0].address: 224.0.0.5 is in 224.0.0.0/3, the range of multicast and reserved addresses: use the " +
+				"address of a host"},
 		{"peer twice", "bgp.peers", append(peers(nil), peers(map[string]any{"asNumber": 65002})...),
 			"bgp.peers[1].address: 192.0.2.1 is also the address of bgp.peers[0]: list all zones in one peer"},
 		{"peer among pods", "bgp.peers", peers(map[string]any{"address": "10.244.0.1"}),
@@ -337,14 +346,13 @@ func TestErrors(t *testing.T) {
 				"remove it"},
 		{"BFD", "bgp.peers", peers(map[string]any{"bfd": true}), "bgp.peers[0].bfd: unknown key"},
 		{"no Keystone", "openstack.authURL", nil,
-			`openstack.authURL: must be the URL at which machines reach Keystone, such as ` +
-				`https://keystone.example.com:5000/v3, not ""`},
+			"openstack.authURL: must be set to a URL of http or https such as http://host.example.com:8080/path"},
 		{"interface", "openstack.interface", "private",
 			`openstack.interface: must be public, internal or admin, not "private"`},
 		{"CA", "openstack.caCertificate", "-----BEGIN CERTIFICATE-----\n",
 			"openstack.caCertificate: must contain only certificates in PEM format: -----BEGIN CERTIFICATE-----"},
 		{"credential", "openstack.credential", "2027/01",
-			`openstack.credential: must be a DNS label (lower-case letters, digits and '-') such as 2027-01, not "2027/01"`},
+			`openstack.credential: must be a DNS label (lower-case letters, digits and '-') such as prod-1, not "2027/01"`},
 		{"role", "openstack.roles", []any{"member", ""}, "openstack.roles[1]: must be set to the name of a role"},
 		{"Services' balancer", "openstack.loadBalancer", "metallb",
 			`openstack.loadBalancer: must be none or octavia, not "metallb"`},
@@ -369,23 +377,22 @@ func TestErrors(t *testing.T) {
 		{"topology", "storage.topology", "nova", `storage.topology: must be true or false, not "nova"`},
 		{"DNS", "dns.provider", "bind", `dns.provider: must be skydns or coredns, not "bind"`},
 		{"one replica of DNS", "dns.replicas", 1,
-			"dns.replicas: must be at least 2, not 1, so that names resolve when one replica fails"},
-		{"stub domain", "dns.stubDomains", []any{map[string]any{"domain": "Corp", "servers": []any{"10.0.0.53"}}},
-			`dns.stubDomains[0].domain: must be a domain in lower case such as corp.example.com, not "Corp"`},
+			"dns.replicas: must be between 2 and 1000, not 1"},
 		{"stub domain of the cluster", "dns.stubDomains",
-			[]any{map[string]any{"domain": "svc.cluster.local", "servers": []any{"10.0.0.53"}}},
-			"dns.stubDomains[0].domain: must be unique and not within cluster.local, got svc.cluster.local"},
+			[]any{map[string]any{"domain": "svc.cluster.local", "servers": []any{"192.0.2.53"}}},
+			"dns.stubDomains[0].domain: must be a domain outside of cluster.local, not svc.cluster.local"},
+		{"stub domain twice", "dns.stubDomains", []any{map[string]any{"domain": "corp.example", "servers": []any{"192.0.2.53"}},
+			map[string]any{"domain": "corp.example", "servers": []any{"192.0.2.54"}}},
+			"dns.stubDomains[1].domain: must be unique, but dns.stubDomains[0] has corp.example, too"},
 		{"stub domain without servers", "dns.stubDomains", []any{map[string]any{"domain": "corp.example"}},
 			"dns.stubDomains[0].servers: must be set to the addresses of DNS servers"},
 		{"server of a stub domain", "dns.stubDomains",
 			[]any{map[string]any{"domain": "corp.example", "servers": []any{"192.0.2.1:53", "ns.corp.example"}}},
-			`dns.stubDomains[0].servers[1]: must be an IP address with an optional port such as 192.0.2.53:5353, not ` +
+			`dns.stubDomains[0].servers[1]: must be an IPv4 address with an optional port such as 192.0.2.53:5353, not ` +
 				`"ns.corp.example"`},
-		{"upstream name server", "dns.upstreamNameservers", []any{"192.0.2.1", "dns"},
-			`dns.upstreamNameservers[1]: must be an IP address with an optional port such as 192.0.2.53:5353, not "dns"`},
 		{"volumes on destroy", "storage.onDestroy", "retain", `storage.onDestroy: must be keep or delete, not "retain"`},
-		{"empty value for volumes on destroy", "storage.onDestroy", "", `storage.onDestroy: must be keep or delete, not ""`},
-		{"DNS as text", "dns", "coredns", "dns: must be an object of keys and values"},
+		{"empty value for volumes on destroy", "storage.onDestroy", "", "storage.onDestroy: must be set to keep or delete"},
+		{"DNS as text", "dns", "coredns", `dns: must be an object of keys and values, not "coredns"`},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			object := valid(t)
@@ -417,14 +424,14 @@ func TestServiceRangesAreSeparate(t *testing.T) {
 		require.NoError(t, err)
 		_, err = Decode("test", string(text))
 		assert.EqualError(t, err, strings.ReplaceAll(`kubernetes-openstack:cluster has 8 errors:
+  KEY[5]: 169.254.0.0/17 overlaps 169.254.0.0/16, the range of link-local addresses
   KEY[0]: 10.0.0.10/32 overlaps network.cidr 10.0.0.0/24
   KEY[1]: 10.0.0.64/26 overlaps network.cidr 10.0.0.0/24
   KEY[2]: 10.244.1.0/24 overlaps network.podCIDR 10.244.0.0/16
   KEY[3]: 10.96.1.0/24 overlaps network.serviceCIDR 10.96.0.0/16
-  KEY[5]: 169.254.0.0/17 overlaps 169.254.0.0/16, the range of link-local addresses
+  network.dnsServers[1]: 192.0.2.53 is within KEY[4] 192.0.2.0/24, a range of the cluster itself
   bgp.peers[0].address: 192.0.2.1 is within KEY[4] 192.0.2.0/24, a range of the cluster itself
-  openstack.authURL: 192.0.2.5 is within KEY[4] 192.0.2.0/24, a range of the cluster itself
-  network.dnsServers[1]: 192.0.2.53 is within KEY[4] 192.0.2.0/24, a range of the cluster itself`, "KEY", key))
+  openstack.authURL: 192.0.2.5 is within KEY[4] 192.0.2.0/24, a range of the cluster itself`, "KEY", key))
 	}
 }
 
@@ -593,7 +600,7 @@ func TestNotAnObject(t *testing.T) {
 
 // An error at a key hides none inside it, because both keys were decoded.
 func TestErrorsInsideOthers(t *testing.T) {
-	_, err := Decode("test", `{"pools": [{"flavor": "large"}]}`)
+	_, err := Decode("test", `{"pools": [{"labels": {"node.kubernetes.io/exclude-from-external-load-balancers": "true"}}]}`)
 	assert.ErrorContains(t, err, "\n  pools: must leave a pool that announces Services")
-	assert.ErrorContains(t, err, "\n  pools[0].name: must be a DNS label")
+	assert.ErrorContains(t, err, "\n  pools[0].name: must be set to a DNS label")
 }

@@ -16,7 +16,7 @@ import (
 )
 
 // Decode reads a stack's configuration over the defaults. config is JSON, because Pulumi passes objects to programs as
-// JSON. The error wraps field.Errors: unknown keys, values of a wrong type and all that Validate finds, at once.
+// JSON. The error wraps field.Errors: unknown keys, values of a wrong type and all that validate finds, at once.
 func Decode(stack, config string) (Config, error) {
 	raw, err := decodeJSON(config)
 	if err != nil {
@@ -36,13 +36,7 @@ func Decode(stack, config string) (Config, error) {
 	for _, err := range flatten(decoder.Decode(raw)) {
 		errs = append(errs, decodeErrors(err)...)
 	}
-	undecodable := errs
-	for _, err := range c.Validate() {
-		if !undecodable.Covers(err.Path) {
-			errs = append(errs, err)
-		}
-	}
-	if len(errs) > 0 {
+	if errs = append(errs, c.validate(errs)...); len(errs) > 0 {
 		return Config{}, invalid(errs)
 	}
 	return c, nil
@@ -120,11 +114,11 @@ func decodeValue(to reflect.Type, data any) (any, error) {
 		}
 	case reflect.Slice:
 		if _, isList := data.([]any); !isList {
-			return nil, fmt.Errorf("must be a list of %s", elements(to.Elem()))
+			return nil, wrongType("a list of "+elements(to.Elem()), data)
 		}
 	case reflect.Map, reflect.Struct:
 		if _, isObject := data.(map[string]any); !isObject {
-			return nil, errors.New("must be an object of keys and values")
+			return nil, wrongType("an object of keys and values", data)
 		}
 	}
 	return data, nil

@@ -90,8 +90,14 @@ const (
 	poolLabel   = "kubernetes-openstack/pool"
 )
 
+// Effects of taints that keep Pods without a toleration off a node.
+const (
+	noSchedule = "NoSchedule"
+	noExecute  = "NoExecute"
+)
+
 // controlPlaneTaint keeps Pods without a toleration off control planes.
-var controlPlaneTaint = Taint{Key: "node-role.kubernetes.io/control-plane", Effect: "NoSchedule"}
+var controlPlaneTaint = Taint{Key: "node-role.kubernetes.io/control-plane", Effect: noSchedule}
 
 // NewPlan computes the Plan of a valid Config.
 func NewPlan(c Config) Plan {
@@ -106,6 +112,7 @@ func NewPlan(c Config) Plan {
 	p.NeutronFirst, p.NeutronLast = c.Network.allocationPool()
 	for _, g := range c.groups() {
 		artifacts := c.artifacts(g.role)
+		labels, calicoLabels := map[string]map[string]string{}, map[string]map[string]string{} // by zone, shared by machines
 		for i := range g.Count {
 			m := Machine{
 				ID:      machineID(c.Name, g.name, i),
@@ -122,8 +129,12 @@ func NewPlan(c Config) Plan {
 				m.Zone = g.Zones[i%len(g.Zones)]
 			}
 			if g.role != RoleEtcd {
-				m.Labels, m.Taints = c.labels(g, m.Zone), g.taints
-				m.Calico = c.calicoNode(g, m)
+				if labels[m.Zone] == nil {
+					labels[m.Zone] = c.labels(g, m.Zone)
+					calicoLabels[m.Zone] = c.calicoLabels(g, labels[m.Zone])
+				}
+				m.Labels, m.Taints = labels[m.Zone], g.taints
+				m.Calico = c.calicoNode(g, m.Address, calicoLabels[m.Zone])
 			}
 			p.Machines = append(p.Machines, m)
 		}
@@ -245,6 +256,16 @@ func (p Plan) Groups() []string {
 		out = append(out, g.name)
 	}
 	return out
+}
+
+// GroupPath returns the path of a group in the user's YAML, such as pools[0].
+func (p Plan) GroupPath(name string) string {
+	for _, g := range p.groups() {
+		if g.name == name {
+			return g.path
+		}
+	}
+	return ""
 }
 
 // namedGroup is a group of machines with its name, role and path in the Config.

@@ -64,7 +64,7 @@ func TestMachinesAreStable(t *testing.T) {
 	b := Pool{Name: "b", MaxUnavailable: 1,
 		NodeGroup: NodeGroup{Group: Group{Count: 1, Flavor: "large", Addresses: netip.MustParsePrefix("10.0.0.128/26")}}}
 	c.Pools = []Pool{b, c.Pools[0]}
-	require.Empty(t, c.Validate())
+	require.Empty(t, errorsOf(c))
 	kept := 0
 	for _, m := range NewPlan(c).Machines {
 		if old, ok := before[m.ID]; ok {

@@ -4,8 +4,6 @@ import (
 	"cmp"
 	"fmt"
 
-	"k8s.io/apimachinery/pkg/util/validation"
-
 	"kubernetes-openstack/internal/field"
 )
 
@@ -41,8 +39,8 @@ func (s Storage) storageClasses() []StorageClass {
 	return out
 }
 
+// validate checks that names are unique, and that at most one class is the default.
 func (s Storage) validate(e *field.Errors) {
-	oneOf(e, "storage.onDestroy", s.OnDestroy, Keep, Delete)
 	seen, defaultClass := map[string]string{}, ""
 	for i, class := range s.Classes {
 		classPath := fmt.Sprintf("storage.classes[%d]", i)
@@ -51,9 +49,7 @@ func (s Storage) validate(e *field.Errors) {
 			if j > 0 {
 				path = fmt.Sprintf("%s.aliases[%d]", classPath, j-1)
 			}
-			if len(validation.IsDNS1123Subdomain(name)) > 0 {
-				e.Add(path, "must be a DNS subdomain (lower-case letters, digits, '-' and '.') such as ssd, not %q", name)
-			} else if first, duplicate := seen[name]; duplicate {
+			if first, duplicate := seen[name]; duplicate && name != "" {
 				e.Add(path, "%q is also %s: use another name", name, first)
 			} else {
 				seen[name] = path
@@ -65,11 +61,5 @@ func (s Storage) validate(e *field.Errors) {
 		} else if class.Default {
 			defaultClass = classPath
 		}
-		if class.Zone != "" {
-			labelValue(e, classPath+".zone", class.Zone)
-		}
-		optionalOneOf(e, classPath+".fileSystem", class.FileSystem, "ext4", "xfs")
-		optionalOneOf(e, classPath+".volumeBindingMode", class.VolumeBindingMode, waitForFirstConsumer, immediate)
-		optionalOneOf(e, classPath+".reclaimPolicy", class.ReclaimPolicy, deleteVolume, retainVolume)
 	}
 }

@@ -1,14 +1,9 @@
 package cluster
 
 import (
-	"time"
-
 	"kubernetes-openstack/internal/field"
 	"kubernetes-openstack/internal/tenancy"
 )
-
-// minInterval limits the load on OpenStack, because each control plane lists all projects, users and roles every time.
-const minInterval = 10 * time.Second
 
 // tenancySettings returns the settings of Tenancy together with the pod CIDR of the network.
 func (c Config) tenancySettings() tenancy.Settings {
@@ -17,22 +12,12 @@ func (c Config) tenancySettings() tenancy.Settings {
 	return s
 }
 
-// validateTenancy checks the settings only if tenancy is enabled.
+// validateTenancy checks that tenancy has a reader if it is enabled.
 func (c Config) validateTenancy(e *field.Errors) {
-	t := c.Tenancy
-	if !t.Enabled {
-		return
+	if r := c.Tenancy.Reader; c.Tenancy.Enabled {
+		required(e, "tenancy.reader.username", r.Username,
+			"the name of the OpenStack user that reads projects, users and roles")
+		required(e, "tenancy.reader.domain", r.Domain, "the name of the domain of tenancy.reader.username")
+		required(e, "tenancy.reader.password", string(r.Password), "the password of tenancy.reader.username")
 	}
-	for _, err := range c.tenancySettings().Validate() {
-		if err.Path != "podCIDR" { // validateNetwork reports it
-			e.Add("tenancy."+err.Path, "%s", err.Message)
-		}
-	}
-	if t.Interval < minInterval {
-		e.Add("tenancy.interval", "must be at least %s, not %s", minInterval, t.Interval)
-	}
-	required(e, "tenancy.reader.username", t.Reader.Username,
-		"the name of the OpenStack user that reads projects, users and roles")
-	required(e, "tenancy.reader.domain", t.Reader.Domain, "the name of the domain of tenancy.reader.username")
-	required(e, "tenancy.reader.password", string(t.Reader.Password), "the password of tenancy.reader.username")
 }

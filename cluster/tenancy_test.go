@@ -67,7 +67,7 @@ func TestTenancyErrors(t *testing.T) {
 			`tenancy.exclude[0]: must be NAME@DOMAIN or the ID of a project, not "@Default"`},
 		{"tenancy.authorizer", "webhook", `tenancy.authorizer: must be rbac or abac, not "webhook"`},
 		{"tenancy.onProjectDelete", "keep", `tenancy.onProjectDelete: must be close or delete, not "keep"`},
-		{"tenancy.interval", "9s", "tenancy.interval: must be at least 10s, not 9s"},
+		{"tenancy.interval", "9s", "tenancy.interval: must be a duration from 10s to 24h, not 9s"},
 		{"tenancy.interval", 60, "tenancy.interval: must be a duration such as 15m, not 60"},
 		{"tenancy.reader.username", nil,
 			"tenancy.reader.username: must be set to the name of the OpenStack user that reads projects, users and roles"},

@@ -69,7 +69,7 @@ controlPlane:
   flavor: medium
   addresses: 10.0.0.32/28
   zones: [az1]
-  taints: [{key: example.com/a, effect: NoSchedule}]
+  taints: [{key: example.com/a, effect: PreferNoSchedule}]
 pools:
   - name: a
     count: 2
@@ -81,7 +81,8 @@ artifacts:
   mirror: https://mirror.example.com
 `
 	providerChange = `
-network: {mode: provider, networkID: a, subnetID: b, external: null}
+network: {mode: provider, networkID: 33333333-3333-3333-3333-333333333333,
+  subnetID: 44444444-4444-4444-4444-444444444444, external: null}
 api: {floatingIP: false, address: 10.0.0.10}
 `
 )

@@ -44,3 +44,13 @@ func (e Errors) Covers(path string) bool {
 	}
 	return false
 }
+
+// Within reports whether e contains an error at a key of the object at path.
+func (e Errors) Within(path string) bool {
+	for _, err := range e {
+		if strings.HasPrefix(err.Path, path+".") {
+			return true
+		}
+	}
+	return false
+}

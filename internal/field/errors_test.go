@@ -23,3 +23,12 @@ func TestCovers(t *testing.T) {
 		assert.Equal(t, want, e.Covers(path), path)
 	}
 }
+
+func TestWithin(t *testing.T) {
+	e := Errors{{Path: "image.id"}, {Path: "pools[0].name"}}
+	for path, want := range map[string]bool{
+		"image": true, "image.id": false, "imag": false, "pools[0]": true, "pools": false, "pools[0].name": false,
+	} {
+		assert.Equal(t, want, e.Within(path), path)
+	}
+}

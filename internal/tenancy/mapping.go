@@ -13,10 +13,10 @@ import (
 type Mapping struct {
 	// Roles maps the names of Keystone roles to the access that they give in the project's namespace. The default is
 	// {reader: view, member: edit, admin: admin}.
-	Roles map[string]Access `json:"roles,omitempty" mapstructure:"roles"`
+	Roles map[string]Access `json:"roles,omitempty" mapstructure:"roles" keys:"text a role" kind:"choice view edit admin"`
 	// Exclude lists projects that do not become tenants, each as NAME@DOMAIN or by ID. An ID stays the same after a
 	// rename.
-	Exclude []string `json:"exclude,omitempty" mapstructure:"exclude"`
+	Exclude []string `json:"exclude,omitempty" mapstructure:"exclude" kind:"project"`
 }
 
 var defaultRoles = map[string]Access{"reader": View, "member": Edit, "admin": Admin}

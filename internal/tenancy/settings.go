@@ -27,9 +27,9 @@ const (
 type Settings struct {
 	Mapping `mapstructure:",squash"`
 	// Authorizer grants the tenants' access. The other authorizer grants none. The default is RBAC.
-	Authorizer Authorizer `json:"authorizer,omitempty" mapstructure:"authorizer"`
+	Authorizer Authorizer `json:"authorizer,omitempty" mapstructure:"authorizer" kind:"choice rbac abac"`
 	// OnProjectDelete is CloseNamespace or DeleteNamespace. The default is CloseNamespace.
-	OnProjectDelete string `json:"onProjectDelete,omitempty" mapstructure:"onProjectDelete"`
+	OnProjectDelete string `json:"onProjectDelete,omitempty" mapstructure:"onProjectDelete" kind:"choice close delete"`
 	// PodCIDR contains the addresses of all pods, and no other addresses. It comes from the cluster's network
 	// settings, so tenancy settings cannot contain it.
 	PodCIDR netip.Prefix `json:"podCIDR" mapstructure:"-"`

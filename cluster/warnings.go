@@ -1,0 +1,44 @@
+package cluster
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"kubernetes-openstack/internal/field"
+)
+
+// bootTime is the time that machines need at least on most clouds.
+const bootTime = 5 * time.Minute
+
+// Warnings returns the settings of a valid Config that can be meant but are often mistakes.
+func (c Config) Warnings() []field.Error {
+	var w field.Errors
+	if c.BootstrapTimeout < bootTime {
+		w.Add("bootstrapTimeout", "%s is short: machines often need %s until they are ready", c.BootstrapTimeout, bootTime)
+	}
+	if nodes := c.nodeCount(); c.DNS.Replicas > nodes {
+		w.Add("dns.replicas", "%d replicas are more than one for each of the %d nodes", c.DNS.Replicas, nodes)
+	}
+	for _, g := range c.groups() {
+		for i, zone := range g.Zones {
+			if first := slices.Index(g.Zones, zone); first < i {
+				w.Add(fmt.Sprintf("%s.zones[%d]", g.path, i), "%s is also %s.zones[%d]: the zone gets more machines", zone,
+					g.path, first)
+			}
+		}
+	}
+	for i, p := range c.Pools {
+		if p.Count > 1 && p.MaxUnavailable >= p.Count {
+			w.Add(fmt.Sprintf("pools[%d].maxUnavailable", i), "an update replaces all %d machines of the pool at once", p.Count)
+		}
+	}
+	zones := c.nodeZones()
+	for i, class := range c.Storage.Classes {
+		if class.Zone != "" && c.Storage.Topology && len(zones) > 0 && !slices.Contains(zones, class.Zone) {
+			w.Add(fmt.Sprintf("storage.classes[%d].zone", i), "no node is in %s, so no pod can use a volume of the class: "+
+				"zones with nodes are %s", class.Zone, orList(zones))
+		}
+	}
+	return w
+}
