@@ -98,7 +98,7 @@ func TestRestoreWithoutBackups(t *testing.T) {
   etcd.backup.keep: must be between 1 and 10000, not 0
   etcd.restore: must be the name of an object in etcd.backup.container, or a local file whose path contains '/', `+
 		`with a name of up to 240 letters, digits, '.', '-' and '_', not "./a b"
-  etcd.backup.container: must be set to the Swift container of the snapshot, because etcd.restore is set`)
+  etcd.backup.container: must be set to a Swift container, because without it there are no backups`)
 }
 
 func TestBackup(t *testing.T) {

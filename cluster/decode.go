@@ -114,11 +114,11 @@ func decodeValue(to reflect.Type, data any) (any, error) {
 		}
 	case reflect.Slice:
 		if _, isList := data.([]any); !isList {
-			return nil, wrongType("a list of "+elements(to.Elem()), data)
+			return nil, wrongObject(to, "a list of "+elements(to.Elem()), data)
 		}
 	case reflect.Map, reflect.Struct:
 		if _, isObject := data.(map[string]any); !isObject {
-			return nil, wrongType("an object of keys and values", data)
+			return nil, wrongObject(to, "an object of keys and values", data)
 		}
 	}
 	return data, nil
@@ -126,6 +126,32 @@ func decodeValue(to reflect.Type, data any) (any, error) {
 
 func wrongType(want string, data any) error {
 	return fmt.Errorf("must be %s, not %s", want, describe(data))
+}
+
+// wrongObject is wrongType for lists and objects. It hides a text in the place of an object with a secret, because the
+// text can be the secret.
+func wrongObject(to reflect.Type, want string, data any) error {
+	if holdsSecret(to) {
+		return errors.New("must be " + want)
+	}
+	return wrongType(want, data)
+}
+
+func holdsSecret(t reflect.Type) bool {
+	switch {
+	case t == reflect.TypeFor[Secret]():
+		return true
+	case t.Kind() == reflect.Slice:
+		return holdsSecret(t.Elem())
+	case !isObject(t):
+		return false
+	}
+	for i := range t.NumField() {
+		if holdsSecret(t.Field(i).Type) {
+			return true
+		}
+	}
+	return false
 }
 
 // wholeNumber converts a JSON number such as 3, 3.0 or 3e2.

@@ -65,12 +65,14 @@ func (ch *checker) list(path, kind string, list reflect.Value, repeats bool) {
 	first := map[any]string{}
 	for i := range list.Len() {
 		item, itemPath := list.Index(i), fmt.Sprintf("%s[%d]", path, i)
-		if !ch.value(itemPath, kind, item) {
+		other, duplicate := first[item.Interface()]
+		switch valid := ch.value(itemPath, kind, item); {
+		case !valid:
 			item.SetZero()
-		} else if other, duplicate := first[item.Interface()]; duplicate && !repeats {
+		case duplicate && !repeats:
 			ch.errs.Add(itemPath, "must be removed: it is the same as %s, %v", other, item)
 			item.SetZero()
-		} else {
+		case !item.IsZero(): // a known error leaves a zero item
 			first[item.Interface()] = itemPath
 		}
 	}
@@ -81,7 +83,7 @@ func (ch *checker) dictionary(path, keyKind, kind string, dictionary reflect.Val
 	keys := dictionary.MapKeys()
 	slices.SortFunc(keys, func(a, b reflect.Value) int { return strings.Compare(a.String(), b.String()) })
 	for _, key := range keys {
-		entry := fmt.Sprintf("%s[%s]", path, key)
+		entry := fmt.Sprintf("%s[%s]", path, key.String())
 		if keyKind == "artifact" { // the names of artifacts have no dots
 			entry = path + "." + key.String()
 		}

@@ -87,8 +87,11 @@ func schema(prefix string, object reflect.Type) (keys []schemaKey) {
 // tag returns the kind of a key with its arguments, and whether the value can be empty.
 func (k schemaKey) tag() (kind string, args []string, optional bool) {
 	text, optional := strings.CutPrefix(k.field.Tag.Get("kind"), "optional ")
-	words := append(strings.Fields(text), "")
-	return words[0], words[1 : len(words)-1], optional
+	words := strings.Fields(text)
+	if len(words) == 0 {
+		return "", nil, false
+	}
+	return words[0], words[1:], optional
 }
 
 // keysKind returns the kind of the keys of a map, or "".
@@ -187,7 +190,8 @@ func examplesOf(t *testing.T) map[string]examples {
 		"labelKey": {texts("example.com/disk", "a"), texts("", "a b", "a/b/c", "/a", "-a", long, "größe")},
 		"taintKey": {texts("example.com/a", "a"), texts("", "a b", "node.cloudprovider.kubernetes.io/uninitialized",
 			"node.kubernetes.io/not-ready", "node.kubernetes.io/out-of-service", "a/b/c")},
-		"project":  {texts("service@Default", "a@b@c", "0123456789abcdef"), texts("", "@Default", "service@", "a\nb@c", " a@b")},
+		"project": {texts("service@Default", "a@b@c", "0123456789abcdef"),
+			texts("", "@Default", "service@", "a\nb@c", " a@b")},
 		"artifact": {texts("etcd"), texts("", "etdc", "ETCD")},
 		"sha256":   {texts(strings.Repeat("0", 64)), texts("", "abc", strings.Repeat("A", 64), strings.Repeat("0", 65))},
 		"registry": {texts("registry.k8s.io", "localhost:5000", "docker.io"), texts("", "https://registry.k8s.io",
@@ -201,8 +205,9 @@ func examplesOf(t *testing.T) map[string]examples {
 		"block":      {nil, texts(append(wrongNetworks, "10.1.0.0/28", "10.0.0.0/28", "10.0.0.254/31", "10.0.0.16/31")...)},
 		"network": {texts("192.0.2.0/24", "0.0.0.0/0", "192.0.2.1/32", "10.128.0.0/9"),
 			texts(append(wrongNetworks, "10.0.0.0/32", "10.0.0.255/32")...)},
-		"url": {texts("https://mirror.example.com/releases", "http://192.0.2.1", "http://mirror:8080/", "https://A.example.com",
-			"http://192.0.2.1:5000/v3", "https://mirror.example.com/a%20b/~c,d+e=f"), texts(wrongURLsOfMachines...)},
+		"url": {texts("https://mirror.example.com/releases", "http://192.0.2.1", "http://mirror:8080/",
+			"https://A.example.com", "http://192.0.2.1:5000/v3", "https://mirror.example.com/a%20b/~c,d+e=f"),
+			texts(wrongURLsOfMachines...)},
 		"operatorURL": {texts("http://127.0.0.1:3128", "socks5://localhost:1080", "http://[::1]:3128",
 			"https://proxy.example.com:3128"), texts(wrongURLsOfOperators...)},
 		"sshKey":       sshKeyExamples(t),
@@ -389,6 +394,17 @@ func TestEveryKeyAgainstEveryBadValue(t *testing.T) {
 	t.Logf("%d bad values", count)
 }
 
+// TestSecretsAtOtherKeysAreNotShown checks secrets that a user set at the object of their key, and in a URL.
+func TestSecretsAtOtherKeysAreNotShown(t *testing.T) {
+	for _, path := range []string{"tenancy", "tenancy.reader", "tenancy.reader.password", "bgp", "bgp.peers"} {
+		for _, value := range []any{"pa55word", []any{"pa55word"}, map[string]any{"secure": "pa55word"}} {
+			for _, err := range decodeObject(t, path, value) {
+				assert.NotContains(t, err.Error(), "pa55", "%s: %v", path, value)
+			}
+		}
+	}
+}
+
 // TestGoodValues checks that each kind accepts its values.
 func TestGoodValues(t *testing.T) {
 	all := examplesOf(t)
@@ -409,8 +425,8 @@ func TestGoodValues(t *testing.T) {
 				value = []any{value}
 			}
 			for _, err := range decodeObject(t, key.path, value) {
-				// other values must fit
-				assert.NotRegexp(t, "^must be (a|an|one|between) |^must have (a|no) |^must contain", err.Message, "%v: %v", value, err)
+				const refused = "^must be (a|an|one|between) |^must have (a|no) |^must contain"
+				assert.NotRegexp(t, refused, err.Message, "%v: %v", value, err) // other errors are about several keys
 			}
 		}
 	}
@@ -440,6 +456,9 @@ func TestEveryMistakeIsReported(t *testing.T) {
 		default:
 			if value = all[kind].bad[0]; value == "" {
 				value = all[kind].bad[1]
+			}
+			if kind == "number" {
+				value = json.Number("1e400")
 			}
 		}
 		set(object, strings.ReplaceAll(key.path, "[]", ".0"), value)
@@ -497,8 +516,8 @@ func TestWarnings(t *testing.T) {
 	}
 }
 
-// TestAllowedNetworksAreRulesOnce checks that a network that equals that of another rule results in no second rule, which
-// Neutron would refuse.
+// TestAllowedNetworksAreRulesOnce checks that a network that equals that of another rule results in no second rule.
+// Neutron would refuse it.
 func TestAllowedNetworksAreRulesOnce(t *testing.T) {
 	c := small(t)
 	own := map[string]bool{}

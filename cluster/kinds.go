@@ -14,18 +14,19 @@ import (
 	"strings"
 	"time"
 	"unicode"
+	"unicode/utf8"
 
 	"golang.org/x/crypto/ssh"
 	"k8s.io/apimachinery/pkg/util/validation"
 )
 
-// kind is a kind of values in the configuration. The tag `kind` of a field names the kind of its key, with arguments:
-// `number 1 10`. In a list or a map, each value has this kind, and the tag `keys` names the kind of the keys of a map. A
-// value whose tag begins with `optional` can be absent or empty.
+// kind is a kind of values in the configuration. The tag `kind` of a field names the kind of its values, with
+// arguments: `number 1 10`. In a list or a map, each value has this kind. The tag `keys` names the kind of the keys of
+// a map. A value whose tag begins with `optional` can be absent or empty.
 type kind struct {
 	// want describes the values of the kind. It completes "must be …".
 	want func(args []string) string
-	// problem returns what is wrong with a value, or "". A nil function accepts every value.
+	// problem returns what is wrong with a value, or "".
 	problem func(value any, args []string) string
 }
 
@@ -190,7 +191,8 @@ func isLabelValue(value string) bool { return len(validation.IsValidLabelValue(v
 
 // isText accepts names in OpenStack, which stores up to 255 characters.
 func isText(name string) bool {
-	return name != "" && len(name) <= 255 && name == strings.TrimSpace(name) && !strings.ContainsFunc(name, unprintable)
+	return name != "" && utf8.RuneCountInString(name) <= 255 && name == strings.TrimSpace(name) &&
+		!strings.ContainsFunc(name, unprintable)
 }
 
 func unprintable(r rune) bool { return !unicode.IsPrint(r) }
@@ -304,7 +306,7 @@ func urls(schemes []string) string {
 
 var (
 	// urlParts are the scheme, the host, the port with its colon and the path of a URL.
-	urlParts = regexp.MustCompile(`^([a-z0-9]+)://(\[[0-9A-Fa-f:.]+\]|[^/:\[\]]+)(:[^/]*)?(/.*)?$`)
+	urlParts = regexp.MustCompile(`^([a-z0-9]+)://(\[[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*\]|[^/:\[\]]+)(:[^/]*)?(/.*)?$`)
 	// urlPath excludes characters with a meaning for curl, YAML, TOML, systemd or a shell.
 	urlPath = regexp.MustCompile(`^(/([A-Za-z0-9/._~+=:,-]|%[0-9A-Fa-f]{2})*)?$`)
 )
@@ -413,7 +415,7 @@ func sshKeyProblem(text string) string {
 		return "must be " + sshKeys
 	case strings.ContainsAny(text, "\r\n"):
 		return "must be one public key, not several lines"
-	case len(options) > 0 || strings.Fields(text)[0] != key.Type():
+	case len(options) > 0:
 		return "must be a public key without options: begin with its type, such as ssh-ed25519"
 	}
 	switch key.Type() {

@@ -16,8 +16,8 @@ import (
 // gateway (1), Neutron's DHCP and service ports (2–9) and the API (10 by default).
 const reservedAddresses = 16
 
-// validate returns all errors in the configuration except known ones: first those of single values, then those of values
-// that do not fit together. It does not check what depends on the cloud: flavors, zones, volume types and quotas.
+// validate returns all errors in the configuration except known ones: first those of single values, then those of
+// values that do not fit together. It does not check what depends on the cloud: flavors, zones, volume types, quotas.
 // OpenStack rejects wrong ones when the program creates the resources. A wrong value has one error. validate removes
 // wrong values from c.
 func (c *Config) validate(known field.Errors) field.Errors {

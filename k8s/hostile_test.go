@@ -68,8 +68,8 @@ func TestHostileCloudConf(t *testing.T) {
 	}
 }
 
-// TestControllersTolerateOneMoreTaint checks the rule of package cluster for the taints of control planes: the cluster's
-// own controllers tolerate the taint of control planes, and each effect of CriticalAddonsOnly.
+// TestControllersTolerateOneMoreTaint checks the rule of package cluster for the taints of control planes: the
+// cluster's own controllers tolerate each effect of CriticalAddonsOnly.
 func TestControllersTolerateOneMoreTaint(t *testing.T) {
 	controllers := 0
 	plan := cluster.NewPlan(small(t))

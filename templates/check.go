@@ -3,17 +3,17 @@ package templates
 import (
 	"encoding/base64"
 	"encoding/hex"
-	"errors"
 	"math/rand/v2"
 
 	"kubernetes-openstack/cluster"
+	"kubernetes-openstack/internal/field"
 )
 
-// CheckUserData renders user-data with stand-ins for the values that are unknown before `pulumi up`. So
-// user-data that is too large for Nova fails at preview. The machines of a group differ only in their names,
-// addresses and zones. If the user-data of the first machine fits with spare bytes for these differences, the
-// user-data of all machines of the group fits. Otherwise CheckUserData renders each machine of the group, and
-// returns an error for each that is too large.
+// CheckUserData renders user-data with stand-ins for the values that are unknown before `pulumi up`. So user-data that
+// is too large for Nova fails at preview. The error contains field.Errors.
+//
+// The machines of a group differ only in their names, addresses and zones. So CheckUserData renders only the machine
+// with the longest name and zone, with spare bytes for the rest of the differences.
 func CheckUserData(plan cluster.Plan) error {
 	random := rand.New(rand.NewPCG(0, 0)) // keys do not compress, so their stand-ins must not compress either
 	bytes := func(n int) []byte {
@@ -24,8 +24,8 @@ func CheckUserData(plan cluster.Plan) error {
 		return out
 	}
 	derived := func() string { return hex.EncodeToString(bytes(32)) }
-	renderer := NewRenderer(plan)
-	check := func(m cluster.Machine, spare int) error {
+	const spare = 128
+	check := func(plan cluster.Plan, m cluster.Machine) error {
 		in := Inputs{
 			VolumeID:    "00000000-0000-0000-0000-000000000000",
 			WorkerToken: Token(derived()), ControlPlaneToken: Token(derived()), EncryptionKey: derived(),
@@ -41,19 +41,35 @@ func CheckUserData(plan cluster.Plan) error {
 			}
 			in.PKI = append(in.PKI, base64.StdEncoding.EncodeToString(bytes(size*3/4)))
 		}
-		_, err := renderer.UserData(m, in)
+		_, err := NewRenderer(plan).UserData(m, in)
 		return err
 	}
-	const spare = 1024 // a name and a zone have at most 63 characters each, and gzip shortens their repetitions
-	var errs []error
-	fits := map[string]bool{}
+	const caPath = "openstack.caCertificate"
+	withoutCA := plan
+	withoutCA.OpenStack.CACertificate = ""
+	var errs field.Errors
+	largest := map[string]cluster.Machine{}
 	for _, m := range plan.Machines {
-		if _, known := fits[m.Group]; !known {
-			fits[m.Group] = check(m, spare) == nil
-		}
-		if !fits[m.Group] {
-			errs = append(errs, check(m, 0))
+		if l := largest[m.Group]; len(m.ID)+len(m.Zone) > len(l.ID)+len(l.Zone) {
+			largest[m.Group] = m
 		}
 	}
-	return errors.Join(errs...)
+	for _, group := range plan.Groups() {
+		m, exists := largest[group]
+		if !exists {
+			continue
+		}
+		err := check(plan, m)
+		switch path := plan.GroupPath(group); {
+		case err == nil:
+		case plan.OpenStack.CACertificate == "" || check(withoutCA, m) != nil:
+			errs.Add(path, "%v", err)
+		case !errs.Covers(caPath):
+			errs.Add(caPath, "must be shorter: %v", err)
+		}
+	}
+	if len(errs) > 0 {
+		return errs
+	}
+	return nil
 }

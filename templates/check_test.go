@@ -7,10 +7,12 @@ import (
 	"crypto/sha256"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/base64"
 	"encoding/hex"
 	"encoding/pem"
 	"fmt"
 	"math/big"
+	mathrand "math/rand/v2"
 	"net/netip"
 	"sort"
 	"strings"
@@ -24,7 +26,7 @@ import (
 )
 
 // TestCheckUserData checks that user-data that is too large for Nova fails at preview, when no certificate
-// exists yet, with an error for each machine.
+// exists yet, with an error at the group.
 func TestCheckUserData(t *testing.T) {
 	plan := cluster.NewPlan(cluster.Config{
 		Name: "test",
@@ -40,13 +42,13 @@ func TestCheckUserData(t *testing.T) {
 		})
 	}
 	err := CheckUserData(plan)
-	assert.ErrorContains(t, err, "test-etcd-0")
+	assert.ErrorContains(t, err, "etcd: user-data of test-etcd-0: ")
 	assert.ErrorContains(t, err, "49151 are allowed")
 }
 
-// TestCheckUserDataOfOneMachine checks that the check finds the one machine of a group whose longer
-// zone makes the user-data too large.
-func TestCheckUserDataOfOneMachine(t *testing.T) {
+// TestCheckUserDataOfZones checks that the check finds the zone of a group whose longer name makes the user-data too
+// large, and reports it once for all machines.
+func TestCheckUserDataOfZones(t *testing.T) {
 	check := func(labels int) error {
 		c := cluster.Defaults("test")
 		block := netip.MustParsePrefix
@@ -54,7 +56,7 @@ func TestCheckUserDataOfOneMachine(t *testing.T) {
 		c.Artifacts.Checksums = map[string]string{"node-approver": strings.Repeat("0", 64)}
 		c.Etcd.Addresses, c.ControlPlane.Addresses = block("10.0.1.0/28"), block("10.0.1.16/28")
 		c.Pools = []cluster.Pool{{Name: "general", NodeGroup: cluster.NodeGroup{
-			Group: cluster.Group{Count: 2, Addresses: block("10.0.2.0/24"),
+			Group: cluster.Group{Count: 200, Addresses: block("10.0.2.0/24"),
 				Zones: []string{"a", "b0c1d2e3f4g5h6i7j8k9l0m1n2o3p4q5r6s7t8u9v0w1x2y3z4-5a6b7c8d9"}},
 			Labels: map[string]string{},
 		}}}
@@ -66,8 +68,29 @@ func TestCheckUserDataOfOneMachine(t *testing.T) {
 	}
 	enough := sort.Search(5000, func(labels int) bool { return check(labels) != nil })
 	err := check(enough)
-	require.ErrorContains(t, err, "user-data of test-general-1: ")
-	assert.NotContains(t, err.Error(), "test-general-0")
+	require.ErrorContains(t, err, "1 error:\n  pools[0]: user-data of test-general-101: ")
+}
+
+// TestCheckUserDataOfABundle checks that a bundle of CA certificates that does not fit into user-data is reported at
+// its path, if machines have it in their user-data.
+func TestCheckUserDataOfABundle(t *testing.T) {
+	noise := make([]byte, 40_000)
+	source := mathrand.NewChaCha8([32]byte{})
+	_, err := source.Read(noise)
+	require.NoError(t, err)
+	c := cluster.Defaults("test")
+	block := netip.MustParsePrefix
+	c.Network.CIDR = block("10.0.0.0/24")
+	c.Artifacts.Checksums = map[string]string{"node-approver": strings.Repeat("0", 64)}
+	c.Etcd.Addresses, c.ControlPlane.Addresses = block("10.0.0.16/28"), block("10.0.0.32/28")
+	c.OpenStack.AuthURL = "https://keystone.example.com:5000/v3"
+	c.OpenStack.CACertificate = base64.StdEncoding.EncodeToString(noise)
+	assert.NoError(t, CheckUserData(cluster.NewPlan(c)), "no machine has the bundle")
+	c.Tenancy.Enabled = true
+	err = CheckUserData(cluster.NewPlan(c))
+	require.ErrorContains(t, err,
+		"1 error:\n  openstack.caCertificate: must be shorter: user-data of test-control-plane-0: ")
+	assert.ErrorContains(t, err, "biggest files: /etc/kubernetes/keystone-ca.crt")
 }
 
 // TestPEMSize checks that the stand-ins are not smaller than the real parts, and not much larger. The cluster

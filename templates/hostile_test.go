@@ -11,6 +11,8 @@ import (
 	"github.com/BurntSushi/toml"
 	"github.com/stretchr/testify/require"
 	"sigs.k8s.io/yaml"
+
+	"kubernetes-openstack/cluster"
 )
 
 // TestHostileTextsInFiles checks each file in YAML, TOML or JSON with hostile texts in the place of all texts of the
@@ -30,6 +32,7 @@ func TestHostileTextsInFiles(t *testing.T) {
 				require.NoError(t, err)
 				render := func(with string) any {
 					v := machines()[role]
+					v.Taints = []cluster.Taint{{Key: plain, Value: plain, Effect: plain}}
 					var input any = &v
 					if strings.Contains(name, "{registry}") {
 						input = &registryMirror{}
@@ -37,7 +40,7 @@ func TestHostileTextsInFiles(t *testing.T) {
 					replaceTexts(reflect.ValueOf(input).Elem(), with)
 					out, err := execute(name, text, reflect.ValueOf(input).Elem().Interface())
 					require.NoError(t, err, name)
-					return parsed(t, target, string(out))
+					return contentOf(t, target, string(out))
 				}
 				want := render(plain)
 				for _, hostile := range []string{"true", "null", "~", "123", "1e3", "a: b", "a #b", "- a", "'", `"`, `\`, "a\nb: c",
@@ -48,7 +51,7 @@ func TestHostileTextsInFiles(t *testing.T) {
 			}))
 		}
 	}
-	require.GreaterOrEqual(t, len(seen), 12)
+	require.GreaterOrEqual(t, len(seen), 17)
 }
 
 func isData(target string) bool {
@@ -87,8 +90,8 @@ func replaceTexts(v reflect.Value, with string) {
 	}
 }
 
-// parsed returns the content of a file.
-func parsed(t *testing.T, name, text string) any {
+// contentOf returns the content of a file.
+func contentOf(t *testing.T, name, text string) any {
 	t.Helper()
 	var out any
 	switch path.Ext(name) {

@@ -38,6 +38,11 @@ func run(ctx *pulumi.Context, watcher infra.Watcher, sync k8s.Syncer) error {
 	if err != nil {
 		return err
 	}
+	for _, warning := range config.Warnings() {
+		if err := ctx.Log.Warn(configKey+": "+warning.Error(), nil); err != nil {
+			return err
+		}
+	}
 	snapshot, err := readSnapshot(config.Etcd)
 	if err != nil {
 		return fmt.Errorf("%s has %w", configKey,
@@ -48,7 +53,7 @@ func run(ctx *pulumi.Context, watcher infra.Watcher, sync k8s.Syncer) error {
 	}
 	plan := cluster.NewPlan(config)
 	if err := templates.CheckUserData(plan); err != nil {
-		return err
+		return fmt.Errorf("%s has %w", configKey, err)
 	}
 	in, err := infra.New(ctx, plan, snapshot, watcher)
 	if err != nil {

@@ -1,6 +1,6 @@
 // Package strict parses templates that fail instead of writing a wrong file. A template fails if it prints a value that
-// is not set. In YAML, TOML and JSON, a template also fails if it prints a text without an encoder, because a name such as
-// true, 123 or null would become another value:
+// is not set. In YAML, TOML and JSON, a template also fails if it prints a text without an encoder, because a name such
+// as true, 123 or null would become another value:
 //
 //	{{yaml .Name}}   without quotes if possible
 //	{{quote .Name}}  in double quotes

@@ -80,7 +80,8 @@ func TestTextsNeedAnEncoder(t *testing.T) {
 // hostile are texts that a format reads as another type, as syntax or not at all.
 var hostile = []string{
 	"true", "no", "null", "~", "123", "0x7f", "0o17", "1_000", "1e3", "1e400", ".inf", ".nan", "12:30:45", "2026-12-01",
-	"a: b", "a:", "a #b", "#a", "- a", "-", "? a", "[a", "{a}", "&a", "*a", "!a", "|", ">", "%a", "@a", "`a", "'", `"`, `\`,
+	"a: b", "a:", "a #b", "#a", "- a", "-", "? a", "[a", "{a}",
+	"&a", "*a", "!a", "|", ">", "%a", "@a", "`a", "'", `"`, `\`,
 	"a'b", `a"b`, `a\b`, "a\nb", "a\n---\nb", "\n", "\t", " a", "a ", "\x00", "\x1b", "\x7f", "\u0085", "\u2028",
 	"\ufeff", "größe", "😀", "<&>", "{{.}}", "$(a)", "<<", "=",
 }
