@@ -59,6 +59,8 @@ type Config struct {
 	Pools []Pool `mapstructure:"pools"`
 	// Downloads of the machines.
 	Artifacts Artifacts `mapstructure:"artifacts"`
+	// The rules that the program checks at each preview: [Policy](policy.md).
+	Policy Policy `mapstructure:"policy"`
 	// How Nova distributes the machines of a group over hypervisors: `soft-anti-affinity`, or `anti-affinity` if there
 	// are at least as many hypervisors as machines in a group.
 	ServerGroupPolicy string `mapstructure:"serverGroupPolicy" kind:"choice soft-anti-affinity anti-affinity"`
@@ -594,6 +596,15 @@ type Artifacts struct {
 	// Default: none
 	// Example: {registry.k8s.io: "https://mirror.example.com/registry.k8s.io"}
 	RegistryMirrors map[string]string `mapstructure:"registryMirrors" keys:"registry" kind:"url http https"`
+}
+
+// Policy configures the rules of package policy.
+type Policy struct {
+	// [Rules](policy.md#rules) that the stack breaks on purpose, and the reason for each. A rule that the stack does not
+	// break is an error.
+	// Default: none
+	// Example: {image-by-name: the cloud replaces its images}
+	Waivers map[string]string `mapstructure:"waivers"`
 }
 
 // Defaults returns the values of keys that the user does not set. Addresses, flavors and the image have no default,

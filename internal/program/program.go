@@ -14,6 +14,7 @@ import (
 	"kubernetes-openstack/infra"
 	"kubernetes-openstack/internal/field"
 	"kubernetes-openstack/k8s"
+	"kubernetes-openstack/policy"
 	"kubernetes-openstack/templates"
 )
 
@@ -21,7 +22,7 @@ const configKey = "kubernetes-openstack:cluster"
 
 // Run returns the Pulumi program, which declares all resources of the stack. In an `up`, the program uses
 // watcher to wait until the cluster is ready, and then sync to create its tenants. If the configuration is
-// invalid, the program returns an error before it declares any resource.
+// invalid or breaks a rule of package policy, the program returns an error before it declares any resource.
 func Run(watcher infra.Watcher, sync k8s.Syncer) pulumi.RunFunc {
 	return func(ctx *pulumi.Context) error { return run(ctx, watcher, sync) }
 }
@@ -55,6 +56,9 @@ func run(ctx *pulumi.Context, watcher infra.Watcher, sync k8s.Syncer) error {
 	if err := templates.CheckUserData(plan); err != nil {
 		return fmt.Errorf("%s has %w", configKey, err)
 	}
+	if err := checkPolicy(ctx, plan); err != nil {
+		return err
+	}
 	in, err := infra.New(ctx, plan, snapshot, watcher)
 	if err != nil {
 		return err
@@ -63,6 +67,28 @@ func run(ctx *pulumi.Context, watcher infra.Watcher, sync k8s.Syncer) error {
 		return err
 	}
 	export(ctx, plan, in)
+	return nil
+}
+
+// checkPolicy returns an error for all rules of package policy that end the program, and logs the warnings.
+func checkPolicy(ctx *pulumi.Context, plan cluster.Plan) error {
+	images, err := k8s.Images(plan)
+	if err != nil {
+		return err
+	}
+	stack, err := policy.NewStack(plan, images)
+	if err != nil {
+		return err
+	}
+	warnings, errs := policy.Check(stack)
+	for _, warning := range warnings {
+		if err := ctx.Log.Warn("policy: "+warning.Error(), nil); err != nil {
+			return err
+		}
+	}
+	if len(errs) > 0 {
+		return fmt.Errorf("%s has %w", configKey, errs)
+	}
 	return nil
 }
 
