@@ -61,6 +61,8 @@ type Config struct {
 	Artifacts Artifacts `mapstructure:"artifacts"`
 	// The rules that the program checks at each preview: [Policy](policy.md).
 	Policy Policy `mapstructure:"policy"`
+	// Prices for the cost in [the review of a change](operations.md#review-a-change), per month.
+	Prices Prices `mapstructure:"prices"`
 	// How Nova distributes the machines of a group over hypervisors: `soft-anti-affinity`, or `anti-affinity` if there
 	// are at least as many hypervisors as machines in a group.
 	ServerGroupPolicy string `mapstructure:"serverGroupPolicy" kind:"choice soft-anti-affinity anti-affinity"`
@@ -604,7 +606,27 @@ type Policy struct {
 	// break is an error.
 	// Default: none
 	// Example: {image-by-name: the cloud replaces its images}
-	Waivers map[string]string `mapstructure:"waivers"`
+	Waivers map[string]string `mapstructure:"waivers" keys:"name" kind:"reason"`
+}
+
+// Prices are the prices of OpenStack per month.
+type Prices struct {
+	// Currency of the prices.
+	// Default: none
+	// Example: EUR
+	Currency string `mapstructure:"currency" kind:"optional text a currency"`
+	// Price of an instance by its flavor.
+	// Default: none
+	// Example: {c8.xlarge: 240.5}
+	Flavors map[string]float64 `mapstructure:"flavors" keys:"text a flavor" kind:"price"`
+	// Price of a GiB by its volume type. The name of Cinder's default is `default`.
+	// Default: none
+	// Example: {default: 0.04, ssd: 0.1}
+	Volumes map[string]float64 `mapstructure:"volumes" keys:"text a volume type" kind:"price"`
+	// Price of a floating IP.
+	// Default: none
+	// Example: 3
+	FloatingIP float64 `mapstructure:"floatingIP" kind:"price"`
 }
 
 // Defaults returns the values of keys that the user does not set. Addresses, flavors and the image have no default,

@@ -104,6 +104,16 @@ func decodeValue(to reflect.Type, data any) (any, error) {
 			return nil, wrongType("a number", data)
 		}
 		return wholeNumber(number)
+	case reflect.Float64:
+		number, isNumber := data.(json.Number)
+		if !isNumber {
+			return nil, wrongType("a number", data)
+		}
+		value, err := number.Float64()
+		if err != nil {
+			return nil, wrongType("a number below 1.8e308", data)
+		}
+		return value, nil
 	case reflect.Bool:
 		if _, isBool := data.(bool); !isBool {
 			return nil, wrongType("true or false", data)

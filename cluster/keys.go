@@ -101,7 +101,7 @@ func (ch *checker) value(path, tag string, v reflect.Value) bool {
 	tag, optional := strings.CutPrefix(tag, "optional ")
 	words := strings.Fields(tag)
 	kind, args := kinds[words[0]], words[1:]
-	if v.IsZero() && !v.CanInt() {
+	if v.IsZero() && !v.CanInt() && !v.CanFloat() {
 		if !optional {
 			ch.errs.Add(path, "must be set to %s", kind.want(args))
 		}

@@ -37,6 +37,7 @@ network:
 bgp:
   peers: [{address: 192.0.2.1, asNumber: 65001, zones: [az1]}]
 openstack: {authURL: "https://keystone.example.com:5000/v3"}
+dns: {stubDomains: [{domain: corp.example.com, servers: [192.0.2.53]}]}
 storage:
   classes: [{name: a}]
 tenancy: {enabled: true, reader: {username: reader, password: secret}}
@@ -159,6 +160,8 @@ func wrongURLs(scheme string) []string {
 // examplesOf returns examples of the values of each kind.
 func examplesOf(t *testing.T) map[string]examples {
 	long := strings.Repeat("a", 64)
+	wrongNameservers := append([]string{"192.0.2.1:", "192.0.2.1:0", "192.0.2.1:65536", "192.0.2.1:dns", "192.0.2.1:53:53", ":53",
+		"ns.example.com", "[fd00::1]:53", "192.0.2.1 ", "10.0.0.17:53", "127.0.0.1:5300"}, wrongAddresses...)
 	wrongURLsOfMachines := append(wrongURLs("http"), "http://localhost", "http://LOCALHOST:80", "http://a.localhost",
 		"http://localhost.localdomain", "http://[::1]:80", "http://[fd00::1]:5000/v3", "http://[::ffff:192.0.2.5]")
 	wrongURLsOfOperators := append(wrongURLs("http"), "socks4://host.example.com")
@@ -173,6 +176,7 @@ func examplesOf(t *testing.T) map[string]examples {
 	return map[string]examples{
 		"choice": {bad: texts("x", "TRUE", " ")},
 		"number": {bad: []any{-1, 1 << 40, json.Number("1e400"), json.Number("9223372036854775808"), 2.5, "2"}},
+		"price":  {[]any{0, 240.5}, []any{-0.5, 1e10, json.Number("1e400"), json.Number("-1e400")}},
 		"duration": {texts("10m", "600s"), []any{"1ns", "0s", "-1h", "48h", "10000000h", "15", "10 m", 60,
 			json.Number("1e400")}},
 		"as":        {[]any{65001, 2914, 4200000001}, []any{0, -1, 23456, 64500, 65535, 65540, 4294967295, 4294967296}},
@@ -190,6 +194,7 @@ func examplesOf(t *testing.T) map[string]examples {
 		"labelKey": {texts("example.com/disk", "a"), texts("", "a b", "a/b/c", "/a", "-a", long, "größe")},
 		"taintKey": {texts("example.com/a", "a"), texts("", "a b", "node.cloudprovider.kubernetes.io/uninitialized",
 			"node.kubernetes.io/not-ready", "node.kubernetes.io/out-of-service", "a/b/c")},
+		"reason": {texts("the cloud replaces its images"), texts("", " ", " a", "a\nb", "a\x00b", strings.Repeat("a", 256))},
 		"project": {texts("service@Default", "a@b@c", "0123456789abcdef"),
 			texts("", "@Default", "service@", "a\nb@c", " a@b")},
 		"artifact": {texts("etcd"), texts("", "etdc", "ETCD")},
@@ -200,6 +205,9 @@ func examplesOf(t *testing.T) map[string]examples {
 		"snapshot": {texts("prod-20270131T120000Z.db", "./snapshot.db", "/srv/a b/s.db"),
 			texts("a b.db", "-a.db", "./a=b.db", "..", "./"+strings.Repeat("a", 241), "a\n")},
 		"address":    {texts("192.0.2.53", "10.1.0.1"), texts(wrongAddresses...)},
+		"nameserver": {texts("192.0.2.53", "192.0.2.53:5353", "10.1.0.1"), texts(wrongNameservers...)},
+		"domain": {texts("corp.example.com", "true", "123", "10.in-addr.arpa"), texts("", ".", "Corp", "corp.example.com.",
+			"*.example.com", "a b", "a\n", "größe", "cluster.local", "svc.cluster.local")},
 		"ownAddress": {texts("10.0.0.11", "10.0.0.200"), texts(append(without(wrongAddresses, "10.0.0.10"), "10.1.0.1")...)},
 		"range":      {texts("203.0.113.0/24"), texts(append(wrongNetworks, "0.0.0.0/0")...)},
 		"block":      {nil, texts(append(wrongNetworks, "10.1.0.0/28", "10.0.0.0/28", "10.0.0.254/31", "10.0.0.16/31")...)},
@@ -287,7 +295,7 @@ func wrongTypes(t reflect.Type) []any {
 		return []any{"a", 1, true, list}
 	case t.Kind() == reflect.Bool:
 		return []any{"yes", "true", 1, list, object}
-	case t.Kind() == reflect.Int:
+	case t.Kind() == reflect.Int, t.Kind() == reflect.Float64:
 		return []any{"1", true, list, object}
 	}
 	return []any{1, true, 1.5, json.Number("1e400"), list, object}

@@ -35,7 +35,10 @@ var kinds = map[string]kind{
 	"choice": {want: orList, problem: func(v any, args []string) string {
 		return mustBe(orList(args), slices.Contains(args, fmt.Sprint(v)), v)
 	}},
-	"number":   {want: numbers, problem: numberProblem},
+	"number": {want: numbers, problem: numberProblem},
+	"price": {want: fixed(prices), problem: func(v any, _ []string) string {
+		return mustBe(prices, 0 <= v.(float64) && v.(float64) <= maxPrice, v)
+	}},
 	"duration": {want: durations, problem: durationProblem},
 	"as":       {want: fixed(asNumbers), problem: func(v any, _ []string) string { return asProblem(v.(int)) }},
 	"privateAS": {want: fixed(privateASNumbers), problem: func(v any, _ []string) string {
@@ -53,6 +56,7 @@ var kinds = map[string]kind{
 	"text": {want: names, problem: func(v any, args []string) string {
 		return mustBe(names(args)+" (up to 255 printable characters without blanks at the ends)", isText(v.(string)), v)
 	}},
+	"reason":   text("a reason of up to 255 printable characters, without blanks at the ends", isText),
 	"id":       text("an ID of OpenStack such as 6d1f4d10-5f0c-4a7b-9f5e-0a1b2c3d4e5f", uuid.MatchString),
 	"label":    text("a valid label value (up to 63 letters, digits, '-', '_' and '.')", isLabelValue),
 	"labelKey": text("a valid label key such as example.com/disk", isLabelKey),
@@ -121,6 +125,11 @@ func numberProblem(v any, args []string) string {
 	last, _ := strconv.Atoi(args[1])
 	return mustBe(numbers(args), first <= v.(int) && v.(int) <= last, v)
 }
+
+const (
+	maxPrice = 1e9
+	prices   = "a price between 0 and 1000000000"
+)
 
 func durations(args []string) string { return "a duration from " + args[0] + " to " + args[1] }
 

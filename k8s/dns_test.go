@@ -189,8 +189,8 @@ func TestStubDomains(t *testing.T) {
 	config.DNS.UpstreamNameservers = []string{"192.0.2.4"}
 	assert.Contains(t, text(cluster.SkyDNS), `
 data:
-  stubDomains: '{"corp.example":["192.0.2.1","192.0.2.2:5353"],"lab.example":["192.0.2.3"]}'
-  upstreamNameservers: '["192.0.2.4"]'
+  stubDomains: "{\"corp.example\":[\"192.0.2.1\",\"192.0.2.2:5353\"],\"lab.example\":[\"192.0.2.3\"]}"
+  upstreamNameservers: "[\"192.0.2.4\"]"
 ---
 `)
 	assert.Contains(t, text(cluster.CoreDNS), `

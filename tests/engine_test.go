@@ -9,11 +9,14 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	jsonpatch "gopkg.in/evanphx/json-patch.v4"
 	"sigs.k8s.io/yaml"
+
+	"kubernetes-openstack/internal/review"
 )
 
 // engine runs the real Pulumi engine on one stack, which has its own backend and its own configuration file.
@@ -161,4 +164,23 @@ func TestWrongConfigurationAtPreview(t *testing.T) {
 	for _, line := range strings.Split(strings.TrimSpace(string(want)), "\n") {
 		assert.Contains(t, out, strings.TrimSpace(line))
 	}
+}
+
+// TestPolicyAtPreview checks that a preview has the warnings of package policy, that it fails for its errors, and that
+// its review has both.
+func TestPolicyAtPreview(t *testing.T) {
+	t.Parallel()
+	e := newEngine(t, "policy", toolchainEnv, merged(t, "devcloud: false\nssh: {allowedCIDRs: [0.0.0.0/0]}"))
+	out, err := e.command("preview", "--json").Output()
+	require.Error(t, err)
+	assert.Contains(t, string(out), "policy: protect: is false. ")
+	assert.NotContains(t, string(out), "openstack:networking", "no resource was declared")
+	r, err := review.New("policy", out, time.Now())
+	require.NoError(t, err, string(out))
+	assert.Equal(t, review.Refused, r.Result)
+	text := review.WholeText([]review.Review{r})
+	assert.Contains(t, text, "\n- warning: protect: is false. ")
+	const open = "ssh.allowedCIDRs[0]: 0.0.0.0/0 is open to the world. "
+	assert.Contains(t, text, "The preview failed:\n")
+	assert.Equal(t, 2, strings.Count(text, open), "in the error of the preview, and in the list of rules: %s", text)
 }

@@ -235,8 +235,8 @@ func typeName(t reflect.Type, plural string) string {
 		return "object" + plural
 	case reflect.Bool:
 		return "true or false"
-	case reflect.Int:
-		return "number"
+	case reflect.Int, reflect.Float64:
+		return "number" + plural
 	}
 	return "text" + plural
 }

@@ -1,0 +1,190 @@
+// Package review turns the output of `pulumi preview --json` into one comment for a pull request. It is pure.
+package review
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"kubernetes-openstack/cluster"
+)
+
+// Result is what a change does, in ascending severity. It is also the exit code.
+type Result int
+
+// The results.
+const (
+	// Unchanged means that there are no changes.
+	Unchanged Result = 0
+	// Changed means that there are changes, but that all machines stay.
+	Changed Result = 2
+	// RemovesMachines means that machines are replaced or removed.
+	RemovesMachines Result = 3
+	// Refused means that the preview failed, or that the stack breaks a rule.
+	Refused Result = 4
+)
+
+func (r Result) String() string {
+	return map[Result]string{Unchanged: "no change", Changed: "changes",
+		RemovesMachines: "**replaces or removes machines**", Refused: "**refused**"}[r]
+}
+
+// Review is what a reader must know about the preview of one stack.
+type Review struct {
+	Result Result
+
+	stack string
+	// errors are lines of the preview's errors, and of the program's standard error.
+	errors []string
+	// changes are the numbers of resources by kind and operation.
+	changes map[string]map[string]int
+	// machines are the changes of instances.
+	machines []machine
+	// lost is the data that the change deletes.
+	lost []string
+	// total and change are the resources of the stack. total is empty without a plan.
+	total, change usage
+	prices        cluster.Prices
+	// violations are the broken rules of package policy, and waivers those with a reason.
+	violations, waivers []string
+	endOfLife           string
+}
+
+// machine is the change of one instance. reasons are the inputs that differ.
+type machine struct {
+	name, op string
+	reasons  []string
+}
+
+// operations of steps that change something, in the order of the table.
+var operations = []string{"create", "update", "replace", "delete"}
+
+// kinds are the kinds of resources, in the order of the table. The first prefix of a type counts.
+var kinds = []struct{ prefix, noun string }{
+	{instanceType, "machine"},
+	{volumeType, "volume of etcd"},
+	{containerType, "container of backups"},
+	{"openstack:networking/port:", "port"},
+	{"openstack:networking/secGroupRule:", "rule of a security group"},
+	{"openstack:", "other resource of OpenStack"},
+	{"kubernetes:", "object in the cluster"},
+	{"tls:", "key or certificate"},
+	{"", "other"},
+}
+
+// New reads the preview of a stack. It returns an error if preview is not the output of `pulumi preview --json`. today
+// is for the end of life of versions.
+func New(stack string, preview []byte, today time.Time) (Review, error) {
+	r := Review{stack: stack, changes: map[string]map[string]int{}, change: usage{}}
+	d, err := parse(preview)
+	if err != nil {
+		return r, err
+	}
+	for _, diagnostic := range d.Diagnostics {
+		switch diagnostic.Severity {
+		case "error":
+			r.Result = Refused
+			fallthrough
+		case "info#err": // the standard error of the program, such as an error of the compiler
+			r.errors = append(r.errors, strings.Split(strings.TrimSpace(diagnostic.Message), "\n")...)
+		}
+	}
+	for _, s := range d.Steps {
+		r.add(s)
+	}
+	plan := d.plan(stack)
+	if plan == nil {
+		return r, nil
+	}
+	r.total, r.prices = usageOf(*plan), plan.Prices
+	r.endOfLife = endOfLife(plan.Kubernetes.Version, today)
+	if restore := plan.Etcd.Restore; restore != "" && slices.ContainsFunc(r.machines, changesEtcd(*plan)) {
+		r.lost = append(r.lost, fmt.Sprintf("all data of etcd: the snapshot `%s` replaces it", restore))
+	}
+	warnings, errs, err := checkPolicy(*plan)
+	if err != nil {
+		return r, err
+	}
+	for _, violation := range errs {
+		r.violations = append(r.violations, "error: "+violation.Error())
+	}
+	for _, violation := range warnings {
+		r.violations = append(r.violations, "warning: "+violation.Error())
+	}
+	if len(errs) > 0 {
+		r.Result = Refused
+	}
+	for _, rule := range slices.Sorted(maps.Keys(plan.Policy.Waivers)) {
+		r.waivers = append(r.waivers, fmt.Sprintf("`%s`: %s", rule, plan.Policy.Waivers[rule]))
+	}
+	return r, nil
+}
+
+// add adds the change of one resource.
+func (r *Review) add(s step) {
+	state := s.state()
+	if !slices.Contains(operations, s.Op) || !state.Custom || strings.HasPrefix(state.Type, "pulumi:") {
+		return
+	}
+	r.Result = max(r.Result, Changed)
+	for _, kind := range kinds {
+		if strings.HasPrefix(state.Type, kind.prefix) {
+			if r.changes[kind.noun] == nil {
+				r.changes[kind.noun] = map[string]int{}
+			}
+			r.changes[kind.noun][s.Op]++
+			break
+		}
+	}
+	r.change.add(s.NewState, 1)
+	if s.Op != "delete" || s.deletes() {
+		r.change.add(s.OldState, -1)
+	}
+	switch {
+	case state.Type == instanceType:
+		r.machines = append(r.machines, machine{s.name(), s.Op, slices.Concat(s.ReplaceReasons, s.DiffReasons)})
+		if s.deletes() {
+			r.Result = max(r.Result, RemovesMachines)
+		}
+	case state.Type == volumeType && s.deletes():
+		r.lost = append(r.lost, fmt.Sprintf("`%s`: the volume of a member of etcd, %d GiB", s.name(),
+			s.OldState.number("size")))
+	case state.Type == containerType && s.deletes():
+		r.lost = append(r.lost, fmt.Sprintf("`%s`: the container with all backups of etcd", s.name()))
+	case state.Type == leftoversType && s.Op == "delete" && s.OldState.text("onDestroy") == cluster.Delete:
+		r.lost = append(r.lost, "all volumes and snapshots of claims in the cluster")
+	}
+}
+
+// changesEtcd returns a function that is true for a changed member of etcd, but not for a new one.
+func changesEtcd(plan cluster.Plan) func(machine) bool {
+	return func(m machine) bool {
+		return m.op != "create" && slices.ContainsFunc(plan.WithRole(cluster.RoleEtcd), func(member cluster.Machine) bool {
+			return member.ID == m.name
+		})
+	}
+}
+
+// endsOfLife are the days after which Kubernetes gets no patches: https://kubernetes.io/releases/
+var endsOfLife = map[string]string{
+	"1.34": "2026-10-27", "1.35": "2027-02-28", "1.36": "2027-06-28", "1.37": "2027-10-28",
+}
+
+// endOfLife returns a sentence if a version of Kubernetes gets no patches in 90 days, or "".
+func endOfLife(version string, today time.Time) string {
+	minor := version[:strings.LastIndex(version, ".")]
+	day, err := time.Parse(time.DateOnly, endsOfLife[minor])
+	if err != nil {
+		return "" // a version of the next year
+	}
+	switch days := int(day.Sub(today).Hours() / 24); {
+	case days < 0:
+		return fmt.Sprintf("Kubernetes %s has had no patches since %s: upgrade it.", minor, endsOfLife[minor])
+	case days <= 90:
+		return fmt.Sprintf("Kubernetes %s gets no patches after %s, in %d days: plan an upgrade.", minor, endsOfLife[minor],
+			days)
+	}
+	return ""
+}

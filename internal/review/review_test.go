@@ -1,0 +1,234 @@
+package review
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"sigs.k8s.io/yaml"
+)
+
+var today = time.Date(2027, 5, 1, 0, 0, 0, 0, time.UTC)
+
+// preview returns the output of `pulumi preview --json` for a stack's file, after edit has changed its text.
+func preview(t *testing.T, file string, edit func(string) string, d digest) []byte {
+	t.Helper()
+	text, err := os.ReadFile("../../" + file)
+	require.NoError(t, err)
+	var stack struct{ Config map[string]any }
+	require.NoError(t, yaml.Unmarshal([]byte(edit(string(text))), &stack))
+	object, err := json.Marshal(masked(stack.Config["kubernetes-openstack:cluster"]))
+	require.NoError(t, err)
+	d.Config = map[string]string{"kubernetes-openstack:cluster": string(object)}
+	out, err := json.Marshal(d)
+	require.NoError(t, err)
+	return out
+}
+
+// masked replaces secrets as Pulumi does.
+func masked(value any) any {
+	switch value := value.(type) {
+	case map[string]any:
+		if _, secret := value["secure"]; secret {
+			return "[secret]"
+		}
+		for key := range value {
+			value[key] = masked(value[key])
+		}
+	case []any:
+		for i := range value {
+			value[i] = masked(value[i])
+		}
+	}
+	return value
+}
+
+func unedited(text string) string { return text }
+
+// change returns the step of a resource that has both states if it is updated or replaced.
+func change(op, kind, name string, inputs map[string]any, reasons ...string) step {
+	s := step{Op: op, URN: "urn:pulumi:prod::kubernetes-openstack::" + kind + "::" + name, ReplaceReasons: reasons}
+	if op != "create" {
+		s.OldState = &state{Type: kind, Custom: true, Inputs: inputs}
+	}
+	if op != "delete" {
+		s.NewState = &state{Type: kind, Custom: true, Inputs: inputs}
+	}
+	return s
+}
+
+func instance(op, name, flavor string, reasons ...string) step {
+	return change(op, instanceType, name, map[string]any{"flavorName": flavor, "userData": "hunter2"}, reasons...)
+}
+
+func read(t *testing.T, stack string, preview []byte) Review {
+	t.Helper()
+	r, err := New(stack, preview, today)
+	require.NoError(t, err)
+	return r
+}
+
+// golden compares got with a file in testdata. If UPDATE_GOLDEN is set, it writes the file instead.
+func golden(t *testing.T, file, got string) {
+	t.Helper()
+	file = "testdata/" + file
+	if os.Getenv("UPDATE_GOLDEN") != "" {
+		require.NoError(t, os.WriteFile(file, []byte(got), 0o644))
+		return
+	}
+	want, err := os.ReadFile(file)
+	require.NoError(t, err)
+	assert.Equal(t, string(want), got, "run with UPDATE_GOLDEN=1 if the change is intended")
+}
+
+// TestComment writes the comment about four stacks. testdata/comment.md shows it.
+func TestComment(t *testing.T) {
+	unpriced := func(text string) string { return strings.Replace(text, ", d8.2xlarge: 520", "", 1) }
+	prod := preview(t, "examples/Pulumi.prod.yaml", unpriced, digest{Steps: []step{
+		{Op: "same", URN: "urn:pulumi:prod::kubernetes-openstack::pulumi:pulumi:Stack::prod"},
+		instance("create", "prod-general-6", "c16.2xlarge"),
+		change("create", "openstack:networking/port:Port", "prod-general-6", nil),
+		instance("replace", "prod-etcd-0", "c4.large", "imageId", "userData", "imageId"),
+		instance("delete", "prod-storage-2", "d8.2xlarge"),
+		change("delete", "openstack:networking/port:Port", "prod-storage-2", nil),
+		change("delete", volumeType, "prod-etcd-4", map[string]any{"size": 20.0, "volumeType": "ssd"}),
+		change("update", "kubernetes:apps/v1:Deployment", "kube-system/coredns", nil),
+	}})
+	public := preview(t, "examples/Pulumi.tenant-network.yaml", unedited, digest{Steps: []step{
+		change("create", "openstack:networking/secGroupRule:SecGroupRule", "public-worker-any-from-192.0.2.0/24", nil),
+	}})
+	open := func(text string) string {
+		return strings.Replace(text, "allowedCIDRs: [192.0.2.0/24]", "allowedCIDRs: [0.0.0.0/0]", 1)
+	}
+	broken := preview(t, "examples/Pulumi.tenant-network.yaml", open, digest{
+		Diagnostics: []struct{ Severity, Message string }{
+			{"warning", "warning: policy: …"},
+			{"error", "error: an unhandled error occurred: program failed: \nkubernetes-openstack:cluster has 1 error:\n" +
+				"  api.allowedCIDRs[0]: 0.0.0.0/0 is open to the world.\n"},
+			{"info#err", "exit status 32\n"},
+		}})
+	dev := preview(t, "Pulumi.dev.yaml", unedited, digest{Diagnostics: []struct{ Severity, Message string }{
+		{"info#err", "go: downloading a module\n"},
+	}})
+	reviews := []Review{read(t, "prod", prod), read(t, "public", public), read(t, "broken", broken), read(t, "dev", dev)}
+	golden(t, "comment.md", Comment(reviews))
+	assert.Equal(t, WholeText(reviews), Comment(reviews))
+	var results []Result
+	for _, r := range reviews {
+		results = append(results, r.Result)
+	}
+	assert.Equal(t, []Result{RemovesMachines, Changed, Refused, Unchanged}, results)
+}
+
+func TestLostData(t *testing.T) {
+	kept := change("delete", containerType, "prod-etcd", nil)
+	kept.OldState.RetainOnDelete = true
+	restore := func(text string) string {
+		return strings.Replace(text, "      # restore: prod-", "      restore: prod-", 1)
+	}
+	for _, row := range []struct {
+		name string
+		edit func(string) string
+		step step
+		want []string
+	}{
+		{"a volume grows", unedited, change("update", volumeType, "prod-etcd-0", map[string]any{"size": 40.0}), nil},
+		{"a volume is replaced", unedited, change("replace", volumeType, "prod-etcd-0", map[string]any{"size": 40.0}),
+			[]string{"`prod-etcd-0`: the volume of a member of etcd, 40 GiB"}},
+		{"a kept container", unedited, kept, nil},
+		{"a container", unedited, change("delete", containerType, "prod-etcd", nil),
+			[]string{"`prod-etcd`: the container with all backups of etcd"}},
+		{"a destroy that keeps data", unedited, change("delete", leftoversType, "prod", map[string]any{"onDestroy": "keep"}),
+			nil},
+		{"a destroy", unedited, change("delete", leftoversType, "prod", map[string]any{"onDestroy": "delete"}),
+			[]string{"all volumes and snapshots of claims in the cluster"}},
+		{"a restore", restore, instance("replace", "prod-etcd-0", "c4.large"),
+			[]string{"all data of etcd: the snapshot `prod-20270131T120000Z.db` replaces it"}},
+		{"a new cluster with a restore", restore, instance("create", "prod-etcd-0", "c4.large"), nil},
+		{"after a restore", restore, instance("replace", "prod-general-0", "c4.large"), nil},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			text := preview(t, "examples/Pulumi.prod.yaml", row.edit, digest{Steps: []step{row.step}})
+			assert.Equal(t, row.want, read(t, "prod", text).lost)
+		})
+	}
+}
+
+// TestLimit checks a change of thousands of machines in thirty stacks. The whole text names each of them.
+func TestLimit(t *testing.T) {
+	var steps []step
+	for i := range 300 {
+		steps = append(steps, instance("replace", fmt.Sprintf("prod-general-%d", i), "c16.2xlarge", "userData"))
+	}
+	r := read(t, "prod", preview(t, "examples/Pulumi.prod.yaml", unedited, digest{Steps: steps}))
+	for _, stacks := range []int{1, 30, 1000} {
+		var reviews []Review
+		for range stacks {
+			reviews = append(reviews, r)
+		}
+		text := Comment(reviews)
+		assert.LessOrEqual(t, len(text), 65_536)
+		assert.True(t, strings.HasPrefix(text, marker))
+		assert.Equal(t, stacks, strings.Count(WholeText(reviews), "`prod-general-299`"))
+		assert.Equal(t, stacks == 1, strings.Contains(text, "`prod-general-299`"))
+		assert.Equal(t, stacks == 30, strings.Contains(text, "more are in the full text"))
+		assert.Equal(t, stacks == 1000, strings.Contains(text, "The comment ends here"))
+	}
+}
+
+// TestNoSecrets checks that no value of an input is in the text.
+func TestNoSecrets(t *testing.T) {
+	secret := map[string]any{"userData": "hunter2", "password": "hunter2", "data": map[string]any{"key": "hunter2"}}
+	var steps []step
+	for _, op := range operations {
+		for _, kind := range []string{instanceType, volumeType, containerType, leftoversType, "kubernetes:core/v1:Secret"} {
+			steps = append(steps, change(op, kind, "a", secret, "userData"))
+		}
+	}
+	out := preview(t, "examples/Pulumi.keystone.yaml", unedited, digest{Steps: steps})
+	text := WholeText([]Review{read(t, "prod", out)})
+	assert.Contains(t, text, "userData")
+	assert.NotContains(t, text, "hunter2")
+}
+
+// TestFormat reads keys as Pulumi writes them.
+func TestFormat(t *testing.T) {
+	r := read(t, "dev", []byte(`{"steps": [{"op": "replace", "urn": "urn:pulumi:dev::p::t$`+instanceType+`::dev-etcd-0",
+		"oldState": {"custom": true, "type": "`+instanceType+`", "inputs": {"flavorName": "small"}},
+		"newState": {"custom": true, "type": "`+instanceType+`", "inputs": {"flavorName": "large"}},
+		"replaceReasons": ["flavorName"], "diffReasons": ["flavorName"], "detailedDiff": null}],
+		"duration": 1000, "changeSummary": {"replace": 1}}`))
+	assert.Equal(t, []machine{{"dev-etcd-0", "replace", []string{"flavorName", "flavorName"}}}, r.machines)
+	assert.Equal(t, usage{{instances, ""}: 0, {instances, "small"}: -1, {instances, "large"}: 1}, r.change)
+	assert.Equal(t, RemovesMachines, r.Result)
+
+	_, err := New("dev", []byte("error: no stack"), today)
+	assert.ErrorContains(t, err, "must be the output of `pulumi preview --json`")
+}
+
+func TestEndOfLife(t *testing.T) {
+	for day, want := range map[string]string{
+		"2027-03-29": "",
+		"2027-03-30": "Kubernetes 1.36 gets no patches after 2027-06-28, in 90 days: plan an upgrade.",
+		"2027-06-28": "Kubernetes 1.36 gets no patches after 2027-06-28, in 0 days: plan an upgrade.",
+		"2027-06-29": "Kubernetes 1.36 has had no patches since 2027-06-28: upgrade it.",
+	} {
+		date, err := time.Parse(time.DateOnly, day)
+		require.NoError(t, err)
+		assert.Equal(t, want, endOfLife("1.36.3", date), day)
+	}
+}
+
+func TestHostileTexts(t *testing.T) {
+	text := WholeText([]Review{{
+		stack: "a|b", Result: Refused, errors: []string{"```\n# Title"}, waivers: []string{"<img src=x>\n# Title"},
+	}})
+	assert.Contains(t, text, `| a\|b |`)
+	assert.Contains(t, text, "```text\n'''\n# Title\n```\n")
+	assert.Contains(t, text, "- &lt;img src=x> # Title\n")
+}
