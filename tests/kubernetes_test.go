@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -44,19 +45,28 @@ func (e *engine) api(t testing.TB) *api {
 	return &api{client, file, e}
 }
 
-// kubectl runs kubectl on this host and returns its output. A failure ends the test.
+// kubectl runs kubectl on this host and returns its standard output. A failure ends the test.
 func (a *api) kubectl(t testing.TB, args ...string) string {
 	t.Helper()
-	return a.engine.run(t, `exec kubectl --kubeconfig "$@"`, append([]string{a.kubeconfig}, args...)...)
+	out, err := a.try(args...)
+	require.NoError(t, err, "kubectl %s", strings.Join(args, " "))
+	return out
 }
 
-// try runs kubectl and returns an error after a failure. It is for commands that may fail for a while, for
-// example when the API's address moves.
+// try runs kubectl and returns its standard output. It is for commands that may fail for a while, for example when the
+// API's address moves. Only the error contains standard error, because kubectl prints warnings there, such as "couldn't
+// get resource list for metrics.k8s.io" while metrics-server is not ready.
 func (a *api) try(args ...string) (string, error) {
-	out, err := a.engine.shell(`exec kubectl --kubeconfig "$@"`,
-		append([]string{a.kubeconfig}, args...)...).CombinedOutput()
+	return output(a.engine.shell(`exec kubectl --kubeconfig "$@"`, append([]string{a.kubeconfig}, args...)...))
+}
+
+// output runs a command and returns its standard output. The error after a failure contains all that it printed.
+func output(cmd *exec.Cmd) (string, error) {
+	var printed strings.Builder
+	cmd.Stderr = &printed
+	out, err := cmd.Output()
 	if err != nil {
-		err = fmt.Errorf("%w: %s", err, out)
+		err = fmt.Errorf("%w: %s%s", err, out, &printed)
 	}
 	return string(out), err
 }

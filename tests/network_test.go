@@ -57,9 +57,8 @@ func testNetwork(t *testing.T, e *engine, api *api, openstack cloud) (traffic, d
 	whoami := func(address string) string { return "http://" + address + "/cgi-bin/whoami" }
 	ofPod := func(pod corev1.Pod) string { return whoami(pod.Status.PodIP + ":8080") }
 	inPod := func(pod corev1.Pod, command ...string) (string, error) {
-		out, err := e.shell(`exec kubectl --kubeconfig "$@"`,
-			append([]string{api.kubeconfig, "exec", pod.Name, "--"}, command...)...).CombinedOutput()
-		return strings.TrimSpace(string(out)), err
+		out, err := api.try(append([]string{"exec", pod.Name, "--"}, command...)...)
+		return strings.TrimSpace(out), err
 	}
 	fromPod := func(pod corev1.Pod, url string) (string, error) {
 		return inPod(pod, "timeout", "2", "wget", "-q", "-O-", url)
