@@ -3,85 +3,105 @@
 package tests
 
 import (
+	"encoding/json"
 	"fmt"
+	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
 )
 
-// usage matches the processor time and the memory in a line of `kubectl top`.
-var usage = regexp.MustCompile(`^\S+ +[0-9]+m +.*[0-9]+Mi\b`)
+// usage matches the columns of CPU and memory in a line of `kubectl top`. Nodes also have percentages.
+const usage = ` +\d+m +(\d+% +)?\d+Mi *(\d+% *)?`
 
-// testMetrics checks that metrics-server has the usage of all nodes and pods, and that a HorizontalPodAutoscaler uses
+// metricsRequest returns a request for usage to the metrics API, for example for nodes or namespaces/NAME/pods.
+func metricsRequest(client kubernetes.Interface, path string) *rest.Request {
+	return client.CoreV1().RESTClient().Get().AbsPath("/apis/metrics.k8s.io/v1beta1", path)
+}
+
+// waitForMetrics waits until metrics-server has the usage of at least a number of nodes or pods. kubectl would use much
+// more CPU for each try. path is as in metricsRequest.
+func (a *api) waitForMetrics(t *testing.T, path string, number int) {
+	t.Helper()
+	begin := time.Now()
+	eventually(t, 90*time.Second, func() error {
+		text, err := metricsRequest(a.client, path).DoRaw(t.Context())
+		if err != nil {
+			return err
+		}
+		var list struct{ Items []json.RawMessage }
+		if err := json.Unmarshal(text, &list); err != nil {
+			return err
+		}
+		if len(list.Items) < number {
+			return fmt.Errorf("usage of %d instead of %d: %s", len(list.Items), number, text)
+		}
+		return nil
+	})
+	t.Logf("usage of %s after %.0f s", path, time.Since(begin).Seconds())
+}
+
+// testMetrics checks that kubectl top shows the usage of all nodes and of pods, and that a HorizontalPodAutoscaler uses
 // it. It runs a copy of the sample in its own namespace.
 func testMetrics(t *testing.T, api *api) {
-	// top waits until `kubectl top` has the usage of a number of nodes or pods.
-	top := func(t *testing.T, number int, args ...string) {
-		t.Helper()
-		args = append([]string{"top"}, append(args, "--no-headers")...)
-		begin := time.Now()
-		eventually(t, 90*time.Second, func() error {
-			out, err := api.try(args...)
-			lines := strings.Split(strings.TrimSpace(out), "\n")
-			for _, line := range lines {
-				if err == nil && !usage.MatchString(line) {
-					err = fmt.Errorf("no usage: %s", line)
-				}
-			}
-			if err == nil && len(lines) != number {
-				err = fmt.Errorf("%d lines instead of %d: %s", len(lines), number, out)
-			}
-			return err
-		})
-		t.Logf("kubectl %s after %.0f s", strings.Join(args, " "), time.Since(begin).Seconds())
-	}
-	const namespace = "--namespace=autoscaled"
+	const name = "autoscaled"
+	const namespace = "--namespace=" + name
+	// The sample has a pod on each worker. The third pod of the copy shares a worker. A request to whoami costs 1.2 ms of
+	// CPU time, and startLoad sends up to 40 per second to both pods. So each uses 10m to 24m under load, and 1m without.
+	sample, err := os.ReadFile("testdata/hello.yaml")
+	require.NoError(t, err)
+	text := replaced(t, "DoNotSchedule", "ScheduleAnyway")(string(sample))
+	text = replaced(t, "          ports:\n", "          resources: {requests: {cpu: 10m}}\n          ports:\n")(text)
+	file := filepath.Join(t.TempDir(), "hello.yaml")
+	require.NoError(t, os.WriteFile(file, []byte(text), 0o600))
+
 	step(t, "kubectl top shows the usage of all nodes and of pods", func(t *testing.T) {
-		top(t, 4, "nodes")
-		api.kubectl(t, "create", "namespace", "autoscaled")
-		api.apply(t, "hello.yaml", namespace)
-		api.kubectl(t, "rollout", "status", "deployment/hello", "--timeout=90s", namespace)
-		top(t, 2, "pods", "--selector=app=hello", namespace)
-		t.Log("\n" + api.kubectl(t, "top", "nodes") + api.kubectl(t, "top", "pods", "--namespace=kube-system"))
-	})
-	step(t, "the sample grows under load from the router, and shrinks after it", func(t *testing.T) {
-		service := api.field(t, ".spec.clusterIP", "service", "hello", namespace)
-		api.apply(t, "autoscaled.yaml", namespace)
-		api.kubectl(t, "wait", "--for=condition=ScalingActive", "horizontalpodautoscaler/hello", "--timeout=90s", namespace)
-		replicas := func(number int) float64 {
-			begin := time.Now()
-			api.kubectl(t, "wait", fmt.Sprintf("--for=jsonpath={.spec.replicas}=%d", number), "deployment/hello",
-				"--timeout=150s", namespace)
-			return time.Since(begin).Seconds()
-		}
-		// Each request starts a process in a pod. A fixed rate leaves processor time to the tests that run in parallel.
-		router := openNamespace(t, "router")
-		requests := time.NewTicker(25 * time.Millisecond)
-		defer requests.Stop()
-		end, ended := make(chan struct{}), make(chan struct{})
-		var answered atomic.Int64
-		go func() {
-			defer close(ended)
-			for {
-				select {
-				case <-end:
-					return
-				case <-requests.C:
-					if _, err := router.get("http://"+service+"/cgi-bin/whoami", time.Second); err == nil {
-						answered.Add(1)
+		api.kubectl(t, "create", "namespace", name)
+		api.kubectl(t, "apply", "--filename", file, namespace)
+		api.waitForMetrics(t, "nodes", 4)
+		api.waitForMetrics(t, "namespaces/"+name+"/pods", 2)
+		for want, args := range map[int][]string{4: {"nodes"}, 2: {"pods", namespace}} {
+			line := regexp.MustCompile(`^\S+` + usage + `$`)
+			eventually(t, time.Minute, func() error { // until both replicas of metrics-server have all values
+				out, err := api.try(append([]string{"top", "--no-headers"}, args...)...)
+				found := 0
+				for text := range strings.Lines(out) {
+					if line.MatchString(strings.TrimSpace(text)) {
+						found++
 					}
 				}
-			}
-		}()
-		grown := replicas(3)
-		close(end)
-		<-ended
-		require.Positive(t, answered.Load())
-		t.Logf("3 replicas after %.0f s and %d requests, 2 replicas %.0f s after their end", grown, answered.Load(),
-			replicas(2))
+				if err == nil && found != want {
+					err = fmt.Errorf("%d lines with usage instead of %d: %s", found, want, out)
+				}
+				return err
+			})
+		}
+		t.Log("\n" + api.kubectl(t, "top", "nodes") + api.kubectl(t, "top", "pods", "--all-namespaces"))
 	})
+	step(t, "a HorizontalPodAutoscaler scales the sample up under load, and down after it", func(t *testing.T) {
+		api.apply(t, "autoscaler.yaml", namespace)
+		api.kubectl(t, "wait", "--for=condition=ScalingActive", "horizontalpodautoscaler/hello", "--timeout=90s", namespace)
+		// seconds waits until the Deployment has a number of available pods, and none more.
+		seconds := func(number int) float64 {
+			begin := time.Now()
+			for _, field := range []string{"spec.replicas", "status.replicas", "status.availableReplicas"} {
+				api.kubectl(t, "wait", fmt.Sprintf("--for=jsonpath={.%s}=%d", field, number), "deployment/hello",
+					"--timeout=150s", namespace)
+			}
+			return time.Since(begin).Seconds()
+		}
+		seconds(2)
+		service := "http://" + api.field(t, ".spec.clusterIP", "service", "hello", namespace)
+		load := openNamespace(t, "").startLoad(service + "/cgi-bin/whoami")
+		up := seconds(3)
+		t.Log(load.end())
+		t.Logf("3 pods %.0f s after the start of the load, 2 pods %.0f s after its end", up, seconds(2))
+	})
+	api.kubectl(t, "delete", "namespace", name, "--wait=false") // later steps drain nodes
 }

@@ -9,8 +9,8 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -56,6 +56,7 @@ func testTenancy(t *testing.T, e *engine, api *api) (byRBAC, toABAC, byABAC func
 	var namespaces map[string]string
 	table := func(t *testing.T) {
 		t.Helper()
+		api.kubectl(t, "wait", "--for=condition=Available", "apiservice/v1beta1.metrics.k8s.io", "--timeout=120s")
 		people := []*kubernetes.Clientset{
 			api.as(t, alice.token(t)), api.as(t, credentialToken(t, k, credential.ID, credential.Secret)),
 			api.as(t, hostile.token(t)), api.as(t, namesake.token(t)),
@@ -125,6 +126,13 @@ func testTenancy(t *testing.T, e *engine, api *api) (byRBAC, toABAC, byABAC func
 	}
 
 	byRBAC = func(t *testing.T) {
+		// kubectl runs a tenant's kubectl with variables of OpenStack, and returns its standard output.
+		kubeconfig := filepath.Join(t.TempDir(), "kubeconfig")
+		kubectl := func(variables []string, args ...string) (string, error) {
+			line := "exec env --unset=OS_CLOUD --unset=OS_CLIENT_CONFIG_FILE OS_AUTH_URL=" + k.client.IdentityEndpoint + ` "$@"`
+			return output(e.shell(line, slices.Concat(variables, []string{"kubectl", "--kubeconfig", kubeconfig}, args)...))
+		}
+		password := []string{"OS_USERNAME=alice", "OS_USER_DOMAIN_NAME=Default", "OS_PASSWORD=" + personsPassword}
 		step(t, "each project gets a namespace", func(t *testing.T) {
 			begin := time.Now()
 			eventually(t, 5*time.Minute, func() error {
@@ -153,16 +161,10 @@ func testTenancy(t *testing.T, e *engine, api *api) (byRBAC, toABAC, byABAC func
 			}
 		})
 		step(t, "kubectl authenticates with a password and with an application credential", func(t *testing.T) {
-			kubeconfig := filepath.Join(t.TempDir(), "kubeconfig")
 			e.run(t, `go run ./cmd/tenant-kubeconfig --project web@Default <"$1" >"$2"`, api.kubeconfig, kubeconfig)
 			whoami := func(variables ...string) (name string, groups []string) {
 				t.Helper()
-				line := `exec env --unset=OS_CLOUD --unset=OS_CLIENT_CONFIG_FILE OS_AUTH_URL=` +
-					k.client.IdentityEndpoint + ` "${@:2}" \
-					kubectl --kubeconfig "$1" auth whoami --output json`
-				cmd := e.shell(line, append([]string{kubeconfig}, variables...)...)
-				cmd.Stderr = os.Stderr
-				out, err := cmd.Output()
+				out, err := kubectl(variables, "auth", "whoami", "--output=json")
 				require.NoError(t, err)
 				var review struct {
 					Status struct {
@@ -172,10 +174,10 @@ func testTenancy(t *testing.T, e *engine, api *api) (byRBAC, toABAC, byABAC func
 						}
 					}
 				}
-				require.NoError(t, json.Unmarshal(out, &review))
+				require.NoError(t, json.Unmarshal([]byte(out), &review))
 				return review.Status.UserInfo.Username, review.Status.UserInfo.Groups
 			}
-			name, groups := whoami("OS_USERNAME=alice", "OS_USER_DOMAIN_NAME=Default", "OS_PASSWORD="+personsPassword)
+			name, groups := whoami(password...)
 			assert.Equal(t, tenancy.Username(alice.id), name)
 			assert.ElementsMatch(t, []string{tenancy.Group(web, alice.id, "member"), tenancy.Group(web, alice.id, "reader"),
 				"system:authenticated"}, groups)
@@ -186,6 +188,9 @@ func testTenancy(t *testing.T, e *engine, api *api) (byRBAC, toABAC, byABAC func
 			name, groups = whoami("OS_USERNAME=system:admin", "OS_USER_DOMAIN_NAME=Default", "OS_PASSWORD="+personsPassword)
 			assert.Equal(t, tenancy.Username(hostile.id), name)
 			assert.ElementsMatch(t, []string{tenancy.Group(web, hostile.id, "reader"), "system:authenticated"}, groups)
+			_, err := kubectl(password, "run", "busy", "--image=devcloud.test/busybox:1.35", "--", "sh", "-c",
+				"while sleep 1; do :; done")
+			require.NoError(t, err)
 		})
 		step(t, "RBAC allows and refuses the expected requests", table)
 		step(t, "a tenant cannot receive a node's requests to Keystone", func(t *testing.T) {
@@ -200,6 +205,22 @@ func testTenancy(t *testing.T, e *engine, api *api) (byRBAC, toABAC, byABAC func
 			assert.ErrorContains(t, err, "must be in network.serviceExternalIPs")
 			assert.Contains(t, e.on(t, "e2e-worker-0", "curl -sS --fail --max-time 5 http://"+outside+":5000/v3"), `"version"`)
 			require.NoError(t, services.Delete(t.Context(), allowed.Name, metav1.DeleteOptions{}))
+		})
+		step(t, "kubectl top shows a tenant only the pods of its own namespace", func(t *testing.T) {
+			api.waitForMetrics(t, "namespaces/"+namespaces[web]+"/pods", 1)
+			var out string
+			eventually(t, time.Minute, func() (err error) { // until both replicas of metrics-server know the pod
+				out, err = kubectl(password, "top", "pods", "--no-headers")
+				return err
+			})
+			t.Log(out)
+			assert.Regexp(t, "^busy"+usage+"$", strings.TrimSpace(out))
+			for _, args := range [][]string{{"pods", "--namespace=kube-system"}, {"pods", "--all-namespaces"}, {"nodes"}} {
+				_, err := kubectl(password, append([]string{"top"}, args...)...)
+				assert.ErrorContains(t, err, "(Forbidden)", args)
+			}
+			_, err := kubectl(password, "delete", "pod", "busy", "--now", "--wait=false")
+			require.NoError(t, err)
 		})
 		step(t, "revoking a role ends access by RBAC without a restart", func(t *testing.T) {
 			before := started(t)
@@ -331,6 +352,15 @@ var requests = []struct {
 			RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "view"},
 		}, dryRun)
 		return err
+	}, [4]string{"no", "no", "no", "no"}},
+	{"read the metrics of pods", func(ctx context.Context, c *kubernetes.Clientset, n string) error {
+		return metricsRequest(c, "namespaces/"+n+"/pods").Do(ctx).Error()
+	}, [4]string{"yes", "yes", "yes", "no"}},
+	{"read the metrics of pods of all namespaces", func(ctx context.Context, c *kubernetes.Clientset, _ string) error {
+		return metricsRequest(c, "pods").Do(ctx).Error()
+	}, [4]string{"no", "no", "no", "no"}},
+	{"read the metrics of nodes", func(ctx context.Context, c *kubernetes.Clientset, _ string) error {
+		return metricsRequest(c, "nodes").Do(ctx).Error()
 	}, [4]string{"no", "no", "no", "no"}},
 	{"list pods of all namespaces", func(ctx context.Context, c *kubernetes.Clientset, _ string) error {
 		_, err := c.CoreV1().Pods("").List(ctx, metav1.ListOptions{})
