@@ -2,6 +2,7 @@ package k8s
 
 import (
 	"os"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -43,4 +44,23 @@ func TestObjects(t *testing.T) {
 		"kubernetes:core/v1:Service kube-system/kube-dns",
 		"kubernetes:policy/v1:PodDisruptionBudget kube-system/kube-dns",
 	}, got)
+}
+
+// TestDrainsEvictUnreadyPods checks all PodDisruptionBudgets. Otherwise a node with an unready pod could not be drained
+// while another pod of the same workload is unready, too.
+func TestDrainsEvictUnreadyPods(t *testing.T) {
+	files, err := templates.ReadDir(".")
+	require.NoError(t, err)
+	found := 0
+	for _, f := range files {
+		text, err := templates.ReadFile(f.Name())
+		require.NoError(t, err)
+		for _, object := range strings.Split(string(text), "\n---\n") {
+			if strings.Contains(object, "kind: PodDisruptionBudget\n") {
+				found++
+				assert.Contains(t, object, "\n  unhealthyPodEvictionPolicy: AlwaysAllow\n", f.Name())
+			}
+		}
+	}
+	assert.Equal(t, 3, found)
 }
