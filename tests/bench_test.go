@@ -220,7 +220,7 @@ func (c cloud) timeline(b *testing.B, e *engine, name string, client *kubernetes
 		since("first API server ready", earliest, api),
 		since("first node Ready", earliest, ready),
 		since(allReady, latest, ready),
-		since("up done, ours with DNS and CSI", latest, []time.Time{end}),
+		since("up done, ours with DNS, CSI, metrics", latest, []time.Time{end}),
 	}
 }
 
