@@ -114,7 +114,7 @@ func serviceIPs(object any) (ips []string, err error) {
 
 // clusterIPs returns the addresses of a Service. A headless Service and an external name have none.
 func clusterIPs(s *corev1.Service) []string {
-	if s.Spec.Type == corev1.ServiceTypeExternalName || headless(s) {
+	if s.Spec.ClusterIP == "" || headless(s) {
 		return nil
 	}
 	if len(s.Spec.ClusterIPs) > 0 {

@@ -133,8 +133,8 @@ func (b *backend) ReverseRecord(name string) (*msg.Service, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, s := range services {
-		found := b.answer(name, b.nameOf(s.(*corev1.Service)), 0)
+	if len(services) > 0 {
+		found := b.answer(name, b.nameOf(services[0].(*corev1.Service)), 0)
 		return &found, nil
 	}
 	endpoints, err := b.endpoints.ByIndex(byIP, ip)
@@ -202,8 +202,9 @@ func reverseIP(name string) (string, bool) {
 	return canonical(strings.Join(groups, ":"))
 }
 
-// canonical returns an address in the form of the indexes.
+// canonical returns an address in the form of the indexes. It rejects a zone such as in fe80::1%eth0, because SkyDNS
+// would take this text for the name of a host.
 func canonical(text string) (string, bool) {
 	address, err := netip.ParseAddr(text)
-	return address.String(), err == nil
+	return address.String(), err == nil && address.Zone() == ""
 }

@@ -107,6 +107,16 @@ func TestRecordsFollowChanges(t *testing.T) {
 	becomes(name, "NXDOMAIN")
 }
 
+// TestServiceWithoutAddress checks a Service that has no address and no external name yet.
+func TestServiceWithoutAddress(t *testing.T) {
+	s := newSources()
+	s.services.Add(service("new", "", corev1.ServicePort{Name: "http", Protocol: corev1.ProtocolTCP, Port: 80}))
+	b := s.start(t)
+	for _, name := range []string{"new", "_http._tcp.new"} {
+		assert.Equal(t, []string{"NXDOMAIN"}, records(t, b, name+".default.svc.cluster.local."))
+	}
+}
+
 func TestDualStack(t *testing.T) {
 	s := newSources()
 	web := service("web", "10.96.0.77", corev1.ServicePort{Name: "http", Protocol: corev1.ProtocolTCP, Port: 80})
@@ -124,7 +134,9 @@ func TestDualStack(t *testing.T) {
 		assert.Equal(t, name, found.Host)
 	}
 	assert.Equal(t, []string{"fd00::4d"}, records(t, b, "fd00--4d.default.pod.cluster.local."))
-	assert.Equal(t, []string{"NXDOMAIN"}, records(t, b, "x.default.pod.cluster.local."))
+	for _, label := range []string{"x", "fe80--1%eth0"} {
+		assert.Equal(t, []string{"NXDOMAIN"}, records(t, b, label+".default.pod.cluster.local."))
+	}
 	for _, name := range []string{"arpa.", "1.2.3.in-addr.arpa.", "x.0.96.10.in-addr.arpa.", "1.ip6.arpa."} {
 		_, err := b.ReverseRecord(name)
 		assert.Error(t, err, name)
