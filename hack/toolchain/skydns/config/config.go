@@ -16,12 +16,38 @@ import (
 	"k8s.io/klog/v2"
 )
 
-// Config contains the settings of an administrator. Each server is an address with an optional port.
+// Config contains the settings of an administrator.
 type Config struct {
 	// StubDomains maps domains to their DNS servers.
-	StubDomains map[string][]string
+	StubDomains map[string][]Server
 	// UpstreamNameservers resolve all other names. Without them, those in /etc/resolv.conf do.
-	UpstreamNameservers []string
+	UpstreamNameservers []Server
+}
+
+// Server is the address and port of a DNS server.
+type Server struct{ netip.AddrPort }
+
+// ParseServer parses an address with an optional port. The default port is 53.
+func ParseServer(text string) (Server, error) {
+	if server, err := netip.ParseAddrPort(text); err == nil && server.Port() > 0 {
+		return Server{server}, nil
+	}
+	address, err := netip.ParseAddr(text)
+	if err != nil {
+		return Server{}, fmt.Errorf("a server must be an IP address with an optional port, got %q", text)
+	}
+	return Server{netip.AddrPortFrom(address, 53)}, nil
+}
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (s *Server) UnmarshalJSON(data []byte) error {
+	var text string
+	if err := json.Unmarshal(data, &text); err != nil {
+		return err
+	}
+	server, err := ParseServer(text)
+	*s = server
+	return err
 }
 
 // Read reads the files of a folder. A missing file or folder means that nothing is set.
@@ -40,36 +66,7 @@ func Read(folder string) (Config, error) {
 			return Config{}, fmt.Errorf("%s: %w", key, err)
 		}
 	}
-	for domain, servers := range c.StubDomains {
-		if err := check(servers); err != nil {
-			return Config{}, fmt.Errorf("stubDomains: %s: %w", domain, err)
-		}
-	}
-	if err := check(c.UpstreamNameservers); err != nil {
-		return Config{}, fmt.Errorf("upstreamNameservers: %w", err)
-	}
 	return c, nil
-}
-
-func check(servers []string) error {
-	for _, s := range servers {
-		if _, err := Server(s); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// Server returns the address and port of a DNS server. The default port is 53.
-func Server(text string) (netip.AddrPort, error) {
-	if server, err := netip.ParseAddrPort(text); err == nil {
-		return server, nil
-	}
-	address, err := netip.ParseAddr(text)
-	if err != nil {
-		return netip.AddrPort{}, fmt.Errorf("a server must be an IP address with an optional port, got %q", text)
-	}
-	return netip.AddrPortFrom(address, 53), nil
 }
 
 // Watch sends the current settings, and the new ones after each change, until ctx ends. It reads the folder in each

@@ -7,7 +7,6 @@ import (
 	"flag"
 	"fmt"
 	"maps"
-	"net/netip"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -79,24 +78,15 @@ func supervise(ctx context.Context, program string, args []string, settings <-ch
 // arguments returns dnsmasq's arguments for the settings.
 func arguments(c config.Config) (args []string) {
 	for _, domain := range slices.Sorted(maps.Keys(c.StubDomains)) {
-		for _, server := range c.StubDomains[domain] {
-			args = append(args, "--server=/"+domain+"/"+address(server))
+		for _, s := range c.StubDomains[domain] {
+			args = append(args, fmt.Sprintf("--server=/%s/%s#%d", domain, s.Addr(), s.Port()))
 		}
 	}
-	for _, server := range c.UpstreamNameservers {
-		args = append(args, "--server="+address(server))
+	for _, s := range c.UpstreamNameservers {
+		args = append(args, fmt.Sprintf("--server=%s#%d", s.Addr(), s.Port()))
 	}
 	if len(c.UpstreamNameservers) > 0 {
 		args = append(args, "--no-resolv")
 	}
 	return args
-}
-
-// address returns a valid server in dnsmasq's form.
-func address(text string) string {
-	server, err := config.Server(text)
-	if err != nil { // config has checked it
-		server = netip.AddrPort{}
-	}
-	return fmt.Sprintf("%s#%d", server.Addr(), server.Port())
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -14,12 +15,20 @@ import (
 	"kubernetes-openstack/hack/toolchain/skydns/config"
 )
 
+func servers(texts ...string) (parsed []config.Server) {
+	for _, text := range texts {
+		parsed = append(parsed, config.Server{AddrPort: netip.MustParseAddrPort(text)})
+	}
+	return parsed
+}
+
 func TestArguments(t *testing.T) {
 	assert.Empty(t, arguments(config.Config{}))
 	assert.Equal(t, []string{"--server=/a.test/192.0.2.1#53", "--server=/b.test/192.0.2.2#5353",
 		"--server=/b.test/2001:db8::1#53", "--server=192.0.2.3#53", "--no-resolv"}, arguments(config.Config{
-		StubDomains:         map[string][]string{"b.test": {"192.0.2.2:5353", "2001:db8::1"}, "a.test": {"192.0.2.1"}},
-		UpstreamNameservers: []string{"192.0.2.3"},
+		StubDomains: map[string][]config.Server{"b.test": servers("192.0.2.2:5353", "[2001:db8::1]:53"),
+			"a.test": servers("192.0.2.1:53")},
+		UpstreamNameservers: servers("192.0.2.3:53"),
 	}))
 }
 
@@ -50,7 +59,7 @@ func TestChangedSettingsRestartDNSMasq(t *testing.T) {
 		go func() { ended <- supervise(ctx, program, []string{"-k"}, settings, restart) }()
 		settings <- config.Config{}
 		waitFor(t, log, "-k")
-		settings <- config.Config{UpstreamNameservers: []string{"192.0.2.3"}}
+		settings <- config.Config{UpstreamNameservers: servers("192.0.2.3:53")}
 		want := "-k"
 		if restart {
 			want += "\nended\n-k --server=192.0.2.3#53 --no-resolv"

@@ -58,7 +58,13 @@ func run(ctx context.Context) error {
 	b := newBackend(*domain, services, endpoints)
 	s := &server{backend: b, domain: *domain}
 	if *nameservers != "" {
-		s.nameservers = strings.Split(*nameservers, ",")
+		for text := range strings.SplitSeq(*nameservers, ",") {
+			server, err := config.ParseServer(text)
+			if err != nil {
+				return fmt.Errorf("--nameservers: %w", err)
+			}
+			s.nameservers = append(s.nameservers, server)
+		}
 	}
 	if err := s.use(config.Config{}); err != nil {
 		return err

@@ -16,7 +16,7 @@ import (
 type server struct {
 	backend     skydns.Backend
 	domain      string
-	nameservers []string // of the flag
+	nameservers []config.Server // of the flag
 	current     atomic.Pointer[dns.Handler]
 }
 
@@ -27,12 +27,8 @@ func (s *server) use(c config.Config) error {
 	if len(c.UpstreamNameservers) > 0 {
 		servers = c.UpstreamNameservers
 	}
-	for _, text := range servers {
-		address, err := config.Server(text)
-		if err != nil {
-			return err
-		}
-		settings.Nameservers = append(settings.Nameservers, address.String())
+	for _, server := range servers {
+		settings.Nameservers = append(settings.Nameservers, server.String())
 	}
 	if err := skydns.SetDefaults(settings); err != nil {
 		return err
