@@ -55,16 +55,16 @@ func supervise(ctx context.Context, program string, args []string, settings <-ch
 			end()
 			return err
 		}
-		ended := make(chan error, 1)
-		go func() { ended <- cmd.Wait() }()
+		ended := make(chan struct{})
+		go func() { defer close(ended); _ = cmd.Wait() }() // it sets ProcessState
 		for changed := false; !changed; {
 			select {
-			case err := <-ended:
+			case <-ended:
 				end()
 				if ctx.Err() != nil {
 					return nil
 				}
-				return fmt.Errorf("dnsmasq ended: %w", err)
+				return fmt.Errorf("dnsmasq ended: %s", cmd.ProcessState)
 			case current = <-settings:
 				changed = restart
 			}

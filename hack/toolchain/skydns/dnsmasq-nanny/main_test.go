@@ -36,7 +36,7 @@ func TestArguments(t *testing.T) {
 func fakeDNSMasq(t *testing.T) (program, log string) {
 	t.Helper()
 	program, log = filepath.Join(t.TempDir(), "dnsmasq"), filepath.Join(t.TempDir(), "log")
-	require.NoError(t, os.WriteFile(program, []byte("#!/bin/sh\n[ \"$1\" != fail ] || exit 3\n"+
+	require.NoError(t, os.WriteFile(program, []byte("#!/bin/sh\n[ \"$1\" != exit ] || exit $2\n"+
 		"trap 'echo ended >>"+log+"; exit' TERM\necho \"$*\" >>"+log+"\nwhile sleep 0.01; do :; done\n"), 0o700))
 	return program, log
 }
@@ -73,7 +73,10 @@ func TestChangedSettingsRestartDNSMasq(t *testing.T) {
 
 func TestNannyFailsIfDNSMasqEnds(t *testing.T) {
 	program, _ := fakeDNSMasq(t)
-	settings := make(chan config.Config, 1)
-	settings <- config.Config{}
-	assert.ErrorContains(t, supervise(t.Context(), program, []string{"fail"}, settings, true), "exit status 3")
+	for _, code := range []string{"0", "3"} {
+		settings := make(chan config.Config, 1)
+		settings <- config.Config{}
+		assert.EqualError(t, supervise(t.Context(), program, []string{"exit", code}, settings, true),
+			"dnsmasq ended: exit status "+code)
+	}
 }
