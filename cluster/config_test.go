@@ -383,6 +383,17 @@ func TestErrors(t *testing.T) {
 		{"stub domain of the cluster", "dns.stubDomains",
 			[]any{map[string]any{"domain": "svc.cluster.local", "servers": []any{"192.0.2.53"}}},
 			"dns.stubDomains[0].domain: must be a domain outside of cluster.local, not svc.cluster.local"},
+		{"stub domain above the cluster's", "dns.stubDomains",
+			[]any{map[string]any{"domain": "local", "servers": []any{"192.0.2.53"}}},
+			"dns.stubDomains[0].domain: must be a domain that does not contain cluster.local, not local"},
+		{"stub domain of addresses of Services", "dns.stubDomains",
+			[]any{map[string]any{"domain": "10.in-addr.arpa", "servers": []any{"192.0.2.53"}}},
+			"dns.stubDomains[0].domain: must be a domain without addresses of Services (10.96.0.0/16) and pods " +
+				"(10.244.0.0/16), not 10.in-addr.arpa"},
+		{"stub domain of addresses of some pods", "dns.stubDomains",
+			[]any{map[string]any{"domain": "7.244.10.in-addr.arpa", "servers": []any{"192.0.2.53"}}},
+			"dns.stubDomains[0].domain: must be a domain without addresses of Services (10.96.0.0/16) and pods " +
+				"(10.244.0.0/16), not 7.244.10.in-addr.arpa"},
 		{"stub domain twice", "dns.stubDomains", []any{map[string]any{"domain": "corp.example", "servers": []any{"192.0.2.53"}},
 			map[string]any{"domain": "corp.example", "servers": []any{"192.0.2.54"}}},
 			"dns.stubDomains[1].domain: must be unique, but dns.stubDomains[0] has corp.example, too"},

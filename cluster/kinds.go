@@ -401,6 +401,9 @@ func domainProblem(v any, _ []string) string {
 	if inCluster(name) {
 		return fmt.Sprintf("must be a domain outside of %s, not %s", clusterDomain, name)
 	}
+	if strings.HasSuffix(clusterDomain, "."+name) { // CoreDNS would forward the names of Services
+		return fmt.Sprintf("must be a domain that does not contain %s, not %s", clusterDomain, name)
+	}
 	return ""
 }
 

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/util/validation"
@@ -153,7 +154,32 @@ func (c Config) validateDNS(e *field.Errors) {
 		if len(stub.Servers) == 0 {
 			e.Add(path+".servers", "must be set to the addresses of DNS servers")
 		}
+		addresses := reverseZone(stub.Domain)
+		if addresses.Overlaps(c.Network.ServiceCIDR) || addresses.Overlaps(c.Network.PodCIDR) {
+			e.Add(path+".domain", "must be a domain without addresses of Services (%s) and pods (%s), not %s",
+				c.Network.ServiceCIDR, c.Network.PodCIDR, stub.Domain)
+		}
 	}
+}
+
+// reverseZone returns the addresses that a domain such as 10.in-addr.arpa has the names of. For other domains, the
+// prefix is invalid.
+func reverseZone(domain string) netip.Prefix {
+	labels, ok := strings.CutSuffix("."+domain, ".in-addr.arpa")
+	parts := strings.Split(labels, ".")[1:]
+	if !ok || len(parts) > 4 {
+		return netip.Prefix{}
+	}
+	slices.Reverse(parts)
+	var octets [4]byte
+	for i, part := range parts {
+		n, err := strconv.ParseUint(part, 10, 8)
+		if err != nil {
+			return netip.Prefix{}
+		}
+		octets[i] = byte(n)
+	}
+	return netip.PrefixFrom(netip.AddrFrom4(octets), 8*len(parts))
 }
 
 func (c Config) validateAPI(e *field.Errors) {
