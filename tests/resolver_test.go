@@ -94,11 +94,10 @@ func testDNS(t *testing.T, e *engine, api *api) (cases, change func(*testing.T))
 					run(t, provider)
 				}
 			}
-			lost := load.end(t)
+			load.end(t)
 			e.must("preview", "--expect-no-changes")
 			assert.Equal(t, uid, api.kubectl(t, "get", "service", "kube-dns", "--namespace=kube-system",
 				"--output=jsonpath={.metadata.uid}"), "the Service is the same object")
-			assert.LessOrEqual(t, lost, 4, "lost queries; the goal is 0")
 			api.kubectl(t, "delete", "namespace", "dns-cases")
 		})
 	}
@@ -128,7 +127,7 @@ func openPod(t testing.TB, pod corev1.Pod) namespace {
 
 // queries are clients that send a query again and again, each after the answer to the last one.
 type queries struct {
-	stop    chan struct{}
+	stop    func()
 	done    sync.WaitGroup
 	begin   time.Time
 	results map[string]*queryResults // by client; each client has its own
@@ -140,17 +139,21 @@ type queryResults struct {
 	longest  time.Duration
 }
 
+const onePort = "UDP, one port"
+
 // startQueries starts three clients in the namespace: one that uses a new UDP port for each query as most resolvers do,
 // one that keeps its UDP port, and one that opens a TCP connection for each query.
 func (n namespace) startQueries(t *testing.T, name, want string) *queries {
 	t.Helper()
-	q := &queries{stop: make(chan struct{}), begin: time.Now(), results: map[string]*queryResults{}}
+	stop := make(chan struct{})
+	q := &queries{stop: sync.OnceFunc(func() { close(stop) }), begin: time.Now(), results: map[string]*queryResults{}}
+	t.Cleanup(q.stop)
 	kept, err := n.dial(t.Context(), "udp", dnsServer)
 	require.NoError(t, err)
 	t.Cleanup(func() { kept.Close() })
 	for client, ask := range map[string]func() (string, error){
 		"UDP, a new port": func() (string, error) { return dns.Ask(t.Context(), n.dial, "udp", dnsServer, name, "A") },
-		"UDP, one port":   func() (string, error) { return dns.AskOn(kept, "udp", name, "A") },
+		onePort:           func() (string, error) { return dns.AskOn(kept, "udp", name, "A") },
 		"TCP":             func() (string, error) { return dns.Ask(t.Context(), n.dial, "tcp", dnsServer, name, "A") },
 	} {
 		results := &queryResults{}
@@ -158,7 +161,7 @@ func (n namespace) startQueries(t *testing.T, name, want string) *queries {
 		q.done.Go(func() {
 			for {
 				select {
-				case <-q.stop:
+				case <-stop:
 					return
 				case <-time.After(25 * time.Millisecond):
 					begin := time.Now()
@@ -184,21 +187,27 @@ func (r *queryResults) record(begin time.Time, since time.Duration, err error) {
 	r.longest = max(r.longest, time.Since(begin))
 }
 
-// end stops the clients, prints the results and returns the number of lost queries.
-func (q *queries) end(t *testing.T) (lost int) {
+// end stops the clients, and prints and checks their results.
+//
+// A client that keeps its UDP port may lose one query for each of the two changes: when a pod becomes unready, kube-proxy
+// deletes the entry of the port from the table of connections. An answer that is on its way then finds no entry.
+func (q *queries) end(t *testing.T) {
 	t.Helper()
-	close(q.stop)
+	q.stop()
 	q.done.Wait()
 	var out strings.Builder
 	fmt.Fprintf(&out, "\n%-16s %9s %5s %12s\n", "queries", "answered", "lost", "slowest, ms")
 	for _, client := range slices.Sorted(maps.Keys(q.results)) {
 		r := q.results[client]
-		lost += len(r.lost)
+		allowed := 0
+		if client == onePort {
+			allowed = 2
+		}
+		assert.LessOrEqual(t, len(r.lost), allowed, "lost queries over %s", client)
 		fmt.Fprintf(&out, "%-16s %9d %5d %12d\n", client, r.answered, len(r.lost), r.longest.Milliseconds())
 		for _, reason := range r.lost {
 			fmt.Fprintf(&out, "  %s\n", reason)
 		}
 	}
 	t.Log(out.String())
-	return lost
 }
