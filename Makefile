@@ -41,6 +41,12 @@ GOTEST = go test
 # the cluster's DNS, and the router gets the route to its ClusterIP over BGP.
 REACH_SAMPLE = go run ./hack/devcloud exec router -- curl -sS http://hello.default.svc.cluster.local
 
+# resolves the name of the sample with the cluster's DNS at its announced address, as the data centre's resolver does
+RESOLVE_SAMPLE = go run ./hack/devcloud exec router -- dig +short @10.96.0.10 hello.default.svc.cluster.local
+
+# prints the name of the stack's DNS server
+DNS = $$(grep -qs 'provider: coredns' Pulumi.$(STACK).yaml && echo CoreDNS || echo SkyDNS)
+
 # runs a command with a devcloud whose driver of Nova is fake, and which has a separate state folder
 WITH_FAKE = XDG_STATE_HOME=$$(mktemp -d); export XDG_STATE_HOME; \
 	trap 'go run ./hack/devcloud down --purge; rm -rf $$XDG_STATE_HOME' EXIT; \
@@ -84,6 +90,9 @@ up: ## start OpenStack on this machine and create the stack `dev` on it; FROM=up
 	@echo
 	@echo "Connect to a Service by its cluster name, from the data centre's router:"
 	@echo "  $(REACH_SAMPLE)"
+	@echo
+	@address=$$($(RESOLVE_SAMPLE)); echo "For the router, $(DNS) resolves this name to $${address:?is missing}:"
+	@echo "  $(RESOLVE_SAMPLE)"
 
 test: host toolchain-all image official-image ## run all tests that need no running OpenStack
 	@times=$$(mktemp -d); trap 'rm -r $$times' EXIT; used=$$($(CPU)) stolen=$$($(STOLEN)); result=passed; \
