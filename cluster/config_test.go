@@ -352,7 +352,8 @@ func TestErrors(t *testing.T) {
 		{"interface", "openstack.interface", "private",
 			`openstack.interface: must be public, internal or admin, not "private"`},
 		{"CA", "openstack.caCertificate", "-----BEGIN CERTIFICATE-----\n",
-			"openstack.caCertificate: must contain only certificates in PEM format: -----BEGIN CERTIFICATE-----"},
+			"openstack.caCertificate: must be one or more CA certificates in PEM format: -----BEGIN CERTIFICATE----- and " +
+				"-----END CERTIFICATE----- on lines of their own. 0 of 1 blocks are complete"},
 		{"credential", "openstack.credential", "2027/01",
 			`openstack.credential: must be a DNS label (lower-case letters, digits and '-') such as prod-1, not "2027/01"`},
 		{"role", "openstack.roles", []any{"member", ""}, "openstack.roles[1]: must be set to the name of a role"},

@@ -272,8 +272,11 @@ func certificateExamples(t *testing.T) examples {
 	begin := "-----BEGIN CERTIFICATE-----\n"
 	return examples{
 		good: texts(ca, ca+"\n \t\n", ca+ca, "# company\n"+ca+"\n# old\n"+ca, strings.TrimSpace(ca),
-			strings.ReplaceAll(ca, "\n", "\r\n")),
-		bad: texts(begin, "text", ca+"text", "text\n"+ca, ca[:100]+"\n"+ca, ca+begin, ca[:len(ca)-30],
+			strings.ReplaceAll(ca, "\n", "\r\n"), "subject=CN=test CA\n"+ca, ca+"text"), // the output of openssl has text
+		bad: texts(begin, "text", ca[:100]+"\n"+ca, ca+begin, ca[:len(ca)-30], ca[1:], ca+ca[1:],
+			strings.TrimSpace(ca)+ca, "# "+ca, " "+ca, ca+strings.ReplaceAll(ca, "\n", " "), "\ufeff"+ca,
+			strings.Replace(ca, begin, begin+"Proc-Type: 4,ENCRYPTED\n\n", 1),
+			strings.ReplaceAll(ca, "CERTIFICATE", "TRUSTED CERTIFICATE"),
 			begin+"AAAA\n-----END CERTIFICATE-----\n",
 			strings.ReplaceAll(ca, "CERTIFICATE", "PRIVATE KEY"), " ",
 			issue(func(c *x509.Certificate) { c.IsCA = false }),

@@ -446,44 +446,34 @@ func sshKeyProblem(text string) string {
 
 const certificates = "one or more CA certificates in PEM format: -----BEGIN CERTIFICATE-----"
 
-// caProblem accepts blank lines and comments around the certificates. It refuses all other text, because a program
-// would silently skip a damaged certificate.
+// caProblem reads a bundle like the programs that use it, which skip all text between certificates. They also skip a
+// certificate that they cannot read, so each beginning and each end must belong to a certificate.
 func caProblem(text string) string {
-	const begin, end = "-----BEGIN ", "-----END CERTIFICATE-----"
-	found := 0
-	for rest := text; ; found++ {
-		before, _, more := strings.Cut(rest, begin)
-		for line := range strings.Lines(before) {
-			if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "#") {
-				return "must contain only certificates in PEM format: -----BEGIN CERTIFICATE-----"
-			}
-		}
-		if !more {
-			break
-		}
-		rest = rest[len(before):]
-		one, after, complete := strings.Cut(rest, end)
-		block, _ := pem.Decode([]byte(one + end + "\n"))
-		if !complete || block == nil || block.Type != "CERTIFICATE" || strings.Count(one, begin) > 1 {
-			return "must contain only certificates in PEM format: -----BEGIN CERTIFICATE-----"
+	found, rest := 0, []byte(text)
+	for block, after := pem.Decode(rest); block != nil; block, after = pem.Decode(rest) {
+		found, rest = found+1, after
+		if block.Type != "CERTIFICATE" || len(block.Headers) > 0 {
+			return fmt.Sprintf("must contain only CERTIFICATE blocks without headers, but block %d has the type %s and %d headers",
+				found, block.Type, len(block.Headers))
 		}
 		certificate, err := x509.ParseCertificate(block.Bytes)
 		switch {
 		case err != nil:
-			return fmt.Sprintf("certificate %d is damaged: %v", found+1, err)
+			return fmt.Sprintf("certificate %d is damaged: %v", found, err)
 		case !certificate.IsCA:
-			return fmt.Sprintf("certificate %d (%s) must be the certificate of a CA", found+1, certificate.Subject)
+			return fmt.Sprintf("certificate %d (%s) must be the certificate of a CA", found, certificate.Subject)
 		case time.Now().After(certificate.NotAfter):
-			return fmt.Sprintf("certificate %d (%s) expired at %s: remove or replace it", found+1, certificate.Subject,
+			return fmt.Sprintf("certificate %d (%s) expired at %s: remove or replace it", found, certificate.Subject,
 				certificate.NotAfter.Format(time.RFC3339))
 		case time.Now().Before(certificate.NotBefore):
-			return fmt.Sprintf("certificate %d (%s) is only valid from %s", found+1, certificate.Subject,
+			return fmt.Sprintf("certificate %d (%s) is only valid from %s", found, certificate.Subject,
 				certificate.NotBefore.Format(time.RFC3339))
 		}
-		rest = after
 	}
-	if found == 0 {
-		return "must contain at least one certificate in PEM format: -----BEGIN CERTIFICATE-----"
+	if begins, ends := strings.Count(text, "-----BEGIN"), strings.Count(text, "-----END"); found == 0 || begins != found ||
+		ends != found {
+		return fmt.Sprintf("must be "+certificates+" and -----END CERTIFICATE----- on lines of their own. %d of %d blocks are "+
+			"complete", found, max(begins, ends))
 	}
 	return ""
 }
