@@ -196,12 +196,13 @@ var etcdVersions = map[string][]string{
 // (GHSA-xg4h-6gfc-h4m8).
 var oldestEtcdPatch = map[string]string{"3.6": "3.6.14", "3.7": "3.7.1"}
 
-// minor returns "1.36" for "1.36.4", or "" if version is not a valid version.
+// minor returns "1.36" for "1.36.4", or "" if version is not the version of a release.
 func minor(version string) string {
-	if strings.HasPrefix(version, "v") || strings.Count(version, ".") != 2 {
+	v := "v" + version
+	if semver.Canonical(v) != v || semver.Prerelease(v) != "" {
 		return ""
 	}
-	return strings.TrimPrefix(semver.MajorMinor("v"+version), "v")
+	return strings.TrimPrefix(semver.MajorMinor(v), "v")
 }
 
 // older reports whether version a is older than version b.

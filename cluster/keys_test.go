@@ -147,9 +147,11 @@ func wrongURLs(scheme string) []string {
 		scheme + "://user:pa55word@host.example.com:port/", scheme + "://user:pa55word@[", scheme + "://user:pa55word@ /",
 		scheme + "://host.example.com/?a=b", scheme + "://host.example.com/?", scheme + "://host.example.com/#a",
 		scheme + "://host.example.com/#", scheme + "://-a.example.com", scheme + "://a_b.example.com",
-		scheme + "://host..example.com", scheme + "://host.example.com.", scheme + "://größe.example.com",
+		scheme + "://host..example.com", scheme + "://host.example.com..", scheme + "://.", scheme + "://größe.example.com",
 		scheme + "://2130706433", scheme + "://0x7f000001", scheme + "://127.1", scheme + "://[fd00::1", scheme + "://[a]",
-		scheme + "://api.default.svc.cluster.local", scheme + "://%31.example.com", scheme + "://host.example.com%00",
+		scheme + "://api.default.svc.cluster.local", scheme + "://api.default.svc.cluster.local.",
+		scheme + "://api.default.svc", scheme + "://192.0.2.1.", scheme + "://host.example.com:080",
+		scheme + "://" + strings.Repeat("a", 64) + ".example.com", scheme + "://%31.example.com", scheme + "://host.example.com%00",
 	}
 	for _, character := range " \t\n\"'`\\{}[]<>|^*!$&();ä" {
 		out = append(out, scheme+"://host.example.com/a"+string(character)+"b")
@@ -160,11 +162,12 @@ func wrongURLs(scheme string) []string {
 // examplesOf returns examples of the values of each kind.
 func examplesOf(t *testing.T) map[string]examples {
 	long := strings.Repeat("a", 64)
-	wrongNameservers := append([]string{"192.0.2.1:", "192.0.2.1:0", "192.0.2.1:65536", "192.0.2.1:dns", "192.0.2.1:53:53", ":53",
-		"ns.example.com", "[fd00::1]:53", "192.0.2.1 ", "10.0.0.17:53", "127.0.0.1:5300"}, wrongAddresses...)
+	wrongNameservers := append([]string{"192.0.2.1:", "192.0.2.1:0", "192.0.2.1:65536", "192.0.2.1:dns", "192.0.2.1:53:53",
+		"192.0.2.1:053", ":53", "192.0.2.1#53", "ns.example.com", "[fd00::1]:53", "192.0.2.1 ", "10.0.0.17:53", "127.0.0.1:5300"}, wrongAddresses...)
 	wrongURLsOfMachines := append(wrongURLs("http"), "http://localhost", "http://LOCALHOST:80", "http://a.localhost",
-		"http://localhost.localdomain", "http://[::1]:80", "http://[fd00::1]:5000/v3", "http://[::ffff:192.0.2.5]")
-	wrongURLsOfOperators := append(wrongURLs("http"), "socks4://host.example.com")
+		"http://localhost.localdomain", "http://localhost.", "http://[::1]:80", "http://[fd00::1]:5000/v3", "http://[::ffff:192.0.2.5]")
+	wrongURLsOfOperators := append(wrongURLs("http"), "socks4://host.example.com", "http://[::]:3128",
+		"http://[::ffff:0.0.0.0]:3128", "http://[::ffff:10.0.0.70]:3128")
 	for _, a := range wrongAddresses[2:] {
 		if !strings.Contains(a, ":") {
 			wrongURLsOfMachines = append(wrongURLsOfMachines, "http://"+a+"/path", "https://"+a+":5000")
@@ -182,7 +185,7 @@ func examplesOf(t *testing.T) map[string]examples {
 		"as":        {[]any{65001, 2914, 4200000001}, []any{0, -1, 23456, 64500, 65535, 65540, 4294967295, 4294967296}},
 		"privateAS": {[]any{64513, 65534, 4200000000}, []any{0, -1, 2914, 23456, 64511, 65535, 4294967295, 1 << 40}},
 		"version": {bad: texts("", "v1.36.3", "1.36", "1.20.0", "3.5.1", "latest", "1.36.3/../x", "1.36.3 ", "1.36.3.4",
-			"01.36.3")},
+			"01.36.3", "1.36.3+build", "1.36.3-rc1", "3.6.14+build", "3.28.5-rc1")},
 		"name": {texts("a", "prod-1", "true", "123"),
 			texts("", "Prod_1", "a.b", "-a", "a-", long, "a b", "größe", "a\n", "a/b")},
 		"subdomain": {texts("ssd", "true", "123", "null", "a.b"), texts("", "SSD", "a_b", ".a", "a ", "a\n", "größe")},
@@ -200,21 +203,21 @@ func examplesOf(t *testing.T) map[string]examples {
 		"artifact": {texts("etcd"), texts("", "etdc", "ETCD")},
 		"sha256":   {texts(strings.Repeat("0", 64)), texts("", "abc", strings.Repeat("A", 64), strings.Repeat("0", 65))},
 		"registry": {texts("registry.k8s.io", "localhost:5000", "docker.io"), texts("", "https://registry.k8s.io",
-			"registry.k8s.io/a", "registry.k8s.io:", "registry.k8s.io:65536", "registry.k8s.io:0", "..", "Registry", "a b")},
+			"registry.k8s.io/a", "registry.k8s.io:", "registry.k8s.io:65536", "registry.k8s.io:0", long+".io", "..", "Registry", "a b")},
 		"container": {texts("prod-etcd", "A_1"), texts("a/b", "a.b", "{name}", "*", "a b", "a\n", "größe", long)},
 		"snapshot": {texts("prod-20270131T120000Z.db", "./snapshot.db", "/srv/a b/s.db"),
 			texts("a b.db", "-a.db", "./a=b.db", "..", "./"+strings.Repeat("a", 241), "a\n")},
 		"address":    {texts("192.0.2.53", "10.1.0.1"), texts(wrongAddresses...)},
 		"nameserver": {texts("192.0.2.53", "192.0.2.53:5353", "10.1.0.1"), texts(wrongNameservers...)},
 		"domain": {texts("corp.example.com", "true", "123", "168.192.in-addr.arpa"), texts("", ".", "Corp", "corp.example.com.",
-			"*.example.com", "a b", "a\n", "größe", "local", "cluster.local", "svc.cluster.local")},
+			"*.example.com", "a b", "a\n", "größe", long+".com", "local", "cluster.local", "svc.cluster.local")},
 		"ownAddress": {texts("10.0.0.11", "10.0.0.200"), texts(append(without(wrongAddresses, "10.0.0.10"), "10.1.0.1")...)},
 		"range":      {texts("203.0.113.0/24"), texts(append(wrongNetworks, "0.0.0.0/0")...)},
 		"block":      {nil, texts(append(wrongNetworks, "10.1.0.0/28", "10.0.0.0/28", "10.0.0.254/31", "10.0.0.16/31")...)},
 		"network": {texts("192.0.2.0/24", "0.0.0.0/0", "192.0.2.1/32", "10.128.0.0/9"),
 			texts(append(wrongNetworks, "10.0.0.0/32", "10.0.0.255/32")...)},
 		"url": {texts("https://mirror.example.com/releases", "http://192.0.2.1", "http://mirror:8080/",
-			"https://A.example.com", "http://192.0.2.1:5000/v3", "https://mirror.example.com/a%20b/~c,d+e=f"),
+			"https://A.example.com", "https://host.example.com.:5000/v3", "http://192.0.2.1:5000/v3", "https://mirror.example.com/a%20b/~c,d+e=f"),
 			texts(wrongURLsOfMachines...)},
 		"operatorURL": {texts("http://127.0.0.1:3128", "socks5://localhost:1080", "http://[::1]:3128",
 			"https://proxy.example.com:3128"), texts(wrongURLsOfOperators...)},

@@ -80,7 +80,7 @@ var kinds = map[string]kind{
 	// addresses outside the cluster, or all addresses
 	"network": {want: fixed("an IPv4 CIDR such as 10.0.0.0/24"), problem: networkProblem},
 	// an address of another host's DNS server
-	"nameserver": {want: fixed(nameservers), problem: func(v any, _ []string) string { return nameserverProblem(v.(string)) }},
+	"nameserver": {want: fixed(nameservers), problem: nameserverProblem},
 	// a DNS domain whose names are outside of the cluster
 	"domain": {want: fixed(domains), problem: domainProblem},
 	// URLs that machines request
@@ -192,6 +192,12 @@ func versions(args []string) string {
 
 func isDNSLabel(name string) bool { return len(validation.IsDNS1123Label(name)) == 0 }
 
+// isHost accepts names of hosts and of DNS domains. Unlike the names of objects, each part has up to 63 characters.
+func isHost(name string) bool {
+	return !slices.ContainsFunc(strings.Split(name, "."), func(label string) bool { return !isDNSLabel(label) }) &&
+		isSubdomain(name)
+}
+
 func isSubdomain(name string) bool { return len(validation.IsDNS1123Subdomain(name)) == 0 }
 
 func isLabelKey(key string) bool { return len(validation.IsQualifiedName(key)) == 0 }
@@ -220,12 +226,12 @@ var sha256Hex = regexp.MustCompile(`^[0-9a-f]{64}$`)
 // isRegistry accepts a host in lower-case letters and a port, because containerd reads the folder with this name.
 func isRegistry(name string) bool {
 	host, port, found := strings.Cut(name, ":")
-	return isSubdomain(host) && (!found || isPort(port))
+	return isHost(host) && (!found || isPort(port))
 }
 
 func isPort(text string) bool {
 	n, err := strconv.ParseUint(text, 10, 16)
-	return err == nil && n > 0
+	return err == nil && n > 0 && text[0] != '0'
 }
 
 var (
@@ -342,20 +348,22 @@ func urlProblem(text string, schemes []string, operators bool) string {
 // hostProblem checks the host of a URL.
 func hostProblem(host string, operators bool) string {
 	a, err := netip.ParseAddr(host)
-	name := strings.ToLower(host)
+	name := strings.ToLower(strings.TrimSuffix(host, "."))
 	last := name[strings.LastIndexByte(name, '.')+1:]
 	switch {
-	case err == nil && operators && (a.IsLoopback() || a.Is6()):
+	case err == nil && operators && (a.IsLoopback() || a.Is6() && !a.Unmap().IsUnspecified()):
 		return ""
 	case err == nil && a.Is4():
 		return addressProblem(a)
+	case err == nil && operators:
+		return fmt.Sprintf("must have the address of a host, not %q", host)
 	case err == nil:
 		return fmt.Sprintf("must have a host name or an IPv4 address, because machines have no IPv6 address, not %q", host)
-	case !isSubdomain(name) || numericLabel.MatchString(last):
+	case !isHost(name) || numericLabel.MatchString(last):
 		return fmt.Sprintf("must have a host name such as host.example.com or an IPv4 address, not %q", host)
 	case !operators && (last == "localhost" || last == "localdomain"):
 		return fmt.Sprintf("must have a host that machines reach, not %q", host)
-	case inCluster(name):
+	case inCluster(name), last == "svc":
 		return fmt.Sprintf("must have a host outside of the cluster, not %q", host)
 	}
 	return ""
@@ -376,10 +384,10 @@ var numericLabel = regexp.MustCompile(`^([0-9]+|0x[0-9a-f]*)$`)
 
 const nameservers = "an IPv4 address with an optional port such as 192.0.2.53:5353"
 
-func nameserverProblem(text string) string {
-	a, ok := nameserverAddress(text)
+func nameserverProblem(v any, _ []string) string {
+	a, ok := nameserverAddress(v.(string))
 	if !ok {
-		return mustBe(nameservers, false, text)
+		return mustBe(nameservers, false, v)
 	}
 	return addressProblem(a)
 }
@@ -395,7 +403,7 @@ const domains = "a DNS domain in lower case such as corp.example.com"
 
 func domainProblem(v any, _ []string) string {
 	name := v.(string)
-	if !isSubdomain(name) {
+	if !isHost(name) {
 		return mustBe(domains, false, name)
 	}
 	if inCluster(name) {
@@ -453,8 +461,8 @@ func caProblem(text string) string {
 	for block, after := pem.Decode(rest); block != nil; block, after = pem.Decode(rest) {
 		found, rest = found+1, after
 		if block.Type != "CERTIFICATE" || len(block.Headers) > 0 {
-			return fmt.Sprintf("must contain only CERTIFICATE blocks without headers, but block %d has the type %s and %d headers",
-				found, block.Type, len(block.Headers))
+			return fmt.Sprintf("must contain only blocks of the type CERTIFICATE without headers, but block %d has the type %s "+
+				"and %d headers", found, block.Type, len(block.Headers))
 		}
 		certificate, err := x509.ParseCertificate(block.Bytes)
 		switch {
@@ -472,8 +480,8 @@ func caProblem(text string) string {
 	}
 	if begins, ends := strings.Count(text, "-----BEGIN"), strings.Count(text, "-----END"); found == 0 || begins != found ||
 		ends != found {
-		return fmt.Sprintf("must be "+certificates+" and -----END CERTIFICATE----- on lines of their own. %d of %d blocks are "+
-			"complete", found, max(begins, ends))
+		return fmt.Sprintf("must be %s and -----END CERTIFICATE----- on lines of their own. %d of %d blocks are complete",
+			certificates, found, max(begins, ends))
 	}
 	return ""
 }
