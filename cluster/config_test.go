@@ -397,7 +397,14 @@ func TestErrors(t *testing.T) {
 				"(10.244.0.0/16), not 7.244.10.in-addr.arpa"},
 		{"stub domain twice", "dns.stubDomains", []any{map[string]any{"domain": "corp.example", "servers": []any{"192.0.2.53"}},
 			map[string]any{"domain": "corp.example", "servers": []any{"192.0.2.54"}}},
-			"dns.stubDomains[1].domain: must be unique, but dns.stubDomains[0] has corp.example, too"},
+			"dns.stubDomains[1].domain: corp.example is also the domain of dns.stubDomains[0]: list all servers in one item"},
+		{"too many name servers", "dns.upstreamNameservers", []any{"192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4"},
+			"dns.upstreamNameservers: must have at most 3 DNS servers, the maximum of skydns, not 4"},
+		{"too many name servers of CoreDNS", "dns", map[string]any{"provider": "coredns", "stubDomains": []any{
+			map[string]any{"domain": "corp.example", "servers": servers(16)}}},
+			"dns.stubDomains[0].servers: must have at most 15 DNS servers, the maximum of coredns, not 16"},
+		{"name server twice", "dns.upstreamNameservers", []any{"192.0.2.53:53", "192.0.2.53"},
+			"dns.upstreamNameservers[1]: must be removed: it is the same as dns.upstreamNameservers[0], 192.0.2.53"},
 		{"stub domain without servers", "dns.stubDomains", []any{map[string]any{"domain": "corp.example"}},
 			"dns.stubDomains[0].servers: must be set to the addresses of DNS servers"},
 		{"server of a stub domain", "dns.stubDomains",
@@ -617,4 +624,26 @@ func TestErrorsInsideOthers(t *testing.T) {
 	_, err := Decode("test", `{"pools": [{"labels": {"`+excludeLabel+`": "true"}}]}`)
 	assert.ErrorContains(t, err, "\n  pools: must leave a pool that announces Services")
 	assert.ErrorContains(t, err, "\n  pools[0].name: must be set to a DNS label")
+}
+
+// servers returns the addresses of n DNS servers.
+func servers(n int) (out []any) {
+	for i := range n {
+		out = append(out, fmt.Sprintf("192.0.2.%d", i+1))
+	}
+	return out
+}
+
+// TestManyNameservers checks the largest numbers of DNS servers of both providers.
+func TestManyNameservers(t *testing.T) {
+	for _, dns := range []map[string]any{
+		{"provider": SkyDNS, "upstreamNameservers": servers(3),
+			"stubDomains": []any{map[string]any{"domain": "corp.example", "servers": servers(16)}}},
+		{"provider": CoreDNS, "upstreamNameservers": servers(15),
+			"stubDomains": []any{map[string]any{"domain": "corp.example", "servers": servers(15)}}},
+	} {
+		object := valid(t)
+		set(object, "dns", dns)
+		assert.Len(t, decoded(t, object).DNS.UpstreamNameservers, len(dns["upstreamNameservers"].([]any)))
+	}
 }

@@ -65,7 +65,11 @@ func (ch *checker) list(path, kind string, list reflect.Value, repeats bool) {
 	first := map[any]string{}
 	for i := range list.Len() {
 		item, itemPath := list.Index(i), fmt.Sprintf("%s[%d]", path, i)
-		other, duplicate := first[item.Interface()]
+		same := item.Interface()
+		if kind == "nameserver" {
+			same = strings.TrimSuffix(item.String(), ":53") // the default
+		}
+		other, duplicate := first[same]
 		switch valid := ch.value(itemPath, kind, item); {
 		case !valid:
 			item.SetZero()
@@ -73,7 +77,7 @@ func (ch *checker) list(path, kind string, list reflect.Value, repeats bool) {
 			ch.errs.Add(itemPath, "must be removed: it is the same as %s, %v", other, item)
 			item.SetZero()
 		case !item.IsZero(): // a known error leaves a zero item
-			first[item.Interface()] = itemPath
+			first[same] = itemPath
 		}
 	}
 }

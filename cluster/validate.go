@@ -142,17 +142,30 @@ func (r addressRange) contains(p netip.Prefix) bool {
 	return r.prefix.IsValid() && p.IsValid() && r.prefix.Bits() <= p.Bits() && r.prefix.Contains(p.Addr())
 }
 
+// maxNameservers is the maximum number of upstream name servers of each provider. For CoreDNS it is also that of the
+// servers of a stub domain.
+var maxNameservers = map[string]int{SkyDNS: 3, CoreDNS: 15}
+
 func (c Config) validateDNS(e *field.Errors) {
+	limit := func(path string, servers []string) {
+		if most := maxNameservers[c.DNS.Provider]; most > 0 && len(servers) > most {
+			e.Add(path, "must have at most %d DNS servers, the maximum of %s, not %d", most, c.DNS.Provider, len(servers))
+		}
+	}
+	limit("dns.upstreamNameservers", c.DNS.UpstreamNameservers)
 	first := map[string]int{}
 	for i, stub := range c.DNS.StubDomains {
 		path := fmt.Sprintf("dns.stubDomains[%d]", i)
 		if other, twice := first[stub.Domain]; twice && stub.Domain != "" {
-			e.Add(path+".domain", "must be unique, but dns.stubDomains[%d] has %s, too", other, stub.Domain)
+			e.Add(path+".domain", "%s is also the domain of dns.stubDomains[%d]: list all servers in one item", stub.Domain, other)
 		} else {
 			first[stub.Domain] = i
 		}
 		if len(stub.Servers) == 0 {
 			e.Add(path+".servers", "must be set to the addresses of DNS servers")
+		}
+		if c.DNS.Provider == CoreDNS {
+			limit(path+".servers", stub.Servers)
 		}
 		addresses := reverseZone(stub.Domain)
 		if addresses.Overlaps(c.Network.ServiceCIDR) || addresses.Overlaps(c.Network.PodCIDR) {

@@ -184,12 +184,12 @@ func TestStubDomains(t *testing.T) {
 	assert.Contains(t, text(cluster.CoreDNS), "        forward . /etc/resolv.conf {\n")
 	config.DNS.StubDomains = []cluster.StubDomain{
 		{Domain: "corp.example", Servers: []string{"192.0.2.1", "192.0.2.2:5353"}},
-		{Domain: "lab.example", Servers: []string{"192.0.2.3"}},
+		{Domain: "true", Servers: []string{"192.0.2.3"}}, // no name for YAML: CoreDNS ends a name at a quote
 	}
 	config.DNS.UpstreamNameservers = []string{"192.0.2.4"}
 	assert.Contains(t, text(cluster.SkyDNS), `
 data:
-  stubDomains: "{\"corp.example\":[\"192.0.2.1\",\"192.0.2.2:5353\"],\"lab.example\":[\"192.0.2.3\"]}"
+  stubDomains: "{\"corp.example\":[\"192.0.2.1\",\"192.0.2.2:5353\"],\"true\":[\"192.0.2.3\"]}"
   upstreamNameservers: "[\"192.0.2.4\"]"
 ---
 `)
@@ -199,7 +199,7 @@ data:
         cache 30
         forward . 192.0.2.1 192.0.2.2:5353
     }
-    lab.example:53 {
+    true:53 {
         errors
         cache 30
         forward . 192.0.2.3
