@@ -606,7 +606,7 @@ type Policy struct {
 	// break is an error.
 	// Default: none
 	// Example: {image-by-name: the cloud replaces its images}
-	Waivers map[string]string `mapstructure:"waivers" keys:"name" kind:"reason"`
+	Waivers map[string]string `mapstructure:"waivers" keys:"rule" kind:"reason"`
 }
 
 // Prices are the prices of OpenStack per month.

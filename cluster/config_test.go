@@ -122,7 +122,9 @@ func TestErrors(t *testing.T) {
 		{"no workers", "pools", []any{}, "pools: must have at least one pool of workers"},
 		{"count", "pools.0.count", 0, "pools[0].count: must be between 1 and 10000, not 0"},
 		{"even etcd", "etcd.count", 4, "etcd.count: must be odd: 4 members tolerate no more failures than 3"},
-		{"many etcd", "etcd.count", 9, "etcd.count: must be 1, 3, 5 or 7, not 9"},
+		{"many etcd", "etcd.count", 31, "etcd.count: must be 1, 3, 5 or 7, not 31"}, // more than the addresses
+		{"waiver of no rule", "policy.waivers", map[string]any{"SSH": "a"},
+			`policy.waivers.SSH: must be a rule of docs/policy.md, such as image-by-name, not "SSH"`},
 		{"name", "name", "Prod_1",
 			`name: must be a DNS label (lower-case letters, digits and '-') such as prod-1, not "Prod_1"`},
 		{"long name", "name", strings.Repeat("a", 60),
@@ -397,7 +399,8 @@ func TestErrors(t *testing.T) {
 				"(10.244.0.0/16), not 7.244.10.in-addr.arpa"},
 		{"stub domain twice", "dns.stubDomains", []any{map[string]any{"domain": "corp.example", "servers": []any{"192.0.2.53"}},
 			map[string]any{"domain": "corp.example", "servers": []any{"192.0.2.54"}}},
-			"dns.stubDomains[1].domain: corp.example is also the domain of dns.stubDomains[0]: list all servers in one item"},
+			"dns.stubDomains[1].domain: corp.example is also the domain of dns.stubDomains[0]: " +
+				"list all servers in one item"},
 		{"too many name servers", "dns.upstreamNameservers", []any{"192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4"},
 			"dns.upstreamNameservers: must have at most 3 DNS servers, the maximum of skydns, not 4"},
 		{"too many name servers of CoreDNS", "dns", map[string]any{"provider": "coredns", "stubDomains": []any{
@@ -624,6 +627,15 @@ func TestErrorsInsideOthers(t *testing.T) {
 	_, err := Decode("test", `{"pools": [{"labels": {"`+excludeLabel+`": "true"}}]}`)
 	assert.ErrorContains(t, err, "\n  pools: must leave a pool that announces Services")
 	assert.ErrorContains(t, err, "\n  pools[0].name: must be set to a DNS label")
+}
+
+// TestWrongChecksumIsOneError checks the checksum of a version that has no pinned one.
+func TestWrongChecksumIsOneError(t *testing.T) {
+	_, err := Decode("test", `{"etcd": {"version": "3.6.15"}, "artifacts": {"checksums": {"etcd": 123}}}`)
+	var errs field.Errors
+	require.ErrorAs(t, err, &errs)
+	assert.Contains(t, errs, field.Error{Path: "artifacts.checksums.etcd", Message: "must be a string in quotes, not 123"})
+	assert.NotContains(t, errs.Error(), "must be set to the sha256")
 }
 
 // servers returns the addresses of n DNS servers.

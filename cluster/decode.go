@@ -7,6 +7,7 @@ import (
 	"math"
 	"net/netip"
 	"reflect"
+	"regexp"
 	"strings"
 	"time"
 
@@ -231,13 +232,16 @@ var renamedKeys = map[string]string{
 	"api.allow":     "allowedCIDRs",
 }
 
+// keyWithoutDots matches the decoder's path of a key that has no dots.
+var keyWithoutDots = regexp.MustCompile(`^(artifacts\.checksums|policy\.waivers)\[(.*)\]$`)
+
 // decodeErrors converts one of the decoder's errors. The decoder reports all unknown keys of an object in one error.
 func decodeErrors(err error) field.Errors {
 	var decodeError *mapstructure.DecodeError
 	if !errors.As(err, &decodeError) {
 		return field.Errors{{Path: "cluster", Message: err.Error()}}
 	}
-	path, message := decodeError.Name(), decodeError.Unwrap().Error()
+	path, message := keyWithoutDots.ReplaceAllString(decodeError.Name(), "$1.$2"), decodeError.Unwrap().Error()
 	keys, unknown := strings.CutPrefix(message, "has invalid keys: ")
 	if !unknown {
 		return field.Errors{{Path: path, Message: message}}

@@ -87,9 +87,9 @@ func (ch *checker) dictionary(path, keyKind, kind string, dictionary reflect.Val
 	keys := dictionary.MapKeys()
 	slices.SortFunc(keys, func(a, b reflect.Value) int { return strings.Compare(a.String(), b.String()) })
 	for _, key := range keys {
-		entry := fmt.Sprintf("%s[%s]", path, key.String())
-		if keyKind == "artifact" { // the names of artifacts have no dots
-			entry = path + "." + key.String()
+		entry := path + "." + key.String()
+		if keyKind != "artifact" && keyKind != "rule" { // other keys can have dots
+			entry = fmt.Sprintf("%s[%s]", path, key.String())
 		}
 		if !ch.value(entry, keyKind, key) || !ch.value(entry, kind, dictionary.MapIndex(key)) {
 			dictionary.SetMapIndex(key, reflect.Value{})

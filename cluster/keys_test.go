@@ -151,7 +151,8 @@ func wrongURLs(scheme string) []string {
 		scheme + "://2130706433", scheme + "://0x7f000001", scheme + "://127.1", scheme + "://[fd00::1", scheme + "://[a]",
 		scheme + "://api.default.svc.cluster.local", scheme + "://api.default.svc.cluster.local.",
 		scheme + "://api.default.svc", scheme + "://192.0.2.1.", scheme + "://host.example.com:080",
-		scheme + "://" + strings.Repeat("a", 64) + ".example.com", scheme + "://%31.example.com", scheme + "://host.example.com%00",
+		scheme + "://" + strings.Repeat("a", 64) + ".example.com",
+		scheme + "://%31.example.com", scheme + "://host.example.com%00",
 	}
 	for _, character := range " \t\n\"'`\\{}[]<>|^*!$&();ä" {
 		out = append(out, scheme+"://host.example.com/a"+string(character)+"b")
@@ -163,9 +164,11 @@ func wrongURLs(scheme string) []string {
 func examplesOf(t *testing.T) map[string]examples {
 	long := strings.Repeat("a", 64)
 	wrongNameservers := append([]string{"192.0.2.1:", "192.0.2.1:0", "192.0.2.1:65536", "192.0.2.1:dns", "192.0.2.1:53:53",
-		"192.0.2.1:053", ":53", "192.0.2.1#53", "ns.example.com", "[fd00::1]:53", "192.0.2.1 ", "10.0.0.17:53", "127.0.0.1:5300"}, wrongAddresses...)
+		"192.0.2.1:053", ":53", "192.0.2.1#53", "ns.example.com",
+		"[fd00::1]:53", "192.0.2.1 ", "10.0.0.17:53", "127.0.0.1:5300"}, wrongAddresses...)
 	wrongURLsOfMachines := append(wrongURLs("http"), "http://localhost", "http://LOCALHOST:80", "http://a.localhost",
-		"http://localhost.localdomain", "http://localhost.", "http://[::1]:80", "http://[fd00::1]:5000/v3", "http://[::ffff:192.0.2.5]")
+		"http://localhost.localdomain", "http://localhost.",
+		"http://[::1]:80", "http://[fd00::1]:5000/v3", "http://[::ffff:192.0.2.5]")
 	wrongURLsOfOperators := append(wrongURLs("http"), "socks4://host.example.com", "http://[::]:3128",
 		"http://[::ffff:0.0.0.0]:3128", "http://[::ffff:10.0.0.70]:3128")
 	for _, a := range wrongAddresses[2:] {
@@ -197,13 +200,15 @@ func examplesOf(t *testing.T) map[string]examples {
 		"labelKey": {texts("example.com/disk", "a"), texts("", "a b", "a/b/c", "/a", "-a", long, "größe")},
 		"taintKey": {texts("example.com/a", "a"), texts("", "a b", "node.cloudprovider.kubernetes.io/uninitialized",
 			"node.kubernetes.io/not-ready", "node.kubernetes.io/out-of-service", "a/b/c")},
+		"rule":   {texts("image-by-name"), texts("", "ssh_open", "SSH", "a b")},
 		"reason": {texts("the cloud replaces its images"), texts("", " ", " a", "a\nb", "a\x00b", strings.Repeat("a", 256))},
 		"project": {texts("service@Default", "a@b@c", "0123456789abcdef"),
 			texts("", "@Default", "service@", "a\nb@c", " a@b")},
 		"artifact": {texts("etcd"), texts("", "etdc", "ETCD")},
 		"sha256":   {texts(strings.Repeat("0", 64)), texts("", "abc", strings.Repeat("A", 64), strings.Repeat("0", 65))},
 		"registry": {texts("registry.k8s.io", "localhost:5000", "docker.io"), texts("", "https://registry.k8s.io",
-			"registry.k8s.io/a", "registry.k8s.io:", "registry.k8s.io:65536", "registry.k8s.io:0", long+".io", "..", "Registry", "a b")},
+			"registry.k8s.io/a", "registry.k8s.io:", "registry.k8s.io:65536", "registry.k8s.io:0", long+".io", "..",
+			"Registry", "a b")},
 		"container": {texts("prod-etcd", "A_1"), texts("a/b", "a.b", "{name}", "*", "a b", "a\n", "größe", long)},
 		"snapshot": {texts("prod-20270131T120000Z.db", "./snapshot.db", "/srv/a b/s.db"),
 			texts("a b.db", "-a.db", "./a=b.db", "..", "./"+strings.Repeat("a", 241), "a\n")},
@@ -217,7 +222,8 @@ func examplesOf(t *testing.T) map[string]examples {
 		"network": {texts("192.0.2.0/24", "0.0.0.0/0", "192.0.2.1/32", "10.128.0.0/9"),
 			texts(append(wrongNetworks, "10.0.0.0/32", "10.0.0.255/32")...)},
 		"url": {texts("https://mirror.example.com/releases", "http://192.0.2.1", "http://mirror:8080/",
-			"https://A.example.com", "https://host.example.com.:5000/v3", "http://192.0.2.1:5000/v3", "https://mirror.example.com/a%20b/~c,d+e=f"),
+			"https://A.example.com", "https://host.example.com.:5000/v3",
+			"http://192.0.2.1:5000/v3", "https://mirror.example.com/a%20b/~c,d+e=f"),
 			texts(wrongURLsOfMachines...)},
 		"operatorURL": {texts("http://127.0.0.1:3128", "socks5://localhost:1080", "http://[::1]:3128",
 			"https://proxy.example.com:3128"), texts(wrongURLsOfOperators...)},

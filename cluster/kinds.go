@@ -56,6 +56,7 @@ var kinds = map[string]kind{
 	"text": {want: names, problem: func(v any, args []string) string {
 		return mustBe(names(args)+" (up to 255 printable characters without blanks at the ends)", isText(v.(string)), v)
 	}},
+	"rule":     text("a rule of docs/policy.md, such as image-by-name", isDNSLabel),
 	"reason":   text("a reason of up to 255 printable characters, without blanks at the ends", isText),
 	"id":       text("an ID of OpenStack such as 6d1f4d10-5f0c-4a7b-9f5e-0a1b2c3d4e5f", uuid.MatchString),
 	"label":    text("a valid label value (up to 63 letters, digits, '-', '_' and '.')", isLabelValue),

@@ -157,7 +157,8 @@ func (c Config) validateDNS(e *field.Errors) {
 	for i, stub := range c.DNS.StubDomains {
 		path := fmt.Sprintf("dns.stubDomains[%d]", i)
 		if other, twice := first[stub.Domain]; twice && stub.Domain != "" {
-			e.Add(path+".domain", "%s is also the domain of dns.stubDomains[%d]: list all servers in one item", stub.Domain, other)
+			e.Add(path+".domain", "%s is also the domain of dns.stubDomains[%d]: list all servers in one item", stub.Domain,
+				other)
 		} else {
 			first[stub.Domain] = i
 		}
@@ -272,8 +273,9 @@ func (c Config) validateEtcd(e *field.Errors) {
 		e.Add("etcd.count", "must be 1, 3, 5 or 7, not %d", count)
 	case count > 0 && count%2 == 0:
 		e.Add("etcd.count", "must be odd: %d members tolerate no more failures than %d", count, count-1)
+	default:
+		c.Etcd.Group.validate(e, "etcd")
 	}
-	c.Etcd.Group.validate(e, "etcd")
 }
 
 func (c Config) validatePools(e *field.Errors) {
