@@ -501,6 +501,14 @@ func TestEveryMistakeIsReported(t *testing.T) {
 	t.Logf("%d keys, %d errors", len(want), len(errs))
 }
 
+// TestBlanksAroundAnSSHKey checks that Nova gets a key without them. A text in several lines of YAML ends in a line feed.
+func TestBlanksAroundAnSSHKey(t *testing.T) {
+	key := sshKeyExamples(t).good[1].(string)
+	object := valid(t)
+	set(object, "ssh.publicKey", "\n"+key+"\r\n")
+	assert.Equal(t, key, NewPlan(decoded(t, object)).SSH.PublicKey)
+}
+
 // TestExpiredCertificateNamesItself checks the message about one certificate of several.
 func TestExpiredCertificateNamesItself(t *testing.T) {
 	bad := certificateExamples(t).bad
@@ -516,6 +524,9 @@ func TestWarnings(t *testing.T) {
 		want  string
 	}{
 		{"bootstrapTimeout", "90s", "bootstrapTimeout: 1m30s is short: machines often need 5m0s until they are ready"},
+		{"ssh.publicKey", "sk-ssh-ed25519@openssh.com AAAAGnNrLXNzaC1lZDI1NTE5QG9wZW5zc2guY29tAAAAIKdtLKvpwRRMdmoo1Exj8/" +
+			"MxSVOb5zN47eJmVg9ttVP2AAAABHNzaDo=",
+			"ssh.publicKey: is the key of a security key: Nova refuses it if its Python package cryptography is older than 43"},
 		{"dns.replicas", 5, "dns.replicas: 5 replicas are more than one for each of the 4 nodes"},
 		{"etcd.zones", []any{"az1", "az2", "az1"},
 			"etcd.zones[2]: az1 is also etcd.zones[0]: the zone gets more machines"},

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
+	"strings"
 )
 
 // Plan is computed from a Config. Package infra declares its resources, and package templates renders its files.
@@ -102,6 +103,7 @@ var controlPlaneTaint = Taint{Key: "node-role.kubernetes.io/control-plane", Effe
 // NewPlan computes the Plan of a valid Config.
 func NewPlan(c Config) Plan {
 	c.API.Address = c.apiAddress()
+	c.SSH.PublicKey = strings.TrimSpace(c.SSH.PublicKey) // Nova refuses blanks before a key
 	c.Tenancy.Settings = c.tenancySettings()
 	p := Plan{
 		Config:     c,

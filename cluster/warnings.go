@@ -3,6 +3,7 @@ package cluster
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"kubernetes-openstack/internal/field"
@@ -16,6 +17,10 @@ func (c Config) Warnings() []field.Error {
 	var w field.Errors
 	if c.BootstrapTimeout < bootTime {
 		w.Add("bootstrapTimeout", "%s is short: machines often need %s until they are ready", c.BootstrapTimeout, bootTime)
+	}
+	if strings.HasPrefix(strings.TrimSpace(c.SSH.PublicKey), "sk-") {
+		w.Add("ssh.publicKey",
+			"is the key of a security key: Nova refuses it if its Python package cryptography is older than 43")
 	}
 	if nodes := c.nodeCount(); c.DNS.Replicas > nodes {
 		w.Add("dns.replicas", "%d replicas are more than one for each of the %d nodes", c.DNS.Replicas, nodes)
