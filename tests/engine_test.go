@@ -179,8 +179,8 @@ func TestPolicyAtPreview(t *testing.T) {
 	require.NoError(t, err, string(out))
 	assert.Equal(t, review.Refused, r.Result)
 	text := review.WholeText([]review.Review{r})
-	assert.Contains(t, text, "\n- warning: protect: is false. ")
-	const open = "ssh.allowedCIDRs[0]: 0.0.0.0/0 is open to the world. "
+	assert.Contains(t, text, "\n- warning: `protect`: is false. ")
+	const open = ": 0.0.0.0/0 is open to the world. "
 	assert.Contains(t, text, "The preview failed:\n")
 	assert.Equal(t, 2, strings.Count(text, open), "in the error of the preview, and in the list of rules: %s", text)
 }

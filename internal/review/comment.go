@@ -10,8 +10,9 @@ import (
 // marker is the first line of the comment. A pipeline finds its comment by this line, and updates it.
 const marker = "<!-- kubernetes-openstack: review -->\n"
 
-// maxComment is the largest comment that GitHub accepts, in characters. It has at most as many characters as bytes.
-const maxComment = 65_536
+// maxComment is the size of the largest comment in bytes. GitHub accepts less than 65,536 characters, and no text has
+// more characters than bytes.
+const maxComment = 65_535
 
 // WholeText returns everything about all stacks.
 func WholeText(reviews []Review) string { return write(reviews, math.MaxInt) }
@@ -23,8 +24,11 @@ func Comment(reviews []Review) string {
 			return text
 		}
 	}
-	const note = "\n…\n\nThe comment ends here, because it is too long. The full text has the rest.\n"
+	const note = "\n\nThe comment ends here, because it is too long. The full text has the rest.\n"
 	text := write(reviews, 0)[:maxComment-len(note)]
+	if section := strings.LastIndex(text, "\n### "); section >= 0 {
+		return text[:section] + note // not within a block of code
+	}
 	return text[:strings.LastIndex(text, "\n")] + note
 }
 
@@ -38,7 +42,7 @@ func write(reviews []Review, limit int) string {
 		if len(r.lost) > 0 {
 			lost = "**yes**"
 		}
-		fmt.Fprintf(&out, "| %s | %s | %s | %s | %s |\n", safe(r.stack), r.Result, r.machineCounts(), lost, r.costs())
+		fmt.Fprintf(&out, "| %s | %s | %s | %s | %s |\n", cell(r.stack), r.Result, r.machineCounts(), lost, cell(r.costs()))
 	}
 	for _, r := range reviews {
 		r.write(&out, limit)
@@ -48,13 +52,12 @@ func write(reviews []Review, limit int) string {
 
 // write writes the section of one stack. It is empty if there is nothing to say.
 func (r Review) write(out *strings.Builder, limit int) {
-	if r.Result == Unchanged && len(r.violations) == 0 && r.endOfLife == "" {
+	if r.Result == Unchanged && len(r.violations) == 0 && len(r.notes) == 0 {
 		return
 	}
 	fmt.Fprintf(out, "\n### %s\n", safe(r.stack))
 	if r.Result == Refused && len(r.errors) > 0 {
-		text := strings.ReplaceAll(strings.Join(shortened(r.errors, limit), "\n"), "```", "'''")
-		fmt.Fprintf(out, "\nThe preview failed:\n\n```text\n%s\n```\n", text)
+		fmt.Fprintf(out, "\nThe preview failed:\n\n```text\n%s\n```\n", strings.Join(shortened(r.errors, limit), "\n"))
 	}
 	list(out, "This data is lost", r.lost, limit)
 	if len(r.changes) > 0 {
@@ -71,7 +74,7 @@ func (r Review) write(out *strings.Builder, limit int) {
 	}
 	var machines []string
 	for _, m := range r.machines {
-		text := fmt.Sprintf("`%s`: %s", m.name, m.op)
+		text := fmt.Sprintf("%s: %s", code(m.name), m.op)
 		if len(m.reasons) > 0 {
 			text += ", because of " + strings.Join(unique(m.reasons), ", ")
 		}
@@ -81,8 +84,8 @@ func (r Review) write(out *strings.Builder, limit int) {
 	r.writeUsage(out)
 	list(out, "Broken rules of docs/policy.md", r.violations, limit)
 	list(out, "Waived rules, and their reasons", r.waivers, limit)
-	if r.endOfLife != "" {
-		fmt.Fprintf(out, "\n%s\n", r.endOfLife)
+	for _, note := range r.notes {
+		fmt.Fprintf(out, "\n%s\n", safe(note))
 	}
 }
 
@@ -91,7 +94,7 @@ func (r Review) writeUsage(out *strings.Builder) {
 	rows := ""
 	for _, u := range units(r.total, r.change) {
 		if r.change[u] != 0 {
-			rows += fmt.Sprintf("| %s | %s | %+d |\n", safe(u.String()), orEmpty(r.total[u]), r.change[u])
+			rows += fmt.Sprintf("| %s | %s | %+d |\n", cell(u.String()), orEmpty(r.total[u]), r.change[u])
 		}
 	}
 	if rows != "" {
@@ -136,11 +139,6 @@ func shortened(items []string, limit int) []string {
 	}
 	return append(items[:limit:limit], fmt.Sprintf("%d more are in the full text", len(items)-limit))
 }
-
-// safe returns text that cannot end a line or a cell, and cannot be HTML.
-func safe(text string) string { return escapes.Replace(text) }
-
-var escapes = strings.NewReplacer("\n", " ", "|", `\|`, "<", "&lt;")
 
 // orEmpty returns a number as text, or "" for 0.
 func orEmpty(n int) string {

@@ -3,6 +3,7 @@ package review
 import (
 	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -69,22 +70,26 @@ func parse(preview []byte) (digest, error) {
 	if err := json.Unmarshal(preview, &d); err != nil {
 		return d, fmt.Errorf("must be the output of `pulumi preview --json`: %w", err)
 	}
+	if len(d.Steps) == 0 && len(d.Diagnostics) == 0 { // a preview has at least the step of the stack
+		return d, errors.New("must be the output of `pulumi preview --json`, not JSON without steps")
+	}
 	return d, nil
 }
 
-// plan returns the plan of the stack. It is nil if the configuration is invalid, or in the preview of a destroy.
-func (d digest) plan(stack string) *cluster.Plan {
+// plan returns the plan of the stack. It is nil in the preview of a destroy. It is nil with an error if the configuration
+// is invalid. This includes a secret at a key whose value is not free, because its value is masked.
+func (d digest) plan(stack string) (*cluster.Plan, error) {
 	for _, s := range d.Steps {
 		if s.Op == "delete" && s.state().Type == "pulumi:pulumi:Stack" {
-			return nil
+			return nil, nil
 		}
 	}
 	config, err := cluster.Decode(stack, d.Config["kubernetes-openstack:cluster"])
 	if err != nil {
-		return nil
+		return nil, err
 	}
 	plan := cluster.NewPlan(config)
-	return &plan
+	return &plan, nil
 }
 
 // checkPolicy returns what the rules of package policy find.

@@ -49,7 +49,8 @@ type Review struct {
 	prices        cluster.Prices
 	// violations are the broken rules of package policy, and waivers those with a reason.
 	violations, waivers []string
-	endOfLife           string
+	// notes are sentences: the end of life of versions, and what the review does not know.
+	notes []string
 }
 
 // machine is the change of one instance. reasons are the inputs that differ.
@@ -88,36 +89,44 @@ func New(stack string, preview []byte, today time.Time) (Review, error) {
 			r.Result = Refused
 			fallthrough
 		case "info#err": // the standard error of the program, such as an error of the compiler
-			r.errors = append(r.errors, strings.Split(strings.TrimSpace(diagnostic.Message), "\n")...)
+			for line := range strings.SplitSeq(mask(strings.TrimSpace(diagnostic.Message)), "\n") {
+				r.errors = append(r.errors, block(line))
+			}
 		}
 	}
 	for _, s := range d.Steps {
 		r.add(s)
 	}
-	plan := d.plan(stack)
+	plan, err := d.plan(stack)
+	if err != nil && r.Result != Refused {
+		r.notes = append(r.notes, "Lost data, quota, cost and rules are incomplete, because a secret in the configuration "+
+			"hides a value: "+strings.ReplaceAll(err.Error(), "\n", " "))
+	}
 	if plan == nil {
 		return r, nil
 	}
 	r.total, r.prices = usageOf(*plan), plan.Prices
-	r.endOfLife = endOfLife(plan.Kubernetes.Version, today)
+	if note := endOfLife(plan.Kubernetes.Version, today); note != "" {
+		r.notes = append(r.notes, note)
+	}
 	if restore := plan.Etcd.Restore; restore != "" && slices.ContainsFunc(r.machines, changesEtcd(*plan)) {
-		r.lost = append(r.lost, fmt.Sprintf("all data of etcd: the snapshot `%s` replaces it", restore))
+		r.lost = append(r.lost, fmt.Sprintf("all data of etcd: the snapshot %s replaces it", code(restore)))
 	}
 	warnings, errs, err := checkPolicy(*plan)
 	if err != nil {
 		return r, err
 	}
 	for _, violation := range errs {
-		r.violations = append(r.violations, "error: "+violation.Error())
+		r.violations = append(r.violations, fmt.Sprintf("error: %s: %s", code(violation.Path), violation.Message))
 	}
 	for _, violation := range warnings {
-		r.violations = append(r.violations, "warning: "+violation.Error())
+		r.violations = append(r.violations, fmt.Sprintf("warning: %s: %s", code(violation.Path), violation.Message))
 	}
 	if len(errs) > 0 {
 		r.Result = Refused
 	}
 	for _, rule := range slices.Sorted(maps.Keys(plan.Policy.Waivers)) {
-		r.waivers = append(r.waivers, fmt.Sprintf("`%s`: %s", rule, plan.Policy.Waivers[rule]))
+		r.waivers = append(r.waivers, fmt.Sprintf("%s: %s", code(rule), plan.Policy.Waivers[rule]))
 	}
 	return r, nil
 }
@@ -139,7 +148,7 @@ func (r *Review) add(s step) {
 		}
 	}
 	r.change.add(s.NewState, 1)
-	if s.Op != "delete" || s.deletes() {
+	if s.Op == "update" || s.deletes() {
 		r.change.add(s.OldState, -1)
 	}
 	switch {
@@ -149,10 +158,10 @@ func (r *Review) add(s step) {
 			r.Result = max(r.Result, RemovesMachines)
 		}
 	case state.Type == volumeType && s.deletes():
-		r.lost = append(r.lost, fmt.Sprintf("`%s`: the volume of a member of etcd, %d GiB", s.name(),
+		r.lost = append(r.lost, fmt.Sprintf("%s: the volume of a member of etcd, %d GiB", code(s.name()),
 			s.OldState.number("size")))
 	case state.Type == containerType && s.deletes():
-		r.lost = append(r.lost, fmt.Sprintf("`%s`: the container with all backups of etcd", s.name()))
+		r.lost = append(r.lost, fmt.Sprintf("%s: the container with all backups of etcd", code(s.name())))
 	case state.Type == leftoversType && s.Op == "delete" && s.OldState.text("onDestroy") == cluster.Delete:
 		r.lost = append(r.lost, "all volumes and snapshots of claims in the cluster")
 	}

@@ -4,13 +4,17 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"sigs.k8s.io/yaml"
+
+	"kubernetes-openstack/cluster"
 )
 
 var today = time.Date(2027, 5, 1, 0, 0, 0, 0, time.UTC)
@@ -166,18 +170,20 @@ func TestLimit(t *testing.T) {
 		steps = append(steps, instance("replace", fmt.Sprintf("prod-general-%d", i), "c16.2xlarge", "userData"))
 	}
 	r := read(t, "prod", preview(t, "examples/Pulumi.prod.yaml", unedited, digest{Steps: steps}))
-	for _, stacks := range []int{1, 30, 1000} {
+	for _, stacks := range []int{1, 30, 200} {
 		var reviews []Review
 		for range stacks {
 			reviews = append(reviews, r)
 		}
 		text := Comment(reviews)
-		assert.LessOrEqual(t, len(text), 65_536)
+		assert.Less(t, len(text), 65_536)
+		assert.True(t, utf8.ValidString(text))
+		assert.Zero(t, strings.Count(text, "```")%2, "each block of code ends")
 		assert.True(t, strings.HasPrefix(text, marker))
 		assert.Equal(t, stacks, strings.Count(WholeText(reviews), "`prod-general-299`"))
 		assert.Equal(t, stacks == 1, strings.Contains(text, "`prod-general-299`"))
 		assert.Equal(t, stacks == 30, strings.Contains(text, "more are in the full text"))
-		assert.Equal(t, stacks == 1000, strings.Contains(text, "The comment ends here"))
+		assert.Equal(t, stacks == 200, strings.Contains(text, "The comment ends here"))
 	}
 }
 
@@ -207,11 +213,15 @@ func TestFormat(t *testing.T) {
 	assert.Equal(t, usage{{instances, ""}: 0, {instances, "small"}: -1, {instances, "large"}: 1}, r.change)
 	assert.Equal(t, RemovesMachines, r.Result)
 
-	_, err := New("dev", []byte("error: no stack"), today)
-	assert.ErrorContains(t, err, "must be the output of `pulumi preview --json`")
+	for _, other := range []string{"", "error: no stack", "null", "{}", `{"error": "no stack"}`, `{"steps": [`} {
+		_, err := New("dev", []byte(other), today)
+		assert.ErrorContains(t, err, "must be the output of `pulumi preview --json`", other)
+	}
 }
 
 func TestEndOfLife(t *testing.T) {
+	version := cluster.Defaults("").Kubernetes.Version
+	assert.Contains(t, endsOfLife, version[:strings.LastIndex(version, ".")], "the default")
 	for day, want := range map[string]string{
 		"2027-03-29": "",
 		"2027-03-30": "Kubernetes 1.36 gets no patches after 2027-06-28, in 90 days: plan an upgrade.",
@@ -224,11 +234,100 @@ func TestEndOfLife(t *testing.T) {
 	}
 }
 
+// TestHostileTexts checks that texts of others format nothing, notify nobody and load nothing, wherever they are.
 func TestHostileTexts(t *testing.T) {
-	text := WholeText([]Review{{
-		stack: "a|b", Result: Refused, errors: []string{"```\n# Title"}, waivers: []string{"<img src=x>\n# Title"},
-	}})
-	assert.Contains(t, text, `| a\|b |`)
-	assert.Contains(t, text, "```text\n'''\n# Title\n```\n")
-	assert.Contains(t, text, "- &lt;img src=x> # Title\n")
+	const hostile = "`a``|@org/team <img src=https://example.com/x> [b](https://example.com)\r\n/close\n```\n# Title\\"
+	inputs := map[string]any{"flavorName": hostile, "volumeType": hostile, "size": 1.0, "onDestroy": "delete"}
+	d := digest{Diagnostics: []struct{ Severity, Message string }{{"error", hostile}}}
+	for _, kind := range []string{instanceType, volumeType, containerType, leftoversType} {
+		for _, op := range operations {
+			d.Steps = append(d.Steps, change(op, kind, "x", inputs, hostile))
+			d.Steps[len(d.Steps)-1].URN = hostile // names() would stop at a colon
+		}
+	}
+	edit := func(text string) string {
+		for _, replaced := range []string{"currency: EUR", "c4.large", "name: prod ", "general"} {
+			require.Contains(t, text, replaced)
+		}
+		return strings.NewReplacer(
+			"currency: EUR", `currency: "@org <img src=x> `+"`|`"+`"`,
+			"flavor: c4.large", `flavor: "@org <img src=x> `+"`|`"+`"`,
+			"id: 6d1f4d10-5f0c-4a7b-9f5e-0a1b2c3d4e5f", `name: "@org <img src=x> `+"`|`"+`"`,
+			"    # policy:", "    policy:", "    #   waivers: ", "      waivers: ",
+			"    #     image-by-name: the cloud replaces", `        image-by-name: "@org <img src=x> `+"`|`"+`" #`,
+		).Replace(text)
+	}
+	r := read(t, hostile, preview(t, "examples/Pulumi.prod.yaml", edit, d))
+	require.NotNil(t, r.total, "the configuration is valid")
+	text := WholeText([]Review{r})
+	require.Contains(t, text, "@org/team")
+	fence := regexp.MustCompile("(?s)```text\n.*?\n```\n")
+	require.Len(t, fence.FindAllString(text, -1), 1)
+	text = fence.ReplaceAllString(strings.TrimPrefix(text, marker), "")
+	for line := range strings.SplitSeq(text, "\n") {
+		outside := outsideCode(t, strings.ReplaceAll(line, "**", ""))
+		assert.NotRegexp(t, `@|<|>|://|\[|\\|^/|.#`, strings.TrimLeft(outside, "#"), line)
+		if strings.HasPrefix(line, "|") { // a cell ends at each | that has no backslash
+			bars := strings.Count(line, "|") - strings.Count(line, `\|`)
+			assert.Contains(t, []int{4, 6}, bars, line)
+		}
+	}
+}
+
+// TestSecretsInErrors checks that no part of a secret in an error is in the comment.
+func TestSecretsInErrors(t *testing.T) {
+	d := digest{Diagnostics: []struct{ Severity, Message string }{
+		{"error", "error: OS_PASSWORD=hunter2 at https://me:hunter2@example.com"},
+		{"info#err", "-----BEGIN PRIVATE KEY-----\nhunter2\nhunter2\n-----END PRIVATE KEY-----\n"},
+	}}
+	text := WholeText([]Review{read(t, "dev", preview(t, "Pulumi.dev.yaml", unedited, d))})
+	assert.Contains(t, text, "OS_PASSWORD=[masked]")
+	assert.NotContains(t, text, "hunter2")
+}
+
+// TestSecretInConfiguration checks that a reader learns that rules are not checked. Pulumi masks the secret, so the
+// configuration of the preview is invalid, and the one of the program is valid.
+func TestSecretInConfiguration(t *testing.T) {
+	secret := func(text string) string {
+		return strings.Replace(text, "authURL: https://keystone.example.com:5000/v3", "authURL: {secure: v1:…}", 1)
+	}
+	d := digest{Steps: []step{change("create", volumeType, "prod-etcd-0", nil)}}
+	r := read(t, "prod", preview(t, "examples/Pulumi.prod.yaml", secret, d))
+	assert.Equal(t, Changed, r.Result)
+	assert.Contains(t, WholeText([]Review{r}), "rules are incomplete, because a secret in the configuration hides a value:")
+	assert.Contains(t, WholeText([]Review{r}), "openstack.authURL")
+}
+
+// TestKeptResources checks that a resource that stays in OpenStack still counts.
+func TestKeptResources(t *testing.T) {
+	kept := change("replace", volumeType, "prod-etcd-0", map[string]any{"size": 20.0})
+	kept.OldState.RetainOnDelete = true
+	r := read(t, "prod", preview(t, "examples/Pulumi.prod.yaml", unedited, digest{Steps: []step{kept}}))
+	assert.Equal(t, usage{{volumes, ""}: 1, {gigabytes, ""}: 20}, r.change)
+	assert.Empty(t, r.lost)
+}
+
+// TestUsage compares the quota of a plan with the resources that the program declares for it.
+func TestUsage(t *testing.T) {
+	for file, graph := range map[string]string{"examples/Pulumi.prod.yaml": "prod", "Pulumi.dev.yaml": "dev"} {
+		declared := usage{}
+		text, err := os.ReadFile("../../tests/testdata/" + graph + ".golden")
+		require.NoError(t, err)
+		for line := range strings.SplitSeq(string(text), "\n") {
+			kind, _, _ := strings.Cut(strings.TrimSpace(line), " ")
+			declared.add(&state{Type: kind, Inputs: map[string]any{"flavorName": "a", "size": 1.0}}, 1)
+		}
+		r := read(t, graph, preview(t, file, unedited, digest{Steps: []step{change("update", containerType, "a", nil)}}))
+		for _, u := range units(declared, r.total) {
+			if u.name == "" && u.kind != gigabytes {
+				assert.Equal(t, declared[u], r.total[u], "%s: %s", graph, u)
+			}
+		}
+	}
+}
+
+func TestCosts(t *testing.T) {
+	r := Review{total: usage{{gigabytes, "a"}: 3}, prices: cluster.Prices{Volumes: map[string]float64{"a": 0.1, "b": 0.3}},
+		change: usage{{gigabytes, "a"}: 3, {gigabytes, "b"}: -1}}
+	assert.Equal(t, "0.30 (+0.00)", r.costs(), "prices of volumes alone, and a rounding error of the sum")
 }

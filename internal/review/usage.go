@@ -3,6 +3,7 @@ package review
 import (
 	"cmp"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 
@@ -19,11 +20,13 @@ const (
 	gigabytes  = "GiB of volumes"
 	ports      = "ports"
 	rules      = "rules of security groups"
+	secGroups  = "security groups"
 	groups     = "server groups"
 	floatingIP = "floating IPs"
+	balancers  = "load balancers"
 )
 
-var unitKinds = []string{instances, volumes, gigabytes, ports, rules, groups, floatingIP}
+var unitKinds = []string{instances, volumes, gigabytes, ports, rules, secGroups, groups, floatingIP, balancers}
 
 func (u unit) String() string {
 	switch {
@@ -54,10 +57,14 @@ func (u usage) add(s *state, n int) {
 		u[unit{ports, ""}] += n
 	case "openstack:networking/secGroupRule:SecGroupRule":
 		u[unit{rules, ""}] += n
+	case "openstack:networking/secGroup:SecGroup":
+		u[unit{secGroups, ""}] += n
 	case "openstack:compute/serverGroup:ServerGroup":
 		u[unit{groups, ""}] += n
 	case "openstack:networking/floatingIp:FloatingIp":
 		u[unit{floatingIP, ""}] += n
+	case "openstack:loadbalancer/loadBalancer:LoadBalancer":
+		u[unit{balancers, ""}] += n
 	}
 }
 
@@ -69,13 +76,17 @@ func usageOf(plan cluster.Plan) usage {
 		{gigabytes, plan.Etcd.Volume.Type}: plan.Etcd.Count * plan.Etcd.Volume.Size,
 		{ports, ""}:                        len(plan.Machines),
 		{rules, ""}:                        len(plan.Rules),
+		{secGroups, ""}:                    len(cluster.Roles),
 		{groups, ""}:                       len(plan.Groups()),
 	}
 	for _, m := range plan.Machines {
 		u[unit{instances, m.Flavor}]++
 	}
-	if plan.API.LoadBalancer == cluster.Keepalived {
+	switch plan.API.LoadBalancer {
+	case cluster.Keepalived:
 		u[unit{ports, ""}]++ // of the API's address
+	case cluster.Octavia:
+		u[unit{balancers, ""}]++
 	}
 	if plan.API.FloatingIP {
 		u[unit{floatingIP, ""}]++
@@ -124,10 +135,11 @@ func (u usage) cost(prices cluster.Prices) (sum float64, unpriced []string) {
 
 // costs returns the cost of a stack per month and its change, or "" without prices.
 func (r Review) costs() string {
-	if len(r.prices.Flavors) == 0 || r.total == nil {
+	if len(r.prices.Flavors)+len(r.prices.Volumes) == 0 || r.total == nil {
 		return ""
 	}
 	total, _ := r.total.cost(r.prices)
 	change, _ := r.change.cost(r.prices)
+	change = math.Round(change*100)/100 + 0 // +0.00, and not -0.00, after errors of rounding
 	return strings.TrimSpace(fmt.Sprintf("%.2f (%+.2f) %s", total, change, r.prices.Currency))
 }
