@@ -13,6 +13,9 @@ SHELL := /bin/bash
 # sets the environment variables with which `pulumi` uses devcloud
 ENV = eval "$$($(MAKE) --no-print-directory env)";
 
+# the installed pulumi with the credentials of the environment, or else devcloud's
+PULUMI = type -P pulumi >/dev/null || $(ENV)
+
 # toolchain builds with the same settings, so a package that several programs and tests import is compiled only once
 export GOFLAGS := -trimpath -gcflags=all=-dwarf=false
 export CGO_ENABLED := 0
@@ -65,7 +68,7 @@ for phase in $(1); do \
 	printf '  %-15s %5d s, CPU %5d s of all processes of this machine, stolen %d s; $(2)\n\n' all $$SECONDS $$(($$($(CPU)) - used)) $$(($$($(STOLEN)) - stolen))
 endef
 
-.PHONY: help up env pulumi-up nodes sample down destroy preview push mirror kubeconfig status timeline release test $(TESTS) e2e e2e-selinux power-cuts bench bench-scale disturb host toolchain toolchain-all image official-image cloud
+.PHONY: help up env pulumi-up nodes sample down destroy preview review comment resume push mirror kubeconfig status timeline release test $(TESTS) e2e e2e-selinux power-cuts bench bench-scale disturb host toolchain toolchain-all image official-image cloud
 
 help: ## list all targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -132,6 +135,22 @@ disturb: host ## RUNS=20 SEED=1: kill the engine, or disturb the APIs, at random
 preview: ## show the changes of the next `up`; needs no network
 	@$(ENV) pulumi preview --stack $(STACK) --diff
 
+review: ## STACK="staging prod": preview stacks, and write dist/comment.md and dist/full.md for a pull request; BASE=REVISION: only stacks that the change since then touches
+	@$(PULUMI) rm -rf dist/previews dist/*.md dist/exit-code; mkdir -p dist/previews; go build -o dist/ ./cmd/review; \
+	stacks='$(STACK)'; [ -z "$${BASE-}" ] || stacks=$$(git diff --name-only "$$BASE" | dist/review -touched "$$stacks"); \
+	code=0 previews=(); for stack in $$stacks; do \
+	  previews+=(dist/previews/$$stack.json); pulumi preview --stack $$stack --json >dist/previews/$$stack.json || code=4; \
+	done; \
+	result=0; dist/review -full dist/full.md "$${previews[@]}" >dist/comment.md || result=$$?; \
+	[ $$result -ne 1 ] || exit 1; [ $$result -le $$code ] || code=$$result; \
+	cat dist/full.md; echo $$code >dist/exit-code; [ $$code -lt 4 ]
+
+comment: # writes dist/comment.md to the pull request of a CI job. A second run updates the comment
+	@go run ./cmd/comment dist/comment.md
+
+resume: # STACK=prod: continues after an `up` or a destroy that failed or was killed
+	@$(PULUMI) go run ./cmd/resume -s '$(STACK)'
+
 push: ## MACHINE=dev-worker-0: update changed templates on a running machine of devcloud, without a replacement
 	@$(ENV) go run ./cmd/push --stack $(STACK) $(MACHINE)
 
@@ -169,6 +188,7 @@ lint: ## check the format, the code, the scripts, the spelling and the length of
 	shellcheck $$($(SCRIPTS))
 	for f in $$(git ls-files '*.sh.tmpl'); do sed 's/{{[^}]*}}/x/g' $$f | shellcheck -; done
 	codespell $$(git ls-files)
+	$(LINTER) actionlint .github/workflows/*.yml # examples/ci has its own test
 	! LC_ALL=C.UTF-8 git grep -nE '^.{121}' -- '*.go' $$($(SCRIPTS))
 	! LC_ALL=C.UTF-8 git grep -nE '^[^|#! ].{120}' -- '*.md'
 
@@ -203,7 +223,7 @@ toolchain:
 
 toolchain-all: # also builds the programs that only tests and benchmarks need
 	@go run ./hack/toolchain all
-	@for linter in staticcheck revive; do $(LINTER) -n $$linter >/dev/null; done
+	@for linter in staticcheck revive actionlint; do $(LINTER) -n $$linter >/dev/null; done
 
 image: # also builds the files with which tests make it similar to CentOS
 	@go run ./hack/devcloud image centos

@@ -5,13 +5,13 @@
 //
 // It needs no network and no credentials. The name of a file is that of its stack. The exit code is that of the most
 // serious result: 0 if nothing changes, 2 for changes, 3 if machines are replaced or removed, and 4 if a preview failed
-// or a stack breaks a rule. It is 1 if a file cannot be read.
+// or a stack breaks a rule. It is 1 if a file cannot be read. `make review` runs it.
 package main
 
 import (
-	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -21,11 +21,21 @@ import (
 )
 
 func main() {
-	full := flag.String("full", "", "`file` for the whole text. The comment has at most 65,536 bytes")
+	full := flag.String("full", "", "`file` for the whole text. The comment has less than 65,536 bytes")
 	date := flag.String("date", time.Now().Format(time.DateOnly), "`day` of the review, for the end of life of versions")
+	touched := flag.String("touched", "", "print those of these `stacks` that a change of the files in the input touches")
 	flag.CommandLine.Init("review", flag.ContinueOnError) // flag's own exit code for a wrong flag is 2, as for changes
 	if flag.CommandLine.Parse(os.Args[1:]) != nil {
 		os.Exit(1)
+	}
+	if *touched != "" {
+		changed, err := io.ReadAll(os.Stdin)
+		if err != nil {
+			fmt.Fprintln(os.Stderr, "review:", err)
+			os.Exit(1)
+		}
+		fmt.Println(strings.Join(review.Touched(strings.Fields(string(changed)), strings.Fields(*touched)), " "))
+		return
 	}
 	worst, err := run(*full, *date, flag.Args())
 	if err != nil {
@@ -39,9 +49,6 @@ func run(full, date string, files []string) (review.Result, error) {
 	today, err := time.Parse(time.DateOnly, date)
 	if err != nil {
 		return 0, fmt.Errorf("-date: must be a day such as 2027-01-31, not %q", date)
-	}
-	if len(files) == 0 {
-		return 0, errors.New("the previews are missing: name at least one file of `pulumi preview --json`")
 	}
 	var reviews []review.Review
 	worst := review.Unchanged

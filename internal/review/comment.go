@@ -36,6 +36,9 @@ func Comment(reviews []Review) string {
 func write(reviews []Review, limit int) string {
 	var out strings.Builder
 	out.WriteString(marker + "## Preview\n\n")
+	if len(reviews) == 0 {
+		return out.String() + "The change touches no stack.\n"
+	}
 	out.WriteString("| stack | result | machines | data lost | cost per month |\n|---|---|---|---|---|\n")
 	for _, r := range reviews {
 		lost := ""

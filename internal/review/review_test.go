@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -166,11 +167,11 @@ func TestLostData(t *testing.T) {
 // TestLimit checks a change of thousands of machines in thirty stacks. The whole text names each of them.
 func TestLimit(t *testing.T) {
 	var steps []step
-	for i := range 300 {
+	for i := range 120 {
 		steps = append(steps, instance("replace", fmt.Sprintf("prod-general-%d", i), "c16.2xlarge", "userData"))
 	}
 	r := read(t, "prod", preview(t, "examples/Pulumi.prod.yaml", unedited, digest{Steps: steps}))
-	for _, stacks := range []int{1, 30, 200} {
+	for _, stacks := range []int{1, 30, 300} {
 		var reviews []Review
 		for range stacks {
 			reviews = append(reviews, r)
@@ -178,12 +179,23 @@ func TestLimit(t *testing.T) {
 		text := Comment(reviews)
 		assert.Less(t, len(text), 65_536)
 		assert.True(t, utf8.ValidString(text))
-		assert.Zero(t, strings.Count(text, "```")%2, "each block of code ends")
 		assert.True(t, strings.HasPrefix(text, marker))
-		assert.Equal(t, stacks, strings.Count(WholeText(reviews), "`prod-general-299`"))
-		assert.Equal(t, stacks == 1, strings.Contains(text, "`prod-general-299`"))
+		assert.Equal(t, stacks, strings.Count(WholeText(reviews), "`prod-general-119`"))
+		assert.Equal(t, stacks == 1, strings.Contains(text, "`prod-general-119`"))
 		assert.Equal(t, stacks == 30, strings.Contains(text, "more are in the full text"))
-		assert.Equal(t, stacks == 200, strings.Contains(text, "The comment ends here"))
+		assert.Equal(t, stacks == 300, strings.Contains(text, "The comment ends here"))
+	}
+}
+
+// TestLimitWithErrors cuts comments at many places. Each block of code ends.
+func TestLimitWithErrors(t *testing.T) {
+	for length := 30; length < 36; length++ {
+		failed := Review{stack: strings.Repeat("ü", length), Result: Refused, errors: []string{"an error"}}
+		text := Comment(slices.Repeat([]Review{failed}, 600))
+		assert.Less(t, len(text), 65_536)
+		assert.True(t, utf8.ValidString(text))
+		assert.Zero(t, strings.Count(text, "```")%2)
+		assert.Contains(t, text, "The comment ends here")
 	}
 }
 
