@@ -3,7 +3,6 @@ package policy
 import (
 	"net/netip"
 	"regexp"
-	"slices"
 	"strings"
 	"testing"
 
@@ -109,7 +108,7 @@ var violations = []struct {
 // TestViolations checks each configuration of violations, with and without a waiver.
 func TestViolations(t *testing.T) {
 	untested := map[string]bool{"worker-private-key": false} // TestWorkerWithPrivateKey
-	for _, rule := range slices.Concat(access, data, failures, images) {
+	for _, rule := range builtIn {
 		if _, known := untested[rule.ID]; !known {
 			untested[rule.ID] = true
 		}
@@ -117,7 +116,7 @@ func TestViolations(t *testing.T) {
 	for _, row := range violations {
 		untested[row.rule] = false
 		t.Run(row.want[0], func(t *testing.T) {
-			warnings, errs := Check(stack(t, cluster.NewPlan(config(t, row.change))))
+			warnings, errs := check(builtIn, stack(t, cluster.NewPlan(config(t, row.change))))
 			rule, effective, other := ruleNamed(t, row.rule), errs, warnings
 			if rule.Level == Warning {
 				effective, other = warnings, errs
@@ -131,7 +130,7 @@ func TestViolations(t *testing.T) {
 			}
 
 			waived := config(t, row.change, waive(row.rule, "a reason"))
-			warnings, errs = Check(stack(t, cluster.NewPlan(waived)))
+			warnings, errs = check(builtIn, stack(t, cluster.NewPlan(waived)))
 			assert.Empty(t, warnings)
 			assert.Empty(t, errs)
 		})
@@ -173,14 +172,14 @@ func TestFollowers(t *testing.T) {
 		"a pool in halves": func(c *cluster.Config) { c.Pools[0].Count, c.Pools[0].MaxUnavailable = 4, 2 },
 	} {
 		t.Run(name, func(t *testing.T) {
-			warnings, errs := Check(stack(t, cluster.NewPlan(config(t, change))))
+			warnings, errs := check(builtIn, stack(t, cluster.NewPlan(config(t, change))))
 			assert.Empty(t, warnings)
 			assert.Empty(t, errs)
 		})
 	}
 	s := stack(t, cluster.NewPlan(config(t, func(c *cluster.Config) { c.Artifacts.RegistryMirrors = nil })))
 	s.Images = []string{"quay.io/calico/node@sha256:0", "registry.k8s.io/pause:3.10.2"}
-	warnings, _ := Check(s)
+	warnings, _ := check(builtIn, s)
 	assert.Empty(t, warnings, "images by digest")
 }
 
@@ -191,7 +190,7 @@ func TestWorkerWithPrivateKey(t *testing.T) {
 	require.Equal(t, "test-general-0", worker.ID)
 	worker.PKI = append(worker.PKI, cluster.PKIFile{Path: "/etc/kubernetes/pki/node.key", Of: []string{"node"},
 		Part: cluster.PartPrivateKey})
-	warnings, errs := Check(stack(t, plan))
+	warnings, errs := check(builtIn, stack(t, plan))
 	assert.Empty(t, warnings)
 	require.Len(t, errs, 1)
 	assert.Contains(t, errs[0].Error(), "pools[0]: the user-data of its machines has a private key. ")
@@ -199,7 +198,7 @@ func TestWorkerWithPrivateKey(t *testing.T) {
 
 // TestDevcloud checks that rules about production are silent on devcloud, and that all others are not.
 func TestDevcloud(t *testing.T) {
-	warnings, errs := Check(stack(t, cluster.NewPlan(config(t, func(c *cluster.Config) {
+	warnings, errs := check(builtIn, stack(t, cluster.NewPlan(config(t, func(c *cluster.Config) {
 		c.Devcloud, c.Protect, c.Etcd.Count = true, false, 1
 		c.SSH.AllowedCIDRs = cidrs("0.0.0.0/0")
 	}))))
@@ -233,7 +232,7 @@ func TestWrongWaivers(t *testing.T) {
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			c := config(t, append(row.changes, waive(row.rule, row.reason))...)
-			warnings, errs := Check(stack(t, cluster.NewPlan(c)))
+			warnings, errs := check(builtIn, stack(t, cluster.NewPlan(c)))
 			assert.Empty(t, warnings)
 			assert.Equal(t, "1 error:\n  "+row.want, errs.Error())
 		})
@@ -259,7 +258,7 @@ func TestRulesAreComplete(t *testing.T) {
 
 // TestErrorsOfRules shows what a user reads.
 func TestErrorsOfRules(t *testing.T) {
-	_, errs := Check(stack(t, cluster.NewPlan(config(t, func(c *cluster.Config) {
+	_, errs := check(builtIn, stack(t, cluster.NewPlan(config(t, func(c *cluster.Config) {
 		c.SSH.AllowedCIDRs = cidrs("0.0.0.0/0")
 	}))))
 	assert.Equal(t, field.Errors{{
