@@ -137,7 +137,7 @@ preview: ## show the changes of the next `up`; needs no network
 
 review: ## STACK="staging prod": preview stacks, and write dist/comment.md and dist/full.md for a pull request; BASE=REVISION: only stacks that the change since then touches
 	@$(PULUMI) rm -rf dist/previews dist/*.md dist/exit-code; mkdir -p dist/previews; go build -o dist/ ./cmd/review; \
-	stacks='$(STACK)'; [ -z "$${BASE-}" ] || stacks=$$(git diff --name-only "$$BASE" | dist/review -touched "$$stacks"); \
+	stacks='$(STACK)'; [ -z "$${BASE-}" ] || stacks=$$(git diff --name-only --no-renames "$$BASE" | dist/review -touched "$$stacks"); \
 	code=0 previews=(); for stack in $$stacks; do \
 	  previews+=(dist/previews/$$stack.json); pulumi preview --stack $$stack --json >dist/previews/$$stack.json || code=4; \
 	done; \

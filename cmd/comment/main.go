@@ -39,6 +39,9 @@ func run(args []string, getenv func(string) string) error {
 	if err != nil {
 		return err
 	}
+	if !strings.HasPrefix(string(text), "<!-- ") {
+		return fmt.Errorf("%s: must begin with a comment in HTML, by which the next run finds the comment", args[0])
+	}
 	s, err := newServer(getenv)
 	if err != nil {
 		return err

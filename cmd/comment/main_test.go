@@ -143,7 +143,10 @@ func TestErrors(t *testing.T) {
 	}
 	none := func(string) string { return "" }
 	assert.ErrorContains(t, run(nil, none), "must have one argument")
-	assert.ErrorContains(t, run([]string{"main.go"}, none),
+	assert.ErrorContains(t, run([]string{"main.go"}, none), "main.go: must begin with a comment in HTML")
+	file := filepath.Join(t.TempDir(), "comment.md")
+	require.NoError(t, os.WriteFile(file, []byte(marker), 0o600))
+	assert.ErrorContains(t, run([]string{file}, none),
 		"must have these variables in the environment: GITHUB_API_URL, GITHUB_REPOSITORY, PULL_REQUEST, GITHUB_TOKEN")
 }
 

@@ -2,6 +2,7 @@
 package review
 
 import (
+	"bytes"
 	"fmt"
 	"maps"
 	"slices"
@@ -79,6 +80,10 @@ var kinds = []struct{ prefix, noun string }{
 // is for the end of life of versions.
 func New(stack string, preview []byte, today time.Time) (Review, error) {
 	r := Review{stack: stack, changes: map[string]map[string]int{}, change: usage{}}
+	if len(bytes.TrimSpace(preview)) == 0 { // for example, because the passphrase is wrong
+		r.Result, r.errors = Refused, []string{"pulumi has printed no preview. Its error is in the log of this command."}
+		return r, nil
+	}
 	d, err := parse(preview)
 	if err != nil {
 		return r, err

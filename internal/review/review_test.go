@@ -225,10 +225,18 @@ func TestFormat(t *testing.T) {
 	assert.Equal(t, usage{{instances, ""}: 0, {instances, "small"}: -1, {instances, "large"}: 1}, r.change)
 	assert.Equal(t, RemovesMachines, r.Result)
 
-	for _, other := range []string{"", "error: no stack", "null", "{}", `{"error": "no stack"}`, `{"steps": [`} {
+	for _, other := range []string{"error: no stack", "null", "{}", `{"error": "no stack"}`, `{"steps": [`} {
 		_, err := New("dev", []byte(other), today)
 		assert.ErrorContains(t, err, "must be the output of `pulumi preview --json`", other)
 	}
+}
+
+// TestFailedPreview checks that one stack without a preview does not prevent the comment about the others.
+func TestFailedPreview(t *testing.T) {
+	r := read(t, "prod", []byte("\n"))
+	assert.Equal(t, Refused, r.Result)
+	assert.Contains(t, Comment([]Review{r}), "```text\npulumi has printed no preview. ")
+	assert.Contains(t, Comment(nil), "The change touches no stack.")
 }
 
 func TestEndOfLife(t *testing.T) {
