@@ -98,7 +98,7 @@ func scripts(t *testing.T) []string {
 			all = append(all, line.(string))
 		}
 	}
-	require.Len(t, all, 10)
+	require.Len(t, all, 11)
 	return all
 }
 
