@@ -125,8 +125,8 @@ func (s server) write(ctx context.Context, text string) error {
 	return err
 }
 
-// ownName returns the name of the token's user. GitHub refuses this request for the token of a job, whose user is always
-// the same.
+// ownName returns the name of the token's user. GitHub refuses this request for the token of a job. The user of these
+// tokens is always the same.
 func (s server) ownName(ctx context.Context) (string, error) {
 	var u user
 	_, err := s.call(ctx, http.MethodGet, s.api+"/user", nil, &u)
@@ -142,7 +142,8 @@ func (s server) ownName(ctx context.Context) (string, error) {
 
 var nextLink = regexp.MustCompile(`<([^>]+)>; *rel="next"`)
 
-// nextPage returns the URL of the next page of a list, or "". It is on the same host, because the request has the token.
+// nextPage returns the URL of the next page of a list, or "". It is on the same host, because the request will have the
+// token.
 func nextPage(page string, header http.Header) string {
 	match := nextLink.FindStringSubmatch(header.Get("Link"))
 	if match == nil {

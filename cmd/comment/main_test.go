@@ -64,12 +64,12 @@ func (f *forge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		var out []map[string]any
 		for i := first; i < last; i++ {
-			c := map[string]any{"id": 1000 + i, "body": f.comments[i].Body, "user": map[string]string{"login": f.comments[i].User.Login}}
+			user, name := "user", "login"
 			if f.gitLab {
-				c["author"] = map[string]string{"username": f.comments[i].User.Login}
-				delete(c, "user")
+				user, name = "author", "username"
 			}
-			out = append(out, c)
+			out = append(out, map[string]any{"id": 1000 + i, "body": f.comments[i].Body,
+				user: map[string]string{name: f.comments[i].User.Login}})
 		}
 		_ = json.NewEncoder(w).Encode(out)
 	case r.Method == http.MethodPost && r.URL.Path == list:

@@ -33,11 +33,11 @@ func TestActionlint(t *testing.T) {
 	out, err := lint()
 	require.NoError(t, err, out)
 
-	wrong := strings.Replace(read(t, "github/clusters.yml"), "command: destroy --yes", "comand: destroy --yes", 1)
+	wrong := strings.Replace(read(t, "github/clusters.yml"), "command: destroy --yes", "order: destroy --yes", 1)
 	require.NoError(t, os.WriteFile(filepath.Join(folder, "clusters.yml"), []byte(wrong), 0o644))
 	out, err = lint()
 	assert.Error(t, err)
-	assert.Contains(t, out, `input "comand" is not defined`)
+	assert.Contains(t, out, `input "order" is not defined`)
 }
 
 func read(t *testing.T, file string) string {
@@ -69,7 +69,7 @@ func steps(t *testing.T, file string) []step {
 
 type step struct {
 	Uses, Run string
-	With, Env map[string]any
+	Env       map[string]any
 }
 
 // scripts returns all commands of the examples.
@@ -122,13 +122,14 @@ func TestScriptsCallOnlyMakeAndPulumi(t *testing.T) {
 			t.Errorf("%s: calls %s", script, words[0])
 		}
 	}
-	for _, match := range regexp.MustCompile(`command: ([^}\n]+)`).FindAllStringSubmatch(read(t, "github/clusters.yml"), -1) {
+	command := regexp.MustCompile(`command: ([^}\n]+)`)
+	for _, match := range command.FindAllStringSubmatch(read(t, "github/clusters.yml"), -1) {
 		commands = append(commands, match[1]+` --stack "$STACK"`)
 	}
 	assert.Len(t, commands, 7)
 	for _, command := range commands {
-		assert.Regexp(t, `^(up --yes|preview --refresh --expect-no-changes --diff|destroy --yes) --stack "\$(STACK|DESTROY)"$`,
-			command)
+		assert.Regexp(t,
+			`^(up --yes|preview --refresh --expect-no-changes --diff|destroy --yes) --stack "\$(STACK|DESTROY)"$`, command)
 	}
 }
 

@@ -76,8 +76,8 @@ func parse(preview []byte) (digest, error) {
 	return d, nil
 }
 
-// plan returns the plan of the stack. It is nil in the preview of a destroy. It is nil with an error if the configuration
-// is invalid. This includes a secret at a key whose value is not free, because its value is masked.
+// plan returns the plan of the stack. It is nil in the preview of a destroy. It is nil with an error if the
+// configuration is invalid. A masked secret is invalid at most keys.
 func (d digest) plan(stack string) (*cluster.Plan, error) {
 	for _, s := range d.Steps {
 		if s.Op == "delete" && s.state().Type == "pulumi:pulumi:Stack" {

@@ -12,8 +12,8 @@ var (
 	userOfURL  = regexp.MustCompile(`(://)[^/\s@]+@`)
 	scheme     = regexp.MustCompile(`(?i)\b(bearer|basic) +[^\s"']+`)
 	// a key with a value, as in the environment, in JSON, YAML or a header of HTTP
-	assignment = regexp.MustCompile(`(?i)([\w.-]*(?:passw|passphrase|secret|token|credential|authorization|api-?key|private-?key)` +
-		`[\w.-]*["']?(?: *= *|: *))("[^"]*"|'[^']*'|[^\s,;&}\]]+)`)
+	assignment = regexp.MustCompile(`(?i)([\w.-]*(?:passw|passphrase|secret|token|credential|authorization|` +
+		`(?:api|private)-?key)[\w.-]*["']?(?: *= *|: *))("(?:[^"\\]|\\.)*"|'[^']*'|[^\s,;&}\]]+)`)
 	// the first word after the path of a key in our own errors, and of a header after scheme
 	ordinary = regexp.MustCompile(`^(must|is|has|was|does|cannot|unknown|(?i:bearer|basic)|\[masked)$`)
 	// long numbers in hex, long texts in base64, and bootstrap tokens

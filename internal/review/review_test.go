@@ -314,8 +314,9 @@ func TestSecretInConfiguration(t *testing.T) {
 	d := digest{Steps: []step{change("create", volumeType, "prod-etcd-0", nil)}}
 	r := read(t, "prod", preview(t, "examples/Pulumi.prod.yaml", secret, d))
 	assert.Equal(t, Changed, r.Result)
-	assert.Contains(t, WholeText([]Review{r}), "rules are incomplete, because a secret in the configuration hides a value:")
-	assert.Contains(t, WholeText([]Review{r}), "openstack.authURL")
+	text := WholeText([]Review{r})
+	assert.Contains(t, text, "rules are incomplete, because a secret in the configuration hides a value:")
+	assert.Contains(t, text, "openstack.authURL")
 }
 
 // TestKeptResources checks that a resource that stays in OpenStack still counts.

@@ -6,7 +6,7 @@ import (
 	"unicode"
 )
 
-// The comment has texts of others: names, reasons of waivers, errors. They must not format the comment or notify a user.
+// The comment has texts of others: names, reasons of waivers, errors. They must not format it or notify a user.
 
 // code returns text as a code span, in which GitHub and GitLab interpret neither Markdown, HTML nor names of users.
 func code(text string) string {

@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// Touched returns those of stacks whose preview a change of files can affect. A stack's own file affects this stack, and
-// a file of the program affects all stacks.
+// Touched returns those of stacks whose preview a change of files can affect. A stack's own file affects this stack. A
+// file of the program affects all stacks.
 func Touched(files, stacks []string) []string {
 	var touched []string
 	for _, stack := range stacks {
