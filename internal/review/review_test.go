@@ -187,6 +187,16 @@ func TestLimit(t *testing.T) {
 	}
 }
 
+// TestLargestComment checks both sides of the limit.
+func TestLargestComment(t *testing.T) {
+	r := Review{stack: "a", Result: Refused, violations: []string{""}}
+	rest := 65_535 - len(WholeText([]Review{r}))
+	r.violations[0] = strings.Repeat("a", rest)
+	assert.Len(t, Comment([]Review{r}), 65_535)
+	r.violations[0] += "a"
+	assert.Contains(t, Comment([]Review{r}), "- 1 more are in the full text\n")
+}
+
 // TestLimitWithErrors cuts comments at many places. Each block of code ends.
 func TestLimitWithErrors(t *testing.T) {
 	for length := 30; length < 36; length++ {
