@@ -182,7 +182,7 @@ func TestLimit(t *testing.T) {
 		assert.True(t, strings.HasPrefix(text, marker))
 		assert.Equal(t, stacks, strings.Count(WholeText(reviews), "`prod-general-119`"))
 		assert.Equal(t, stacks == 1, strings.Contains(text, "`prod-general-119`"))
-		assert.Equal(t, stacks == 30, strings.Contains(text, "more are in the full text"))
+		assert.Equal(t, stacks > 1, strings.Contains(text, "more are in the full text"))
 		assert.Equal(t, stacks == 300, strings.Contains(text, "The comment ends here"))
 	}
 }
