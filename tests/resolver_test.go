@@ -189,8 +189,8 @@ func (r *queryResults) record(begin time.Time, since time.Duration, err error) {
 
 // end stops the clients, and prints and checks their results.
 //
-// A client that keeps its UDP port may lose one query for each of the two changes: when a pod becomes unready, kube-proxy
-// deletes the entry of the port from the table of connections. An answer that is on its way then finds no entry.
+// A client that keeps its UDP port may lose one query for each of the two changes. When a pod becomes unready,
+// kube-proxy deletes the port's entry from the table of connections. An answer that is on its way finds no entry.
 func (q *queries) end(t *testing.T) {
 	t.Helper()
 	q.stop()
