@@ -587,9 +587,18 @@ type Pool struct {
 type Artifacts struct {
 	// URL of a [mirror](airgap.md) of all downloads. Machines add the host and path of the original location:
 	// MIRROR/github.com/etcd-io/….
-	// Default: none
+	// Default: none; required with `artifacts.username`
 	// Example: https://mirror.example.com/releases
 	Mirror string `mapstructure:"mirror" kind:"optional url http https"`
+	// Name of the user of `artifacts.mirror`, without `:`. All machines have the password, so use an account that can only
+	// read. The mirrors of `artifacts.registryMirrors` get no credentials.
+	// Default: none; required with `artifacts.password`
+	// Example: machines
+	Username string `mapstructure:"username" kind:"optional text a user"`
+	// Password of the user. A change replaces all machines. Set it with `pulumi config set --secret --path`.
+	// Default: none; required with `artifacts.username`
+	// Example: {secure: v1:…}
+	Password Secret `mapstructure:"password" kind:"optional password"`
 	// SHA-256 of files by name, for versions without a pinned one and for files that differ from the published ones.
 	// Default: none
 	// Example: {etcd: ffe840ff9295808e88cce2794a18a5ac87f12a5203c8314d0bf6aa119b41bac5}

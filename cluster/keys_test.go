@@ -42,6 +42,7 @@ storage:
   classes: [{name: a}]
 tenancy: {enabled: true, reader: {username: reader, password: secret}}
 api: {floatingIP: true}
+artifacts: {mirror: "https://mirror.example.com", username: machines, password: secret}
 etcd: {flavor: small, addresses: 10.0.0.16/28, backup: {container: a}}
 controlPlane:
   count: 2
@@ -416,7 +417,8 @@ func TestEveryKeyAgainstEveryBadValue(t *testing.T) {
 
 // TestSecretsAtOtherKeysAreNotShown checks secrets that a user set at the object of their key, and in a URL.
 func TestSecretsAtOtherKeysAreNotShown(t *testing.T) {
-	for _, path := range []string{"tenancy", "tenancy.reader", "tenancy.reader.password", "bgp", "bgp.peers"} {
+	for _, path := range []string{"tenancy", "tenancy.reader", "tenancy.reader.password", "bgp", "bgp.peers",
+		"artifacts", "artifacts.password"} {
 		for _, value := range []any{"pa55word", []any{"pa55word"}, map[string]any{"secure": "pa55word"}} {
 			for _, err := range decodeObject(t, path, value) {
 				assert.NotContains(t, err.Error(), "pa55", "%s: %v", path, value)
@@ -527,6 +529,8 @@ func TestWarnings(t *testing.T) {
 		{"ssh.publicKey", "sk-ssh-ed25519@openssh.com AAAAGnNrLXNzaC1lZDI1NTE5QG9wZW5zc2guY29tAAAAIKdtLKvpwRRMdmoo1Exj8/" +
 			"MxSVOb5zN47eJmVg9ttVP2AAAABHNzaDo=",
 			"ssh.publicKey: is the key of a security key: Nova refuses it if its Python package cryptography is older than 43"},
+		{"artifacts", map[string]any{"mirror": "http://mirror.example.com", "username": "machines", "password": "pa55word"},
+			"artifacts.mirror: begins with http, so artifacts.password crosses the network as plain text: use https"},
 		{"dns.replicas", 5, "dns.replicas: 5 replicas are more than one for each of the 4 nodes"},
 		{"etcd.zones", []any{"az1", "az2", "az1"},
 			"etcd.zones[2]: az1 is also etcd.zones[0]: the zone gets more machines"},

@@ -333,7 +333,8 @@ func urlProblem(text string, schemes []string, operators bool) string {
 	parts := urlParts.FindStringSubmatch(text)
 	switch {
 	case strings.Contains(text, "@"):
-		return "must have no user name and no password, because other users can read the URL"
+		return "must have no user name and no password, because other users can read the URL. The credentials of " +
+			"artifacts.mirror are artifacts.username and artifacts.password"
 	case strings.ContainsAny(text, "?#"):
 		return fmt.Sprintf("must have no query and no fragment, not %q", text)
 	case parts == nil || !slices.Contains(schemes, parts[1]):

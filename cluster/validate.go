@@ -37,6 +37,7 @@ func (c *Config) validate(known field.Errors) field.Errors {
 	c.validateTenancy(&e)
 	c.validateAPI(&e)
 	c.validateVersions(&e)
+	c.Artifacts.validate(&e)
 	c.validateEtcd(&e)
 	c.validateBackup(&e)
 	c.validateControlPlane(&e)
@@ -243,6 +244,19 @@ func (c Config) validateVersions(e *field.Errors) {
 			}
 			seen[a.Name] = true
 		}
+	}
+}
+
+// validate checks that the mirror, its user and the password are set together.
+func (a Artifacts) validate(e *field.Errors) {
+	if a.Username != "" || a.Password != "" {
+		required(e, "artifacts.mirror", a.Mirror,
+			"the URL of the mirror, because artifacts.username or artifacts.password is set")
+		required(e, "artifacts.username", a.Username, "the name of the user of artifacts.mirror")
+		required(e, "artifacts.password", string(a.Password), "the password of artifacts.username")
+	}
+	if strings.Contains(a.Username, ":") {
+		e.Add("artifacts.username", "must have no ':', which separates a user name from its password, not %q", a.Username)
 	}
 }
 

@@ -22,6 +22,9 @@ func (c Config) Warnings() []field.Error {
 		w.Add("ssh.publicKey",
 			"is the key of a security key: Nova refuses it if its Python package cryptography is older than 43")
 	}
+	if c.Artifacts.Password != "" && strings.HasPrefix(c.Artifacts.Mirror, "http:") {
+		w.Add("artifacts.mirror", "begins with http, so artifacts.password crosses the network as plain text: use https")
+	}
 	if nodes := c.nodeCount(); c.DNS.Replicas > nodes {
 		w.Add("dns.replicas", "%d replicas are more than one for each of the %d nodes", c.DNS.Replicas, nodes)
 	}

@@ -8,8 +8,9 @@
 // has no .tmpl suffix. Comments and blank lines are for readers of the repository, and are not written to the
 // machine. A template in a folder {registry} gets the values of a registryMirror. It is rendered once for each
 // mirror, into a folder with the registry's name. Files in bin and sbin, and below /usr/libexec, are executable.
-// Only root can read the settings of sudo and of etcd-backup, and files in /etc/kubernetes, except for certificates
-// and public keys. Each unit that has an [Install] section is enabled and started.
+// Only root can read the settings of sudo and of etcd-backup, the credentials of the mirror, and files in
+// /etc/kubernetes, except for certificates and public keys. Each unit that has an [Install] section is enabled and
+// started.
 package templates
 
 import (
@@ -30,6 +31,7 @@ import (
 
 //go:embed base os-packages artifacts etcd etcd-proxy api-proxy metadata-filter containerd kubelet kube-proxy
 //go:embed etcd-backup etcd-backup-ca
+//go:embed all:artifacts-credentials
 //go:embed calico-node calico-credential calico-tunnels node-drain
 //go:embed calico-resources kube-apiserver kube-controller-manager kube-scheduler cluster-resources
 //go:embed node-approver api-vip
@@ -83,6 +85,9 @@ func (v values) systems() []string {
 	names := []string{"base", "os-packages"}
 	if len(v.Artifacts) > 0 {
 		names = append(names, "artifacts")
+		if v.Plan.Artifacts.Username != "" {
+			names = append(names, "artifacts-credentials")
+		}
 	}
 	switch v.Role {
 	case cluster.RoleEtcd:
@@ -215,7 +220,7 @@ func mode(target string) fs.FileMode {
 		return 0o755
 	}
 	if strings.HasPrefix(target, "/etc/kubernetes/") && path.Ext(target) != ".crt" && path.Ext(target) != ".pub" ||
-		target == "/etc/etcd/backup.env" {
+		target == "/etc/etcd/backup.env" || target == "/etc/artifacts/.curlrc" {
 		return 0o600
 	}
 	return 0o644

@@ -54,6 +54,15 @@ func (v values) NodeLabels() string {
 	return strings.Join(labels, ",")
 }
 
+// curlQuotes escapes the characters with a meaning in a quoted value of curl's configuration.
+var curlQuotes = strings.NewReplacer(`\`, `\\`, `"`, `\"`)
+
+// CurlUser returns the credentials of the mirror as a quoted value of curl's configuration.
+func (v values) CurlUser() string {
+	a := v.Plan.Artifacts
+	return `"` + curlQuotes.Replace(a.Username+":"+string(a.Password)) + `"`
+}
+
 // EncryptionKey returns the key with which the API server encrypts Secrets in etcd, in base64.
 func (v values) EncryptionKey() (string, error) {
 	key, err := hex.DecodeString(v.Inputs.EncryptionKey)

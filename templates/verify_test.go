@@ -6,6 +6,7 @@ import (
 	"compress/gzip"
 	"crypto/sha256"
 	"fmt"
+	"io/fs"
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
@@ -275,4 +276,48 @@ func or(s, fallback string) string {
 		return fallback
 	}
 	return s
+}
+
+// TestMirrorCredentials checks that curl sends the credentials to the mirror, and not to the host of a redirect.
+func TestMirrorCredentials(t *testing.T) {
+	t.Parallel()
+	tarball, sum := archive(t)
+	const password = `pa ss"\:#word`
+	other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if _, _, sent := r.BasicAuth(); sent {
+			w.WriteHeader(http.StatusForbidden)
+		}
+		_, _ = w.Write(tarball)
+	}))
+	defer other.Close()
+	mirror := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if name, sent, _ := r.BasicAuth(); name != "machines" || sent != password {
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+		http.Redirect(w, r, other.URL, http.StatusFound)
+	}))
+	defer mirror.Close()
+	m := values{Machine: cluster.Machine{ID: "test", Role: "test", Artifacts: []cluster.Artifact{{Name: "tool",
+		URL: mirror.URL + "/tool", SHA256: sum, Directory: "/opt/bin", Members: []string{member}}}}}
+	m.Plan.Artifacts = cluster.Artifacts{Mirror: mirror.URL, Username: "machines", Password: password}
+	files, err := m.files()
+	require.NoError(t, err)
+	modes := map[string]fs.FileMode{}
+	for _, f := range files {
+		modes[f.Path] = f.Mode
+	}
+	require.Equal(t, fs.FileMode(0o600), modes["/etc/artifacts/.curlrc"])
+	for _, want := range []string{"tool: installed", "401"} {
+		script := "export $(sed -n s/^Environment=//p /etc/systemd/system/artifacts.service.d/credentials.conf)\n"
+		if want == "401" {
+			script = "" // without the drop-in
+		}
+		out, err := guest.Run(t, filesOf(t, m), "sh", "-c", script+"install-artifacts")
+		require.Equal(t, want != "401", err == nil, out)
+		require.Contains(t, out, want)
+		require.NotContains(t, out, "word")
+	}
+	m.Plan.Artifacts.Username, m.Plan.Artifacts.Password = "", ""
+	require.NotContains(t, filesOf(t, m), "/etc/artifacts/.curlrc")
 }

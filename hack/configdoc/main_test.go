@@ -79,6 +79,8 @@ pools:
     taints: [{key: example.com/a, effect: NoSchedule}]
 artifacts:
   mirror: https://mirror.example.com
+  username: machines
+  password: secret
 `
 	providerChange = `
 network: {mode: provider, networkID: 33333333-3333-3333-3333-333333333333,
