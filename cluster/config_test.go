@@ -263,7 +263,8 @@ func TestErrors(t *testing.T) {
 		{"volume", "etcd.volume.size", 0, "etcd.volume.size: must be between 1 and 65536, not 0"},
 
 		{"metadata as pods", "network.podCIDR", "169.254.0.0/16",
-			"network.podCIDR: 169.254.0.0/16 overlaps 169.254.0.0/16, the range of link-local addresses"},
+			"network.podCIDR: 169.254.0.0/16 overlaps 169.254.0.0/16, the range of link-local addresses: use " +
+				"another range"},
 		{"external over pods", "network.serviceExternalIPs", []any{"10.244.7.0/24"},
 			"network.serviceExternalIPs[0]: 10.244.7.0/24 overlaps network.podCIDR 10.244.0.0/16"},
 		{"external over machines", "network.serviceExternalIPs", []any{"192.0.2.0/24", "10.0.0.128/25"},
@@ -457,7 +458,7 @@ func TestServiceRangesAreSeparate(t *testing.T) {
 		require.NoError(t, err)
 		_, err = Decode("test", string(text))
 		assert.EqualError(t, err, strings.ReplaceAll(`kubernetes-openstack:cluster has 8 errors:
-  KEY[5]: 169.254.0.0/17 overlaps 169.254.0.0/16, the range of link-local addresses
+  KEY[5]: 169.254.0.0/17 overlaps 169.254.0.0/16, the range of link-local addresses: use another range
   KEY[0]: 10.0.0.10/32 overlaps network.cidr 10.0.0.0/24
   KEY[1]: 10.0.0.64/26 overlaps network.cidr 10.0.0.0/24
   KEY[2]: 10.244.1.0/24 overlaps network.podCIDR 10.244.0.0/16

@@ -290,7 +290,7 @@ func rangeProblem(v any, args []string) string {
 	p := v.(netip.Prefix)
 	for _, special := range specialRanges {
 		if p.Overlaps(special.prefix) {
-			return fmt.Sprintf("%s overlaps %s, the range of %s addresses", p, special.prefix, special.kind)
+			return fmt.Sprintf("%s overlaps %s, the range of %s addresses: use another range", p, special.prefix, special.kind)
 		}
 	}
 	if len(args) == 0 {
@@ -309,8 +309,8 @@ func networkProblem(v any, _ []string) string {
 	p := v.(netip.Prefix)
 	for _, special := range specialRanges {
 		if special.prefix.Bits() <= p.Bits() && special.prefix.Contains(p.Addr()) {
-			return fmt.Sprintf("%s is in %s, the range of %s addresses: no packet comes from there", p, special.prefix,
-				special.kind)
+			return fmt.Sprintf("%s is in %s, the range of %s addresses: remove it, no packet comes from there", p,
+				special.prefix, special.kind)
 		}
 	}
 	return ""
