@@ -271,12 +271,12 @@ var checksums = map[string]map[string]string{
 		"0.1.0": "cfb8ae453122b795387a5044afa7582c193fa379e0911bb185aa99ba58853545",
 	},
 	"keystone-webhook": {
-		"0.1.0": "40695149b2fe130af286f343c115a7da4b377f31fe74afc1c3179f21d53acbbf",
+		"0.1.0": "bdd5efcc6ea9bb4ed846b5e3c5c20f93369d3192f33e8f8c4c7448c51a75734d",
 	},
 	"node-approver": {
 		"0.1.0": "c8e773412bf33323e657e67eee3930655cd7ce5d5248bd95b25fb783a41e8fe8",
 	},
 	"tenant-sync": {
-		"0.1.0": "2818f15b4619bbedd2bb2136e16fe8e7f873a1c703bcdf04efb0c132132df4b8",
+		"0.1.0": "26b7141a09e21e085cbd119ba111d5899816e2cc471350e97e0c22e937cee5aa",
 	},
 }

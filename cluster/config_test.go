@@ -407,8 +407,9 @@ func TestErrors(t *testing.T) {
 			[]any{map[string]any{"domain": "7.244.10.in-addr.arpa", "servers": []any{"192.0.2.53"}}},
 			"dns.stubDomains[0].domain: must be a domain without addresses of Services (10.96.0.0/16) and pods " +
 				"(10.244.0.0/16), not 7.244.10.in-addr.arpa"},
-		{"stub domain twice", "dns.stubDomains", []any{map[string]any{"domain": "corp.example", "servers": []any{"192.0.2.53"}},
-			map[string]any{"domain": "corp.example", "servers": []any{"192.0.2.54"}}},
+		{"stub domain twice", "dns.stubDomains",
+			[]any{map[string]any{"domain": "corp.example", "servers": []any{"192.0.2.53"}},
+				map[string]any{"domain": "corp.example", "servers": []any{"192.0.2.54"}}},
 			"dns.stubDomains[1].domain: corp.example is also the domain of dns.stubDomains[0]: " +
 				"list all servers in one item"},
 		{"too many name servers", "dns.upstreamNameservers", []any{"192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4"},

@@ -215,8 +215,9 @@ func examplesOf(t *testing.T) map[string]examples {
 			texts("a b.db", "-a.db", "./a=b.db", "..", "./"+strings.Repeat("a", 241), "a\n")},
 		"address":    {texts("192.0.2.53", "10.1.0.1"), texts(wrongAddresses...)},
 		"nameserver": {texts("192.0.2.53", "192.0.2.53:5353", "10.1.0.1"), texts(wrongNameservers...)},
-		"domain": {texts("corp.example.com", "true", "123", "168.192.in-addr.arpa"), texts("", ".", "Corp", "corp.example.com.",
-			"*.example.com", "a b", "a\n", "größe", long+".com", "local", "cluster.local", "svc.cluster.local")},
+		"domain": {texts("corp.example.com", "true", "123", "168.192.in-addr.arpa"), texts("", ".", "Corp",
+			"corp.example.com.", "*.example.com", "a b", "a\n", "größe", long+".com", "local", "cluster.local",
+			"svc.cluster.local")},
 		"ownAddress": {texts("10.0.0.11", "10.0.0.200"), texts(append(without(wrongAddresses, "10.0.0.10"), "10.1.0.1")...)},
 		"range":      {texts("203.0.113.0/24"), texts(append(wrongNetworks, "0.0.0.0/0")...)},
 		"block":      {nil, texts(append(wrongNetworks, "10.1.0.0/28", "10.0.0.0/28", "10.0.0.254/31", "10.0.0.16/31")...)},
@@ -503,7 +504,8 @@ func TestEveryMistakeIsReported(t *testing.T) {
 	t.Logf("%d keys, %d errors", len(want), len(errs))
 }
 
-// TestBlanksAroundAnSSHKey checks that Nova gets a key without them. A text in several lines of YAML ends in a line feed.
+// TestBlanksAroundAnSSHKey checks that Nova gets a key without them. A text in several lines of YAML ends in a line
+// feed.
 func TestBlanksAroundAnSSHKey(t *testing.T) {
 	key := sshKeyExamples(t).good[1].(string)
 	object := valid(t)
