@@ -482,6 +482,23 @@ type Group struct {
 	// Default: none: Nova's choice
 	// Example: [az1, az2, az3]
 	Zones []string `mapstructure:"zones" kind:"label" repeats:"true"`
+	// RootVolume is the disk from which each machine boots.
+	RootVolume RootVolume `mapstructure:"rootVolume"`
+}
+
+// RootVolume is a Cinder volume from which a machine boots. Nova creates it from the image, and deletes it with the
+// machine.
+type RootVolume struct {
+	// Size in GiB of the Cinder volume from which each machine boots, for flavors without a disk or with a small one. Nova
+	// creates it from `image.id`, in the zone of the machine or Cinder's default, and deletes it with the machine. A change
+	// replaces the machines.
+	// Default: none: the disk of the flavor
+	// Example: 40
+	Size int `mapstructure:"size" kind:"number 0 65536"`
+	// Name of its Cinder volume type. A change replaces the machines.
+	// Default: none: Cinder's default
+	// Example: ssd
+	Type string `mapstructure:"type" kind:"optional text a volume type"`
 }
 
 // NodeGroup is a number of equal machines that are Kubernetes nodes.

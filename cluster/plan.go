@@ -60,6 +60,8 @@ type Machine struct {
 	// Zone is empty if Nova selects the availability zone.
 	Zone   string
 	Flavor string
+	// RootVolume has the size 0 if the machine boots from the disk of its flavor.
+	RootVolume RootVolume
 	// Labels and Taints of its Node. etcd machines have none, because they are not nodes.
 	Labels map[string]string
 	Taints []Taint
@@ -124,6 +126,7 @@ func NewPlan(c Config) Plan {
 				Address: address(g.Addresses, i),
 				Flavor:  g.Flavor,
 
+				RootVolume:     g.RootVolume,
 				MaxUnavailable: g.maxUnavailable,
 				Artifacts:      artifacts,
 			}

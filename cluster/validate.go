@@ -68,6 +68,13 @@ func (c Config) validateImage(e *field.Errors) {
 	if (c.Image.ID == "") == (c.Image.Name == "") {
 		e.Add("image", "must have exactly one of id and name")
 	}
+	for _, g := range c.groups() {
+		if g.RootVolume.Size > 0 && c.Image.ID == "" && c.Image.Name != "" {
+			e.Add("image.name", "must be replaced by image.id, because %s.rootVolume is set: Cinder needs the ID of the image",
+				g.path)
+			return
+		}
+	}
 }
 
 func (c Config) validateNetwork(e *field.Errors) {
@@ -317,6 +324,9 @@ func (c Config) validatePools(e *field.Errors) {
 
 // validate checks a group of machines without the other groups.
 func (g Group) validate(e *field.Errors, path string) {
+	if g.RootVolume.Type != "" && g.RootVolume.Size == 0 {
+		e.Add(path+".rootVolume.size", "must be set to the size in GiB, because %s.rootVolume.type is set", path)
+	}
 	if !g.Addresses.IsValid() {
 		return
 	}

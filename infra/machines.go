@@ -167,7 +167,7 @@ func (s *Machines) newMachine(
 		volumeID = volume.ID().ToStringOutput()
 	}
 
-	machine.Instance, err = compute.NewInstance(ctx, m.ID, &compute.InstanceArgs{
+	args := &compute.InstanceArgs{
 		Name:             pulumi.String(m.ID),
 		FlavorName:       pulumi.String(m.Flavor),
 		ImageId:          optional(plan.Image.ID),
@@ -185,7 +185,11 @@ func (s *Machines) newMachine(
 		// Nova shuts the machine down before the deletion, instead of switching it off. So a node drains
 		// itself (node-drain.service), and etcd closes its files. The resource Instances is the exception.
 		StopBeforeDestroy: pulumi.Bool(true),
-	}, child,
+	}
+	if m.RootVolume.Size > 0 {
+		args.ImageId, args.BlockDevices = nil, rootVolume(plan.Image.ID, m.RootVolume)
+	}
+	machine.Instance, err = compute.NewInstance(ctx, m.ID, args, child,
 		pulumi.DependsOn(s.network.Routed),               // a machine first downloads packages
 		pulumi.DependsOn([]pulumi.Resource{s.leftovers}), // Leftovers is deleted when no machine is left to create more
 		pulumi.DependsOn([]pulumi.Resource{s.key.Pair}),  // without an input from it: see SSHKey

@@ -22,6 +22,20 @@ func newVolume(ctx *pulumi.Context, plan cluster.Plan, m cluster.Machine,
 	}, child, pulumi.Protect(plan.Protect))
 }
 
+// rootVolume is the disk of an instance that boots from a new volume. Nova creates the volume from the image, and
+// deletes it with the instance. If Nova attaches only volumes of the instance's zone, it creates the volume there.
+func rootVolume(image string, volume cluster.RootVolume) compute.InstanceBlockDeviceArray {
+	return compute.InstanceBlockDeviceArray{compute.InstanceBlockDeviceArgs{
+		SourceType:          pulumi.String("image"),
+		Uuid:                pulumi.String(image),
+		DestinationType:     pulumi.String("volume"),
+		VolumeSize:          pulumi.Int(volume.Size),
+		VolumeType:          optional(volume.Type),
+		BootIndex:           pulumi.Int(0),
+		DeleteOnTermination: pulumi.Bool(true),
+	}}
+}
+
 // attach declares the attachment of volume to instance. It sets no device name, because the guest finds the
 // device by the volume's ID.
 func attach(ctx *pulumi.Context, m cluster.Machine, instance *compute.Instance, volume *blockstorage.Volume,

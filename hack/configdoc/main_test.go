@@ -135,6 +135,13 @@ func errorAt(err error, path string) error {
 // alternatives are keys that exclude each other.
 var alternatives = map[string]string{"image.id": "image.name", "image.name": "image.id"}
 
+// companions are keys without which a key is not valid.
+var companions = map[string]map[string]any{
+	"etcd.rootVolume.type":         at("etcd.rootVolume.size", 40),
+	"controlPlane.rootVolume.type": at("controlPlane.rootVolume.size", 40),
+	"pools[].rootVolume.type":      at("pools[].rootVolume.size", 40),
+}
+
 func TestObjectsAreValid(t *testing.T) {
 	for name, base := range objects(t) {
 		_, err := decode(base)
@@ -153,6 +160,7 @@ func TestExamplesAreValid(t *testing.T) {
 			var errs []error
 			for _, base := range objects(t) {
 				base = merge(base, at(alternatives[path], nil)).(map[string]any)
+				base = merge(base, companions[path]).(map[string]any)
 				changed := merge(base, at(path, value)).(map[string]any)
 				if _, err := decode(changed); err != nil {
 					errs = append(errs, err)

@@ -209,6 +209,21 @@ func TestLimitWithErrors(t *testing.T) {
 	}
 }
 
+// TestRootVolumes checks that root volumes count like other volumes, in a change and in the whole stack.
+func TestRootVolumes(t *testing.T) {
+	edit := func(text string) string {
+		return strings.Replace(text, "      # rootVolume: ", "      rootVolume: ", 1)
+	}
+	before := read(t, "prod", preview(t, "examples/Pulumi.prod.yaml", unedited, digest{}))
+	created := instance("create", "prod-etcd-0", "c4.large")
+	created.NewState.Inputs["blockDevices"] = []any{map[string]any{"volumeSize": 40.0, "volumeType": "ssd"}}
+	r := read(t, "prod", preview(t, "examples/Pulumi.prod.yaml", edit, digest{Steps: []step{created}}))
+	assert.Equal(t, 1, r.change[unit{volumes, ""}])
+	assert.Equal(t, 40, r.change[unit{gigabytes, "ssd"}])
+	assert.Equal(t, before.total[unit{volumes, ""}]+5, r.total[unit{volumes, ""}])
+	assert.Equal(t, before.total[unit{gigabytes, "ssd"}]+5*40, r.total[unit{gigabytes, "ssd"}])
+}
+
 // TestNoSecrets checks that no value of an input is in the text.
 func TestNoSecrets(t *testing.T) {
 	secret := map[string]any{"userData": "hunter2", "password": "hunter2", "data": map[string]any{"key": "hunter2"}}

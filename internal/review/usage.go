@@ -50,6 +50,13 @@ func (u usage) add(s *state, n int) {
 	case instanceType:
 		u[unit{instances, ""}] += n
 		u[unit{instances, s.text("flavorName")}] += n
+		devices, _ := s.Inputs["blockDevices"].([]any)
+		for _, device := range devices {
+			root := state{}
+			root.Inputs, _ = device.(map[string]any)
+			u[unit{volumes, ""}] += n
+			u[unit{gigabytes, root.text("volumeType")}] += n * root.number("volumeSize")
+		}
 	case volumeType:
 		u[unit{volumes, ""}] += n
 		u[unit{gigabytes, s.text("volumeType")}] += n * s.number("size")
@@ -81,6 +88,10 @@ func usageOf(plan cluster.Plan) usage {
 	}
 	for _, m := range plan.Machines {
 		u[unit{instances, m.Flavor}]++
+		if root := m.RootVolume; root.Size > 0 {
+			u[unit{volumes, ""}]++
+			u[unit{gigabytes, root.Type}] += root.Size
+		}
 	}
 	switch plan.API.LoadBalancer {
 	case cluster.Keepalived:

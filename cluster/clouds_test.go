@@ -1,0 +1,52 @@
+package cluster
+
+import (
+	"encoding/json"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"kubernetes-openstack/internal/field"
+)
+
+// changes are values by their paths.
+type changes map[string]any
+
+// errorsWith returns the errors of the small configuration with other values.
+func errorsWith(t *testing.T, changes changes) []string {
+	t.Helper()
+	object := valid(t)
+	for path, value := range changes {
+		set(object, path, value)
+	}
+	text, err := json.Marshal(object)
+	require.NoError(t, err)
+	var out []string
+	if _, err = Decode("test", string(text)); err != nil {
+		var errs field.Errors
+		require.ErrorAs(t, err, &errs)
+		for _, e := range errs {
+			out = append(out, e.Error())
+		}
+	}
+	return out
+}
+
+// TestErrorsOfClouds checks values of several keys that do not fit together.
+func TestErrorsOfClouds(t *testing.T) {
+	for _, row := range []struct {
+		name    string
+		changes changes
+		want    []string
+	}{
+		{"root volume", changes{"etcd.rootVolume.size": 40}, nil},
+		{"root volume of an image by name", changes{"image": map[string]any{"name": "a"}, "etcd.rootVolume.size": 40,
+			"controlPlane.rootVolume.size": 40},
+			[]string{"image.name: must be replaced by image.id, because etcd.rootVolume is set: Cinder needs the ID of the image"}},
+		{"type without a root volume", changes{"pools.0.rootVolume.type": "ssd"},
+			[]string{"pools[0].rootVolume.size: must be set to the size in GiB, because pools[0].rootVolume.type is set"}},
+	} {
+		t.Run(row.name, func(t *testing.T) { assert.Equal(t, row.want, errorsWith(t, row.changes)) })
+	}
+}

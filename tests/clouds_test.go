@@ -1,0 +1,50 @@
+package tests
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+const (
+	instanceToken = "openstack:compute/instance:Instance"
+	volumeToken   = "openstack:blockstorage/volume:Volume"
+)
+
+// cloud runs the program for the production example with a merge patch.
+func cloud(t *testing.T, patch string) *recorder {
+	t.Helper()
+	r, err := run(t, "prod", edited(t, "../examples/Pulumi.prod.yaml", merged(t, patch)))
+	require.NoError(t, err)
+	return r
+}
+
+// withToken returns all resources of one type.
+func withToken(r *recorder, token string) []pulumi.MockResourceArgs {
+	var out []pulumi.MockResourceArgs
+	for _, res := range r.resources {
+		if res.TypeToken == token {
+			out = append(out, res)
+		}
+	}
+	return out
+}
+
+// TestRootVolume checks that the machines of one group boot from volumes that Nova deletes with them.
+func TestRootVolume(t *testing.T) {
+	t.Parallel()
+	r := cloud(t, `controlPlane: {rootVolume: {size: 40, type: ssd}}`)
+	for _, res := range withToken(r, instanceToken) {
+		devices, image := plain(res.Inputs["blockDevices"]), plain(res.Inputs["imageId"])
+		if strings.HasPrefix(res.Name, "prod-control-plane-") {
+			assert.Equal(t, "[{bootIndex: 0, deleteOnTermination: true, destinationType: volume, sourceType: image, "+
+				"uuid: 6d1f4d10-5f0c-4a7b-9f5e-0a1b2c3d4e5f, volumeSize: 40, volumeType: ssd}]", devices)
+			assert.False(t, res.Inputs.HasValue("imageId"), "the provider would show another image after a refresh")
+		} else {
+			assert.Equal(t, "<nil> 6d1f4d10-5f0c-4a7b-9f5e-0a1b2c3d4e5f", devices+" "+image)
+		}
+	}
+}
