@@ -46,6 +46,14 @@ func TestErrorsOfClouds(t *testing.T) {
 			[]string{"image.name: must be replaced by image.id, because etcd.rootVolume is set: Cinder needs the ID of the image"}},
 		{"type without a root volume", changes{"pools.0.rootVolume.type": "ssd"},
 			[]string{"pools[0].rootVolume.size: must be set to the size in GiB, because pools[0].rootVolume.type is set"}},
+		{"zones of volumes", changes{"etcd.zones": []any{"az1", "az2"},
+			"etcd.volume.zones": map[string]any{"az1": "a", "az2": "b"}}, nil},
+		{"zones of volumes in other zones", changes{"etcd.zones": []any{"az1", "az2"},
+			"etcd.volume.zones": map[string]any{"az1": "a", "az3": "b"}},
+			[]string{"etcd.volume.zones[az3]: must be a zone of etcd.zones: it has az1 or az2",
+				"etcd.zones[1]: az2 must also be in etcd.volume.zones, with its Cinder zone"}},
+		{"zones of volumes without zones", changes{"etcd.volume.zones": map[string]any{"az1": "a"}},
+			[]string{"etcd.volume.zones[az1]: must be a zone of etcd.zones: it has no zones"}},
 	} {
 		t.Run(row.name, func(t *testing.T) { assert.Equal(t, row.want, errorsWith(t, row.changes)) })
 	}

@@ -584,6 +584,12 @@ type Volume struct {
 	// Default: none: Cinder's default
 	// Example: ssd
 	Type string `mapstructure:"type" kind:"optional text a volume type"`
+	// Cinder zone of the volumes for each zone of `etcd.zones`, if Cinder's zones have other names. Without it, a new volume
+	// is in the zone of its machine if `storage.topology` is true, otherwise in Cinder's default zone. A change applies only
+	// to new volumes.
+	// Default: none
+	// Example: {az1: cinder-az1}
+	Zones map[string]string `mapstructure:"zones" keys:"label" kind:"label"`
 }
 
 // Pool is a named group of workers.

@@ -60,6 +60,8 @@ type Machine struct {
 	// Zone is empty if Nova selects the availability zone.
 	Zone   string
 	Flavor string
+	// VolumeZone is the Cinder zone of the volume of an etcd member. It is empty if Cinder selects the zone.
+	VolumeZone string
 	// RootVolume has the size 0 if the machine boots from the disk of its flavor.
 	RootVolume RootVolume
 	// Labels and Taints of its Node. etcd machines have none, because they are not nodes.
@@ -133,7 +135,9 @@ func NewPlan(c Config) Plan {
 			if len(g.Zones) > 0 {
 				m.Zone = g.Zones[i%len(g.Zones)]
 			}
-			if g.role != RoleEtcd {
+			if g.role == RoleEtcd {
+				m.VolumeZone = c.volumeZone(m.Zone)
+			} else {
 				if labels[m.Zone] == nil {
 					labels[m.Zone] = c.labels(g, m.Zone)
 					calicoLabels[m.Zone] = c.calicoLabels(g, labels[m.Zone])

@@ -3,6 +3,8 @@ package cluster
 import (
 	"cmp"
 	"fmt"
+	"maps"
+	"slices"
 
 	"kubernetes-openstack/internal/field"
 )
@@ -37,6 +39,32 @@ func (s Storage) storageClasses() []StorageClass {
 		}
 	}
 	return out
+}
+
+// volumeZone returns the Cinder zone of the volume of an etcd member in a Nova zone. It is empty if Cinder selects it.
+func (c Config) volumeZone(zone string) string {
+	if mapped := c.Etcd.Volume.Zones[zone]; mapped != "" || !c.Storage.Topology {
+		return mapped
+	}
+	return zone
+}
+
+// validateVolumeZones checks that etcd.volume.zones has exactly the zones of etcd.zones.
+func (e Etcd) validateVolumeZones(errs *field.Errors) {
+	if len(e.Volume.Zones) == 0 {
+		return
+	}
+	for _, zone := range slices.Sorted(maps.Keys(e.Volume.Zones)) {
+		if !slices.Contains(e.Zones, zone) {
+			errs.Add(fmt.Sprintf("etcd.volume.zones[%s]", zone), "must be a zone of etcd.zones: it has %s",
+				cmp.Or(orList(slices.Compact(slices.Sorted(slices.Values(e.Zones)))), "no zones"))
+		}
+	}
+	for i, zone := range e.Zones {
+		if zone != "" && e.Volume.Zones[zone] == "" {
+			errs.Add(fmt.Sprintf("etcd.zones[%d]", i), "%s must also be in etcd.volume.zones, with its Cinder zone", zone)
+		}
+	}
 }
 
 // validate checks that names are unique, and that at most one class is the default.

@@ -297,6 +297,7 @@ func (c Config) validateEtcd(e *field.Errors) {
 	default:
 		c.Etcd.Group.validate(e, "etcd")
 	}
+	c.Etcd.validateVolumeZones(e)
 }
 
 func (c Config) validatePools(e *field.Errors) {

@@ -17,9 +17,13 @@ func newVolume(ctx *pulumi.Context, plan cluster.Plan, m cluster.Machine,
 		Size:       pulumi.Int(plan.Etcd.Volume.Size),
 		VolumeType: optional(plan.Etcd.Volume.Type),
 		Metadata:   metadata(plan, m.Role),
+		// Nova can refuse to attach a volume of another zone (cross_az_attach)
+		AvailabilityZone: optional(m.VolumeZone),
 		// a volume can grow while its member runs
 		EnableOnlineResize: pulumi.Bool(true),
-	}, child, pulumi.Protect(plan.Protect))
+	}, child, pulumi.Protect(plan.Protect),
+		// a volume cannot move to another zone: the provider would delete it with its data
+		pulumi.IgnoreChanges([]string{"availabilityZone"}))
 }
 
 // rootVolume is the disk of an instance that boots from a new volume. Nova creates the volume from the image, and

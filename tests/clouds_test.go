@@ -1,6 +1,7 @@
 package tests
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -45,6 +46,27 @@ func TestRootVolume(t *testing.T) {
 			assert.False(t, res.Inputs.HasValue("imageId"), "the provider would show another image after a refresh")
 		} else {
 			assert.Equal(t, "<nil> 6d1f4d10-5f0c-4a7b-9f5e-0a1b2c3d4e5f", devices+" "+image)
+		}
+	}
+}
+
+// TestVolumeZones checks the zones of new etcd volumes. Nova can refuse to attach a volume of another zone. The engine
+// ignores the zone of an existing volume, because its replacement would lose the data.
+func TestVolumeZones(t *testing.T) {
+	t.Parallel()
+	for patch, want := range map[string][3]string{
+		`{}`:                         {"az1", "az2", "az3"},
+		`storage: {topology: false}`: {"<nil>", "<nil>", "<nil>"},
+		`etcd: {zones: null}`:        {"<nil>", "<nil>", "<nil>"},
+		`etcd: {volume: {zones: {az1: ceph-1, az2: ceph-2, az3: ceph-1}}}`: {"ceph-1", "ceph-2", "ceph-1"},
+		`{storage: {topology: false}, etcd: {volume: {zones: {az1: ceph-1, az2: ceph-2, az3: ceph-1}}}}`: {
+			"ceph-1", "ceph-2", "ceph-1"},
+	} {
+		r := cloud(t, patch)
+		for i, zone := range want {
+			volume := r.named(volumeToken, fmt.Sprintf("prod-etcd-%d", i))
+			assert.Equal(t, zone, plain(volume.Inputs["availabilityZone"]), patch)
+			assert.Equal(t, []string{"availabilityZone"}, volume.RegisterRPC.GetIgnoreChanges(), patch)
 		}
 	}
 }

@@ -140,6 +140,7 @@ var companions = map[string]map[string]any{
 	"etcd.rootVolume.type":         at("etcd.rootVolume.size", 40),
 	"controlPlane.rootVolume.type": at("controlPlane.rootVolume.size", 40),
 	"pools[].rootVolume.type":      at("pools[].rootVolume.size", 40),
+	"etcd.volume.zones":            at("etcd.zones", []any{"az1"}),
 }
 
 func TestObjectsAreValid(t *testing.T) {
