@@ -43,7 +43,8 @@ func TestErrorsOfClouds(t *testing.T) {
 		{"root volume", changes{"etcd.rootVolume.size": 40}, nil},
 		{"root volume of an image by name", changes{"image": map[string]any{"name": "a"}, "etcd.rootVolume.size": 40,
 			"controlPlane.rootVolume.size": 40},
-			[]string{"image.name: must be replaced by image.id, because etcd.rootVolume is set: Cinder needs the ID of the image"}},
+			[]string{"image.name: must be replaced by image.id, because etcd.rootVolume is set: Cinder needs the ID of the " +
+				"image"}},
 		{"type without a root volume", changes{"pools.0.rootVolume.type": "ssd"},
 			[]string{"pools[0].rootVolume.size: must be set to the size in GiB, because pools[0].rootVolume.type is set"}},
 		{"zones of volumes", changes{"etcd.zones": []any{"az1", "az2"},
@@ -57,4 +58,23 @@ func TestErrorsOfClouds(t *testing.T) {
 	} {
 		t.Run(row.name, func(t *testing.T) { assert.Equal(t, row.want, errorsWith(t, row.changes)) })
 	}
+}
+
+// TestServerGroups checks that no server group has more machines than the quota, and that names are unique.
+func TestServerGroups(t *testing.T) {
+	object := valid(t)
+	set(object, "pools.0.count", 5)
+	groups := func() (out []string) {
+		plan := NewPlan(decoded(t, object))
+		for _, m := range plan.WithRole(RoleWorker) {
+			out = append(out, m.ServerGroup)
+		}
+		return append(out, plan.ServerGroups()...)
+	}
+	assert.Equal(t, []string{"a", "a", "a", "a", "a", "etcd", "control-plane", "a"}, groups())
+	set(object, "serverGroupMembers", 2)
+	assert.Equal(t, []string{"a", "a", "a.1", "a.1", "a.2", "etcd", "etcd.1", "control-plane", "a", "a.1", "a.2"},
+		groups())
+	set(object, "serverGroupPolicy", "none")
+	assert.Equal(t, []string{"", "", "", "", ""}, groups())
 }

@@ -63,9 +63,15 @@ type Config struct {
 	Policy Policy `mapstructure:"policy"`
 	// Prices for the cost in [the review of a change](operations.md#review-a-change), per month.
 	Prices Prices `mapstructure:"prices"`
-	// How Nova distributes the machines of a group over hypervisors: `soft-anti-affinity`, or `anti-affinity` if there
-	// are at least as many hypervisors as machines in a group.
-	ServerGroupPolicy string `mapstructure:"serverGroupPolicy" kind:"choice soft-anti-affinity anti-affinity"`
+	// How Nova distributes the machines of a group over hypervisors: `soft-anti-affinity`, `anti-affinity` if there are at
+	// least as many hypervisors as machines in a group, or `none` for no server groups.
+	ServerGroupPolicy string `mapstructure:"serverGroupPolicy" kind:"choice soft-anti-affinity anti-affinity none"`
+	// Quota `server_group_members` of the project, which is 10 by default. A group with more machines gets several server
+	// groups. Nova then distributes the machines of each server group by itself. A lower value replaces the machines that
+	// get another server group.
+	// Default: none: one server group for each group of machines
+	// Example: 10
+	ServerGroupMembers int `mapstructure:"serverGroupMembers" kind:"number 0 10000"`
 	// If true, Pulumi does not delete the etcd volumes.
 	Protect bool `mapstructure:"protect"`
 	// How long `pulumi up` waits for a machine, then for the cluster, and for each Deployment in it.
@@ -489,9 +495,9 @@ type Group struct {
 // RootVolume is a Cinder volume from which a machine boots. Nova creates it from the image, and deletes it with the
 // machine.
 type RootVolume struct {
-	// Size in GiB of the Cinder volume from which each machine boots, for flavors without a disk or with a small one. Nova
-	// creates it from `image.id`, in the zone of the machine or Cinder's default, and deletes it with the machine. A change
-	// replaces the machines.
+	// Size in GiB of the Cinder volume from which each machine boots, for flavors without a disk or with a small one.
+	// Nova creates it from `image.id`, in the zone of the machine or Cinder's default, and deletes it with the machine.
+	// A change replaces the machines.
 	// Default: none: the disk of the flavor
 	// Example: 40
 	Size int `mapstructure:"size" kind:"number 0 65536"`
@@ -584,9 +590,9 @@ type Volume struct {
 	// Default: none: Cinder's default
 	// Example: ssd
 	Type string `mapstructure:"type" kind:"optional text a volume type"`
-	// Cinder zone of the volumes for each zone of `etcd.zones`, if Cinder's zones have other names. Without it, a new volume
-	// is in the zone of its machine if `storage.topology` is true, otherwise in Cinder's default zone. A change applies only
-	// to new volumes.
+	// Cinder zone of the volumes for each zone of `etcd.zones`, if Cinder's zones have other names. Without it, a new
+	// volume is in the zone of its machine if `storage.topology` is true, otherwise in Cinder's default zone. A change
+	// applies only to new volumes.
 	// Default: none
 	// Example: {az1: cinder-az1}
 	Zones map[string]string `mapstructure:"zones" keys:"label" kind:"label"`

@@ -259,7 +259,7 @@ func TestErrors(t *testing.T) {
 			`artifacts.mirror: must be a URL of http or https such as http://host.example.com:8080/path, ` +
 				`not "mirror.example.com"`},
 		{"policy", "serverGroupPolicy", "affinity",
-			`serverGroupPolicy: must be soft-anti-affinity or anti-affinity, not "affinity"`},
+			`serverGroupPolicy: must be soft-anti-affinity, anti-affinity or none, not "affinity"`},
 		{"volume", "etcd.volume.size", 0, "etcd.volume.size: must be between 1 and 65536, not 0"},
 
 		{"metadata as pods", "network.podCIDR", "169.254.0.0/16",

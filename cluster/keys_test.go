@@ -538,6 +538,8 @@ func TestWarnings(t *testing.T) {
 			"etcd.zones[2]: az1 is also etcd.zones[0]: the zone gets more machines"},
 		{"pools.0.maxUnavailable", 2,
 			"pools[0].maxUnavailable: an update replaces all 2 machines of the pool at once"},
+		{"pools.0.count", 11, "pools[0].count: 11 machines in one server group are more than Nova's default quota of 10: " +
+			"set serverGroupMembers to the quota server_group_members of the project"},
 		{"storage.classes.0.zone", "az2",
 			"storage.classes[0].zone: no node is in az2, so no pod can use a volume of the class: zones with nodes are az1"},
 	} {
@@ -546,6 +548,10 @@ func TestWarnings(t *testing.T) {
 		assert.Empty(t, decoded(t, object).Warnings())
 		set(object, row.path, row.value)
 		assert.Equal(t, "["+row.want+"]", fmt.Sprint(decoded(t, object).Warnings()))
+		if row.path == "pools.0.count" {
+			set(object, "serverGroupMembers", 12)
+			assert.Empty(t, decoded(t, object).Warnings(), "the project has a larger quota")
+		}
 		if row.path == "storage.classes.0.zone" {
 			set(object, "storage.topology", false)
 			assert.Empty(t, decoded(t, object).Warnings(), "Cinder's zones have other names")

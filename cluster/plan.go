@@ -50,7 +50,7 @@ var Roles = []Role{RoleEtcd, RoleControlPlane, RoleWorker}
 type Machine struct {
 	// ID is name, hostname and Kubernetes node name: dev-etcd-0.
 	ID string
-	// Group is the server group: etcd, control-plane or the pool's name.
+	// Group is etcd, control-plane or the pool's name.
 	Group   string
 	Role    Role
 	Index   int
@@ -60,6 +60,8 @@ type Machine struct {
 	// Zone is empty if Nova selects the availability zone.
 	Zone   string
 	Flavor string
+	// ServerGroup is the name of the server group without the cluster's name. It is empty if there are no server groups.
+	ServerGroup string
 	// VolumeZone is the Cinder zone of the volume of an etcd member. It is empty if Cinder selects the zone.
 	VolumeZone string
 	// RootVolume has the size 0 if the machine boots from the disk of its flavor.
@@ -129,6 +131,7 @@ func NewPlan(c Config) Plan {
 				Flavor:  g.Flavor,
 
 				RootVolume:     g.RootVolume,
+				ServerGroup:    c.serverGroup(g.name, i),
 				MaxUnavailable: g.maxUnavailable,
 				Artifacts:      artifacts,
 			}
@@ -258,7 +261,33 @@ func (p Plan) Nodes() []Machine {
 	return append(p.WithRole(RoleControlPlane), p.WithRole(RoleWorker)...)
 }
 
-// Groups returns the names of the groups of machines. Each group is a server group.
+// NoServerGroups is the policy of a cluster without server groups.
+const NoServerGroups = "none"
+
+// serverGroup returns the name of the server group of a machine. The first server group has the name of the group of
+// machines. A dot is in no other name.
+func (c Config) serverGroup(group string, index int) string {
+	switch {
+	case c.ServerGroupPolicy == NoServerGroups:
+		return ""
+	case c.ServerGroupMembers == 0 || index < c.ServerGroupMembers:
+		return group
+	}
+	return fmt.Sprintf("%s.%d", group, index/c.ServerGroupMembers)
+}
+
+// ServerGroups returns the names of all server groups, without the cluster's name.
+func (p Plan) ServerGroups() []string {
+	var out []string
+	for _, m := range p.Machines {
+		if m.ServerGroup != "" && !slices.Contains(out[max(0, len(out)-1):], m.ServerGroup) {
+			out = append(out, m.ServerGroup)
+		}
+	}
+	return out
+}
+
+// Groups returns the names of the groups of machines.
 func (p Plan) Groups() []string {
 	var out []string
 	for _, g := range p.groups() {

@@ -12,6 +12,9 @@ import (
 // bootTime is the time that machines need at least on most clouds.
 const bootTime = 5 * time.Minute
 
+// defaultServerGroupMembers is Nova's default of the quota server_group_members.
+const defaultServerGroupMembers = 10
+
 // Warnings returns the settings of a valid Config that can be meant but are often mistakes.
 func (c Config) Warnings() []field.Error {
 	var w field.Errors
@@ -39,6 +42,12 @@ func (c Config) Warnings() []field.Error {
 	for i, p := range c.Pools {
 		if p.Count > 1 && p.MaxUnavailable >= p.Count {
 			w.Add(fmt.Sprintf("pools[%d].maxUnavailable", i), "an update replaces all %d machines of the pool at once", p.Count)
+		}
+	}
+	for _, g := range c.groups() {
+		if g.Count > defaultServerGroupMembers && c.ServerGroupMembers == 0 && c.ServerGroupPolicy != NoServerGroups {
+			w.Add(g.path+".count", "%d machines in one server group are more than Nova's default quota of %d: set "+
+				"serverGroupMembers to the quota server_group_members of the project", g.Count, defaultServerGroupMembers)
 		}
 	}
 	zones := c.nodeZones()

@@ -22,7 +22,7 @@ type Machine struct {
 	Ready pulumi.StringOutput
 }
 
-// Machines is the component of all machines. Each group of machines has a server group.
+// Machines is the component of all machines. Each group of machines has one or more server groups, or none.
 type Machines struct {
 	pulumi.ResourceState
 	// ByID maps the ID of every machine of the Plan to its component.
@@ -57,7 +57,7 @@ func NewMachines(
 		return nil, err
 	}
 	groups := map[string]*compute.ServerGroup{}
-	for _, group := range plan.Groups() {
+	for _, group := range plan.ServerGroups() {
 		name := plan.Name + "-" + group
 		groups[group], err = compute.NewServerGroup(ctx, name, &compute.ServerGroupArgs{
 			Name:     pulumi.String(name),
@@ -90,7 +90,8 @@ func NewMachines(
 	ready := map[string][]pulumi.StringOutput{}
 	for _, turn := range plan.Rollout(observed) {
 		before := ready[turn.Group]
-		machine, err := s.newMachine(ctx, plan, turn.Machine, groups[turn.Group], last(before[:len(turn.WaitFor)]), child)
+		group := groups[turn.ServerGroup]
+		machine, err := s.newMachine(ctx, plan, turn.Machine, group, last(before[:len(turn.WaitFor)]), child)
 		if err != nil {
 			return nil, err
 		}
@@ -136,7 +137,7 @@ func (s *Machines) observe(ctx *pulumi.Context, plan cluster.Plan) (cluster.Obse
 	return o, err
 }
 
-// newMachine declares one machine. Its instance does not change until all others are ready.
+// newMachine declares one machine. Its instance does not change until all others are ready. group can be nil.
 func (s *Machines) newMachine(
 	ctx *pulumi.Context, plan cluster.Plan, m cluster.Machine, group *compute.ServerGroup,
 	others []pulumi.StringOutput, parent pulumi.ResourceOption,
@@ -174,7 +175,6 @@ func (s *Machines) newMachine(
 		ImageName:        optional(plan.Image.Name),
 		KeyPair:          pulumi.String(plan.Name),
 		AvailabilityZone: optional(m.Zone),
-		SchedulerHints:   compute.InstanceSchedulerHintArray{compute.InstanceSchedulerHintArgs{Group: group.ID()}},
 		Networks:         compute.InstanceNetworkArray{compute.InstanceNetworkArgs{Port: port.ID()}},
 		// the machine reads user-data from a disk, without the network and the metadata service
 		ConfigDrive: pulumi.Bool(true),
@@ -185,6 +185,9 @@ func (s *Machines) newMachine(
 		// Nova shuts the machine down before the deletion, instead of switching it off. So a node drains
 		// itself (node-drain.service), and etcd closes its files. The resource Instances is the exception.
 		StopBeforeDestroy: pulumi.Bool(true),
+	}
+	if group != nil {
+		args.SchedulerHints = compute.InstanceSchedulerHintArray{compute.InstanceSchedulerHintArgs{Group: group.ID()}}
 	}
 	if m.RootVolume.Size > 0 {
 		args.ImageId, args.BlockDevices = nil, rootVolume(plan.Image.ID, m.RootVolume)

@@ -70,3 +70,23 @@ func TestVolumeZones(t *testing.T) {
 		}
 	}
 }
+
+// TestServerGroups checks clouds with a small quota of members of a server group, and clusters without server groups.
+func TestServerGroups(t *testing.T) {
+	t.Parallel()
+	const token = "openstack:compute/serverGroup:ServerGroup"
+	for patch, want := range map[string][2]string{
+		`{}`:                      {"[{group: ServerGroup/prod-general}]", "[{group: ServerGroup/prod-general}]"},
+		`{serverGroupMembers: 4}`: {"[{group: ServerGroup/prod-general}]", "[{group: ServerGroup/prod-general.1}]"},
+		`serverGroupPolicy: none`: {"<nil>", "<nil>"},
+	} {
+		r := cloud(t, patch)
+		for i, name := range []string{"prod-general-0", "prod-general-5"} {
+			assert.Equal(t, want[i], plain(r.named(instanceToken, name).Inputs["schedulerHints"]), patch)
+		}
+		for _, group := range withToken(r, token) {
+			assert.NotEqual(t, "serverGroupPolicy: none", patch, group.Name)
+			assert.Equal(t, "[anti-affinity]", plain(group.Inputs["policies"]))
+		}
+	}
+}

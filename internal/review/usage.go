@@ -84,7 +84,7 @@ func usageOf(plan cluster.Plan) usage {
 		{ports, ""}:                        len(plan.Machines),
 		{rules, ""}:                        len(plan.Rules),
 		{secGroups, ""}:                    len(cluster.Roles),
-		{groups, ""}:                       len(plan.Groups()),
+		{groups, ""}:                       len(plan.ServerGroups()),
 	}
 	for _, m := range plan.Machines {
 		u[unit{instances, m.Flavor}]++
