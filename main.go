@@ -5,9 +5,12 @@ package main
 import (
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 
+	"kubernetes-openstack/internal/openstack"
 	"kubernetes-openstack/internal/program"
 	"kubernetes-openstack/internal/readiness"
 	"kubernetes-openstack/k8s"
 )
 
-func main() { pulumi.Run(program.Run(readiness.NewCloud(), k8s.SyncTenants)) }
+func main() {
+	pulumi.Run(program.Run(readiness.NewCloud(), k8s.SyncTenants, openstack.ReadEnvironment()))
+}

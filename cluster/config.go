@@ -24,7 +24,9 @@ type Config struct {
 	// Default: name of the stack
 	// Example: prod
 	Name string `mapstructure:"name" kind:"name"`
-	// OpenStack region. It is also the label `topology.kubernetes.io/region` of the nodes.
+	// OpenStack region of the cluster's controllers. It must be the region of the login (`OS_REGION_NAME`, or the cloud in
+	// clouds.yaml), in which Pulumi creates the resources. It is also the label `topology.kubernetes.io/region` of the
+	// nodes.
 	// Default: none
 	// Example: RegionOne
 	Region string `mapstructure:"region" kind:"optional label"`

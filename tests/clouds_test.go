@@ -8,6 +8,8 @@ import (
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"kubernetes-openstack/internal/openstack"
 )
 
 const (
@@ -87,6 +89,23 @@ func TestServerGroups(t *testing.T) {
 		for _, group := range withToken(r, token) {
 			assert.NotEqual(t, "serverGroupPolicy: none", patch, group.Name)
 			assert.Equal(t, "[anti-affinity]", plain(group.Inputs["policies"]))
+		}
+	}
+}
+
+// TestRegion checks that a preview fails before it declares a resource in another region than that of the controllers.
+func TestRegion(t *testing.T) {
+	t.Parallel()
+	config := stackConfig(t, "../examples/Pulumi.prod.yaml")
+	for region, refused := range map[string]bool{"east": false, "west": true} {
+		r := &recorder{}
+		environment := openstack.Environment{Region: region, RegionFrom: "OS_REGION_NAME"}
+		err := runIn(environment, r, "prod", config, &watcher{}, true)
+		if refused {
+			assert.ErrorContains(t, err, "kubernetes-openstack:cluster has 1 error:\n  region: must be the region of the login")
+			assert.Empty(t, r.resources)
+		} else {
+			assert.NoError(t, err)
 		}
 	}
 }

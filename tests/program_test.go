@@ -20,6 +20,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"kubernetes-openstack/cluster"
+	"kubernetes-openstack/internal/openstack"
 	"kubernetes-openstack/internal/program"
 )
 
@@ -89,7 +90,12 @@ func run(t *testing.T, stack string, config map[string]string) (*recorder, error
 }
 
 func runWith(r *recorder, stack string, config map[string]string, w *watcher, preview bool) error {
-	return pulumi.RunErr(program.Run(w, w.Tenants), pulumi.WithMocks("kubernetes-openstack", stack, r),
+	return runIn(openstack.Environment{}, r, stack, config, w, preview)
+}
+
+func runIn(environment openstack.Environment, r pulumi.MockResourceMonitor, stack string, config map[string]string,
+	w *watcher, preview bool) error {
+	return pulumi.RunErr(program.Run(w, w.Tenants, environment), pulumi.WithMocks("kubernetes-openstack", stack, r),
 		func(info *pulumi.RunInfo) { info.Config, info.DryRun = config, preview })
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/pulumi/pulumi/sdk/v3/go/common/tokens"
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 
+	"kubernetes-openstack/internal/openstack"
 	"kubernetes-openstack/internal/program"
 )
 
@@ -72,7 +73,7 @@ func readStack(ctx context.Context, name string) (stack, error) {
 func (s stack) userData(machine string) (string, error) {
 	m := &monitor{stack: s, machine: machine}
 	mocks := pulumi.WithMocks("kubernetes-openstack", s.name, m)
-	err := pulumi.RunErr(program.Run(nil, nil), mocks, func(info *pulumi.RunInfo) {
+	err := pulumi.RunErr(program.Run(nil, nil, openstack.Environment{}), mocks, func(info *pulumi.RunInfo) {
 		info.Config, info.DryRun = s.config, true
 	})
 	if err == nil && m.userData == "" {

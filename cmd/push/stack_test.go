@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"sigs.k8s.io/yaml"
 
+	"kubernetes-openstack/internal/openstack"
 	"kubernetes-openstack/internal/program"
 )
 
@@ -53,7 +54,7 @@ func TestUserData(t *testing.T) {
 	c := &cloud{state: map[key]stateResource{}, userData: map[string]string{}}
 	s := stack{"dev", map[string]string{"kubernetes-openstack:cluster": string(object)}, c.state}
 	mocks := pulumi.WithMocks("kubernetes-openstack", s.name, c)
-	require.NoError(t, pulumi.RunErr(program.Run(nil, nil), mocks, func(info *pulumi.RunInfo) {
+	require.NoError(t, pulumi.RunErr(program.Run(nil, nil, openstack.Environment{}), mocks, func(info *pulumi.RunInfo) {
 		info.Config, info.DryRun = s.config, true
 	}))
 	require.NotEmpty(t, c.userData)

@@ -13,6 +13,7 @@ import (
 	"kubernetes-openstack/cluster"
 	"kubernetes-openstack/infra"
 	"kubernetes-openstack/internal/field"
+	"kubernetes-openstack/internal/openstack"
 	"kubernetes-openstack/k8s"
 	"kubernetes-openstack/policy"
 	"kubernetes-openstack/templates"
@@ -22,12 +23,13 @@ const configKey = "kubernetes-openstack:cluster"
 
 // Run returns the Pulumi program, which declares all resources of the stack. In an `up`, the program uses
 // watcher to wait until the cluster is ready, and then sync to create its tenants. If the configuration is
-// invalid or breaks a rule of package policy, the program returns an error before it declares any resource.
-func Run(watcher infra.Watcher, sync k8s.Syncer) pulumi.RunFunc {
-	return func(ctx *pulumi.Context) error { return run(ctx, watcher, sync) }
+// invalid, contradicts environment or breaks a rule of package policy, the program returns an error before it declares
+// any resource.
+func Run(watcher infra.Watcher, sync k8s.Syncer, environment openstack.Environment) pulumi.RunFunc {
+	return func(ctx *pulumi.Context) error { return run(ctx, watcher, sync, environment) }
 }
 
-func run(ctx *pulumi.Context, watcher infra.Watcher, sync k8s.Syncer) error {
+func run(ctx *pulumi.Context, watcher infra.Watcher, sync k8s.Syncer, environment openstack.Environment) error {
 	if err := checkKeys(); err != nil {
 		return err
 	}
@@ -39,7 +41,14 @@ func run(ctx *pulumi.Context, watcher infra.Watcher, sync k8s.Syncer) error {
 	if err != nil {
 		return err
 	}
-	for _, warning := range config.Warnings() {
+	if region, ok := ctx.GetConfig("openstack:region"); ok {
+		environment.Region, environment.RegionFrom = region, "openstack:region"
+	}
+	warnings, errs := checkEnvironment(config, environment)
+	if len(errs) > 0 {
+		return fmt.Errorf("%s has %w", configKey, errs)
+	}
+	for _, warning := range append(config.Warnings(), warnings...) {
 		if err := ctx.Log.Warn(configKey+": "+warning.Error(), nil); err != nil {
 			return err
 		}

@@ -1,0 +1,45 @@
+package openstack
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+func TestReadEnvironment(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "clouds.yaml")
+	require.NoError(t, os.WriteFile(file, []byte(`clouds:
+  one: {region_name: east, auth: {auth_url: "https://keystone.example.com", username: a, password: b}}
+  two:
+    auth: {auth_url: "https://keystone.example.com", application_credential_id: a, application_credential_secret: b}
+`), 0o600))
+	for _, row := range []struct {
+		name string
+		env  map[string]string
+		want Environment
+	}{
+		{"nothing", nil, Environment{RegionFrom: "OS_REGION_NAME"}},
+		{"variable", map[string]string{"OS_REGION_NAME": "west"}, Environment{Region: "west", RegionFrom: "OS_REGION_NAME"}},
+		{"clouds.yaml", map[string]string{"OS_CLOUD": "one"},
+			Environment{Region: "east", RegionFrom: "cloud one in clouds.yaml"}},
+		{"both", map[string]string{"OS_CLOUD": "one", "OS_REGION_NAME": "west"},
+			Environment{Region: "west", RegionFrom: "OS_REGION_NAME"}},
+		{"application credential", map[string]string{"OS_APPLICATION_CREDENTIAL_ID": "a"},
+			Environment{RegionFrom: "OS_REGION_NAME", ApplicationCredential: true}},
+		{"application credential in clouds.yaml", map[string]string{"OS_CLOUD": "two"},
+			Environment{RegionFrom: "cloud two in clouds.yaml", ApplicationCredential: true}},
+		{"unknown cloud", map[string]string{"OS_CLOUD": "three"}, Environment{RegionFrom: "OS_REGION_NAME"}},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			for _, name := range []string{"OS_REGION_NAME", "OS_CLOUD", "OS_APPLICATION_CREDENTIAL_ID",
+				"OS_APPLICATION_CREDENTIAL_NAME"} {
+				t.Setenv(name, row.env[name])
+			}
+			t.Setenv("OS_CLIENT_CONFIG_FILE", file)
+			assert.Equal(t, row.want, ReadEnvironment())
+		})
+	}
+}

@@ -1,0 +1,40 @@
+package program
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+
+	"kubernetes-openstack/cluster"
+	"kubernetes-openstack/internal/field"
+	"kubernetes-openstack/internal/openstack"
+)
+
+// TestRegions checks that the resources and the controllers are in one region.
+func TestRegions(t *testing.T) {
+	for _, row := range []struct{ configured, environment, warnings, errs string }{
+		{"", "", "", ""},
+		{"east", "", "", ""}, // a preview without a login
+		{"east", "east", "", ""},
+		{"", "east", "region: is not set, but OS_REGION_NAME is east: the resources are in this region, and the cluster's " +
+			"controllers use the first region in Keystone's catalogue. If the cloud has several regions, set region to east. " +
+			"This replaces the nodes, because the region is also their label", ""},
+		{"east", "west", "", "region: must be the region of the login, which is west (OS_REGION_NAME), not east: " +
+			"Pulumi would create the resources in another region than the cluster's controllers"},
+	} {
+		warnings, errs := checkEnvironment(cluster.Config{Region: row.configured},
+			openstack.Environment{Region: row.environment, RegionFrom: "OS_REGION_NAME"})
+		assert.Equal(t, row.warnings, texts(warnings))
+		assert.Equal(t, row.errs, texts(errs))
+	}
+}
+
+// texts returns the texts of errors in lines.
+func texts(errs field.Errors) string {
+	var out []string
+	for _, err := range errs {
+		out = append(out, err.Error())
+	}
+	return strings.Join(out, "\n")
+}
