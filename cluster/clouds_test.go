@@ -53,6 +53,8 @@ func TestErrorsOfClouds(t *testing.T) {
 			"etcd.volume.zones": map[string]any{"az1": "a", "az3": "b"}},
 			[]string{"etcd.volume.zones[az3]: must be a zone of etcd.zones: it has az1 or az2",
 				"etcd.zones[1]: az2 must also be in etcd.volume.zones, with its Cinder zone"}},
+		{"no port security in a new network", changes{"network.portSecurity": false}, []string{"network.portSecurity: " +
+			"cannot be false when network.mode is tenant, because the new network has port security"}},
 		{"zones of volumes without zones", changes{"etcd.volume.zones": map[string]any{"az1": "a"}},
 			[]string{"etcd.volume.zones[az1]: must be a zone of etcd.zones: it has no zones"}},
 	} {

@@ -161,6 +161,10 @@ type Network struct {
 	// Default: required in a provider network
 	// Example: 9a6ea2a7-93ad-4ef0-b0ef-3f4c2d9d7c55
 	SubnetID string `mapstructure:"subnetID" kind:"optional id"`
+	// Neutron filters the packets of the machines' ports by security groups. With `false`, for networks without port
+	// security such as routed provider networks, Neutron filters nothing: [each host that reaches the subnet reaches all
+	// ports of the machines](network.md#without-port-security). Only for a provider network.
+	PortSecurity bool `mapstructure:"portSecurity"`
 }
 
 // External is an external network. A router refers to its ID, a floating IP to its name.
@@ -675,9 +679,10 @@ func Defaults(stack string) Config {
 	return Config{
 		Name: stack,
 		Network: Network{
-			Mode:        TenantNetwork,
-			PodCIDR:     netip.MustParsePrefix("10.244.0.0/16"),
-			ServiceCIDR: netip.MustParsePrefix("10.96.0.0/16"),
+			Mode:         TenantNetwork,
+			PodCIDR:      netip.MustParsePrefix("10.244.0.0/16"),
+			ServiceCIDR:  netip.MustParsePrefix("10.96.0.0/16"),
+			PortSecurity: true,
 		},
 		Calico:    Calico{Version: "3.28.5", Encapsulation: NoEncapsulation, BlockSize: 26},
 		BGP:       BGP{ASNumber: 64512},

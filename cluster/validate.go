@@ -88,6 +88,10 @@ func (c Config) validateNetwork(e *field.Errors) {
 		}
 		forbidden(e, "network.networkID", n.NetworkID, "when network.mode is tenant")
 		forbidden(e, "network.subnetID", n.SubnetID, "when network.mode is tenant")
+		if !n.PortSecurity {
+			e.Add("network.portSecurity", "cannot be false when network.mode is tenant, because the new network has port "+
+				"security")
+		}
 	case ProviderNetwork:
 		required(e, "network.networkID", n.NetworkID, "the ID of the existing network")
 		required(e, "network.subnetID", n.SubnetID, "the ID of the existing subnet")
@@ -109,7 +113,7 @@ func (c Config) validateNetwork(e *field.Errors) {
 			}
 		}
 	}
-	if pairs := len(c.AddressPairs(RoleControlPlane)); pairs > maxAddressPairs {
+	if pairs := len(c.AddressPairs(RoleControlPlane)); pairs > maxAddressPairs && n.PortSecurity {
 		e.Add(ranges[len(ranges)-1].path,
 			"%d allowed address pairs are needed on each control plane's port, but Neutron's limit is %d "+
 				"(max_allowed_address_pair): merge ranges",

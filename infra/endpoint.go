@@ -65,14 +65,15 @@ func NewEndpoint(ctx *pulumi.Context, plan cluster.Plan, network *Network, secur
 func newAddress(
 	ctx *pulumi.Context, name string, plan cluster.Plan, network *Network, security *Security, child pulumi.ResourceOption,
 ) (pulumi.StringInput, error) {
-	port, err := networking.NewPort(ctx, name, &networking.PortArgs{
-		Name:             pulumi.String(name),
-		NetworkId:        network.NetworkID,
-		AdminStateUp:     pulumi.Bool(true),
-		FixedIps:         fixedIP(network, plan.API.Address),
-		SecurityGroupIds: pulumi.StringArray{security.groups[cluster.RoleControlPlane].ID()},
-		Tags:             tags(plan, "api"),
-	}, child)
+	args := &networking.PortArgs{
+		Name:         pulumi.String(name),
+		NetworkId:    network.NetworkID,
+		AdminStateUp: pulumi.Bool(true),
+		FixedIps:     fixedIP(network, plan.API.Address),
+		Tags:         tags(plan, "api"),
+	}
+	security.secure(args, plan, cluster.RoleControlPlane, nil)
+	port, err := networking.NewPort(ctx, name, args, child)
 	if err != nil {
 		return nil, err
 	}

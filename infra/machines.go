@@ -147,15 +147,15 @@ func (s *Machines) newMachine(
 	if err != nil {
 		return nil, err
 	}
-	port, err := networking.NewPort(ctx, m.ID, &networking.PortArgs{
-		Name:                pulumi.String(m.ID),
-		NetworkId:           s.network.NetworkID,
-		AdminStateUp:        pulumi.Bool(true),
-		FixedIps:            fixedIP(s.network, m.Address),
-		SecurityGroupIds:    pulumi.StringArray{s.security.groups[m.Role].ID()},
-		AllowedAddressPairs: addressPairs(plan, m.Role),
-		Tags:                tags(plan, string(m.Role)),
-	}, child)
+	portArgs := &networking.PortArgs{
+		Name:         pulumi.String(m.ID),
+		NetworkId:    s.network.NetworkID,
+		AdminStateUp: pulumi.Bool(true),
+		FixedIps:     fixedIP(s.network, m.Address),
+		Tags:         tags(plan, string(m.Role)),
+	}
+	s.security.secure(portArgs, plan, m.Role, addressPairs(plan, m.Role))
+	port, err := networking.NewPort(ctx, m.ID, portArgs, child)
 	if err != nil {
 		return nil, err
 	}

@@ -37,6 +37,20 @@ func NewSecurity(ctx *pulumi.Context, plan cluster.Plan) (*Security, error) {
 	return s, nil
 }
 
+// secure sets what Neutron filters at the port of a machine of a role. Neutron refuses groups and address pairs on a
+// port without port security. NoSecurityGroups prevents the project's default group.
+func (s *Security) secure(port *networking.PortArgs, plan cluster.Plan, role cluster.Role,
+	pairs networking.PortAllowedAddressPairArray) {
+	if !plan.Network.PortSecurity {
+		port.PortSecurityEnabled, port.NoSecurityGroups = pulumi.Bool(false), pulumi.Bool(true)
+		return
+	}
+	port.SecurityGroupIds = pulumi.StringArray{s.groups[role].ID()}
+	if len(pairs) > 0 {
+		port.AllowedAddressPairs = pairs
+	}
+}
+
 // Allow declares the rules of the Plan.
 func (s *Security) Allow(ctx *pulumi.Context, plan cluster.Plan) error {
 	for _, rule := range plan.Rules {

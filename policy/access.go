@@ -32,6 +32,18 @@ var access = []Rule{
 		Check:  func(s Stack, e *field.Errors) { open(e, "network.allowedCIDRs", s.Network.AllowedCIDRs) },
 	},
 	{
+		ID: "no-port-security", Level: Warning,
+		When: "`network.portSecurity` is false",
+		Reason: "Neutron filters no packets, so `allowedCIDRs` have no effect: each host that reaches the subnet reaches " +
+			"all ports of all machines, including kubelet and SSH.",
+		Remedy: "Set `network.portSecurity: true`, or filter packets in front of the subnet.",
+		Check: func(s Stack, e *field.Errors) {
+			if !s.Network.PortSecurity {
+				e.Add("network.portSecurity", "is false")
+			}
+		},
+	},
+	{
 		ID: "worker-private-key", Level: Error,
 		When:   "the user-data of a worker has a private key",
 		Reason: "Workers run pods of other people, and user-data can be read on the machine and in Nova.",

@@ -72,6 +72,8 @@ var violations = []struct {
 		func(c *cluster.Config) { c.API.AllowedCIDRs = cidrs("0.0.0.0/0") }},
 	{"workers-open", []string{"network.allowedCIDRs[0]: 0.0.0.0/0 is open to the world"},
 		func(c *cluster.Config) { c.Network.AllowedCIDRs = cidrs("0.0.0.0/0") }},
+	{"no-port-security", []string{"network.portSecurity: is false"},
+		func(c *cluster.Config) { c.Network.PortSecurity = false }},
 	{"keystone-unencrypted", []string{"openstack.authURL: http://10.1.1.1/v3 is not encrypted"},
 		func(c *cluster.Config) { c.OpenStack.AuthURL = "http://10.1.1.1/v3" }},
 	{"keystone-unencrypted", []string{"openstack.authURL: HTTP://10.1.1.1/v3 is not encrypted"},

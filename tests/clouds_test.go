@@ -109,3 +109,16 @@ func TestRegion(t *testing.T) {
 		}
 	}
 }
+
+// TestPortSecurity checks ports in networks in which Neutron refuses security groups.
+func TestPortSecurity(t *testing.T) {
+	t.Parallel()
+	r := cloud(t, `network: {portSecurity: false}`)
+	ports := withToken(r, "openstack:networking/port:Port")
+	assert.Len(t, ports, 5+3+6+3+1)
+	for _, port := range ports {
+		assert.Equal(t, "false true", plain(port.Inputs["portSecurityEnabled"])+" "+plain(port.Inputs["noSecurityGroups"]))
+		assert.False(t, port.Inputs.HasValue("securityGroupIds"), port.Name)
+		assert.False(t, port.Inputs.HasValue("allowedAddressPairs"), port.Name)
+	}
+}
