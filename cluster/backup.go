@@ -71,7 +71,8 @@ func (c Config) validateBackup(e *field.Errors) {
 	case b.Container != "":
 	case c.Etcd.Restore != "":
 		e.Add(path, "must be set to the Swift container of the snapshot, because etcd.restore is set")
-	case b.Interval != defaults.Interval || b.Keep != defaults.Keep || len(b.Roles) > 0:
+	case b.Interval != defaults.Interval || b.Keep != defaults.Keep || len(b.Roles) > 0,
+		b.ApplicationCredential.ID != "":
 		e.Add(path, "must be set to a Swift container, because without it there are no backups")
 	}
 }

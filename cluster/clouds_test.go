@@ -35,6 +35,7 @@ func errorsWith(t *testing.T, changes changes) []string {
 
 // TestErrorsOfClouds checks values of several keys that do not fit together.
 func TestErrorsOfClouds(t *testing.T) {
+	const credential = "0123456789abcdef0123456789abcdef"
 	for _, row := range []struct {
 		name    string
 		changes changes
@@ -55,6 +56,19 @@ func TestErrorsOfClouds(t *testing.T) {
 				"etcd.zones[1]: az2 must also be in etcd.volume.zones, with its Cinder zone"}},
 		{"no port security in a new network", changes{"network.portSecurity": false}, []string{"network.portSecurity: " +
 			"cannot be false when network.mode is tenant, because the new network has port security"}},
+		{"existing credentials", changes{
+			"openstack.applicationCredential":   map[string]any{"id": credential, "secret": "secret"},
+			"etcd.backup.container":             "etcd",
+			"etcd.backup.applicationCredential": map[string]any{"id": credential, "secret": "secret"}}, nil},
+		{"half of a credential", changes{"openstack.applicationCredential": map[string]any{"id": credential},
+			"etcd.backup.container":             "etcd",
+			"etcd.backup.applicationCredential": map[string]any{"secret": "secret"}},
+			[]string{"openstack.applicationCredential.secret: must be set to the secret of the application credential, " +
+				"because its ID is set", "etcd.backup.applicationCredential.id: must be set to the ID of the application " +
+				"credential, because its secret is set"}},
+		{"roles of an existing credential", changes{"openstack.roles": []any{"member"},
+			"openstack.applicationCredential": map[string]any{"id": credential, "secret": "secret"}},
+			[]string{"openstack.roles: cannot be set, because openstack.applicationCredential has its own roles"}},
 		{"zones of volumes without zones", changes{"etcd.volume.zones": map[string]any{"az1": "a"}},
 			[]string{"etcd.volume.zones[az1]: must be a zone of etcd.zones: it has no zones"}},
 	} {

@@ -302,8 +302,20 @@ type StubDomain struct {
 	Servers []string `mapstructure:"servers" kind:"nameserver"`
 }
 
-// OpenStack is the connection of the cluster's controllers to the cloud. They use an application credential that the
-// program creates.
+// ApplicationCredential is an application credential that exists.
+type ApplicationCredential struct {
+	// ID of an existing application credential. Without it, Pulumi creates one, which Keystone refuses if Pulumi itself
+	// logs in with an application credential. [How to create one](storage.md#an-existing-credential).
+	// Default: none: Pulumi creates one
+	// Example: 0123456789abcdef0123456789abcdef
+	ID string `mapstructure:"id" kind:"optional credentialID"`
+	// Secret of the existing application credential. Set it with `pulumi config set --secret --path`.
+	// Default: none
+	// Example: {secure: v1:…}
+	Secret Secret `mapstructure:"secret" kind:"optional password"`
+}
+
+// OpenStack is the connection of the cluster's controllers to the cloud. They use an application credential.
 type OpenStack struct {
 	// URL of Keystone as the machines reach it.
 	// Default: required
@@ -323,6 +335,8 @@ type OpenStack struct {
 	// Default: `[member, reader]`, with Octavia `[member, reader, load-balancer_member]`
 	// Example: [member, reader]
 	Roles []string `mapstructure:"roles" kind:"text a role"`
+	// ApplicationCredential is the one of the controllers, if it exists.
+	ApplicationCredential ApplicationCredential `mapstructure:"applicationCredential"`
 	// Load balancer for Services of type LoadBalancer: `octavia`, or `none` for addresses over BGP only.
 	LoadBalancer string `mapstructure:"loadBalancer" kind:"choice none octavia"`
 }
@@ -585,6 +599,8 @@ type Backup struct {
 	// Default: `[member]`
 	// Example: [swiftoperator]
 	Roles []string `mapstructure:"roles" kind:"text a role"`
+	// ApplicationCredential is the one of etcd machines, if it exists.
+	ApplicationCredential ApplicationCredential `mapstructure:"applicationCredential"`
 }
 
 // Volume is a Cinder volume.

@@ -197,6 +197,8 @@ func examplesOf(t *testing.T) map[string]examples {
 			texts("", " ", " a", "a ", "a\n", "a\nb", "a\x00b", "a\tb", "a\u200bb", strings.Repeat("a", 256))},
 		"id": {texts("6d1f4d10-5f0c-4a7b-9f5e-0a1b2c3d4e5f"),
 			texts("public", "6d1f4d105f0c4a7b9f5e0a1b2c3d4e5f", "6d1f4d10-5f0c-4a7b-9f5e-0a1b2c3d4e5f\n", " ")},
+		"credentialID": {texts("0123456789abcdef0123456789abcdef"), texts("6d1f4d10-5f0c-4a7b-9f5e-0a1b2c3d4e5f", "a",
+			"0123456789ABCDEF0123456789ABCDEF", "0123456789abcdef0123456789abcdef\n")},
 		"label":    {texts("az1", "a_b.c", "1"), texts("a b", "a:b", long, "-a", "a\n", "größe", "b=", "'")},
 		"labelKey": {texts("example.com/disk", "a"), texts("", "a b", "a/b/c", "/a", "-a", long, "größe")},
 		"taintKey": {texts("example.com/a", "a"), texts("", "a b", "node.cloudprovider.kubernetes.io/uninitialized",

@@ -56,9 +56,11 @@ var kinds = map[string]kind{
 	"text": {want: names, problem: func(v any, args []string) string {
 		return mustBe(names(args)+" (up to 255 printable characters without blanks at the ends)", isText(v.(string)), v)
 	}},
-	"rule":     text("a rule of docs/policy.md, such as image-by-name", isDNSLabel),
-	"reason":   text("a reason of up to 255 printable characters, without blanks at the ends", isText),
-	"id":       text("an ID of OpenStack such as 6d1f4d10-5f0c-4a7b-9f5e-0a1b2c3d4e5f", uuid.MatchString),
+	"rule":   text("a rule of docs/policy.md, such as image-by-name", isDNSLabel),
+	"reason": text("a reason of up to 255 printable characters, without blanks at the ends", isText),
+	"id":     text("an ID of OpenStack such as 6d1f4d10-5f0c-4a7b-9f5e-0a1b2c3d4e5f", uuid.MatchString),
+	"credentialID": text("the ID of an application credential: 32 lower-case hexadecimal digits",
+		credentialID.MatchString),
 	"label":    text("a valid label value (up to 63 letters, digits, '-', '_' and '.')", isLabelValue),
 	"labelKey": text("a valid label key such as example.com/disk", isLabelKey),
 	"taintKey": {want: fixed("a valid label key such as example.com/disk"), problem: taintKeyProblem},
@@ -221,6 +223,9 @@ func isProject(name string) bool {
 
 // uuid matches the IDs of Glance and Neutron.
 var uuid = regexp.MustCompile(`^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$`)
+
+// credentialID matches the IDs of Keystone.
+var credentialID = regexp.MustCompile(`^[0-9a-f]{32}$`)
 
 var sha256Hex = regexp.MustCompile(`^[0-9a-f]{64}$`)
 

@@ -20,7 +20,23 @@ func (o OpenStack) CredentialRoles() []string {
 	return []string{"member", "reader"}
 }
 
+// validate checks an application credential at path. roles are those of a credential that Pulumi would create.
+func (a ApplicationCredential) validate(e *field.Errors, path string, roles []string) {
+	switch {
+	case a.ID == "" && a.Secret != "":
+		e.Add(path+".applicationCredential.id", "must be set to the ID of the application credential, because its secret "+
+			"is set")
+	case a.ID != "" && a.Secret == "":
+		e.Add(path+".applicationCredential.secret", "must be set to the secret of the application credential, because "+
+			"its ID is set")
+	case a.ID != "" && len(roles) > 0:
+		e.Add(path+".roles", "cannot be set, because %s.applicationCredential has its own roles", path)
+	}
+}
+
 func (c Config) validateOpenStack(e *field.Errors) {
+	c.OpenStack.ApplicationCredential.validate(e, "openstack", c.OpenStack.Roles)
+	c.Etcd.Backup.ApplicationCredential.validate(e, "etcd.backup", c.Etcd.Backup.Roles)
 	if c.OpenStack.LoadBalancer == Octavia && c.Devcloud {
 		e.Add("openstack.loadBalancer", "cannot be octavia on devcloud, which has no Octavia: use none")
 	}

@@ -22,8 +22,8 @@ type Snapshot struct {
 // the configuration has no backups.
 type Backup struct {
 	pulumi.ResourceState
-	// access belongs to the etcd machines. It is nil without backups.
-	access *identity.ApplicationCredential
+	// id and secret are the application credential of the etcd machines.
+	id, secret pulumi.StringOutput
 	// uploads is true if this stack uploads the snapshot that the machines restore.
 	uploads bool
 	// resources must exist before the etcd machines, and are deleted after them.
@@ -33,7 +33,8 @@ type Backup struct {
 // NewBackup declares the container, the application credential of the etcd machines, and the upload of a local
 // snapshot.
 func NewBackup(ctx *pulumi.Context, plan cluster.Plan, security *Security, snapshot *Snapshot) (*Backup, error) {
-	b := &Backup{}
+	none := pulumi.String("").ToStringOutput()
+	b := &Backup{id: none, secret: none}
 	settings := plan.Etcd.Backup
 	if settings.Container == "" {
 		return b, nil
@@ -51,11 +52,16 @@ func NewBackup(ctx *pulumi.Context, plan cluster.Plan, security *Security, snaps
 	if err != nil {
 		return nil, err
 	}
-	b.access, err = newBackupCredential(ctx, plan, security, child)
-	if err != nil {
-		return nil, err
+	b.resources = []pulumi.Resource{container}
+	if existing := settings.ApplicationCredential; existing.ID != "" {
+		b.id, b.secret = existingCredential(existing)
+	} else {
+		access, err := newBackupCredential(ctx, plan, security, child)
+		if err != nil {
+			return nil, err
+		}
+		b.id, b.secret, b.resources = access.ID().ToStringOutput(), access.Secret, append(b.resources, access)
 	}
-	b.resources = []pulumi.Resource{container, b.access}
 	if snapshot != nil {
 		object, err := objectstorage.NewContainerObject(ctx, snapshot.Name, &objectstorage.ContainerObjectArgs{
 			ContainerName: container.Name,
@@ -101,9 +107,9 @@ func newBackupCredential(ctx *pulumi.Context, plan cluster.Plan, security *Secur
 // Credential returns the ID and the secret of the application credential for machines of a role. Both are empty for
 // machines that do not have it.
 func (b *Backup) Credential(role cluster.Role) (id, secret pulumi.StringOutput) {
-	if b.access == nil || role != cluster.RoleEtcd {
+	if role != cluster.RoleEtcd {
 		none := pulumi.String("").ToStringOutput()
 		return none, none
 	}
-	return b.access.ID().ToStringOutput(), b.access.Secret
+	return b.id, b.secret
 }

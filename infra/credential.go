@@ -16,15 +16,19 @@ type Credential struct {
 	Secret pulumi.StringOutput
 }
 
-// NewCredential declares the application credential. If the credential's name changes, Pulumi creates a new
-// resource and deletes the old one at the end of the `up`. By then every controller uses the new credential.
-// If the name stays the same and other properties change, such as the roles, or if the secret is unknown, Pulumi
-// deletes the old credential first. Keystone does not allow two credentials with the same name.
+// NewCredential declares the application credential, unless the configuration has one. If the credential's name
+// changes, Pulumi creates a new resource and deletes the old one at the end of the `up`. By then every controller uses
+// the new credential. If the name stays the same and other properties change, such as the roles, or if the secret is
+// unknown, Pulumi deletes the old credential first. Keystone does not allow two credentials with the same name.
 func NewCredential(ctx *pulumi.Context, plan cluster.Plan) (*Credential, error) {
 	c := &Credential{}
 	child, err := component(ctx, "Credential", plan.Name, c)
 	if err != nil {
 		return nil, err
+	}
+	if existing := plan.OpenStack.ApplicationCredential; existing.ID != "" {
+		c.ID, c.Secret = existingCredential(existing)
+		return c, ctx.RegisterResourceOutputs(c, pulumi.Map{})
 	}
 	created, err := identity.NewApplicationCredential(ctx, plan.CredentialName(), &identity.ApplicationCredentialArgs{
 		Name:        pulumi.String(plan.CredentialName()),
@@ -41,4 +45,10 @@ func NewCredential(ctx *pulumi.Context, plan cluster.Plan) (*Credential, error) 
 	}
 	c.ID, c.Secret = created.ID().ToStringOutput(), created.Secret
 	return c, ctx.RegisterResourceOutputs(c, pulumi.Map{})
+}
+
+// existingCredential returns the ID and the secret of an application credential of the configuration.
+func existingCredential(c cluster.ApplicationCredential) (id, secret pulumi.StringOutput) {
+	secret = pulumi.ToSecret(pulumi.String(string(c.Secret))).(pulumi.StringOutput)
+	return pulumi.String(c.ID).ToStringOutput(), secret
 }

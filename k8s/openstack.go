@@ -44,7 +44,19 @@ func cloudConf(plan cluster.Plan, id, secret, subnet string) (string, error) {
 // cloudConfigVersion returns a hash that changes with the cloud configuration. A program that reads the
 // configuration only at its start restarts when the hash changes.
 func cloudConfigVersion(plan cluster.Plan) string {
-	sum := sha256.Sum256(fmt.Append(nil, plan.OpenStack, plan.Region, plan.Network.External.ID))
+	o := plan.OpenStack
+	text := fmt.Append(nil, struct {
+		AuthURL, Interface, CACertificate, Credential string
+		Roles                                         []string
+		LoadBalancer                                  string
+	}{o.AuthURL, o.Interface, o.CACertificate, o.Credential, o.Roles, o.LoadBalancer},
+		plan.Region, plan.Network.External.ID)
+	// Only a key that is set may change the hash, so that an update of this program restarts nothing.
+	if existing := o.ApplicationCredential; existing.ID != "" {
+		secret := sha256.Sum256([]byte(existing.ID + string(existing.Secret)))
+		text = append(text, secret[:]...)
+	}
+	sum := sha256.Sum256(text)
 	return fmt.Sprintf("%x", sum[:8])
 }
 

@@ -51,10 +51,17 @@ func TestCloudConfigVersion(t *testing.T) {
 	}
 	same := version(func(*cluster.Config) {})
 	assert.Equal(t, same, version(func(c *cluster.Config) { c.Pools[0].Count = 5 }))
+	existing := func(secret cluster.Secret) string {
+		return version(func(c *cluster.Config) {
+			c.OpenStack.ApplicationCredential = cluster.ApplicationCredential{ID: "a", Secret: secret}
+		})
+	}
+	assert.NotEqual(t, existing("b"), existing("c"))
 	for _, change := range []func(*cluster.Config){
 		func(c *cluster.Config) { c.OpenStack.Credential = "2" },
 		func(c *cluster.Config) { c.OpenStack.CACertificate = "another" },
 		func(c *cluster.Config) { c.Region = "west" },
+		func(c *cluster.Config) { c.OpenStack.ApplicationCredential.ID = "a" },
 	} {
 		assert.NotEqual(t, same, version(change))
 	}

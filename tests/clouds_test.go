@@ -1,6 +1,7 @@
 package tests
 
 import (
+	"encoding/base64"
 	"fmt"
 	"strings"
 	"testing"
@@ -121,4 +122,35 @@ func TestPortSecurity(t *testing.T) {
 		assert.False(t, port.Inputs.HasValue("securityGroupIds"), port.Name)
 		assert.False(t, port.Inputs.HasValue("allowedAddressPairs"), port.Name)
 	}
+}
+
+// TestExistingCredentials checks that the program creates no application credentials if the configuration has them.
+// Keystone refuses to create one with an application credential.
+func TestExistingCredentials(t *testing.T) {
+	t.Parallel()
+	r := cloud(t, `
+openstack:
+  roles: null
+  applicationCredential: {id: a0000000000000000000000000000001, secret: open sesame}
+etcd:
+  backup:
+    roles: null
+    applicationCredential: {id: a0000000000000000000000000000002, secret: shut sesame}
+`)
+	assert.Empty(t, withToken(r, "openstack:identity/applicationCredential:ApplicationCredential"))
+	assert.NotContains(t, graph(r.resources), "sesame")
+	config := r.named("kubernetes:core/v1:Secret", "kube-system/cloud-config").Inputs["data"].ObjectValue()["cloud.conf"]
+	text, err := base64.StdEncoding.DecodeString(config.SecretValue().Element.StringValue())
+	require.NoError(t, err)
+	assert.Contains(t, string(text), "application-credential-id = \"a0000000000000000000000000000001\"\n"+
+		"application-credential-secret = \"open sesame\"\n")
+	var settings string
+	for _, f := range writtenFiles(t, r.named(instanceToken, "prod-etcd-0")) {
+		assert.NotContains(t, f.Content, "open sesame", f.Path)
+		if f.Path == "/etc/etcd/backup.env" {
+			settings = f.Content
+		}
+	}
+	assert.Contains(t, settings, "OS_APPLICATION_CREDENTIAL_ID=a0000000000000000000000000000002\n"+
+		"OS_APPLICATION_CREDENTIAL_SECRET=shut sesame\n")
 }

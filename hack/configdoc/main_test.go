@@ -137,10 +137,14 @@ var alternatives = map[string]string{"image.id": "image.name", "image.name": "im
 
 // companions are keys without which a key is not valid.
 var companions = map[string]map[string]any{
-	"etcd.rootVolume.type":         at("etcd.rootVolume.size", 40),
-	"controlPlane.rootVolume.type": at("controlPlane.rootVolume.size", 40),
-	"pools[].rootVolume.type":      at("pools[].rootVolume.size", 40),
-	"etcd.volume.zones":            at("etcd.zones", []any{"az1"}),
+	"etcd.rootVolume.type":                     at("etcd.rootVolume.size", 40),
+	"controlPlane.rootVolume.type":             at("controlPlane.rootVolume.size", 40),
+	"pools[].rootVolume.type":                  at("pools[].rootVolume.size", 40),
+	"openstack.applicationCredential.id":       at("openstack.applicationCredential.secret", "secret"),
+	"openstack.applicationCredential.secret":   at("openstack.applicationCredential.id", strings.Repeat("0", 32)),
+	"etcd.backup.applicationCredential.id":     at("etcd.backup.applicationCredential.secret", "secret"),
+	"etcd.backup.applicationCredential.secret": at("etcd.backup.applicationCredential.id", strings.Repeat("0", 32)),
+	"etcd.volume.zones":                        at("etcd.zones", []any{"az1"}),
 }
 
 func TestObjectsAreValid(t *testing.T) {

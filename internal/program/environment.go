@@ -1,6 +1,8 @@
 package program
 
 import (
+	"strings"
+
 	"kubernetes-openstack/cluster"
 	"kubernetes-openstack/internal/field"
 	"kubernetes-openstack/internal/openstack"
@@ -19,5 +21,26 @@ func checkEnvironment(config cluster.Config, environment openstack.Environment) 
 		errs.Add("region", "must be the region of the login, which is %s (%s), not %s: Pulumi would create the resources in "+
 			"another region than the cluster's controllers", region, environment.RegionFrom, config.Region)
 	}
+	if environment.ApplicationCredential {
+		warnAboutCredential(&warnings, "openstack", "the cluster's controllers", config.OpenStack.ApplicationCredential,
+			config.OpenStack.CredentialRoles())
+		if config.Etcd.Backup.Container != "" {
+			warnAboutCredential(&warnings, "etcd.backup", "the etcd machines", config.Etcd.Backup.ApplicationCredential,
+				config.Etcd.Backup.CredentialRoles())
+		}
+	}
 	return warnings, errs
+}
+
+// warnAboutCredential adds a warning if Keystone can refuse to create an application credential. Its message in the
+// middle of an `up` would have no advice. The login can be unrestricted, or the credential can exist from an earlier
+// `up` by a user with a password, so this is no error.
+func warnAboutCredential(warnings *field.Errors, path, owner string, existing cluster.ApplicationCredential,
+	roles []string) {
+	if existing.ID == "" {
+		warnings.Add(path+".applicationCredential", "is not set, and the login uses an application credential. Unless it is "+
+			"unrestricted, Keystone refuses to create another one for %s (403 Forbidden). Create one as a user with a "+
+			"password: `openstack application credential create --role %s NAME`, and set its id and its secret here", owner,
+			strings.Join(roles, " --role "))
+	}
 }

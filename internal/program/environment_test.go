@@ -30,6 +30,26 @@ func TestRegions(t *testing.T) {
 	}
 }
 
+// TestLoginWithApplicationCredential checks the advice before Keystone refuses to create another one.
+func TestLoginWithApplicationCredential(t *testing.T) {
+	config := cluster.Defaults("test")
+	warn := func() string {
+		warnings, errs := checkEnvironment(config, openstack.Environment{ApplicationCredential: true})
+		assert.Empty(t, errs)
+		return texts(warnings)
+	}
+	assert.Equal(t, "openstack.applicationCredential: is not set, and the login uses an application credential. Unless "+
+		"it is unrestricted, Keystone refuses to create another one for the cluster's controllers (403 Forbidden). Create one "+
+		"as a user with a password: `openstack application credential create --role member --role reader NAME`, and set "+
+		"its id and its secret here", warn())
+	config.OpenStack.ApplicationCredential.ID = "a"
+	assert.Empty(t, warn())
+	config.Etcd.Backup.Container = "etcd"
+	assert.Contains(t, warn(), "etcd.backup.applicationCredential: is not set")
+	config.Etcd.Backup.ApplicationCredential.ID = "a"
+	assert.Empty(t, warn())
+}
+
 // texts returns the texts of errors in lines.
 func texts(errs field.Errors) string {
 	var out []string
