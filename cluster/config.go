@@ -101,6 +101,10 @@ type SSH struct {
 	// Default: none: generated
 	// Example: ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBZ6bR2m3n0Q0mUcYt1PqW0T0b7aF3o1m2Wq5c8Xk9vE operators
 	PublicKey string `mapstructure:"publicKey" kind:"optional sshKey"`
+	// The public key is a key pair in Nova. A key pair belongs to the user who created it, so only this user can create
+	// machines. With `false`, the key is in the user-data instead, and [every member of the project can run
+	// Pulumi](operations.md#several-operators). A change replaces the machines.
+	KeyPair bool `mapstructure:"keyPair"`
 	// Networks that may connect to port 22.
 	// Default: none
 	// Example: [192.0.2.0/24]
@@ -694,6 +698,7 @@ type Prices struct {
 func Defaults(stack string) Config {
 	return Config{
 		Name: stack,
+		SSH:  SSH{KeyPair: true},
 		Network: Network{
 			Mode:         TenantNetwork,
 			PodCIDR:      netip.MustParsePrefix("10.244.0.0/16"),

@@ -173,7 +173,6 @@ func (s *Machines) newMachine(
 		FlavorName:       pulumi.String(m.Flavor),
 		ImageId:          optional(plan.Image.ID),
 		ImageName:        optional(plan.Image.Name),
-		KeyPair:          pulumi.String(plan.Name),
 		AvailabilityZone: optional(m.Zone),
 		Networks:         compute.InstanceNetworkArray{compute.InstanceNetworkArgs{Port: port.ID()}},
 		// the machine reads user-data from a disk, without the network and the metadata service
@@ -186,18 +185,22 @@ func (s *Machines) newMachine(
 		// itself (node-drain.service), and etcd closes its files. The resource Instances is the exception.
 		StopBeforeDestroy: pulumi.Bool(true),
 	}
+	options := []pulumi.ResourceOption{child,
+		pulumi.DependsOn(s.network.Routed),               // a machine first downloads packages
+		pulumi.DependsOn([]pulumi.Resource{s.leftovers}), // Leftovers is deleted when no machine is left to create more
+		pulumi.DeleteBeforeReplace(true),                 // only one instance at a time can have the port and the volume
+	}
+	if pair := s.key.Pair; pair != nil {
+		args.KeyPair = pulumi.String(plan.Name)
+		options = append(options, pulumi.DependsOn([]pulumi.Resource{pair})) // without an input from it: see SSHKey
+	}
 	if group != nil {
 		args.SchedulerHints = compute.InstanceSchedulerHintArray{compute.InstanceSchedulerHintArgs{Group: group.ID()}}
 	}
 	if m.RootVolume.Size > 0 {
 		args.ImageId, args.BlockDevices = nil, rootVolume(plan.Image.ID, m.RootVolume)
 	}
-	machine.Instance, err = compute.NewInstance(ctx, m.ID, args, child,
-		pulumi.DependsOn(s.network.Routed),               // a machine first downloads packages
-		pulumi.DependsOn([]pulumi.Resource{s.leftovers}), // Leftovers is deleted when no machine is left to create more
-		pulumi.DependsOn([]pulumi.Resource{s.key.Pair}),  // without an input from it: see SSHKey
-		pulumi.DeleteBeforeReplace(true),                 // only one instance at a time can have the port and the volume
-	)
+	machine.Instance, err = compute.NewInstance(ctx, m.ID, args, options...)
 	if err != nil {
 		return nil, err
 	}
@@ -241,7 +244,7 @@ func (s *Machines) userData(m cluster.Machine, volumeID pulumi.StringOutput) pul
 	backupID, backupSecret := s.backup.Credential(m.Role)
 	return pulumi.ToSecret(pulumi.All(volumeID, files,
 		s.pki.Derived(cluster.WorkerToken), s.pki.Derived(cluster.ControlPlaneToken), s.pki.Derived(cluster.EncryptionKey),
-		backupID, backupSecret,
+		backupID, backupSecret, s.key.UserData,
 	).ApplyT(func(values []any) (string, error) {
 		return s.renderer.UserData(m, templates.Inputs{
 			VolumeID:          values[0].(string),
@@ -251,6 +254,7 @@ func (s *Machines) userData(m cluster.Machine, volumeID pulumi.StringOutput) pul
 			EncryptionKey:     values[4].(string),
 			BackupID:          values[5].(string),
 			BackupSecret:      values[6].(string),
+			SSHKey:            values[7].(string),
 		})
 	})).(pulumi.StringOutput)
 }

@@ -8,21 +8,25 @@ import (
 	"kubernetes-openstack/cluster"
 )
 
-// SSHKey is the key pair that operators use to log in to every machine.
+// SSHKey is the key that operators use to log in to every machine.
 type SSHKey struct {
 	pulumi.ResourceState
-	// Pair is the key pair in Nova. Its name is the cluster's. No other resource may have an input from Pair: Nova
-	// allows only one key pair of a name, so a new public key deletes Pair first. The engine would also delete all
-	// resources that have an input from it, which are all machines.
+	// Pair is the key pair in Nova, which belongs to one user. It is nil if user-data has the key. Its name is the
+	// cluster's. No other resource may have an input from Pair: Nova allows only one key pair of a name, so a new public
+	// key deletes Pair first. The engine would also delete all resources that have an input from it, which are all
+	// machines.
 	Pair *compute.Keypair
+	// UserData is the public key for user-data. It is empty if Nova has a key pair.
+	UserData pulumi.StringOutput
 	// PrivateKey is the generated key in OpenSSH format, a Pulumi secret. It is nil if the configuration has
 	// a public key.
 	PrivateKey *pulumi.StringOutput
 }
 
-// NewSSHKey declares the key pair. It generates an Ed25519 key if the configuration has no public key.
+// NewSSHKey declares the key pair, unless user-data has the key. It generates an Ed25519 key if the configuration has
+// no public key.
 func NewSSHKey(ctx *pulumi.Context, plan cluster.Plan) (*SSHKey, error) {
-	s := &SSHKey{}
+	s := &SSHKey{UserData: pulumi.String("").ToStringOutput()}
 	child, err := component(ctx, "SSHKey", plan.Name, s)
 	if err != nil {
 		return nil, err
@@ -34,6 +38,10 @@ func NewSSHKey(ctx *pulumi.Context, plan cluster.Plan) (*SSHKey, error) {
 			return nil, err
 		}
 		public, s.PrivateKey = key.PublicKeyOpenssh, &key.PrivateKeyOpenssh
+	}
+	if !plan.SSH.KeyPair {
+		s.UserData = public.ToStringOutput()
+		return s, ctx.RegisterResourceOutputs(s, pulumi.Map{})
 	}
 	s.Pair, err = compute.NewKeypair(ctx, plan.Name, &compute.KeypairArgs{
 		Name:      pulumi.String(plan.Name),

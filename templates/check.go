@@ -1,6 +1,7 @@
 package templates
 
 import (
+	"cmp"
 	"encoding/base64"
 	"encoding/hex"
 	"math/rand/v2"
@@ -30,6 +31,9 @@ func CheckUserData(plan cluster.Plan) error {
 			VolumeID:    "00000000-0000-0000-0000-000000000000",
 			WorkerToken: Token(derived()), ControlPlaneToken: Token(derived()), EncryptionKey: derived(),
 			BackupID: hex.EncodeToString(bytes(16)), BackupSecret: base64.RawURLEncoding.EncodeToString(bytes(64)),
+		}
+		if !plan.SSH.KeyPair {
+			in.SSHKey = cmp.Or(plan.SSH.PublicKey, "ssh-ed25519 "+base64.StdEncoding.EncodeToString(bytes(51)))
 		}
 		for i, f := range m.PKI {
 			size := 0

@@ -27,6 +27,8 @@ type settings struct {
 	PreserveHostname bool       `json:"preserve_hostname"`
 	ManageEtcHosts   string     `json:"manage_etc_hosts"` // localhost: adds the machine's own name, keeps the rest
 	BootCmd          [][]string `json:"bootcmd"`
+	// SSHAuthorizedKeys are keys of the image's default user.
+	SSHAuthorizedKeys []string `json:"ssh_authorized_keys,omitempty"`
 }
 
 type writeFiles struct {
@@ -60,6 +62,9 @@ func (r *Renderer) CloudConfig(m cluster.Machine, in Inputs) ([]byte, error) {
 		return nil, fmt.Errorf("user-data of %s: %w", m.ID, err)
 	}
 	config := settings{Hostname: m.ID, FQDN: m.ID, ManageEtcHosts: "localhost"}
+	if key := strings.TrimSpace(in.SSHKey); key != "" {
+		config.SSHAuthorizedKeys = []string{key}
+	}
 	// cloud-init runs bootcmd at every boot and before write_files. systemd reaches cloud-config.target after
 	// both. runcmd would run two of cloud-init's stages later, after all other services of the image.
 	config.BootCmd = [][]string{

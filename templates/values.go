@@ -23,6 +23,8 @@ type Inputs struct {
 	EncryptionKey string
 	// BackupID and BackupSecret are the application credential with which etcd machines write snapshots to object storage.
 	BackupID, BackupSecret string
+	// SSHKey is the public key of the operators. It is empty if Nova has a key pair.
+	SSHKey string
 }
 
 // Token is a secret of 64 hexadecimal digits. The first 22 digits are a bootstrap token:

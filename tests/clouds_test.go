@@ -9,6 +9,7 @@ import (
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"sigs.k8s.io/yaml"
 
 	"kubernetes-openstack/internal/openstack"
 )
@@ -153,4 +154,28 @@ etcd:
 	}
 	assert.Contains(t, settings, "OS_APPLICATION_CREDENTIAL_ID=a0000000000000000000000000000002\n"+
 		"OS_APPLICATION_CREDENTIAL_SECRET=shut sesame\n")
+}
+
+// TestKeyInUserData checks that no resource belongs to one user: user-data has the public key, and there is no key
+// pair.
+func TestKeyInUserData(t *testing.T) {
+	t.Parallel()
+	const public = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBZ6bR2m3n0Q0mUcYt1PqW0T0b7aF3o1m2Wq5c8Xk9vE operators"
+	for patch, want := range map[string][]string{
+		`{}`:                                     nil,
+		`ssh: {keyPair: false}`:                  {public},
+		`ssh: {keyPair: false, publicKey: null}`: {"ssh-ed25519 prod-ssh"},
+	} {
+		r := cloud(t, patch)
+		pairs := withToken(r, "openstack:compute/keypair:Keypair")
+		assert.Equal(t, want == nil, len(pairs) == 1, patch)
+		for _, instance := range withToken(r, instanceToken) {
+			assert.Equal(t, want == nil, instance.Inputs.HasValue("keyPair"), patch)
+			var config struct {
+				Keys []string `json:"ssh_authorized_keys"`
+			}
+			require.NoError(t, yaml.Unmarshal(userData(t, instance), &config))
+			assert.Equal(t, want, config.Keys, "%s: %s", patch, instance.Name)
+		}
+	}
 }

@@ -135,21 +135,27 @@ type writtenFile struct {
 	Content     string `json:"content"`
 }
 
-// writtenFiles returns the files in an instance's user-data.
-func writtenFiles(t *testing.T, instance pulumi.MockResourceArgs) []writtenFile {
+// userData returns an instance's user-data as cloud-init reads it.
+func userData(t *testing.T, instance pulumi.MockResourceArgs) []byte {
 	t.Helper()
 	require.NotEmpty(t, instance.Name)
-	userData := instance.Inputs["userData"].SecretValue().Element.StringValue()
-	zipped, err := base64.StdEncoding.DecodeString(userData)
+	encoded := instance.Inputs["userData"].SecretValue().Element.StringValue()
+	zipped, err := base64.StdEncoding.DecodeString(encoded)
 	require.NoError(t, err)
 	reader, err := gzip.NewReader(bytes.NewReader(zipped))
 	require.NoError(t, err)
 	text, err := io.ReadAll(reader)
 	require.NoError(t, err)
 	require.True(t, bytes.HasPrefix(text, []byte("#cloud-config\n")))
+	return text
+}
+
+// writtenFiles returns the files in an instance's user-data.
+func writtenFiles(t *testing.T, instance pulumi.MockResourceArgs) []writtenFile {
+	t.Helper()
 	var config struct {
 		WriteFiles []writtenFile `json:"write_files"`
 	}
-	require.NoError(t, yaml.Unmarshal(text, &config))
+	require.NoError(t, yaml.Unmarshal(userData(t, instance), &config))
 	return config.WriteFiles
 }
