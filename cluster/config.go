@@ -150,7 +150,8 @@ type Network struct {
 	// Default: none
 	// Example: [10.128.0.0/9]
 	AllowedCIDRs []netip.Prefix `mapstructure:"allowedCIDRs" kind:"network"`
-	// DNS resolvers of the machines. Only for a tenant network.
+	// DNS resolvers of the machines. Only for a tenant network. Without them, [the rule
+	// `no-resolver`](policy.md#rules) ends the program, because with OVN the machines resolve no names.
 	// Default: none
 	// Example: [192.0.2.53]
 	DNSServers []netip.Addr `mapstructure:"dnsServers" kind:"address"`

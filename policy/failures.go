@@ -9,9 +9,21 @@ import (
 	"kubernetes-openstack/internal/field"
 )
 
-// failures are the rules about the failures that a cluster tolerates. Rules about zones are silent if Nova chooses the
-// zones, because the plan does not have Nova's choice.
+// failures are the rules about the start of machines and the failures that a cluster tolerates. Rules about zones are
+// silent if Nova chooses the zones, because the plan does not have Nova's choice.
 var failures = []Rule{
+	{
+		ID: "no-resolver", Level: Error,
+		When: "`network.dnsServers` is not set in a tenant network",
+		Reason: "With OVN, Neutron's DHCP then gives machines no resolver. They cannot download their programs, and " +
+			"`pulumi up` fails after `bootstrapTimeout`.",
+		Remedy: "Set `network.dnsServers`, which changes no machine.",
+		Check: func(s Stack, e *field.Errors) {
+			if s.Network.Mode == cluster.TenantNetwork && len(s.Network.DNSServers) == 0 {
+				e.Add("network.dnsServers", "is not set")
+			}
+		},
+	},
 	{
 		ID: "etcd-members", Level: Warning,
 		When: "`etcd.count` is less than 3, or even",

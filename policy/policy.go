@@ -19,7 +19,8 @@ import (
 type Level string
 
 const (
-	// Error ends `pulumi preview` and `pulumi up`. It is for access that strangers would get.
+	// Error ends `pulumi preview` and `pulumi up`. It is for access that strangers would get, and for machines that cannot
+	// start.
 	Error Level = "error"
 	// Warning is only shown. It is for the data and the availability of a cluster in production. So no rule of this level
 	// is checked on devcloud.

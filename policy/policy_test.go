@@ -20,6 +20,7 @@ image: {id: 11111111-1111-1111-1111-111111111111}
 network:
   cidr: 10.0.0.0/24
   external: {id: 22222222-2222-2222-2222-222222222222}
+  dnsServers: [192.0.2.53]
 openstack: {authURL: "https://keystone.example.com:5000/v3"}
 etcd: {flavor: small, addresses: 10.0.0.16/28, zones: [a, b, c], backup: {container: etcd}}
 controlPlane: {flavor: medium, addresses: 10.0.0.32/28, zones: [a, b, c]}
@@ -83,6 +84,8 @@ var violations = []struct {
 		func(c *cluster.Config) { c.Etcd.Backup.Container = "" }},
 	{"destroy-deletes-data", []string{"storage.onDestroy: is delete"},
 		func(c *cluster.Config) { c.Storage.OnDestroy = cluster.Delete }},
+	{"no-resolver", []string{"network.dnsServers: is not set"},
+		func(c *cluster.Config) { c.Network.DNSServers = nil }},
 	{"etcd-members", []string{"etcd.count: 1 tolerates 0 lost"}, func(c *cluster.Config) { c.Etcd.Count = 1 }},
 	{"etcd-members", []string{"etcd.count: 4 tolerates 1 lost"},
 		func(c *cluster.Config) { c.Etcd.Count, c.Etcd.Zones = 4, []string{"a", "b", "c", "d"} }},
