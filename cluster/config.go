@@ -368,6 +368,9 @@ type Storage struct {
 	// Cinder and Nova have the same zones. Then a volume is in the zone of its pod's node, and the pod stays in this zone.
 	// With `false`, every node attaches every volume.
 	Topology bool `mapstructure:"topology"`
+	// Maximum number of volumes of claims on a node. The scheduler places further pods on other nodes. The default is safe
+	// for virtio-blk, whose disks share 32 PCI slots with all other devices. With virtio-scsi, up to 256 are possible.
+	AttachLimit int `mapstructure:"attachLimit" kind:"number 1 256"`
 }
 
 // StorageClass is a StorageClass of Kubernetes for Cinder volumes.
@@ -710,7 +713,7 @@ func Defaults(stack string) Config {
 		BGP:       BGP{ASNumber: 64512},
 		DNS:       DNS{Provider: SkyDNS, Replicas: 2},
 		OpenStack: OpenStack{Interface: "public", Credential: "1", LoadBalancer: NoLoadBalancer},
-		Storage:   Storage{OnDestroy: Keep, Topology: true},
+		Storage:   Storage{OnDestroy: Keep, Topology: true, AttachLimit: 20},
 		Tenancy: Tenancy{
 			Settings: tenancy.Settings{Authorizer: tenancy.RBAC, OnProjectDelete: tenancy.CloseNamespace},
 			Interval: time.Minute,

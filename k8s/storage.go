@@ -10,10 +10,10 @@ func snapshots(plan cluster.Plan) manifest {
 // cinderCSI returns the manifest of the CSI driver, which creates Cinder volumes for claims.
 func cinderCSI(plan cluster.Plan) manifest {
 	return manifest{"cinder-csi", struct {
-		Cluster, CloudConfig string
-		Topology             bool
-		Replicas             int
-	}{plan.Name, cloudConfigVersion(plan), plan.Storage.Topology, controllerReplicas(plan)}}
+		Cluster, CloudConfig  string
+		Topology              bool
+		Replicas, AttachLimit int
+	}{plan.Name, cloudConfigVersion(plan), plan.Storage.Topology, controllerReplicas(plan), plan.Storage.AttachLimit}}
 }
 
 // storageClasses returns the manifest of all StorageClasses and VolumeSnapshotClasses.

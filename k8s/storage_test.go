@@ -1,6 +1,7 @@
 package k8s
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -55,4 +56,33 @@ func TestCloudConfigIsOnlyOnControlPlanes(t *testing.T) {
 		}
 	}
 	assert.Equal(t, 2, mounted)
+}
+
+// TestAttachLimit checks that each node tells the scheduler how many volumes it can attach. Without a limit, pods wait
+// forever on a node whose hypervisor refuses another disk.
+func TestAttachLimit(t *testing.T) {
+	for limit, want := range map[int]string{0: "20", 200: "200"} {
+		config := small(t)
+		if limit > 0 {
+			config.Storage.AttachLimit = limit
+		}
+		objects, err := cinderCSI(cluster.NewPlan(config)).objects()
+		require.NoError(t, err)
+		settings, plugin := "", ""
+		for _, o := range objects {
+			if o["kind"] == "ConfigMap" {
+				settings, _, _ = unstructured.NestedString(o, "data", "cloud.conf")
+			}
+			if o["kind"] == "DaemonSet" {
+				containers, _, _ := unstructured.NestedSlice(o, "spec", "template", "spec", "containers")
+				args, _, _ := unstructured.NestedStringSlice(containers[0].(map[string]any), "args")
+				plugin = strings.Join(args, " ")
+				restart, _, _ := unstructured.NestedString(o, "spec", "template", "metadata", "annotations",
+					"kubernetes-openstack/attach-limit")
+				assert.Equal(t, want, restart)
+			}
+		}
+		assert.Equal(t, "[BlockStorage]\nnode-volume-attach-limit = "+want+"\n", settings)
+		assert.Contains(t, plugin, "--cloud-config=/etc/csi-cinder/cloud.conf")
+	}
 }
