@@ -69,6 +69,9 @@ func TestErrorsOfClouds(t *testing.T) {
 		{"roles of an existing credential", changes{"openstack.roles": []any{"member"},
 			"openstack.applicationCredential": map[string]any{"id": credential, "secret": "secret"}},
 			[]string{"openstack.roles: cannot be set, because openstack.applicationCredential has its own roles"}},
+		{"slow disks", changes{"etcd.heartbeatInterval": "500ms", "etcd.electionTimeout": "5s"}, nil},
+		{"short election timeout", changes{"etcd.heartbeatInterval": "500ms"},
+			[]string{"etcd.electionTimeout: must be at least 2.5s, five times etcd.heartbeatInterval, not 1s"}},
 		{"zones of volumes without zones", changes{"etcd.volume.zones": map[string]any{"az1": "a"}},
 			[]string{"etcd.volume.zones[az1]: must be a zone of etcd.zones: it has no zones"}},
 	} {

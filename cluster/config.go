@@ -577,6 +577,12 @@ type Etcd struct {
 	Group `mapstructure:",squash"`
 	// Version of etcd, without `v`. Validation checks that it is compatible with `kubernetes.version`.
 	Version string `mapstructure:"version" kind:"version etcd"`
+	// Time between two heartbeats of the leader, from 10ms to 10s: about the time of a round trip between members. A
+	// change replaces the members one at a time.
+	HeartbeatInterval time.Duration `mapstructure:"heartbeatInterval" kind:"milliseconds 10ms 10s"`
+	// Time without a heartbeat after which a member starts an election, up to 50s: at least five times
+	// `heartbeatInterval`, and longer than the slowest write to the disk. A change replaces the members one at a time.
+	ElectionTimeout time.Duration `mapstructure:"electionTimeout" kind:"milliseconds 50ms 50s"`
 	// Volume is the data volume of each member.
 	Volume Volume `mapstructure:"volume"`
 	// Backup uploads snapshots of the data to object storage.
@@ -723,6 +729,7 @@ func Defaults(stack string) Config {
 		Kubernetes: Kubernetes{Version: "1.36.3", ProxyMode: ProxyNFTables},
 		Etcd: Etcd{
 			Group: Group{Count: 3}, Version: "3.6.14", Volume: Volume{Size: 20},
+			HeartbeatInterval: 100 * time.Millisecond, ElectionTimeout: time.Second,
 			Backup: Backup{Interval: time.Hour, Keep: 24},
 		},
 		ControlPlane:      NodeGroup{Group: Group{Count: 3}},

@@ -40,7 +40,13 @@ var kinds = map[string]kind{
 		return mustBe(prices, 0 <= v.(float64) && v.(float64) <= maxPrice, v)
 	}},
 	"duration": {want: durations, problem: durationProblem},
-	"as":       {want: fixed(asNumbers), problem: func(v any, _ []string) string { return asProblem(v.(int)) }},
+	"milliseconds": {want: milliseconds, problem: func(v any, args []string) string {
+		if problem := durationProblem(v, args); problem != "" {
+			return problem
+		}
+		return mustBe(milliseconds(args), v.(time.Duration)%time.Millisecond == 0, v)
+	}},
+	"as": {want: fixed(asNumbers), problem: func(v any, _ []string) string { return asProblem(v.(int)) }},
 	"privateAS": {want: fixed(privateASNumbers), problem: func(v any, _ []string) string {
 		if problem := asProblem(v.(int)); problem != "" {
 			return problem
@@ -135,6 +141,8 @@ const (
 )
 
 func durations(args []string) string { return "a duration from " + args[0] + " to " + args[1] }
+
+func milliseconds(args []string) string { return durations(args) + " in whole milliseconds" }
 
 func durationProblem(v any, args []string) string {
 	first, _ := time.ParseDuration(args[0])

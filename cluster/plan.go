@@ -242,6 +242,13 @@ func (p *Plan) planVirtualIP() {
 // maxControlPlanes is the number of VRRP priorities.
 const maxControlPlanes = 254
 
+// OwnTiming returns true if the heartbeat or the election timeout is not etcd's default.
+func (e Etcd) OwnTiming() bool {
+	defaults := Defaults("").Etcd
+	return e.HeartbeatInterval != 0 &&
+		(e.HeartbeatInterval != defaults.HeartbeatInterval || e.ElectionTimeout != defaults.ElectionTimeout)
+}
+
 // WithRole returns the machines of one role. They are adjacent in the plan, so it returns a slice of it without a copy.
 // This is important because it is called for the user-data of each worker.
 func (p Plan) WithRole(role Role) []Machine {

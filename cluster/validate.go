@@ -301,6 +301,10 @@ func (c Config) validateEtcd(e *field.Errors) {
 	default:
 		c.Etcd.Group.validate(e, "etcd")
 	}
+	if least := 5 * c.Etcd.HeartbeatInterval; 0 < c.Etcd.ElectionTimeout && c.Etcd.ElectionTimeout < least {
+		e.Add("etcd.electionTimeout", "must be at least %s, five times etcd.heartbeatInterval, not %s", least,
+			c.Etcd.ElectionTimeout)
+	}
 	c.Etcd.validateVolumeZones(e)
 }
 

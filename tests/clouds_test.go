@@ -179,3 +179,22 @@ func TestKeyInUserData(t *testing.T) {
 		}
 	}
 }
+
+// TestEtcdTiming checks the flags for slow disks. Without the keys, the unit is unchanged, so no machine is replaced.
+func TestEtcdTiming(t *testing.T) {
+	t.Parallel()
+	for patch, want := range map[string]bool{
+		`{}`: false,
+		`etcd: {heartbeatInterval: 100ms, electionTimeout: 1s}`:     false,
+		`etcd: {heartbeatInterval: 500ms, electionTimeout: 5000ms}`: true,
+	} {
+		for _, f := range writtenFiles(t, cloud(t, patch).named(instanceToken, "prod-etcd-0")) {
+			if f.Path == "/etc/systemd/system/etcd.service" {
+				const flags = "  --data-dir=/var/lib/etcd/data \\\n  --election-timeout=5000 \\\n" +
+					"  --feature-gates=InitialCorruptCheck=true \\\n  --heartbeat-interval=500 \\\n"
+				assert.Equal(t, want, strings.Contains(f.Content, flags), patch)
+				assert.Equal(t, want, strings.Contains(f.Content, "election"), patch)
+			}
+		}
+	}
+}
