@@ -632,6 +632,12 @@ type Volume struct {
 	// Default: none
 	// Example: {az1: cinder-az1}
 	Zones map[string]string `mapstructure:"zones" keys:"label" kind:"label"`
+	// Device of the volume on the machine, for hypervisors that do not pass the IDs of volumes to machines: [the volume is
+	// not found](operations.md#the-volume-of-an-etcd-member-is-not-found). If the device is blank, the machine formats it.
+	// A change replaces the members one at a time.
+	// Default: none: found by the volume's ID
+	// Example: /dev/vdb
+	Device string `mapstructure:"device" kind:"optional device"`
 }
 
 // Pool is a named group of workers.

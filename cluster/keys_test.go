@@ -215,6 +215,8 @@ func examplesOf(t *testing.T) map[string]examples {
 			"registry.k8s.io/a", "registry.k8s.io:", "registry.k8s.io:65536", "registry.k8s.io:0", long+".io", "..",
 			"Registry", "a b")},
 		"container": {texts("prod-etcd", "A_1"), texts("a/b", "a.b", "{name}", "*", "a b", "a\n", "größe", long)},
+		"device": {texts("/dev/vdb", "/dev/nvme1n1", "/dev/disk/by-path/pci-0000:00:07.0"),
+			texts("vdb", "/dev", "/dev/", "/vdb", "/dev/../vdb", "/dev/vdb ", "/dev/v%b", "/dev/$vdb", "/dev/vdb\n")},
 		"snapshot": {texts("prod-20270131T120000Z.db", "./snapshot.db", "/srv/a b/s.db"),
 			texts("a b.db", "-a.db", "./a=b.db", "..", "./"+strings.Repeat("a", 241), "a\n")},
 		"address":    {texts("192.0.2.53", "10.1.0.1"), texts(wrongAddresses...)},

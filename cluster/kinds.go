@@ -76,6 +76,7 @@ var kinds = map[string]kind{
 	"registry": text("a registry's host name, such as registry.k8s.io", isRegistry),
 	"container": text("the name of a Swift container of 1 to 63 letters, digits, '-' and '_', such as prod-etcd",
 		containerName.MatchString),
+	"device": text("the path of a disk such as /dev/vdb", devicePath.MatchString),
 	"snapshot": text("the name of an object in etcd.backup.container, or a local file whose path contains '/', with a "+
 		"name of up to 240 letters, digits, '.', '-' and '_'", isSnapshot),
 
@@ -257,6 +258,9 @@ var (
 	// Nova's limit for a value of metadata. systemd, Swift and the file system keep all these characters unchanged.
 	objectName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,239}$`)
 )
+
+// devicePath matches a whole disk, without characters that systemd or a shell interprets.
+var devicePath = regexp.MustCompile(`^/dev/[a-z][a-z0-9]*(/[A-Za-z0-9][A-Za-z0-9._:-]*)*$`)
 
 func isSnapshot(name string) bool { return objectName.MatchString(path.Base(name)) }
 

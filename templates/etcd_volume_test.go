@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"kubernetes-openstack/tests/guest"
@@ -36,6 +37,32 @@ refused() {
 systemd-sysusers /etc/sysusers.d/etcd.conf
 mkdir /mounted
 `
+
+// TestEtcdVolumeLink checks machines whose hypervisor does not pass the IDs of volumes. An existing link is never
+// changed, because it leads to the right volume.
+func TestEtcdVolumeLink(t *testing.T) {
+	t.Parallel()
+	m := machines()["etcd"]
+	m.Plan.Etcd.Volume.Device = "/disk"
+	files := filesOf(t, m)
+	assert.Equal(t, "[Service]\nExecStartPre=/usr/local/sbin/etcd-volume-link /disk\n",
+		files["/etc/systemd/system/etcd-volume.service.d/link.conf"])
+	withFakes := etcdVolumeFiles(t)
+	withFakes["/usr/local/sbin/etcd-volume-link"] = files["/usr/local/sbin/etcd-volume-link"]
+	for name, test := range map[string]struct{ script, want string }{
+		"no ID": {`etcd-volume-link /disk; etcd-volume`, "mount -t ext4 /disk /var/lib/etcd\n"},
+		"attached late": {`mv /disk /late; etcd-volume-link /disk; { sleep 1; mv /late /disk; } & etcd-volume`,
+			"mount -t ext4 /disk /var/lib/etcd\n"},
+		"an ID": {`attach scsi; etcd-volume-link /other; etcd-volume`, "mount -t ext4 /disk /var/lib/etcd\n"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			out, err := guest.Run(t, withFakes, "sh", "-c", etcdVolume+test.script)
+			require.NoError(t, err, out)
+			require.Contains(t, out, test.want)
+		})
+	}
+}
 
 // etcdVolumeFiles returns the files of an etcd machine, with fakes for a plain file as the disk: mount binds a folder,
 // blockdev returns the size of the file, and dd reads through the page cache. All other programs are real.

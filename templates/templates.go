@@ -30,7 +30,7 @@ import (
 )
 
 //go:embed base os-packages artifacts etcd etcd-proxy api-proxy metadata-filter containerd kubelet kube-proxy
-//go:embed etcd-backup etcd-backup-ca
+//go:embed etcd-backup etcd-backup-ca etcd-volume-link
 //go:embed all:artifacts-credentials
 //go:embed calico-node calico-credential calico-tunnels node-drain
 //go:embed calico-resources kube-apiserver kube-controller-manager kube-scheduler cluster-resources
@@ -92,6 +92,9 @@ func (v values) systems() []string {
 	switch v.Role {
 	case cluster.RoleEtcd:
 		names = append(names, "etcd")
+		if v.Plan.Etcd.Volume.Device != "" {
+			names = append(names, "etcd-volume-link")
+		}
 		if v.Plan.Etcd.Backup.Container != "" {
 			names = append(names, "etcd-backup")
 			if v.Plan.OpenStack.CACertificate != "" {
