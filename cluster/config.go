@@ -65,6 +65,11 @@ type Config struct {
 	Policy Policy `mapstructure:"policy"`
 	// Prices for the cost in [the review of a change](operations.md#review-a-change), per month.
 	Prices Prices `mapstructure:"prices"`
+	// NTP servers of the machines: host names or IPv4 addresses. They replace those of the image and of DHCP. A change
+	// replaces the machines.
+	// Default: none: those of the image or of DHCP
+	// Example: [ntp1.example.com, 192.0.2.123]
+	NTPServers []string `mapstructure:"ntpServers" kind:"host"`
 	// How Nova distributes the machines of a group over hypervisors: `soft-anti-affinity`, `anti-affinity` if there are at
 	// least as many hypervisors as machines in a group, or `none` for no server groups.
 	ServerGroupPolicy string `mapstructure:"serverGroupPolicy" kind:"choice soft-anti-affinity anti-affinity none"`

@@ -133,6 +133,10 @@ func (ch *checker) collect(path, kind string, value any) {
 		if a, ok := hostAddress(value.(string)); ok {
 			ch.hosts = append(ch.hosts, place{path, netip.PrefixFrom(a, a.BitLen())})
 		}
+	case "host":
+		if a, err := netip.ParseAddr(value.(string)); err == nil {
+			ch.hosts = append(ch.hosts, place{path, netip.PrefixFrom(a, a.BitLen())})
+		}
 	case "nameserver":
 		if a, ok := nameserverAddress(value.(string)); ok {
 			ch.hosts = append(ch.hosts, place{path, netip.PrefixFrom(a, a.BitLen())})

@@ -91,6 +91,13 @@ var kinds = map[string]kind{
 	"network": {want: fixed("an IPv4 CIDR such as 10.0.0.0/24"), problem: networkProblem},
 	// an address of another host's DNS server
 	"nameserver": {want: fixed(nameservers), problem: nameserverProblem},
+	// another host that machines reach
+	"host": {want: fixed(hosts), problem: func(v any, _ []string) string {
+		if strings.ContainsAny(v.(string), ":/@[]") {
+			return mustBe(hosts, false, v)
+		}
+		return hostProblem(v.(string), false)
+	}},
 	// a DNS domain whose names are outside of the cluster
 	"domain": {want: fixed(domains), problem: domainProblem},
 	// URLs that machines request
@@ -400,6 +407,8 @@ func hostAddress(text string) (netip.Addr, bool) {
 
 // numericLabel matches the last label of an address in a notation such as 127.1 or 0x7f000001. No host has such a name.
 var numericLabel = regexp.MustCompile(`^([0-9]+|0x[0-9a-f]*)$`)
+
+const hosts = "a host name or an IPv4 address such as ntp.example.com"
 
 const nameservers = "an IPv4 address with an optional port such as 192.0.2.53:5353"
 

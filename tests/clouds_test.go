@@ -198,3 +198,25 @@ func TestEtcdTiming(t *testing.T) {
 		}
 	}
 }
+
+// TestNTPServers checks the files of all machines for the clients in CentOS and Debian.
+func TestNTPServers(t *testing.T) {
+	t.Parallel()
+	r := cloud(t, `ntpServers: [ntp.example.com, 192.0.2.123]`)
+	for _, name := range []string{"prod-etcd-0", "prod-control-plane-0", "prod-general-0"} {
+		files := map[string]string{}
+		for _, f := range writtenFiles(t, r.named(instanceToken, name)) {
+			files[f.Path] = f.Content
+		}
+		for _, path := range []string{"/etc/chrony.conf", "/etc/chrony/chrony.conf"} {
+			const servers = "server ntp.example.com iburst\nserver 192.0.2.123 iburst\n"
+			assert.True(t, strings.HasPrefix(files[path], servers), files[path])
+		}
+		assert.Equal(t, "[Time]\nNTP=ntp.example.com 192.0.2.123\nFallbackNTP=\n",
+			files["/etc/systemd/timesyncd.conf.d/kubernetes.conf"])
+		assert.Contains(t, files["/etc/systemd/system/ntp-servers.service"], "\n[Install]\n")
+	}
+	for _, f := range writtenFiles(t, cloud(t, `{}`).named(instanceToken, "prod-etcd-0")) {
+		assert.NotRegexp(t, "chrony|timesyncd|ntp", f.Path)
+	}
+}
