@@ -675,6 +675,11 @@ type Artifacts struct {
 	// Default: none; required with `artifacts.username`
 	// Example: {secure: v1:…}
 	Password Secret `mapstructure:"password" kind:"optional password"`
+	// CA certificates in PEM form that machines trust in addition to public authorities: of the mirrors of downloads,
+	// images and packages, and of a proxy that decrypts TLS. A change replaces the machines.
+	// Default: none
+	// Example: "-----BEGIN CERTIFICATE-----…"
+	CACertificate string `mapstructure:"caCertificate" kind:"optional certificates"`
 	// SHA-256 of files by name, for versions without a pinned one and for files that differ from the published ones.
 	// Default: none
 	// Example: {etcd: ffe840ff9295808e88cce2794a18a5ac87f12a5203c8314d0bf6aa119b41bac5}

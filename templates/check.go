@@ -48,9 +48,13 @@ func CheckUserData(plan cluster.Plan) error {
 		_, err := NewRenderer(plan).UserData(m, in)
 		return err
 	}
-	const caPath = "openstack.caCertificate"
-	withoutCA := plan
-	withoutCA.OpenStack.CACertificate = ""
+	bundles := []struct {
+		path   string
+		remove func(*cluster.Plan)
+	}{
+		{"openstack.caCertificate", func(p *cluster.Plan) { p.OpenStack.CACertificate = "" }},
+		{"artifacts.caCertificate", func(p *cluster.Plan) { p.Artifacts.CACertificate = "" }},
+	}
 	var errs field.Errors
 	largest := map[string]cluster.Machine{}
 	for _, m := range plan.Machines {
@@ -64,12 +68,19 @@ func CheckUserData(plan cluster.Plan) error {
 			continue
 		}
 		err := check(plan, m)
-		switch path := plan.GroupPath(group); {
-		case err == nil:
-		case plan.OpenStack.CACertificate == "" || check(withoutCA, m) != nil:
-			errs.Add(path, "%v", err)
-		case !errs.Covers(caPath):
-			errs.Add(caPath, "must be shorter: %v", err)
+		if err == nil {
+			continue
+		}
+		path, message := plan.GroupPath(group), err.Error()
+		for _, bundle := range bundles {
+			without := plan
+			bundle.remove(&without)
+			if check(without, m) == nil {
+				path, message = bundle.path, "must be shorter: "+err.Error()
+			}
+		}
+		if !errs.Covers(path) {
+			errs.Add(path, "%s", message)
 		}
 	}
 	if len(errs) > 0 {

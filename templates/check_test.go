@@ -91,6 +91,10 @@ func TestCheckUserDataOfABundle(t *testing.T) {
 	require.ErrorContains(t, err,
 		"1 error:\n  openstack.caCertificate: must be shorter: user-data of test-control-plane-0: ")
 	assert.ErrorContains(t, err, "biggest files: /etc/kubernetes/keystone-ca.crt")
+
+	c.Tenancy.Enabled, c.Artifacts.CACertificate, c.OpenStack.CACertificate = false, c.OpenStack.CACertificate, ""
+	err = CheckUserData(cluster.NewPlan(c))
+	require.ErrorContains(t, err, "1 error:\n  artifacts.caCertificate: must be shorter: user-data of test-etcd-0: ")
 }
 
 // TestPEMSize checks that the stand-ins are not smaller than the real parts, and not much larger. The cluster

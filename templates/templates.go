@@ -30,7 +30,7 @@ import (
 )
 
 //go:embed base os-packages artifacts etcd etcd-proxy api-proxy metadata-filter containerd kubelet kube-proxy
-//go:embed etcd-backup etcd-backup-ca etcd-volume-link ntp
+//go:embed etcd-backup etcd-backup-ca etcd-volume-link ntp artifacts-ca
 //go:embed all:artifacts-credentials
 //go:embed calico-node calico-credential calico-tunnels node-drain
 //go:embed calico-resources kube-apiserver kube-controller-manager kube-scheduler cluster-resources
@@ -85,6 +85,9 @@ func (v values) systems() []string {
 	names := []string{"base", "os-packages"}
 	if len(v.Plan.NTPServers) > 0 {
 		names = append(names, "ntp")
+	}
+	if v.Plan.Artifacts.CACertificate != "" {
+		names = append(names, "artifacts-ca")
 	}
 	if len(v.Artifacts) > 0 {
 		names = append(names, "artifacts")

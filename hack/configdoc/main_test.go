@@ -156,7 +156,7 @@ func TestObjectsAreValid(t *testing.T) {
 
 func TestExamplesAreValid(t *testing.T) {
 	for path, key := range keys(t) {
-		if path == "openstack.caCertificate" {
+		if strings.HasSuffix(path, ".caCertificate") {
 			continue // a certificate does not fit into a table
 		}
 		t.Run(path, func(t *testing.T) {
