@@ -72,6 +72,8 @@ func TestErrorsOfClouds(t *testing.T) {
 		{"slow disks", changes{"etcd.heartbeatInterval": "500ms", "etcd.electionTimeout": "5s"}, nil},
 		{"short election timeout", changes{"etcd.heartbeatInterval": "500ms"},
 			[]string{"etcd.electionTimeout: must be at least 2.5s, five times etcd.heartbeatInterval, not 1s"}},
+		{"hosts without a proxy", changes{"proxy.noProxy": []any{"example.com"}},
+			[]string{"proxy: must have http or https, because proxy.noProxy is set"}},
 		{"zones of volumes without zones", changes{"etcd.volume.zones": map[string]any{"az1": "a"}},
 			[]string{"etcd.volume.zones[az1]: must be a zone of etcd.zones: it has no zones"}},
 	} {

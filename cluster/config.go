@@ -61,6 +61,8 @@ type Config struct {
 	Pools []Pool `mapstructure:"pools"`
 	// Downloads of the machines.
 	Artifacts Artifacts `mapstructure:"artifacts"`
+	// HTTP proxy of the machines and of the cluster's controllers: [A proxy](airgap.md#a-proxy).
+	Proxy Proxy `mapstructure:"proxy"`
 	// The rules that the program checks at each preview: [Policy](policy.md).
 	Policy Policy `mapstructure:"policy"`
 	// Prices for the cost in [the review of a change](operations.md#review-a-change), per month.
@@ -688,6 +690,24 @@ type Artifacts struct {
 	// Default: none
 	// Example: {registry.k8s.io: "https://mirror.example.com/registry.k8s.io"}
 	RegistryMirrors map[string]string `mapstructure:"registryMirrors" keys:"registry" kind:"url http https"`
+}
+
+// Proxy is an HTTP proxy through which machines and controllers reach other hosts.
+type Proxy struct {
+	// URL of the proxy for http. A change replaces the machines.
+	// Default: none
+	// Example: http://proxy.example.com:3128
+	HTTP string `mapstructure:"http" kind:"optional url http https"`
+	// URL of the proxy for https, usually the same. A change replaces the machines.
+	// Default: none
+	// Example: http://proxy.example.com:3128
+	HTTPS string `mapstructure:"https" kind:"optional url http https"`
+	// Hosts without the proxy: names, domains such as `.example.com`, IPv4 addresses and CIDRs, in addition to the
+	// addresses of the cluster. curl before 7.86, which CentOS Stream 9 has, does not understand CIDRs. A change replaces
+	// the machines.
+	// Default: none
+	// Example: [.example.com, 192.0.2.0/24]
+	NoProxy []string `mapstructure:"noProxy" kind:"noProxy"`
 }
 
 // Policy configures the rules of package policy.

@@ -98,6 +98,8 @@ var kinds = map[string]kind{
 		}
 		return hostProblem(v.(string), false)
 	}},
+	// hosts in the variable NO_PROXY
+	"noProxy": text("a host name, a domain such as .example.com, an IPv4 address or an IPv4 CIDR", isNoProxy),
 	// a DNS domain whose names are outside of the cluster
 	"domain": {want: fixed(domains), problem: domainProblem},
 	// URLs that machines request
@@ -407,6 +409,17 @@ func hostAddress(text string) (netip.Addr, bool) {
 
 // numericLabel matches the last label of an address in a notation such as 127.1 or 0x7f000001. No host has such a name.
 var numericLabel = regexp.MustCompile(`^([0-9]+|0x[0-9a-f]*)$`)
+
+func isNoProxy(text string) bool {
+	if p, err := netip.ParsePrefix(text); err == nil {
+		return p.Addr().Is4() && p == p.Masked()
+	}
+	if a, err := netip.ParseAddr(text); err == nil {
+		return a.Is4()
+	}
+	name := strings.TrimPrefix(text, ".")
+	return isSubdomain(name) && !numericLabel.MatchString(name[strings.LastIndexByte(name, '.')+1:])
+}
 
 const hosts = "a host name or an IPv4 address such as ntp.example.com"
 

@@ -34,6 +34,7 @@ func (c *Config) validate(known field.Errors) field.Errors {
 	c.validateDNS(&e)
 	c.validateOpenStack(&e)
 	c.Storage.validate(&e)
+	c.Proxy.validate(&e)
 	c.validateTenancy(&e)
 	c.validateAPI(&e)
 	c.validateVersions(&e)

@@ -63,7 +63,8 @@ func cloudConfigVersion(plan cluster.Plan) string {
 // cloudControllerManager returns the manifest of the controller that copies data of OpenStack's instances to
 // Nodes.
 func cloudControllerManager(plan cluster.Plan) manifest {
-	return manifest{"cloud-controller-manager", struct{ Cluster, LoadBalancer, CloudConfig string }{
-		plan.Name, plan.OpenStack.LoadBalancer, cloudConfigVersion(plan),
-	}}
+	return manifest{"cloud-controller-manager", struct {
+		Cluster, LoadBalancer, CloudConfig string
+		Proxy                              []cluster.Variable
+	}{plan.Name, plan.OpenStack.LoadBalancer, cloudConfigVersion(plan), plan.ProxyVariables()}}
 }

@@ -13,7 +13,9 @@ func cinderCSI(plan cluster.Plan) manifest {
 		Cluster, CloudConfig  string
 		Topology              bool
 		Replicas, AttachLimit int
-	}{plan.Name, cloudConfigVersion(plan), plan.Storage.Topology, controllerReplicas(plan), plan.Storage.AttachLimit}}
+		Proxy                 []cluster.Variable
+	}{plan.Name, cloudConfigVersion(plan), plan.Storage.Topology, controllerReplicas(plan), plan.Storage.AttachLimit,
+		plan.ProxyVariables()}}
 }
 
 // storageClasses returns the manifest of all StorageClasses and VolumeSnapshotClasses.

@@ -48,6 +48,7 @@ func selinuxMachines(t *testing.T) map[string]map[string]string {
 			c.Calico.Encapsulation = cluster.VXLAN
 		case 5:
 			c.Artifacts.CACertificate = "PEM\n"
+			c.Proxy.HTTPS = "http://proxy.example.com:3128"
 			c.NTPServers = []string{"ntp.example.com"}
 			c.Etcd.Volume.Device = "/dev/vdb"
 			c.Etcd.Backup = cluster.Backup{Container: "etcd", Interval: time.Hour, Keep: 2}

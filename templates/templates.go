@@ -31,6 +31,7 @@ import (
 
 //go:embed base os-packages artifacts etcd etcd-proxy api-proxy metadata-filter containerd kubelet kube-proxy
 //go:embed etcd-backup etcd-backup-ca etcd-volume-link ntp artifacts-ca
+//go:embed proxy containerd-proxy etcd-backup-proxy tenant-sync-proxy
 //go:embed all:artifacts-credentials
 //go:embed calico-node calico-credential calico-tunnels node-drain
 //go:embed calico-resources kube-apiserver kube-controller-manager kube-scheduler cluster-resources
@@ -95,6 +96,10 @@ func (v values) systems() []string {
 			names = append(names, "artifacts-credentials")
 		}
 	}
+	proxied := len(v.Plan.ProxyVariables()) > 0
+	if proxied {
+		names = append(names, "proxy")
+	}
 	switch v.Role {
 	case cluster.RoleEtcd:
 		names = append(names, "etcd")
@@ -103,6 +108,9 @@ func (v values) systems() []string {
 		}
 		if v.Plan.Etcd.Backup.Container != "" {
 			names = append(names, "etcd-backup")
+			if proxied {
+				names = append(names, "etcd-backup-proxy")
+			}
 			if v.Plan.OpenStack.CACertificate != "" {
 				names = append(names, "etcd-backup-ca")
 			}
@@ -110,6 +118,9 @@ func (v values) systems() []string {
 	case cluster.RoleControlPlane, cluster.RoleWorker:
 		names = append(names, "etcd-proxy", "api-proxy", "metadata-filter", "containerd", "kubelet", "kube-proxy",
 			"calico-node", "node-drain")
+		if proxied {
+			names = append(names, "containerd-proxy")
+		}
 		if v.Plan.Calico.Encapsulation != cluster.NoEncapsulation {
 			names = append(names, "calico-tunnels")
 		}
@@ -125,6 +136,9 @@ func (v values) systems() []string {
 		}
 		if v.Plan.Tenancy.Enabled {
 			names = append(names, "keystone-auth", "keystone-webhook", "kube-apiserver-spare", "tenant-sync")
+			if proxied {
+				names = append(names, "tenant-sync-proxy")
+			}
 			if v.Plan.OpenStack.CACertificate != "" {
 				names = append(names, "keystone-ca")
 			}

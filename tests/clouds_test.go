@@ -220,3 +220,43 @@ func TestNTPServers(t *testing.T) {
 		assert.NotRegexp(t, "chrony|timesyncd|ntp", f.Path)
 	}
 }
+
+// TestProxy checks that all programs that connect to other hosts have the proxy, and no other program has it.
+func TestProxy(t *testing.T) {
+	t.Parallel()
+	const patch = `
+proxy: {http: "http://proxy.example.com:3128", https: "http://proxy.example.com:3128", noProxy: [.corp.example.com]}
+tenancy: {enabled: true, reader: {password: secret}}`
+	r := cloud(t, patch)
+	const noProxy = "localhost,127.0.0.1,169.254.169.254,10.20.0.0/20,10.128.0.0/14,10.96.0.0/16,.svc,.cluster.local," +
+		".corp.example.com"
+	for name, want := range map[string][]string{
+		"prod-etcd-0":          {"artifacts", "etcd", "etcd-backup", "os-packages"},
+		"prod-control-plane-0": {"artifacts", "containerd", "os-packages", "tenant-sync"},
+		"prod-general-0":       {"artifacts", "containerd", "os-packages"},
+	} {
+		var units []string
+		for _, f := range writtenFiles(t, r.named(instanceToken, name)) {
+			if unit, ok := strings.CutSuffix(f.Path, ".service.d/proxy.conf"); ok {
+				units = append(units, strings.TrimPrefix(unit, "/etc/systemd/system/"))
+				assert.Equal(t, "[Service]\nEnvironmentFile=/etc/proxy.env\n", f.Content)
+			}
+			switch f.Path {
+			case "/etc/proxy.env":
+				assert.Equal(t, "HTTP_PROXY=http://proxy.example.com:3128\nhttp_proxy=http://proxy.example.com:3128\n"+
+					"HTTPS_PROXY=http://proxy.example.com:3128\nhttps_proxy=http://proxy.example.com:3128\n"+
+					"NO_PROXY="+noProxy+"\nno_proxy="+noProxy+"\n", f.Content)
+			case "/etc/kubernetes/manifests/k8s-keystone-auth.yaml":
+				assert.Contains(t, f.Content, "- name: HTTPS_PROXY\n")
+			}
+		}
+		assert.ElementsMatch(t, want, units, name)
+	}
+	for _, token := range []string{"kubernetes:apps/v1:DaemonSet", "kubernetes:apps/v1:Deployment"} {
+		for _, res := range withToken(r, token) {
+			controller := strings.Contains(res.Name, "openstack-cloud-controller") ||
+				strings.Contains(res.Name, "csi-cinder-controller")
+			assert.Equal(t, controller, strings.Contains(plain(res.Inputs["spec"]), "name: HTTPS_PROXY"), res.Name)
+		}
+	}
+}

@@ -137,6 +137,7 @@ var alternatives = map[string]string{"image.id": "image.name", "image.name": "im
 
 // companions are keys without which a key is not valid.
 var companions = map[string]map[string]any{
+	"proxy.noProxy":                            at("proxy.https", "http://proxy.example.com:3128"),
 	"etcd.rootVolume.type":                     at("etcd.rootVolume.size", 40),
 	"controlPlane.rootVolume.type":             at("controlPlane.rootVolume.size", 40),
 	"pools[].rootVolume.type":                  at("pools[].rootVolume.size", 40),
