@@ -12,6 +12,9 @@ type Environment struct {
 	Region string
 	// RegionFrom is the variable or the file that selects Region.
 	RegionFrom string
+	// OtherRegion is the region of the cloud in clouds.yaml, if Region is another one. The OpenStack provider uses Region,
+	// and the rest of this repository uses OtherRegion.
+	OtherRegion string
 	// ApplicationCredential is true if the login uses an application credential.
 	ApplicationCredential bool
 }
@@ -31,8 +34,12 @@ func ReadEnvironment() Environment {
 	if err != nil || cloud == nil {
 		return e
 	}
-	if e.Region == "" {
+	switch e.Region {
+	case "":
 		e.Region, e.RegionFrom = cloud.RegionName, "cloud "+name+" in clouds.yaml"
+	case cloud.RegionName:
+	default:
+		e.OtherRegion = cloud.RegionName
 	}
 	if auth := cloud.AuthInfo; auth != nil && auth.ApplicationCredentialID+auth.ApplicationCredentialName != "" {
 		e.ApplicationCredential = true

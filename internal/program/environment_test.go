@@ -28,6 +28,9 @@ func TestRegions(t *testing.T) {
 		assert.Equal(t, row.warnings, texts(warnings))
 		assert.Equal(t, row.errs, texts(errs))
 	}
+	_, errs := checkEnvironment(cluster.Config{Region: "west"},
+		openstack.Environment{Region: "west", RegionFrom: "OS_REGION_NAME", OtherRegion: "east"})
+	assert.Equal(t, "region: is west in OS_REGION_NAME, but east in the cloud of OS_CLOUD: use one of them", texts(errs))
 }
 
 // TestLoginWithApplicationCredential checks the advice before Keystone refuses to create another one.
@@ -39,8 +42,8 @@ func TestLoginWithApplicationCredential(t *testing.T) {
 		return texts(warnings)
 	}
 	assert.Equal(t, "openstack.applicationCredential: is not set, and the login uses an application credential. Unless "+
-		"it is unrestricted, Keystone refuses to create another one for the cluster's controllers (403 Forbidden). Create one "+
-		"as a user with a password: `openstack application credential create --role member --role reader NAME`, and set "+
+		"it is unrestricted, Keystone refuses to create another one for the cluster's controllers (403 Forbidden). Create "+
+		"one as a user with a password: `openstack application credential create --role member --role reader NAME`, and set "+
 		"its id and its secret here", warn())
 	config.OpenStack.ApplicationCredential.ID = "a"
 	assert.Empty(t, warn())
