@@ -99,3 +99,16 @@ func TestServerGroups(t *testing.T) {
 	set(object, "serverGroupPolicy", "none")
 	assert.Equal(t, []string{"", "", "", "", ""}, groups())
 }
+
+// TestRolesOfOctavia checks the warning about a role without which Octavia refuses every request.
+func TestRolesOfOctavia(t *testing.T) {
+	object := valid(t)
+	set(object, "openstack.loadBalancer", "octavia")
+	assert.Empty(t, decoded(t, object).Warnings())
+	set(object, "openstack.roles", []any{"member"})
+	warnings := decoded(t, object).Warnings()
+	require.Len(t, warnings, 1)
+	assert.Contains(t, warnings[0].Error(), "openstack.roles: load-balancer_member is missing")
+	set(object, "openstack.roles", []any{"member", "load-balancer_member"})
+	assert.Empty(t, decoded(t, object).Warnings())
+}

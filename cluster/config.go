@@ -351,7 +351,15 @@ type OpenStack struct {
 	ApplicationCredential ApplicationCredential `mapstructure:"applicationCredential"`
 	// Load balancer for Services of type LoadBalancer: `octavia`, or `none` for addresses over BGP only.
 	LoadBalancer string `mapstructure:"loadBalancer" kind:"choice none octavia"`
+	// Provider of Octavia, for Services and for `api.loadBalancer: octavia`: `amphora`, or `ovn`, which has no least
+	// connections and no HTTPS monitors.
+	// Default: none: `amphora`
+	// Example: ovn
+	OctaviaProvider string `mapstructure:"octaviaProvider" kind:"optional choice amphora ovn"`
 }
+
+// OVN is the provider of Octavia without amphorae.
+const OVN = "ovn"
 
 // NoLoadBalancer gives Services of type LoadBalancer only addresses that BGP announces.
 const NoLoadBalancer = "none"

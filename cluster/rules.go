@@ -18,9 +18,9 @@ type Rule struct {
 	To   Role
 	// Protocol is Neutron's name of the protocol (tcp, icmp, vrrp), or empty for any.
 	Protocol string
-	// Port is 0 for all.
-	Port int
-	From netip.Prefix
+	// Port is 0 for all. LastPort is the last port of a range, or 0.
+	Port, LastPort int
+	From           netip.Prefix
 	// Reason is the description of a new rule in OpenStack. It has no effect on an existing rule.
 	Reason string
 }
@@ -40,6 +40,9 @@ func (c Config) AddressPairs(role Role) []string {
 	}
 	return out
 }
+
+// firstNodePort and lastNodePort are kube-apiserver's default of --service-node-port-range.
+const firstNodePort, lastNodePort = 30000, 32767
 
 // maxAddressPairs is the default of Neutron's limit max_allowed_address_pair.
 const maxAddressPairs = 10
@@ -72,7 +75,7 @@ func (p Plan) rules() []Rule {
 		for _, role := range to {
 			for _, prefix := range from {
 				if name := ruleName(role, protocol, port, prefix.Masked()); !names[name] {
-					out = append(out, Rule{name, role, protocol, port, prefix, reason})
+					out = append(out, Rule{Name: name, To: role, Protocol: protocol, Port: port, From: prefix, Reason: reason})
 					names[name] = true
 				}
 			}
@@ -99,6 +102,15 @@ func (p Plan) rules() []Rule {
 		}
 	}
 	allow([]Role{RoleWorker}, "", 0, "clients of pods and Services outside the cluster", p.Network.AllowedCIDRs)
+	if p.OpenStack.LoadBalancer == Octavia {
+		for _, protocol := range []string{"tcp", "udp"} {
+			out = append(out, Rule{
+				Name: fmt.Sprintf("%s-%s-%d-%d-from-%s", RoleWorker, protocol, firstNodePort, lastNodePort, p.Network.CIDR),
+				To:   RoleWorker, Protocol: protocol, Port: firstNodePort, LastPort: lastNodePort, From: p.Network.CIDR,
+				Reason: "NodePorts for the load balancers of Octavia, whose amphorae have addresses of the subnet",
+			})
+		}
+	}
 	return out
 }
 

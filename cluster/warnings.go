@@ -50,6 +50,11 @@ func (c Config) Warnings() []field.Error {
 				"serverGroupMembers to the quota server_group_members of the project", g.Count, defaultServerGroupMembers)
 		}
 	}
+	const role = "load-balancer_member"
+	if o := c.OpenStack; o.LoadBalancer == Octavia && len(o.Roles) > 0 && !slices.Contains(o.Roles, role) {
+		w.Add("openstack.roles", "%s is missing: by Octavia's default policy, the cloud controller can create no load "+
+			"balancer without it", role)
+	}
 	zones := c.nodeZones()
 	for i, class := range c.Storage.Classes {
 		if class.Zone != "" && c.Storage.Topology && len(zones) > 0 && !slices.Contains(zones, class.Zone) {

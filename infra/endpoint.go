@@ -89,11 +89,30 @@ const idle = 60 * 60 * 1000
 func newLoadBalancer(
 	ctx *pulumi.Context, name string, plan cluster.Plan, network *Network, child pulumi.ResourceOption,
 ) (pulumi.StringInput, error) {
+	allowed := stringArray(append([]netip.Prefix{plan.Network.CIDR}, plan.API.AllowedCIDRs...))
+	method := "LEAST_CONNECTIONS"
+	monitor := &loadbalancer.MonitorArgs{
+		Name:          pulumi.String(name),
+		Type:          pulumi.String("HTTPS"),
+		HttpMethod:    pulumi.String("GET"),
+		UrlPath:       pulumi.String("/readyz"),
+		ExpectedCodes: pulumi.String("200"),
+		Delay:         pulumi.Int(5),
+		Timeout:       pulumi.Int(4),
+		MaxRetries:    pulumi.Int(2),
+	}
+	if plan.OpenStack.OctaviaProvider == cluster.OVN {
+		// OVN keeps the address of the client, so the machines' rules filter clients
+		allowed, method = nil, "SOURCE_IP_PORT"
+		monitor.Type, monitor.HttpMethod, monitor.UrlPath, monitor.ExpectedCodes = pulumi.String("TCP"), nil, nil, nil
+	}
 	balancer, err := loadbalancer.NewLoadBalancer(ctx, name, &loadbalancer.LoadBalancerArgs{
 		Name:        pulumi.String(name),
 		VipSubnetId: network.SubnetID,
 		VipAddress:  pulumi.String(plan.API.Address.String()),
 		Tags:        tags(plan, "api"),
+
+		LoadbalancerProvider: optional(plan.OpenStack.OctaviaProvider),
 	}, child)
 	if err != nil {
 		return nil, err
@@ -103,9 +122,9 @@ func newLoadBalancer(
 		LoadbalancerId: balancer.ID(),
 		Protocol:       pulumi.String("TCP"),
 		ProtocolPort:   pulumi.Int(cluster.APIPort),
-		// behind a load balancer, every client has the balancer's address. So the listener filters clients,
-		// and not the machines' rules
-		AllowedCidrs:      stringArray(append([]netip.Prefix{plan.Network.CIDR}, plan.API.AllowedCIDRs...)),
+		// behind an amphora, every client has the balancer's address. So the listener filters clients, and not the
+		// machines' rules
+		AllowedCidrs:      allowed,
 		TimeoutClientData: pulumi.Int(idle),
 		TimeoutMemberData: pulumi.Int(idle),
 		Tags:              tags(plan, "api"),
@@ -117,23 +136,13 @@ func newLoadBalancer(
 		Name:       pulumi.String(name),
 		ListenerId: listener.ID(),
 		Protocol:   pulumi.String("TCP"),
-		LbMethod:   pulumi.String("LEAST_CONNECTIONS"),
+		LbMethod:   pulumi.String(method),
 	}, child)
 	if err != nil {
 		return nil, err
 	}
-	_, err = loadbalancer.NewMonitor(ctx, name, &loadbalancer.MonitorArgs{
-		Name:          pulumi.String(name),
-		PoolId:        pool.ID(),
-		Type:          pulumi.String("HTTPS"),
-		HttpMethod:    pulumi.String("GET"),
-		UrlPath:       pulumi.String("/readyz"),
-		ExpectedCodes: pulumi.String("200"),
-		Delay:         pulumi.Int(5),
-		Timeout:       pulumi.Int(4),
-		MaxRetries:    pulumi.Int(2),
-	}, child)
-	if err != nil {
+	monitor.PoolId = pool.ID()
+	if _, err := loadbalancer.NewMonitor(ctx, name, monitor, child); err != nil {
 		return nil, err
 	}
 	for _, m := range plan.WithRole(cluster.RoleControlPlane) {

@@ -63,7 +63,7 @@ func (s *Security) Allow(ctx *pulumi.Context, plan cluster.Plan) error {
 			Description:     pulumi.String(rule.Reason),
 		}
 		if rule.Port != 0 {
-			args.PortRangeMin, args.PortRangeMax = pulumi.Int(rule.Port), pulumi.Int(rule.Port)
+			args.PortRangeMin, args.PortRangeMax = pulumi.Int(rule.Port), pulumi.Int(max(rule.Port, rule.LastPort))
 		}
 		_, err := networking.NewSecGroupRule(ctx, plan.Name+"-"+rule.Name, args, s.child,
 			// Neutron deletes the rules together with their group, so a destroy does not delete them one by one

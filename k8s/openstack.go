@@ -56,6 +56,10 @@ func cloudConfigVersion(plan cluster.Plan) string {
 		secret := sha256.Sum256([]byte(existing.ID + string(existing.Secret)))
 		text = append(text, secret[:]...)
 	}
+	if o.LoadBalancer == cluster.Octavia && plan.Network.External.ID == "" {
+		text = append(text, "internal-lb"...)
+	}
+	text = append(text, o.OctaviaProvider...)
 	sum := sha256.Sum256(text)
 	return fmt.Sprintf("%x", sum[:8])
 }

@@ -39,6 +39,18 @@ ca-file = "/etc/openstack/ca.crt"
 subnet-id = "subnet"
 floating-network-id = "22222222-2222-2222-2222-222222222222"
 `, text)
+
+	// In a provider network, the controller would choose any external network, and floating IPs need a router.
+	config.Network.External.ID, config.OpenStack.OctaviaProvider = "", cluster.OVN
+	text, err = cloudConf(cluster.NewPlan(config), "id", "secret", "subnet")
+	require.NoError(t, err)
+	assert.Contains(t, text, `
+[LoadBalancer]
+subnet-id = "subnet"
+internal-lb = true
+lb-provider = "ovn"
+lb-method = "SOURCE_IP_PORT"
+`)
 }
 
 // TestCloudConfigVersion checks that the version changes with each change of the cloud configuration, and
@@ -62,6 +74,7 @@ func TestCloudConfigVersion(t *testing.T) {
 		func(c *cluster.Config) { c.OpenStack.CACertificate = "another" },
 		func(c *cluster.Config) { c.Region = "west" },
 		func(c *cluster.Config) { c.OpenStack.ApplicationCredential.ID = "a" },
+		func(c *cluster.Config) { c.OpenStack.OctaviaProvider = cluster.OVN },
 	} {
 		assert.NotEqual(t, same, version(change))
 	}

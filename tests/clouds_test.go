@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/pulumi/pulumi/sdk/v3/go/common/resource"
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -258,5 +259,42 @@ tenancy: {enabled: true, reader: {password: secret}}`
 				strings.Contains(res.Name, "csi-cinder-controller")
 			assert.Equal(t, controller, strings.Contains(plain(res.Inputs["spec"]), "name: HTTPS_PROXY"), res.Name)
 		}
+	}
+}
+
+// TestOctaviaWithOVN checks the API's load balancer of a provider that has no least connections, no HTTPS monitors and
+// no list of allowed clients.
+func TestOctaviaWithOVN(t *testing.T) {
+	t.Parallel()
+	r := cloud(t, `{api: {loadBalancer: octavia}, openstack: {octaviaProvider: ovn}}`)
+	input := func(kind, key string) string {
+		token := "openstack:loadbalancer/" + strings.ToLower(kind[:1]) + kind[1:] + ":" + kind
+		res := r.named(token, "prod-api")
+		require.NotEmpty(t, res.Name, token)
+		return plain(res.Inputs[resource.PropertyKey(key)])
+	}
+	assert.Equal(t, "ovn", input("LoadBalancer", "loadbalancerProvider"))
+	assert.Equal(t, "<nil>", input("Listener", "allowedCidrs"))
+	assert.Equal(t, "SOURCE_IP_PORT", input("Pool", "lbMethod"))
+	assert.Equal(t, "TCP <nil>", input("Monitor", "type")+" "+input("Monitor", "urlPath"))
+	const rule = "openstack:networking/secGroupRule:SecGroupRule"
+	assert.NotEmpty(t, r.named(rule, "prod-control-plane-6443-from-10.0.0.0/8").Name, "the machines filter clients")
+}
+
+// TestNodePortsOfOctavia checks that amphorae, which have addresses of the subnet, reach the NodePorts of workers.
+func TestNodePortsOfOctavia(t *testing.T) {
+	t.Parallel()
+	const rule = "openstack:networking/secGroupRule:SecGroupRule"
+	for patch, want := range map[string]int{`{}`: 0, `openstack: {loadBalancer: octavia}`: 2} {
+		found := 0
+		for _, res := range withToken(cloud(t, patch), rule) {
+			if plain(res.Inputs["portRangeMin"]) == "30000" {
+				found++
+				assert.Equal(t, "32767 10.20.0.0/20 SecGroup/prod-worker", strings.Join([]string{
+					plain(res.Inputs["portRangeMax"]), plain(res.Inputs["remoteIpPrefix"]), plain(res.Inputs["securityGroupId"]),
+				}, " "))
+			}
+		}
+		assert.Equal(t, want, found, patch)
 	}
 }
