@@ -305,7 +305,7 @@ func certificateExamples(t *testing.T) examples {
 			issue(func(c *x509.Certificate) { c.IsCA = false }),
 			issue(func(c *x509.Certificate) { c.NotAfter = time.Now().Add(-time.Minute) }),
 			ca+issue(func(c *x509.Certificate) { c.NotAfter = time.Now().Add(-time.Minute) }),
-			issue(func(c *x509.Certificate) { c.NotBefore = time.Now().Add(time.Minute) })),
+			issue(func(c *x509.Certificate) { c.NotBefore = time.Now().Add(30 * time.Minute) })),
 	}
 }
 
