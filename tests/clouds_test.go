@@ -102,7 +102,7 @@ func TestRegion(t *testing.T) {
 	config := stackConfig(t, "../examples/Pulumi.prod.yaml")
 	for region, refused := range map[string]bool{"east": false, "west": true} {
 		r := &recorder{}
-		environment := openstack.Environment{Region: region, RegionFrom: "OS_REGION_NAME"}
+		environment := openstack.Environment{Provider: openstack.Region{Name: region, From: "OS_REGION_NAME"}}
 		err := runIn(environment, r, "prod", config, &watcher{}, true)
 		if refused {
 			assert.ErrorContains(t, err, "kubernetes-openstack:cluster has 1 error:\n  region: must be the region of the login")

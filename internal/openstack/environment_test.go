@@ -16,24 +16,24 @@ func TestReadEnvironment(t *testing.T) {
   two:
     auth: {auth_url: "https://keystone.example.com", application_credential_id: a, application_credential_secret: b}
 `), 0o600))
+	variable, one := Region{"west", "OS_REGION_NAME"}, Region{"east", "cloud one in clouds.yaml"}
 	for _, row := range []struct {
 		name string
 		env  map[string]string
 		want Environment
 	}{
-		{"nothing", nil, Environment{RegionFrom: "OS_REGION_NAME"}},
-		{"variable", map[string]string{"OS_REGION_NAME": "west"}, Environment{Region: "west", RegionFrom: "OS_REGION_NAME"}},
-		{"clouds.yaml", map[string]string{"OS_CLOUD": "one"},
-			Environment{Region: "east", RegionFrom: "cloud one in clouds.yaml"}},
+		{"nothing", nil, Environment{}},
+		{"variable", map[string]string{"OS_REGION_NAME": "west"}, Environment{Provider: variable, Clients: variable}},
+		{"clouds.yaml", map[string]string{"OS_CLOUD": "one"}, Environment{Provider: one, Clients: one}},
 		{"both", map[string]string{"OS_CLOUD": "one", "OS_REGION_NAME": "west"},
-			Environment{Region: "west", RegionFrom: "OS_REGION_NAME", OtherRegion: "east"}},
-		{"both with one region", map[string]string{"OS_CLOUD": "one", "OS_REGION_NAME": "east"},
-			Environment{Region: "east", RegionFrom: "OS_REGION_NAME"}},
+			Environment{Provider: variable, Clients: one}},
+		{"cloud without a region", map[string]string{"OS_CLOUD": "two", "OS_REGION_NAME": "west"},
+			Environment{Provider: variable, Clients: variable, ApplicationCredential: true}},
 		{"application credential", map[string]string{"OS_APPLICATION_CREDENTIAL_ID": "a"},
-			Environment{RegionFrom: "OS_REGION_NAME", ApplicationCredential: true}},
+			Environment{ApplicationCredential: true}},
 		{"application credential in clouds.yaml", map[string]string{"OS_CLOUD": "two"},
-			Environment{RegionFrom: "cloud two in clouds.yaml", ApplicationCredential: true}},
-		{"unknown cloud", map[string]string{"OS_CLOUD": "three"}, Environment{RegionFrom: "OS_REGION_NAME"}},
+			Environment{ApplicationCredential: true}},
+		{"unknown cloud", map[string]string{"OS_CLOUD": "three"}, Environment{}},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			for _, name := range []string{"OS_REGION_NAME", "OS_CLOUD", "OS_APPLICATION_CREDENTIAL_ID",

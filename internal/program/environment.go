@@ -11,18 +11,19 @@ import (
 // checkEnvironment compares the configuration with the login of the OpenStack provider. Without a login, for example in
 // a preview, nothing contradicts.
 func checkEnvironment(config cluster.Config, environment openstack.Environment) (warnings, errs field.Errors) {
-	switch region := environment.Region; {
-	case environment.OtherRegion != "":
-		errs.Add("region", "is %s in %s, but %s in the cloud of OS_CLOUD: use one of them", region, environment.RegionFrom,
-			environment.OtherRegion)
-	case region == "" || region == config.Region:
+	provider, clients := environment.Provider, environment.Clients
+	switch {
+	case clients.Name != "" && clients.Name != provider.Name:
+		errs.Add("region", "is %s in %s, but %s in %s: use one of them", provider.Name, provider.From, clients.Name,
+			clients.From)
+	case provider.Name == "" || provider.Name == config.Region:
 	case config.Region == "":
 		warnings.Add("region", "is not set, but %s is %s: the resources are in this region, and the cluster's controllers "+
 			"use the first region in Keystone's catalogue. If the cloud has several regions, set region to %[2]s. This "+
-			"replaces the nodes, because the region is also their label", environment.RegionFrom, region)
+			"replaces the nodes, because the region is also their label", provider.From, provider.Name)
 	default:
 		errs.Add("region", "must be the region of the login, which is %s (%s), not %s: Pulumi would create the resources in "+
-			"another region than the cluster's controllers", region, environment.RegionFrom, config.Region)
+			"another region than the cluster's controllers", provider.Name, provider.From, config.Region)
 	}
 	if environment.ApplicationCredential {
 		warnAboutCredential(&warnings, "openstack", "the cluster's controllers", config.OpenStack.ApplicationCredential,

@@ -23,14 +23,25 @@ func TestRegions(t *testing.T) {
 		{"east", "west", "", "region: must be the region of the login, which is west (OS_REGION_NAME), not east: " +
 			"Pulumi would create the resources in another region than the cluster's controllers"},
 	} {
+		region := openstack.Region{Name: row.environment, From: "OS_REGION_NAME"}
 		warnings, errs := checkEnvironment(cluster.Config{Region: row.configured},
-			openstack.Environment{Region: row.environment, RegionFrom: "OS_REGION_NAME"})
+			openstack.Environment{Provider: region, Clients: region})
 		assert.Equal(t, row.warnings, texts(warnings))
 		assert.Equal(t, row.errs, texts(errs))
 	}
-	_, errs := checkEnvironment(cluster.Config{Region: "west"},
-		openstack.Environment{Region: "west", RegionFrom: "OS_REGION_NAME", OtherRegion: "east"})
-	assert.Equal(t, "region: is west in OS_REGION_NAME, but east in the cloud of OS_CLOUD: use one of them", texts(errs))
+	east := openstack.Region{Name: "east", From: "cloud prod in clouds.yaml"}
+	for _, row := range []struct{ from, region, errs string }{
+		{"OS_REGION_NAME", "west",
+			"region: is west in OS_REGION_NAME, but east in cloud prod in clouds.yaml: use one of them"},
+		{"openstack:region", "west",
+			"region: is west in openstack:region, but east in cloud prod in clouds.yaml: use one of them"},
+		{"openstack:region", "east", ""},
+	} {
+		provider := openstack.Region{Name: row.region, From: row.from}
+		_, errs := checkEnvironment(cluster.Config{Region: row.region},
+			openstack.Environment{Provider: provider, Clients: east})
+		assert.Equal(t, row.errs, texts(errs))
+	}
 }
 
 // TestLoginWithApplicationCredential checks the advice before Keystone refuses to create another one.

@@ -41,8 +41,8 @@ func run(ctx *pulumi.Context, watcher infra.Watcher, sync k8s.Syncer, environmen
 	if err != nil {
 		return err
 	}
-	if region, ok := ctx.GetConfig("openstack:region"); ok {
-		environment.Region, environment.RegionFrom = region, "openstack:region"
+	if region, ok := ctx.GetConfig("openstack:region"); ok { // of the provider only
+		environment.Provider = openstack.Region{Name: region, From: "openstack:region"}
 	}
 	warnings, errs := checkEnvironment(config, environment)
 	if len(errs) > 0 {
