@@ -111,7 +111,7 @@ func (v values) marked() (values, *strings.Replacer) {
 		calico.Address = netip.PrefixFrom(v.Address, calico.Address.Bits())
 		v.Calico = &calico
 	}
-	v.Index = 0 // no template uses it
+	v.Index, v.ServerGroup = 0, "" // no template uses them
 	return v, strings.NewReplacer(own...)
 }
 

@@ -246,8 +246,8 @@ func TestGolden(t *testing.T) {
 	}
 }
 
-// TestMachinesOfAPoolShareFiles checks that the shared files of a pool are rendered once. Each machine gets
-// the same user-data as without the cache, for names and addresses of all lengths.
+// TestMachinesOfAPoolShareFiles checks that the shared files of a pool are rendered once, also if it has several
+// server groups. Each machine gets the same user-data as without the cache, for names and addresses of all lengths.
 func TestMachinesOfAPoolShareFiles(t *testing.T) {
 	renderer := NewRenderer(testPlan())
 	for _, name := range []string{"dev-worker-0", strings.Repeat("w", 60) + "-99"} {
@@ -256,6 +256,7 @@ func TestMachinesOfAPoolShareFiles(t *testing.T) {
 			m.ID, m.Address = name, netip.MustParseAddr(address)
 			m.Calico.Address = netip.PrefixFrom(m.Address, 24)
 			m.Index++
+			m.ServerGroup = "worker." + fmt.Sprint(len(name))
 			single, err := m.renderFiles()
 			require.NoError(t, err)
 			got, err := renderer.CloudConfig(m.Machine, m.Inputs)
