@@ -67,8 +67,8 @@ type Config struct {
 	Policy Policy `mapstructure:"policy"`
 	// Prices for the cost in [the review of a change](operations.md#review-a-change), per month.
 	Prices Prices `mapstructure:"prices"`
-	// NTP servers of the machines: host names or IPv4 addresses. They replace those of the image and of DHCP. A change
-	// replaces the machines.
+	// NTP servers of the machines: host names or IPv4 addresses. They replace those of the image and, except with
+	// systemd-timesyncd, those of DHCP. A change replaces the machines.
 	// Default: none: those of the image or of DHCP
 	// Example: [ntp1.example.com, 192.0.2.123]
 	NTPServers []string `mapstructure:"ntpServers" kind:"host"`
@@ -383,8 +383,8 @@ type Storage struct {
 	// Cinder and Nova have the same zones. Then a volume is in the zone of its pod's node, and the pod stays in this zone.
 	// With `false`, every node attaches every volume.
 	Topology bool `mapstructure:"topology"`
-	// Maximum number of volumes of claims on a node. The scheduler places further pods on other nodes. The default is safe
-	// for virtio-blk, whose disks share 32 PCI slots with all other devices. With virtio-scsi, up to 256 are possible.
+	// Maximum number of volumes of claims on a node. The scheduler places further pods on other nodes. [The limit of the
+	// hypervisor](storage.md#classes) can be lower than the default, or higher with virtio-scsi.
 	AttachLimit int `mapstructure:"attachLimit" kind:"number 1 256"`
 }
 
