@@ -56,12 +56,15 @@ func TestBackupErrors(t *testing.T) {
 		{"etcd.backup.roles", "member", `etcd.backup.roles: must be a list of strings, not "member"`},
 		{"etcd.backup.roles", []any{"member", ""}, "etcd.backup.roles[1]: must be set to the name of a role"},
 		{"etcd.backup.Container", "x", "etcd.backup.Container: unknown key"},
-		{"etcd.backup", "test-etcd", `etcd.backup: must be an object of keys and values, not "test-etcd"`},
+		{"etcd.backup", "test-etcd", "etcd.backup: must be an object of keys and values"}, // can be a secret, so not shown
 		{"etcd.backup", map[string]any{"keep": 2},
 			"etcd.backup.container: must be set to a Swift container, because without it there are no backups"},
 		{"etcd.backup", map[string]any{"interval": "2h"},
 			"etcd.backup.container: must be set to a Swift container, because without it there are no backups"},
 		{"etcd.backup", map[string]any{"roles": []any{"member"}},
+			"etcd.backup.container: must be set to a Swift container, because without it there are no backups"},
+		{"etcd.backup", map[string]any{"applicationCredential": map[string]any{
+			"id": "0123456789abcdef0123456789abcdef", "secret": "secret"}},
 			"etcd.backup.container: must be set to a Swift container, because without it there are no backups"},
 		{"etcd.restore", "a b.db", restore + `"a b.db"`},
 		{"etcd.restore", "-a.db", restore + `"-a.db"`},
