@@ -20,8 +20,8 @@ const (
 	volumeToken   = "openstack:blockstorage/volume:Volume"
 )
 
-// cloud runs the program for the production example with a merge patch.
-func cloud(t *testing.T, patch string) *recorder {
+// prodWith runs the program for the production example with a merge patch.
+func prodWith(t *testing.T, patch string) *recorder {
 	t.Helper()
 	r, err := run(t, "prod", edited(t, "../examples/Pulumi.prod.yaml", merged(t, patch)))
 	require.NoError(t, err)
@@ -42,7 +42,7 @@ func withToken(r *recorder, token string) []pulumi.MockResourceArgs {
 // TestRootVolume checks that the machines of one group boot from volumes that Nova deletes with them.
 func TestRootVolume(t *testing.T) {
 	t.Parallel()
-	r := cloud(t, `controlPlane: {rootVolume: {size: 40, type: ssd}}`)
+	r := prodWith(t, `controlPlane: {rootVolume: {size: 40, type: ssd}}`)
 	for _, res := range withToken(r, instanceToken) {
 		devices, image := plain(res.Inputs["blockDevices"]), plain(res.Inputs["imageId"])
 		if strings.HasPrefix(res.Name, "prod-control-plane-") {
@@ -67,7 +67,7 @@ func TestVolumeZones(t *testing.T) {
 		`{storage: {topology: false}, etcd: {volume: {zones: {az1: ceph-1, az2: ceph-2, az3: ceph-1}}}}`: {
 			"ceph-1", "ceph-2", "ceph-1"},
 	} {
-		r := cloud(t, patch)
+		r := prodWith(t, patch)
 		for i, zone := range want {
 			volume := r.named(volumeToken, fmt.Sprintf("prod-etcd-%d", i))
 			assert.Equal(t, zone, plain(volume.Inputs["availabilityZone"]), patch)
@@ -85,7 +85,7 @@ func TestServerGroups(t *testing.T) {
 		`{serverGroupMembers: 4}`: {"[{group: ServerGroup/prod-general}]", "[{group: ServerGroup/prod-general.1}]"},
 		`serverGroupPolicy: none`: {"<nil>", "<nil>"},
 	} {
-		r := cloud(t, patch)
+		r := prodWith(t, patch)
 		for i, name := range []string{"prod-general-0", "prod-general-5"} {
 			assert.Equal(t, want[i], plain(r.named(instanceToken, name).Inputs["schedulerHints"]), patch)
 		}
@@ -116,7 +116,7 @@ func TestRegion(t *testing.T) {
 // TestPortSecurity checks ports in networks in which Neutron refuses security groups.
 func TestPortSecurity(t *testing.T) {
 	t.Parallel()
-	r := cloud(t, `network: {portSecurity: false}`)
+	r := prodWith(t, `network: {portSecurity: false}`)
 	ports := withToken(r, "openstack:networking/port:Port")
 	assert.Len(t, ports, 5+3+6+3+1)
 	for _, port := range ports {
@@ -130,7 +130,7 @@ func TestPortSecurity(t *testing.T) {
 // Keystone refuses to create one with an application credential.
 func TestExistingCredentials(t *testing.T) {
 	t.Parallel()
-	r := cloud(t, `
+	r := prodWith(t, `
 openstack:
   roles: null
   applicationCredential: {id: a0000000000000000000000000000001, secret: open sesame}
@@ -167,7 +167,7 @@ func TestKeyInUserData(t *testing.T) {
 		`ssh: {keyPair: false}`:                  {public},
 		`ssh: {keyPair: false, publicKey: null}`: {"ssh-ed25519 prod-ssh"},
 	} {
-		r := cloud(t, patch)
+		r := prodWith(t, patch)
 		pairs := withToken(r, "openstack:compute/keypair:Keypair")
 		assert.Equal(t, want == nil, len(pairs) == 1, patch)
 		for _, instance := range withToken(r, instanceToken) {
@@ -189,7 +189,7 @@ func TestEtcdTiming(t *testing.T) {
 		`etcd: {heartbeatInterval: 100ms, electionTimeout: 1s}`:     false,
 		`etcd: {heartbeatInterval: 500ms, electionTimeout: 5000ms}`: true,
 	} {
-		for _, f := range writtenFiles(t, cloud(t, patch).named(instanceToken, "prod-etcd-0")) {
+		for _, f := range writtenFiles(t, prodWith(t, patch).named(instanceToken, "prod-etcd-0")) {
 			if f.Path == "/etc/systemd/system/etcd.service" {
 				const flags = "  --data-dir=/var/lib/etcd/data \\\n  --election-timeout=5000 \\\n" +
 					"  --feature-gates=InitialCorruptCheck=true \\\n  --heartbeat-interval=500 \\\n"
@@ -203,7 +203,7 @@ func TestEtcdTiming(t *testing.T) {
 // TestNTPServers checks the files of all machines for the clients in CentOS and Debian.
 func TestNTPServers(t *testing.T) {
 	t.Parallel()
-	r := cloud(t, `ntpServers: [ntp.example.com, 192.0.2.123]`)
+	r := prodWith(t, `ntpServers: [ntp.example.com, 192.0.2.123]`)
 	for _, name := range []string{"prod-etcd-0", "prod-control-plane-0", "prod-general-0"} {
 		files := map[string]string{}
 		for _, f := range writtenFiles(t, r.named(instanceToken, name)) {
@@ -217,7 +217,7 @@ func TestNTPServers(t *testing.T) {
 			files["/etc/systemd/timesyncd.conf.d/kubernetes.conf"])
 		assert.Contains(t, files["/etc/systemd/system/ntp-servers.service"], "\n[Install]\n")
 	}
-	for _, f := range writtenFiles(t, cloud(t, `{}`).named(instanceToken, "prod-etcd-0")) {
+	for _, f := range writtenFiles(t, prodWith(t, `{}`).named(instanceToken, "prod-etcd-0")) {
 		assert.NotRegexp(t, "chrony|timesyncd|ntp", f.Path)
 	}
 }
@@ -228,7 +228,7 @@ func TestProxy(t *testing.T) {
 	const patch = `
 proxy: {http: "http://proxy.example.com:3128", https: "http://proxy.example.com:3128", noProxy: [.corp.example.com]}
 tenancy: {enabled: true, reader: {password: secret}}`
-	r := cloud(t, patch)
+	r := prodWith(t, patch)
 	const noProxy = "localhost,127.0.0.1,169.254.169.254,10.20.0.0/20,10.128.0.0/14,10.96.0.0/16,.svc,.cluster.local," +
 		".corp.example.com"
 	for name, want := range map[string][]string{
@@ -266,7 +266,7 @@ tenancy: {enabled: true, reader: {password: secret}}`
 // no list of allowed clients.
 func TestOctaviaWithOVN(t *testing.T) {
 	t.Parallel()
-	r := cloud(t, `{api: {loadBalancer: octavia}, openstack: {octaviaProvider: ovn}}`)
+	r := prodWith(t, `{api: {loadBalancer: octavia}, openstack: {octaviaProvider: ovn}}`)
 	input := func(kind, key string) string {
 		token := "openstack:loadbalancer/" + strings.ToLower(kind[:1]) + kind[1:] + ":" + kind
 		res := r.named(token, "prod-api")
@@ -287,7 +287,7 @@ func TestNodePortsOfOctavia(t *testing.T) {
 	const rule = "openstack:networking/secGroupRule:SecGroupRule"
 	for patch, want := range map[string]int{`{}`: 0, `openstack: {loadBalancer: octavia}`: 2} {
 		found := 0
-		for _, res := range withToken(cloud(t, patch), rule) {
+		for _, res := range withToken(prodWith(t, patch), rule) {
 			if plain(res.Inputs["portRangeMin"]) == "30000" {
 				found++
 				assert.Equal(t, "32767 10.20.0.0/20 SecGroup/prod-worker", strings.Join([]string{
