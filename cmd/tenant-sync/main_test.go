@@ -173,7 +173,8 @@ func testLease(t *testing.T, client kubernetes.Interface) {
 	leaseOf := func(holder string) *lease {
 		l, err := newLease(client)
 		require.NoError(t, err)
-		l.holder, l.duration, l.retryInterval = holder, 3*time.Second, 300*time.Millisecond
+		// A renewal waits for the disk, which can take seconds beside other tests. A read does not wait.
+		l.holder, l.duration, l.retryInterval = holder, 10*time.Second, 300*time.Millisecond
 		return l
 	}
 	a, b := leaseOf("a"), leaseOf("b")

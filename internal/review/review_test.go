@@ -214,7 +214,8 @@ func TestRootVolumes(t *testing.T) {
 	edit := func(text string) string {
 		return strings.Replace(text, "      # rootVolume: ", "      rootVolume: ", 1)
 	}
-	before := read(t, "prod", preview(t, "examples/Pulumi.prod.yaml", unedited, digest{Steps: []step{}}))
+	before := read(t, "prod", preview(t, "examples/Pulumi.prod.yaml", unedited,
+		digest{Steps: []step{{Op: "same", URN: "urn:pulumi:prod::kubernetes-openstack::pulumi:pulumi:Stack::prod"}}}))
 	created := instance("create", "prod-etcd-0", "c4.large")
 	created.NewState.Inputs["blockDevices"] = []any{map[string]any{"volumeSize": 40.0, "volumeType": "ssd"}}
 	r := read(t, "prod", preview(t, "examples/Pulumi.prod.yaml", edit, digest{Steps: []step{created}}))
