@@ -66,10 +66,10 @@ func testMetrics(t *testing.T, api *api) {
 		api.kubectl(t, "apply", "--filename", file, namespace)
 		api.waitForMetrics(t, "nodes", 4)
 		api.waitForMetrics(t, "namespaces/"+name+"/pods", 2)
-		for want, args := range map[int][]string{4: {"nodes"}, 2: {"pods", namespace}} {
+		for want, args := range map[int][]string{4: {"top", "nodes"}, 2: {"top", "pods", namespace}} {
 			line := regexp.MustCompile(`^\S+` + usage + `$`)
 			eventually(t, time.Minute, func() error { // until both replicas of metrics-server have all values
-				out, err := api.try(append([]string{"top", "--no-headers"}, args...)...)
+				out, err := api.try(append(args, "--no-headers")...)
 				found := 0
 				for text := range strings.Lines(out) {
 					if line.MatchString(strings.TrimSpace(text)) {
