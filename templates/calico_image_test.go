@@ -37,9 +37,10 @@ func TestCalicoImage(t *testing.T) {
 		touch /opt/calico/node/kept
 		install "with all files on the disk"
 		cat /labelled
+		stat --format=%A /opt/calico/node/etc/calico/confd/config # has the passwords of routers
 	`)
 	require.NoError(t, err, out)
 	require.Equal(t, "first: pulled 2, etc\nopt\nusr\nafter a power loss: pulled 4, etc\nopt\nusr\n"+
 		"with all files on the disk: pulled 4, etc\nkept\nopt\nusr\n"+
-		strings.Repeat("-RF /opt/calico /opt/cni/bin\n", 2), out)
+		strings.Repeat("-RF /opt/calico /opt/cni/bin\n", 2)+"drwx------\n", out)
 }
