@@ -428,11 +428,20 @@ func TestEveryKeyAgainstEveryBadValue(t *testing.T) {
 	t.Logf("%d bad values", count)
 }
 
-// TestSecretsAtOtherKeysAreNotShown checks secrets that a user set at the object of their key, and in a URL.
+// TestSecretsAtOtherKeysAreNotShown checks secrets that a user set at the object, or at the list, of their key.
 func TestSecretsAtOtherKeysAreNotShown(t *testing.T) {
-	for _, path := range []string{"tenancy", "tenancy.reader", "tenancy.reader.password", "bgp", "bgp.peers",
-		"artifacts", "artifacts.password"} {
-		for _, value := range []any{"pa55word", []any{"pa55word"}, map[string]any{"secure": "pa55word"}} {
+	paths := map[string]bool{}
+	for _, key := range schema("", reflect.TypeFor[Config]()) {
+		for path := key.path; key.secret() && path != ""; path = path[:max(0, strings.LastIndex(path, "."))] {
+			paths[path], paths[strings.TrimSuffix(path, "[]")] = true, true
+		}
+	}
+	require.Contains(t, paths, "bgp.peers")
+	for path := range paths {
+		for _, value := range []any{
+			"pa55word", []any{"pa55word"}, map[string]any{"secure": "pa55word"}, map[string]any{"value": []any{"pa55word"}},
+			[]any{map[string]any{"secure": "pa55word"}},
+		} {
 			for _, err := range decodeObject(t, path, value) {
 				assert.NotContains(t, err.Error(), "pa55", "%s: %v", path, value)
 			}

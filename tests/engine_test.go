@@ -25,6 +25,7 @@ type engine struct {
 	project string // path of its folder, relative to the repository's root
 	stack   string
 	env     []string
+	backend string // folder of the state
 	// devcloud returns the path of the command devcloud. The first call builds it.
 	devcloud func() string
 }
@@ -40,7 +41,7 @@ func newEngine(t testing.TB, stack, setup string, edit func(string) string) *eng
 // its file.
 func newProjectEngine(t testing.TB, project, stack, setup string, edit func(string) string) *engine {
 	t.Helper()
-	e := &engine{t: t, project: project, stack: stack}
+	e := &engine{t: t, project: project, stack: stack, backend: t.TempDir()}
 	e.devcloud = sync.OnceValue(e.buildDevcloud)
 	e.configure(t, edit)
 
@@ -48,7 +49,7 @@ func newProjectEngine(t testing.TB, project, stack, setup string, edit func(stri
 	show.Dir, show.Stderr = "..", os.Stderr
 	env, err := show.Output()
 	require.NoError(t, err, "the toolchain must be built and devcloud must be up: run this test with make")
-	e.env = append(strings.Split(strings.Trim(string(env), "\x00"), "\x00"), "PULUMI_BACKEND_URL=file://"+t.TempDir())
+	e.env = append(strings.Split(strings.Trim(string(env), "\x00"), "\x00"), "PULUMI_BACKEND_URL=file://"+e.backend)
 	e.must("stack", "init", "--no-select") // parallel tests may select a stack
 	return e
 }
@@ -129,17 +130,25 @@ func (e *engine) must(args ...string) string {
 }
 
 // TestPreviewNeedsNoNetwork checks that a reviewer's preview needs no cloud and no network. It runs in a
-// network namespace that has only the interface lo.
+// network namespace that has only the interface lo. No secret of the configuration is in its output, in its files or in
+// the arguments of a process.
 func TestPreviewNeedsNoNetwork(t *testing.T) {
 	t.Parallel()
+	markers := map[string]string{}
 	e := newEngine(t, "test",
 		toolchainEnv+
 			"; export OS_AUTH_URL=http://127.0.0.1:1/v3 OS_USERNAME=u OS_PASSWORD=p OS_PROJECT_NAME=p OS_DOMAIN_NAME=Default",
-		unedited)
+		withMarkers(t, markers))
+	secrets := newSearch(markers)
+	arguments := watchArguments(secrets)
 	out, err := e.shell(
 		`exec unshare --net bash -c 'ip link set lo up; exec pulumi preview --diff --stack test --color never'`).
 		CombinedOutput()
+	assert.Empty(t, arguments())
 	require.NoError(t, err, string(out))
+	assert.NotEmpty(t, markers)
+	assert.Empty(t, secrets.in(string(out)))
+	assert.Empty(t, secrets.inFolder(t, e.backend))
 	assert.Contains(t, string(out), "openstack:compute/instance:Instance: (create)")
 	assert.NotContains(t, string(out), "warning")
 	assert.NotContains(t, string(out), "PRIVATE KEY")
