@@ -49,11 +49,11 @@ func CheckUserData(plan cluster.Plan) error {
 		return err
 	}
 	bundles := []struct {
-		path   string
-		remove func(*cluster.Plan)
+		path string
+		of   func(*cluster.Plan) *string
 	}{
-		{"openstack.caCertificate", func(p *cluster.Plan) { p.OpenStack.CACertificate = "" }},
-		{"artifacts.caCertificate", func(p *cluster.Plan) { p.Artifacts.CACertificate = "" }},
+		{"openstack.caCertificate", func(p *cluster.Plan) *string { return &p.OpenStack.CACertificate }},
+		{"artifacts.caCertificate", func(p *cluster.Plan) *string { return &p.Artifacts.CACertificate }},
 	}
 	var errs field.Errors
 	largest := map[string]cluster.Machine{}
@@ -74,7 +74,11 @@ func CheckUserData(plan cluster.Plan) error {
 		path, message := plan.GroupPath(group), err.Error()
 		for _, bundle := range bundles {
 			without := plan
-			bundle.remove(&without)
+			text := bundle.of(&without)
+			if *text == "" {
+				continue
+			}
+			*text = ""
 			if check(without, m) == nil {
 				path, message = bundle.path, "must be shorter: "+err.Error()
 			}
