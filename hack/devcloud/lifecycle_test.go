@@ -148,11 +148,7 @@ func TestE2ELifecycle(t *testing.T) {
 		if _, err := exec.Command(program, "status").Output(); err == nil {
 			t.Error("status of a killed devcloud must fail")
 		}
-		other, err := net.Listen("tcp", "127.0.0.1:9292")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer other.Close()
+		defer occupy(t, "127.0.0.1:9292").Close()
 		if output, err := exec.Command(program, "up").CombinedOutput(); err == nil ||
 			!strings.Contains(string(output), "port 9292") {
 			t.Errorf("up while port 9292 is in use: %v\n%s", err, output)
@@ -425,4 +421,20 @@ func host(t *testing.T, other string) map[string]string {
 	}
 	found["loop devices"] = strings.Join(ours, "")
 	return found
+}
+
+// occupy listens at an address that a killed process may still have. Its sockets can close after its end.
+func occupy(t *testing.T, address string) net.Listener {
+	t.Helper()
+	for begin := time.Now(); ; time.Sleep(100 * time.Millisecond) {
+		listener, err := net.Listen("tcp", address)
+		if err == nil {
+			return listener
+		}
+		sockets, _ := exec.Command("ss", "--all", "--tcp", "--numeric", "--processes").CombinedOutput()
+		if time.Since(begin) > 20*time.Second {
+			t.Fatalf("%v\n%s", err, sockets)
+		}
+		t.Logf("after %s: %v\n%s", time.Since(begin), err, sockets)
+	}
 }
