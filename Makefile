@@ -94,7 +94,7 @@ up: ## start OpenStack on this machine and create the stack `dev` on it; FROM=up
 	@echo "Connect to a Service by its cluster name, from the data centre's router:"
 	@echo "  $(REACH_SAMPLE)"
 	@echo
-	@address=$$($(RESOLVE_SAMPLE)); echo "For the router, $(DNS) resolves this name to $${address:?is missing}:"
+	@address=$$($(RESOLVE_SAMPLE)); echo "For the router, $(DNS) resolves this name to $${address:?the cluster DNS did not answer. Run: $(RESOLVE_SAMPLE)}:"
 	@echo "  $(RESOLVE_SAMPLE)"
 
 test: host toolchain-all image official-image ## run all tests that need no running OpenStack
