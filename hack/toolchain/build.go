@@ -128,6 +128,11 @@ func (p programs) compile(source, dir string, log *os.File) error {
 	cmd := exec.Command("go", "build", "-buildvcs=false", "-tags", p.tags, "-ldflags", flags, "-o", compiled)
 	cmd.Args = append(cmd.Args, slices.Sorted(maps.Values(p.packages))...)
 	cmd.Dir = filepath.Join(source, p.module)
+	if p.complete != "" {
+		if cmd.Dir, err = p.completeModule(source, dir, log); err != nil {
+			return err
+		}
+	}
 	cmd.Env = env
 	cmd.Stdout, cmd.Stderr = log, log
 	if err := cmd.Run(); err != nil {
@@ -237,7 +242,7 @@ func (p programs) goMod(source string) (*modfile.File, error) {
 
 // buildCode contains the files of this package that determine the results of builds.
 //
-//go:embed build.go image.go pack.go rootfs.go
+//go:embed build.go complete.go image.go pack.go rootfs.go
 var buildCode embed.FS
 
 // key returns a short hash of all inputs of b. It does not depend on other builds.
@@ -281,6 +286,11 @@ func (b build) key(source string) (string, error) {
 	}
 	seen := map[string]bool{}
 	for _, p := range b.programs {
+		if p.complete != "" {
+			if err := add(buildCode, "complete.go"); err != nil {
+				return "", err
+			}
+		}
 		if p.cgo {
 			compiler, err := exec.Command("gcc", "--version").Output()
 			if err != nil {

@@ -30,6 +30,9 @@ type programs struct {
 	stamps    []string          // variable=value for the linker
 	tags      string            // build tags
 	cgo       bool
+	// complete is a script in the module's folder. It adds the files to a copy of versionOf that upstream generates and
+	// its Go module lacks, and may write files for the images. "" means that the module is complete.
+	complete string
 }
 
 // repository is the folder of this repository's own Go module.
@@ -41,8 +44,8 @@ const parts = "parts"
 
 // builds are all builds in the order in which they run.
 var builds = []build{pulumi, plugins, etcd, kubernetes, kubeadm, containerd, runc, cni, calico, coredns, skydns,
-	images, metricsServer, cloudProvider, provisioner, attacher, resizer, snapshotter, registrar, livenessprobe, csiSanity,
-	ownPrograms}
+	images, metricsServer, prometheus, promtool, alertmanager, perses, cloudProvider, provisioner, attacher, resizer,
+	snapshotter, registrar, livenessprobe, csiSanity, ownPrograms}
 
 const pulumiVersion = "github.com/pulumi/pulumi/sdk/v3/go/common/version.Version={version}"
 
@@ -406,6 +409,103 @@ var metricsServer = build{
 	}},
 }
 
+// prometheusVersion is the release of the module's version 0.316.0, because upstream's modules have version 0.
+const prometheusVersion = "3.16.0"
+
+// prometheus has no web UI, because its module does not contain the UI's files.
+var prometheus = build{
+	name:    "prometheus",
+	install: linkMirror,
+	programs: []programs{{
+		module:    "prometheus",
+		packages:  map[string]string{"prometheus": "github.com/prometheus/prometheus/cmd/prometheus"},
+		folder:    parts,
+		versionOf: "github.com/prometheus/prometheus",
+		version:   prometheusVersion,
+		stamps:    monitoringVersion,
+		tags:      prometheusTags,
+	}},
+	images: []image{{
+		name:       "quay.io/prometheus/prometheus:v{version}",
+		folder:     "bin",
+		files:      []string{parts + "/prometheus"},
+		user:       "65534",
+		entrypoint: []string{"/bin/prometheus"},
+	}},
+	forTests: true, // the development cluster runs without monitoring
+}
+
+// promtool checks the alerts in tests.
+var promtool = build{
+	name:    "promtool",
+	install: linkMirror,
+	programs: []programs{{
+		module:    "prometheus",
+		packages:  map[string]string{"promtool": "github.com/prometheus/prometheus/cmd/promtool"},
+		folder:    "devcloud.test", // a name that is not published
+		versionOf: "github.com/prometheus/prometheus",
+		version:   prometheusVersion,
+		stamps:    monitoringVersion,
+		tags:      prometheusTags,
+	}},
+	forTests: true,
+}
+
+// prometheusTags leave out all service discoveries except Kubernetes, files and HTTP. The clients of clouds take most
+// of the time of a complete build.
+const prometheusTags = "remove_all_sd,enable_kubernetes_sd"
+
+// monitoringVersion are the stamps of the programs whose version is in Prometheus' common package.
+var monitoringVersion = []string{
+	"github.com/prometheus/common/version.Version={version}",
+	"github.com/prometheus/common/version.Revision=v{version}",
+}
+
+// alertmanager has an API, but no web UI.
+var alertmanager = build{
+	name:    "alertmanager",
+	install: linkMirror,
+	programs: []programs{{
+		module:    "alertmanager",
+		packages:  map[string]string{"alertmanager": "github.com/prometheus/alertmanager/cmd/alertmanager"},
+		folder:    parts,
+		versionOf: "github.com/prometheus/alertmanager",
+		stamps:    monitoringVersion,
+		complete:  "complete.sh",
+	}},
+	images: []image{{
+		name:       "quay.io/prometheus/alertmanager:v{version}",
+		folder:     "bin",
+		files:      []string{parts + "/alertmanager"},
+		user:       "65534",
+		entrypoint: []string{"/bin/alertmanager"},
+	}},
+	forTests: true, // the development cluster runs without monitoring
+}
+
+// perses has the web UI of its module, and plugins from npm.
+var perses = build{
+	name:    "perses",
+	install: linkMirror,
+	programs: []programs{{
+		module:    "perses",
+		packages:  map[string]string{"perses": "github.com/perses/perses/cmd/perses"},
+		folder:    parts,
+		versionOf: "github.com/perses/perses",
+		stamps:    monitoringVersion,
+		complete:  "complete.sh",
+	}},
+	images: []image{{
+		name:       "docker.io/persesdev/perses:v{version}",
+		folder:     "bin",
+		files:      []string{parts + "/perses"},
+		tree:       parts + "/tree",
+		user:       "65532",
+		entrypoint: []string{"/bin/perses"},
+	}},
+	forTests: true, // the development cluster runs without monitoring
+}
+
 // images contains the images that belong to no other build.
 var images = build{
 	name:    "images",
@@ -557,6 +657,7 @@ var ownPrograms = build{
 			"etcd-backup":      "./cmd/etcd-backup",
 			"etcd-join":        "./cmd/etcd-join",
 			"keystone-webhook": "./cmd/keystone-webhook",
+			"machine-metrics":  "./cmd/machine-metrics",
 			"node-approver":    "./cmd/node-approver",
 			"tenant-sync":      "./cmd/tenant-sync",
 		},
@@ -567,6 +668,7 @@ var ownPrograms = build{
 		"etcd-backup":      ownBinaries + "/etcd-backup",
 		"etcd-join":        ownBinaries + "/etcd-join",
 		"keystone-webhook": ownBinaries + "/keystone-webhook",
+		"machine-metrics":  ownBinaries + "/machine-metrics",
 		"node-approver":    ownBinaries + "/node-approver",
 		"tenant-sync":      ownBinaries + "/tenant-sync",
 	},

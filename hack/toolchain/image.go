@@ -25,6 +25,7 @@ type image struct {
 	folder         string   // folder of the files in the image
 	files          []string // paths in the build's folder; absolute paths are files of the host
 	links          []string // names of symbolic links to the first file
+	tree           string   // folder in the build's folder with more files, at their paths in the image; "" for none
 	writableFolder string   // folder that every user may write to; "" for none
 	user           string   // UID; "" for root
 	env            []string // variable=value, in addition to PATH
@@ -107,6 +108,11 @@ func (i image) layer(dir string, expand func(string) (string, error)) ([]byte, e
 			source = filepath.Join(dir, source)
 		}
 		if err := addFile(tarball, path.Join(i.folder, path.Base(file)), source); err != nil {
+			return nil, err
+		}
+	}
+	if i.tree != "" {
+		if err := addTree(tarball, filepath.Join(dir, i.tree)); err != nil {
 			return nil, err
 		}
 	}

@@ -23,9 +23,12 @@ func TestImageIsReproducible(t *testing.T) {
 	digest := func(written time.Time) string {
 		dir := t.TempDir()
 		write(t, filepath.Join(dir, parts, "tool"), "tool")
-		require.NoError(t, os.Chtimes(filepath.Join(dir, parts, "tool"), written, written))
+		write(t, filepath.Join(dir, parts, "tree", "etc", "tool.conf"), "configuration")
+		for _, file := range []string{"tool", "tree/etc/tool.conf", "tree/etc"} {
+			require.NoError(t, os.Chtimes(filepath.Join(dir, parts, file), written, written))
+		}
 		i := image{name: "example.com/a/tool:v{version}", folder: "usr/bin", files: []string{parts + "/tool"},
-			links: []string{"other"}}
+			links: []string{"other"}, tree: parts + "/tree"}
 		require.NoError(t, i.write(dir, nil,
 			func(text string) (string, error) { return strings.ReplaceAll(text, "{version}", "1"), nil }))
 		index, err := layout.ImageIndexFromPath(filepath.Join(dir, "oci", "example.com/a/tool@v1"))

@@ -10,8 +10,8 @@
 //	go run ./hack/toolchain checksums       prints name, version and sha256 of each artifact that machines download
 //	go run ./hack/toolchain release 0.1.0 dist/0.1.0  builds a release of our own programs in a folder
 //
-// It is for machines that can reach only a Go module proxy. With an installed pulumi that can download its plugins,
-// `pulumi up` needs nothing from here.
+// It is for machines that can reach only a Go module proxy, Debian's packages and npm's packages. With an installed
+// pulumi that can download its plugins, `pulumi up` needs nothing from here.
 //
 // Each folder beside this file is a separate Go module, because their requirements conflict. A module that several of
 // them require has the same version in all, so it is compiled only once. TestModulesShareVersions lists the exceptions.

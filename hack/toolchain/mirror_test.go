@@ -28,6 +28,7 @@ func TestMirrorContainsTheArtifactsOfMachines(t *testing.T) {
 		}
 	}
 	config := devConfig(t, "../../Pulumi.dev.yaml")
+	config.Monitoring.Enabled = true
 
 	seen := map[string]bool{}
 	for _, m := range cluster.NewPlan(config).Machines {

@@ -5,6 +5,7 @@ import (
 	"compress/gzip"
 	"errors"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
@@ -80,4 +81,21 @@ func addFile(tarball *tar.Writer, name, path string) error {
 	}
 	_, err = io.Copy(tarball, file)
 	return err
+}
+
+// addTree adds the folders and files below root to the tarball, under their paths below root.
+func addTree(tarball *tar.Writer, root string) error {
+	return filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || path == root {
+			return err
+		}
+		name, err := filepath.Rel(root, path)
+		if err != nil {
+			return err
+		}
+		if entry.IsDir() {
+			return tarball.WriteHeader(header(tar.TypeDir, name+"/"))
+		}
+		return addFile(tarball, name, path)
+	})
 }

@@ -24,8 +24,8 @@ func TestReleaseContainsAllProgramsAndChecksums(t *testing.T) {
 	check.Dir = folder
 	out, err := check.CombinedOutput()
 	require.NoError(t, err, string(out))
-	require.Equal(t, "etcd-backup: OK\netcd-join: OK\nkeystone-webhook: OK\nnode-approver: OK\ntenant-sync: OK\n",
-		string(out))
+	require.Equal(t, "etcd-backup: OK\netcd-join: OK\nkeystone-webhook: OK\nmachine-metrics: OK\nnode-approver: OK\n"+
+		"tenant-sync: OK\n", string(out))
 
 	require.ErrorContains(t, makeRelease("0.0.1", folder, ".", log), "VERSION: must be "+cluster.ProgramsVersion)
 }

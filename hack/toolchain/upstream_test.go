@@ -295,8 +295,10 @@ func TestOnlyUnpublishedProgramsAreBuilt(t *testing.T) {
 		"etcd-backup",
 		"etcd-join",
 		"keystone-webhook",
+		"machine-metrics",
 		"node-approver",
-		"pause", // built with busybox's image
+		"pause",    // built with busybox's image
+		"promtool", // for tests
 		"tenant-sync",
 	}, built)
 }
@@ -306,7 +308,8 @@ func TestStackOfUpstream(t *testing.T) {
 	out, err := exec.Command("make", "-C", "../..", "-B", "FROM=upstream", "Pulumi.upstream.yaml").CombinedOutput()
 	require.NoError(t, err, string(out))
 	dev, upstream := devConfig(t, "../../Pulumi.dev.yaml"), devConfig(t, "../../Pulumi.upstream.yaml")
-	require.Equal(t, []string{"etcd-backup", "etcd-join", "keystone-webhook", "node-approver", "tenant-sync"},
+	require.Equal(t, []string{"etcd-backup", "etcd-join", "keystone-webhook", "machine-metrics", "node-approver",
+		"tenant-sync"},
 		slices.Sorted(maps.Keys(upstream.Artifacts.Checksums)))
 	for _, m := range cluster.NewPlan(upstream).Machines {
 		for _, a := range m.Artifacts {

@@ -17,6 +17,10 @@ var exceptions = []struct {
 	folder, reason string
 	modules        []string
 }{
+	{"alertmanager", "Alertmanager requires newer versions than Pulumi, and another automemlimit than Prometheus",
+		[]string{"github.com/KimMachineGun/automemlimit", "github.com/aws/", "github.com/mdlayher/",
+			"github.com/prometheus/alertmanager", "github.com/prometheus/common",
+		}},
 	{"calico", "Calico 3.28 requires Kubernetes 1.29 and its modules", []string{
 		"github.com/Microsoft/hcsshim", "github.com/containernetworking/", "github.com/emicklei/go-restful/v3",
 		"github.com/google/gnostic-models", "github.com/vishvananda/netlink", "go.etcd.io/etcd/", "k8s.io/", "sigs.k8s.io/",
@@ -28,10 +32,24 @@ var exceptions = []struct {
 		[]string{"github.com/pulumi/pulumi/sdk/v3"}},
 	{"lint", "actionlint does not compile with a newer version", []string{"go.yaml.in/yaml/v4"}},
 	{"metrics-server", "metrics-server requires a newer version than Kubernetes", []string{"golang.org/x/exp"}},
+	{"prometheus", "Prometheus requires newer versions than Pulumi, containerd, Calico and metrics-server", []string{
+		"cloud.google.com/go/", "github.com/Azure/", "github.com/AzureAD/", "github.com/aws/", "github.com/edsrzf/mmap-go",
+		"github.com/golang/snappy", "github.com/google/pprof", "github.com/google/s2a-go", "github.com/googleapis/",
+		"github.com/mdlayher/", "github.com/pb33f/", "github.com/prometheus/", "github.com/shurcooL/httpfs",
+		"go.opentelemetry.io/collector/", "go.uber.org/atomic", "google.golang.org/api",
+	}},
+	{"perses", "Perses requires newer versions than Pulumi's plugins", []string{
+		"github.com/huandu/xstrings", "github.com/olekukonko/tablewriter", "github.com/shopspring/decimal",
+	}},
 	{"plugins", "the API of tablewriter 1 differs from that of pulumi's 0.0.5",
 		[]string{"github.com/olekukonko/tablewriter"}},
 	{"pulumi", "the last version of pulumi that the module proxy serves", []string{
 		"github.com/pulumi/inflector", "github.com/pulumi/pulumi/",
+	}},
+	{"runner", "Gitea's runner requires newer versions than the language host and containerd, and an older yaml", []string{
+		"github.com/docker/docker-credential-helpers", "github.com/fatih/color", "github.com/go-git/",
+		"github.com/opencontainers/selinux", "github.com/skeema/knownhosts", "github.com/xeipuuv/gojsonpointer",
+		"go.yaml.in/yaml/v4",
 	}},
 	{"storage", "external-attacher requires etcd 3.7", []string{"go.etcd.io/etcd/"}},
 }

@@ -14,9 +14,9 @@ func main() {
 	terminate := make(chan os.Signal, 1)
 	signal.Notify(terminate, syscall.SIGINT, syscall.SIGTERM)
 	for {
+		reap() // first the children that exited before the program received signals
 		select {
 		case <-exited:
-			reap()
 		case <-terminate:
 			return
 		}

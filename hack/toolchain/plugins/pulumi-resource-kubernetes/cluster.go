@@ -99,8 +99,11 @@ func (c *cluster) apply(ctx context.Context, o *unstructured.Unstructured,
 	if dryRun {
 		options.DryRun = []string{metav1.DryRunAll}
 	}
+	transient := func(err error) bool {
+		return ctx.Err() == nil && (utilnet.IsProbableEOF(err) || utilnet.IsTimeout(err))
+	}
 	var live *unstructured.Unstructured
-	err = retry.OnError(reconnectBackoff, utilnet.IsProbableEOF, func() (err error) {
+	_ = retry.OnError(reconnectBackoff, transient, func() error { // it returns nil after a timeout
 		live, err = client.Apply(ctx, o.GetName(), o, options)
 		return err
 	})
@@ -108,7 +111,7 @@ func (c *cluster) apply(ctx context.Context, o *unstructured.Unstructured,
 }
 
 // reconnectBackoff repeats a request for 15 s after its connection broke, because the address of the API may be moving
-// to another control plane. Apply is idempotent, so it can be repeated.
+// to another control plane, or after requestTimeout. Apply is idempotent, so it can be repeated.
 var reconnectBackoff = wait.Backoff{Duration: time.Second, Factor: 2, Steps: 5}
 
 // get returns the current object, or nil if it does not exist.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net/http"
@@ -12,8 +13,10 @@ import (
 )
 
 // The connection of the first request breaks. This happens when the address of the API moves to another control plane.
+// The API does not answer the third request until the context ends.
 func TestApplyReconnects(t *testing.T) {
 	patches := 0
+	ending, end := context.WithCancel(t.Context())
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		switch {
@@ -27,6 +30,10 @@ func TestApplyReconnects(t *testing.T) {
 				return
 			}
 			_, _ = io.Copy(w, r.Body)
+			if patches == 3 {
+				end()
+				<-r.Context().Done()
+			}
 		case r.URL.Path == "/api":
 			fmt.Fprint(w, `{"kind": "APIVersions", "versions": ["v1"]}`)
 		case r.URL.Path == "/apis":
@@ -41,8 +48,13 @@ func TestApplyReconnects(t *testing.T) {
 		"contexts": [{"name": "a", "context": {"cluster": "a"}}],
 		"clusters": [{"name": "a", "cluster": {"server": %q}}]}`, server.URL))
 	require.NoError(t, err)
-	live, err := c.apply(t.Context(), parse(t, `{apiVersion: v1, kind: ConfigMap, metadata: {name: a}}`), false)
+	object := parse(t, `{apiVersion: v1, kind: ConfigMap, metadata: {name: a}}`)
+	live, err := c.apply(t.Context(), object, false)
 	require.NoError(t, err)
 	assert.Equal(t, "a", live.GetName())
 	assert.Equal(t, 2, patches)
+
+	_, err = c.apply(ending, object, false)
+	require.ErrorIs(t, err, context.Canceled)
+	assert.Equal(t, 3, patches)
 }
