@@ -7,6 +7,7 @@ import (
 
 	"github.com/pulumi/pulumi-kubernetes/sdk/v4/go/kubernetes"
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
+	"github.com/pulumi/pulumi/sdk/v3/go/pulumi/internals"
 
 	"kubernetes-openstack/cluster"
 )
@@ -36,6 +37,9 @@ func (d deployer) declare(component string, objects []object,
 		return nil, err
 	}
 	for _, o := range objects {
+		if err := d.unsecretUnknown(o); err != nil {
+			return nil, fmt.Errorf("%s: %w", o.name(), err)
+		}
 		r := &pulumi.CustomResourceState{}
 		options := slices.Concat(d.options, []pulumi.ResourceOption{pulumi.Parent(c), pulumi.DependsOn(after)})
 		if err := d.ctx.RegisterResource(o.token(), o.name(), kubernetes.UntypedArgs(o), r, options...); err != nil {
@@ -44,6 +48,26 @@ func (d deployer) declare(component string, objects []object,
 		last, after = r, []pulumi.Resource{r}
 	}
 	return last, d.ctx.RegisterResourceOutputs(c, pulumi.Map{})
+}
+
+// unsecretUnknown removes the mark of a secret from data that a preview does not know. Before the cluster exists, the
+// provider has no kubeconfig. Then the engine's `preview --json` panics for inputs that are secret and unknown.
+func (d deployer) unsecretUnknown(o object) error {
+	data, _ := o["data"].(map[string]any)
+	for key, value := range data {
+		output, ok := value.(pulumi.Output)
+		if !ok || !d.ctx.DryRun() {
+			continue
+		}
+		result, err := internals.UnsafeAwaitOutput(d.ctx.Context(), output)
+		if err != nil {
+			return err
+		}
+		if !result.Known {
+			data[key] = pulumi.Unsecret(output)
+		}
+	}
+	return nil
 }
 
 // token returns Pulumi's type token of the object, such as kubernetes:apps/v1:Deployment.

@@ -21,7 +21,7 @@ func TestHostileTexts(t *testing.T) {
 		config := small(t)
 		config.Storage.Classes = []cluster.StorageClass{{Aliases: []string{text}}}
 		plan := cluster.NewPlan(config)
-		plan.Name, plan.Calico.Version = text, text
+		plan.Name, plan.Calico.Version, plan.Monitoring.StorageClass = text, text, text
 		for i := range plan.StorageClasses {
 			class := reflect.ValueOf(&plan.StorageClasses[i]).Elem()
 			for j := range class.NumField() {
@@ -34,7 +34,7 @@ func TestHostileTexts(t *testing.T) {
 		for _, provider := range []string{cluster.SkyDNS, cluster.CoreDNS} {
 			plan.DNS.Provider = provider
 			for _, m := range []manifest{kubeControllers(plan), cloudControllerManager(plan), dns(plan), snapshots(plan),
-				cinderCSI(plan), storageClasses(plan)} {
+				cinderCSI(plan), storageClasses(plan), monitoring(plan)} {
 				found, err := m.objects()
 				require.NoError(t, err, "%s: %q", m.name, text)
 				all = append(all, found...)

@@ -12,10 +12,14 @@ var imageLine = regexp.MustCompile(`(?m)^ *(?:- )?image: (\S+)$`)
 // Images returns the images of all pods that New declares, sorted. It returns an error if a template fails.
 func Images(plan cluster.Plan) ([]string, error) {
 	var images []string
-	for _, m := range []manifest{
+	manifests := []manifest{
 		kubeControllers(plan), cloudControllerManager(plan), dns(plan), metricsServer(plan), snapshots(plan),
 		cinderCSI(plan),
-	} {
+	}
+	if plan.Monitoring.Enabled {
+		manifests = append(manifests, monitoring(plan))
+	}
+	for _, m := range manifests {
 		text, err := m.text()
 		if err != nil {
 			return nil, err

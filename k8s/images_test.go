@@ -30,7 +30,7 @@ func TestImages(t *testing.T) {
 	}
 	for _, provider := range []string{cluster.SkyDNS, cluster.CoreDNS} {
 		config := small(t)
-		config.DNS.Provider, config.Calico.Version = provider, "3.28.5"
+		config.DNS.Provider, config.Calico.Version, config.Monitoring.Enabled = provider, "3.28.5", true
 		images, err := Images(cluster.NewPlan(config))
 		require.NoError(t, err)
 		assert.True(t, slices.IsSorted(images))

@@ -18,7 +18,7 @@ import (
 	"kubernetes-openstack/internal/strict"
 )
 
-//go:embed *.tmpl
+//go:embed *.tmpl monitoring
 var templates embed.FS
 
 // New declares all objects. Pulumi creates them after the cluster is ready. Controllers use credential in
@@ -75,8 +75,18 @@ func New(ctx *pulumi.Context, plan cluster.Plan, c *infra.Cluster, credential *i
 	if err != nil {
 		return err
 	}
-	if _, err = d.deploy("StorageClasses", storageClasses(plan), snapshots, driver); err != nil {
+	classes, err := d.deploy("StorageClasses", storageClasses(plan), snapshots, driver)
+	if err != nil {
 		return err
+	}
+	if plan.Monitoring.Enabled {
+		objects, err := monitoringObjects(plan, pki)
+		if err != nil {
+			return err
+		}
+		if _, err := d.declare("Monitoring", objects, classes); err != nil {
+			return err
+		}
 	}
 	if !plan.Tenancy.Enabled {
 		return nil

@@ -1,6 +1,7 @@
 package k8s
 
 import (
+	"io/fs"
 	"os"
 	"strings"
 	"testing"
@@ -49,16 +50,16 @@ func TestObjects(t *testing.T) {
 // TestDrainsEvictUnreadyPods checks all PodDisruptionBudgets. Otherwise a node with an unready pod could not be drained
 // while another pod of the same workload is unready, too.
 func TestDrainsEvictUnreadyPods(t *testing.T) {
-	files, err := templates.ReadDir(".")
+	files, err := fs.Glob(templates, "*.tmpl")
 	require.NoError(t, err)
 	found := 0
 	for _, f := range files {
-		text, err := templates.ReadFile(f.Name())
+		text, err := templates.ReadFile(f)
 		require.NoError(t, err)
 		for _, object := range strings.Split(string(text), "\n---\n") {
 			if strings.Contains(object, "kind: PodDisruptionBudget\n") {
 				found++
-				assert.Contains(t, object, "\n  unhealthyPodEvictionPolicy: AlwaysAllow\n", f.Name())
+				assert.Contains(t, object, "\n  unhealthyPodEvictionPolicy: AlwaysAllow\n", f)
 			}
 		}
 	}

@@ -69,6 +69,7 @@ func cloudConfigVersion(plan cluster.Plan) string {
 func cloudControllerManager(plan cluster.Plan) manifest {
 	return manifest{"cloud-controller-manager", struct {
 		Cluster, LoadBalancer, CloudConfig string
+		Monitoring                         bool
 		Proxy                              []cluster.Variable
-	}{plan.Name, plan.OpenStack.LoadBalancer, cloudConfigVersion(plan), plan.ProxyVariables()}}
+	}{plan.Name, plan.OpenStack.LoadBalancer, cloudConfigVersion(plan), plan.Monitoring.Enabled, plan.ProxyVariables()}}
 }

@@ -23,7 +23,7 @@ func TestSELinuxAllowsAllPods(t *testing.T) {
 		config.DNS.Provider = provider
 		plan := cluster.NewPlan(config)
 		for _, m := range []manifest{kubeControllers(plan), cloudControllerManager(plan), dns(plan), metricsServer(plan),
-			snapshots(plan), cinderCSI(plan), storageClasses(plan)} {
+			snapshots(plan), cinderCSI(plan), storageClasses(plan), monitoring(plan)} {
 			text, err := m.text()
 			require.NoError(t, err)
 			manifests[m.name] = text

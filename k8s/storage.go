@@ -11,11 +11,11 @@ func snapshots(plan cluster.Plan) manifest {
 func cinderCSI(plan cluster.Plan) manifest {
 	return manifest{"cinder-csi", struct {
 		Cluster, CloudConfig  string
-		Topology              bool
+		Topology, Monitoring  bool
 		Replicas, AttachLimit int
 		Proxy                 []cluster.Variable
-	}{plan.Name, cloudConfigVersion(plan), plan.Storage.Topology, controllerReplicas(plan), plan.Storage.AttachLimit,
-		plan.ProxyVariables()}}
+	}{plan.Name, cloudConfigVersion(plan), plan.Storage.Topology, plan.Monitoring.Enabled, controllerReplicas(plan),
+		plan.Storage.AttachLimit, plan.ProxyVariables()}}
 }
 
 // storageClasses returns the manifest of all StorageClasses and VolumeSnapshotClasses.
