@@ -93,7 +93,7 @@ func TestEtcdBackup(t *testing.T) {
 		configure '' 0 1 2
 		eventually grep 'creates the cluster' /log-0
 		took $now 'first boot'
-		etcd-auth >/dev/null
+		etcd-join users
 		put 1 2 3
 
 		echo no backup:

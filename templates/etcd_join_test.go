@@ -14,13 +14,13 @@ import (
 	"kubernetes-openstack/tests/guest"
 )
 
-// etcdMachines returns path → content of etcdMember with etcd-join and etcd-backup of the working tree, and with the
+// etcdMachines returns path → content of etcdMember with etcd-backup of the working tree, and with the
 // script run-machine. It runs the commands of etcd.service for one of the three members, like systemd. Each member has
 // its own volume, root disk and /run. They survive a kill.
 func etcdMachines(t *testing.T) map[string]string {
 	files := etcdMember(t)
 	for name, source := range map[string]string{
-		"etcd-join": "cmd/etcd-join", "etcd-backup": "cmd/etcd-backup", "fake-swift": "tests/swift/serve",
+		"etcd-backup": "cmd/etcd-backup", "fake-swift": "tests/swift/serve",
 	} {
 		files["/usr/local/bin/"+name] = built(t, "kubernetes-openstack/"+source)
 	}
@@ -56,6 +56,8 @@ mount --bind lib /var/lib
 mount --bind volume /var/lib/etcd
 mount --bind etcd.env /etc/etcd/etcd.env
 mount -t tmpfs tmpfs /run
+mkdir /run/cloud-init
+echo '{"ds": {"meta_data": {"meta": {"members": "'$(cat members)'"}}}}' >/run/cloud-init/instance-data.json
 install -d -m 0700 /var/lib/etcd/data
 [ ! -e backup.env ] || mount --bind backup.env /etc/etcd/backup.env
 while :; do
@@ -72,11 +74,20 @@ const startMachines = `
 systemd-sysusers /etc/sysusers.d/etcd.conf
 . /etc/profile.d/etcdctl.sh
 export ETCDCTL_DIAL_TIMEOUT=1s ETCDCTL_COMMAND_TIMEOUT=3s
-for i in 0 1 2; do
+# plan COUNT: sets the number of members of the plan, for clients and for machines without an instance
+plan() {
+	count=$1 ETCDCTL_ENDPOINTS=
+	for i in $(seq 0 $((count - 1))); do
+		ETCDCTL_ENDPOINTS=${ETCDCTL_ENDPOINTS:+$ETCDCTL_ENDPOINTS,}https://10.0.0.1$i:2379
+		[ -e /machines/$i/lib ] || echo $count >/machines/$i/members
+	done
+}
+for i in 0 1 2 3 4; do
 	mkdir -p /machines/$i
-	sed "/MEMBERS=/!{s/dev-etcd-0/dev-etcd-$i/; s/10.0.0.10/10.0.0.1$i/; s/https:..127.0.0.1:2379,//}" \
-		/etc/etcd/etcd.env >/machines/$i/etcd.env
+	sed "/MEMBERS=/!{s/dev-etcd-0/dev-etcd-$i/; s/10.0.0.10/10.0.0.1$i/}" /etc/etcd/etcd.env >/machines/$i/etcd.env
+	[ $i = 0 ] || sed -i s/https:..127.0.0.1:2379,// /machines/$i/etcd.env # all are in one namespace
 done
+plan 3
 boot() {
 	for machine; do
 		setsid unshare --mount run-machine $machine >>/log-$machine 2>&1 &
@@ -86,25 +97,37 @@ boot() {
 stop() { # like a power failure
 	for machine; do
 		eval "pid=\${pid_$machine-}"
-		[ -z "$pid" ] || { kill -KILL -$pid; wait $pid; } 2>/dev/null || true
+		# before setsid runs, the process has no group of its own yet
+		[ -z "$pid" ] || { kill -KILL $pid -$pid; wait $pid; } 2>/dev/null || true
 		eval "pid_$machine="
 	done
 }
 lose_volume() { for machine; do stop $machine; rm -rf /machines/$machine/volume; done; }
-replace() { for machine; do stop $machine; rm -rf /machines/$machine/lib; done; }
-# healthy: succeeds if all three are voting members of one cluster
+replace() {
+	for machine; do
+		stop $machine
+		rm -rf /machines/$machine/lib
+		echo $count >/machines/$machine/members
+	done
+}
+# healthy: succeeds if all are voting members of one cluster. curl starts much faster than etcdctl.
 healthy() {
-	etcdctl endpoint health >/dev/null 2>&1 &&
-		[ "$(etcdctl --write-out=fields endpoint status | grep -c '"IsLearner" : false')" = 3 ] &&
-		[ "$(etcdctl --write-out=fields endpoint status | grep '"ClusterID"' | sort -u | wc -l)" = 1 ]
+	for i in $(seq 0 $((count - 1))); do
+		curl --silent --fail --output /dev/null --max-time 3 http://10.0.0.1$i:2381/health || return
+	done
+	status=$(etcdctl --write-out=fields endpoint status 2>/dev/null) &&
+		[ "$(echo "$status" | grep -c '"IsLearner" : false')" = $count ] &&
+		[ "$(echo "$status" | grep '"ClusterID"' | sort -u | wc -l)" = 1 ]
 }
 # put KEY...: writes, and records the acknowledged writes
 put() { for key; do etcdctl put w/$key x >/dev/null 2>&1 && echo w/$key >>/acknowledged || return; done; }
-# lost: prints the number of acknowledged writes that a member lacks
+keys() { ETCDCTL_ENDPOINTS=https://10.0.0.1$1:2379 etcdctl get --prefix w/ --keys-only >/keys 2>/dev/null; }
+# lost: prints the number of acknowledged writes that a member lacks. A read that fails on a slow machine is not a loss.
 lost() {
 	sort -u /acknowledged >/sorted
-	for i in 0 1 2; do
-		ETCDCTL_ENDPOINTS=https://10.0.0.1$i:2379 etcdctl get --prefix w/ --keys-only | grep . | sort >/found
+	for i in $(seq 0 $((count - 1))); do
+		eventually keys $i
+		grep . /keys | sort >/found
 		comm -23 /sorted /found
 	done | wc -l
 }
@@ -144,7 +167,7 @@ func TestEtcdMemberWithoutData(t *testing.T) {
 		now=$(seconds)
 		boot 2 1 0
 		took $now 'first boot'
-		etcd-auth >/dev/null
+		etcd-join users
 		put 1 2 3
 		id() { etcdctl member list | grep dev-etcd-$1 | cut -d , -f 1; }
 		before=$(id 2)
@@ -169,6 +192,7 @@ func TestEtcdMemberWithoutData(t *testing.T) {
 		: >/log-2
 		boot 2 1
 		sleep 8
+		eventually grep -q 'cannot join' /log-2
 		put lost && echo 'a quorum has forgotten writes' || echo 'no quorum without member 0'
 		grep -m 1 'cannot join' /log-2 || tail /log-2
 		now=$(seconds)
@@ -182,6 +206,65 @@ func TestEtcdMemberWithoutData(t *testing.T) {
 	assert.Contains(t, out, "another member, 0 restarts\n")
 	assert.Contains(t, out, "no quorum without member 0\n")
 	assert.Regexp(t, `dev-etcd-2 has no data and cannot join the cluster: .*no answer from dev-etcd-0 `, out)
+}
+
+// TestEtcdGrows adds members to a cluster while a client writes. They join it one after the other, although they start
+// in parallel. The first machine still has the number of members with which it was created. It does not create another
+// cluster after it has lost its data.
+func TestEtcdGrows(t *testing.T) {
+	t.Parallel()
+	limitParallel(t)
+	out, err := guest.Run(t, etcdMachines(t), "unshare", "--net", "sh", "-c", startEtcd+startMachines+`
+		for i in 3 4; do ip address add 10.0.0.1$i/32 dev lo; done
+		plan 1
+		boot 0
+		took $(seconds) 'one member'
+		etcd-join users
+		write() {
+			while [ ! -e /stop ]; do
+				n=$((${n-0} + 1))
+				put $n || true
+				sleep 0.2 # a process for each write takes the processor time of the members
+			done
+			rm /stop
+		}
+		identity() { etcdctl --write-out=fields endpoint status | grep '"ClusterID"' | sort -u; }
+		before=$(identity)
+		for members in 3 5; do
+			write &
+			writer=$!
+			now=$(seconds)
+			plan $members
+			boot $((members - 1)) $((members - 2))
+			until healthy; do sleep 0.2; done
+			touch /stop
+			wait $writer || true
+			took $now "$members members"
+		done
+		[ "$(identity)" = "$before" ] && echo 'one cluster'
+		cat /machines/0/members
+
+		echo the first machine has lost its data:
+		stop 0 1 2 3 4
+		lose_volume 0
+		: >/log-0
+		boot 0
+		eventually grep 'restore a backup' /log-0
+		tail -n 1 /log-0
+		echo a new machine:
+		replace 0
+		: >/log-0
+		boot 0
+		eventually grep 'waits for all members' /log-0
+		now=$(seconds)
+		boot 1 2 3 4
+		took $now 'all members'
+	`)
+	t.Log(out)
+	require.NoError(t, err)
+	noLoss(t, out, "one member", "3 members", "5 members", "all members")
+	assert.Contains(t, out, "one cluster\n1\nthe first machine has lost its data:\n"+
+		"data lost: no member has data, but dev-etcd-0 had data before: restore a backup\n")
 }
 
 // TestEtcdWithoutQuorumOfData takes the data of more members than the cluster can replace. No member starts then, and
@@ -259,7 +342,8 @@ func TestEtcdStartsAtRandomTimes(t *testing.T) {
 	out, err := guest.Run(t, etcdMachines(t), "unshare", "--net", "sh", "-c", startEtcd+startMachines+`
 		while [ ! -e /stop ]; do
 			n=$((${n-0} + 1))
-			put $n || sleep 0.2
+			put $n || true
+			sleep 0.2
 		done &
 		now=$(seconds)
 		`+randomBoots(r, 6)+`

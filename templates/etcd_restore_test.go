@@ -36,7 +36,7 @@ func TestEtcdRestore(t *testing.T) {
 		startRestores+`
 		boot 0 1 2
 		took $(seconds) 'first boot'
-		etcd-auth >/dev/null
+		etcd-join users
 		put 1 2 3 4 5
 		backup
 		old=$(revision)
@@ -54,7 +54,7 @@ func TestEtcdRestore(t *testing.T) {
 		timeout 5 etcdctl watch w/1 --rev=$old 2>&1 | grep -o 'required revision has been compacted' | head -n 1
 		etcdctl auth status | grep Status
 		etcdctl get --print-value-only /kubernetes-openstack/restored | sed "s/$name/the snapshot/"
-		etcd-auth >/dev/null
+		etcd-join users
 		put 11 12 13
 
 		lose_volume 0
@@ -237,9 +237,6 @@ func TestEtcdRestoreIsKilled(t *testing.T) {
 	t.Parallel()
 	limitParallel(t)
 	files := backupMachines(t)
-	const env, profile = "/etc/etcd/etcd.env", "/etc/profile.d/etcdctl.sh"
-	files[env] = regexp.MustCompile(`,dev-etcd-[12]=[^,\n]*`).ReplaceAllString(files[env], "")
-	files[profile] = regexp.MustCompile(`,[^,\n]*`).ReplaceAllString(files[profile], "")
 	// The programs kill their caller, etcd-join, at the step in the file /kill-at.
 	const step = `#!/bin/sh
 step() {
@@ -272,6 +269,7 @@ step 'after the restore'
 `
 	out, err := guest.Run(t, files, "unshare", "--net", "sh", "-c", startEtcd+startMachines+startBackups+startRestores+`
 		found() { [ "$(etcdctl get --prefix w/ --keys-only 2>/dev/null | grep -c .)" = $1 ]; }
+		plan 1
 		: >/kills
 		echo 0 >/kill-at
 		boot 0

@@ -14,7 +14,7 @@ import (
 // enough for a backup superblock.
 const etcdVolume = `
 set -eu
-export VOLUME_ID=4f1c0d9e-2b7a-4c55-9e2e-0123456789ab TIMEOUT=2
+export VOLUME_ID=4f1c0d9e-2b7a-4c55-9e2e-0123456789ab TIMEOUT=2 DISKS=
 disk=/disk
 truncate --size 160M $disk
 attach() { mkdir -p /dev/disk/by-id; ln -s $disk "/dev/disk/by-id/$1-4f1c0d9e-2b7a-4c55-9"; }
@@ -114,6 +114,21 @@ func TestEtcdVolume(t *testing.T) {
 			script: `{ sleep 1; attach virtio; } & etcd-volume`,
 			want:   []string{"mount -t ext4 /disk /var/lib/etcd\n"},
 		},
+		"no ID, attached late": {
+			script: `export DISKS=/disk; mv $disk /late; { sleep 1; mv /late $disk; } & etcd-volume`,
+			want:   []string{"using /disk, the only unused disk\n", "mount -t ext4 /disk /var/lib/etcd\n"},
+		},
+		"no ID, a member's filesystem": {
+			script: `member; rm /dev/disk/by-id/*; export DISKS=/disk; etcd-volume`,
+			want:   []string{"mount -t ext4 /disk /var/lib/etcd\n"},
+		},
+		"no ID, and all other disks are in use": {
+			script: `truncate --size 16M /linked /partitioned /table /labelled /swap
+				mkdir -p /dev/disk/by-id; ln -s /linked /dev/disk/by-id/virtio-00000000; touch /partitioned1
+				echo ',,L' | sfdisk --quiet /table; mkfs.ext4 -q -L precious /labelled; mkswap --quiet /swap
+				export DISKS="/linked /partitioned /table /labelled /swap /missing $disk"; etcd-volume`,
+			want: []string{"using /disk, the only unused disk\n", "mount -t ext4 /disk /var/lib/etcd\n"},
+		},
 		"the printed command repairs a damaged superblock": {
 			script: `member; zero bs=1k seek=1 count=1
 				command=$(etcd-volume | sed -n 's/.* To repair the filesystem: //p')
@@ -193,6 +208,9 @@ func TestEtcdVolumeRefuses(t *testing.T) {
 			"cannot read /disk"},
 		"not attached": {`! etcd-volume`,
 			"volume 4f1c0d9e-2b7a-4c55-9e2e-0123456789ab is not in /dev/disk/by-id after 2 s: is it attached?\n"},
+		"no ID, and two unused disks": {`truncate --size 160M /second; DISKS="/disk /second"; export DISKS; ! etcd-volume`,
+			"no disk has the ID of volume 4f1c0d9e-2b7a-4c55-9e2e-0123456789ab, and 2 disks are unused: /disk /second. " +
+				"Set etcd.volume.device\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -216,7 +234,7 @@ func TestEtcdVolumeContinuesAfterAnInterruption(t *testing.T) {
 /usr/sbin/mkfs.ext4 "$@"
 [ ! -e /power-failure ] || exit 1
 `
-	out, err := guest.Run(t, files, "timeout", "300", "bash", "-c", etcdVolume+`
+	out, err := guest.Run(t, files, "bash", "-c", etcdVolume+`
 attach virtio
 blank() { truncate --size 0 $disk; truncate --size 160M $disk; }
 formatted() { # and not again, when the disk has data
@@ -244,14 +262,19 @@ for n in $(seq 20); do
 	formatted
 done
 echo "killed during a format: $again"
-RANDOM=1
 for n in $(seq 5); do
 	blank
 	touch /power-failure
 	! etcd-volume >/log 2>&1 || cat /log
 	rm /power-failure
 	# Any block may have reached the disk or not, except for the marker.
-	for i in $(seq 50); do zero bs=4k seek=$((RANDOM % 64)) count=1; zero bs=4k seek=$((RANDOM % 40704)) count=16; done
+	python3 -c '
+import os, random
+random.seed('$n')
+disk = os.open("'$disk'", os.O_WRONLY)
+for blocks, end in 50 * [(1, 64), (16, 40704)]:
+    os.pwrite(disk, bytes(4096 * blocks), 4096 * random.randrange(end))
+'
 	formatted
 done
 echo "power failures: $n"
@@ -266,7 +289,7 @@ echo "power failures: $n"
 // printed command that deletes all data. It logs the cost of reading a blank volume.
 func TestEtcdVolumeOnABlockDevice(t *testing.T) {
 	t.Parallel()
-	out, err := guest.Run(t, filesOf(t, machines()["etcd"]), "timeout", "120", "bash", "-c", etcdVolume+`
+	out, err := guest.Run(t, filesOf(t, machines()["etcd"]), "bash", "-c", etcdVolume+`
 truncate --size 256M $disk
 mknod /dev/loop-control c 10 237
 for n in $(seq 0 255); do mknod /dev/loop$n b 7 $n; done

@@ -22,13 +22,14 @@ type entry struct {
 	IsLearner bool
 }
 
-// join replaces the entry of this member by a new one, and returns the resulting list in the format of etcd.
-func (m *member) join(ctx context.Context) (string, error) {
-	list, err := m.list(ctx, m.others)
+// join replaces the entry of this member by a new one at some members with data, and returns the resulting list in the
+// format of etcd.
+func (m *member) join(ctx context.Context, at []peer) (string, error) {
+	list, err := m.list(ctx, at)
 	if err != nil {
 		return "", err
 	}
-	restored, err := m.restoredCluster(ctx, m.others)
+	restored, err := m.restoredCluster(ctx, at)
 	if err != nil {
 		return "", err
 	}
@@ -37,16 +38,16 @@ func (m *member) join(ctx context.Context) (string, error) {
 	}
 	for _, e := range list {
 		if e.Name == m.name || slices.Contains(e.PeerURLs, m.url) {
-			if _, err := m.etcdctl(ctx, m.others, "member", "remove", e.id()); err != nil {
+			if _, err := m.etcdctl(ctx, at, "member", "remove", e.id()); err != nil {
 				return "", err
 			}
 			m.log.Printf("removed the earlier member %s (%s), whose data is lost", e.id(), m.name)
 		}
 	}
-	if _, err := m.etcdctl(ctx, m.others, "member", "add", m.name, "--learner", "--peer-urls="+m.url); err != nil {
+	if _, err := m.etcdctl(ctx, at, "member", "add", m.name, "--learner", "--peer-urls="+m.url); err != nil {
 		return "", err
 	}
-	if list, err = m.list(ctx, m.others); err != nil {
+	if list, err = m.list(ctx, at); err != nil {
 		return "", err
 	}
 	var cluster []string
@@ -77,7 +78,7 @@ func (m *member) promoteOnce(ctx context.Context) error {
 		return fmt.Errorf("the cluster has no member with the address %s", m.url)
 	}
 	if list[i].IsLearner {
-		if err := m.promoteLearner(ctx, list[i].id()); err != nil {
+		if err := m.promoteLearner(ctx, list[i].id(), list); err != nil {
 			return err
 		}
 		m.log.Printf("%s is a voting member", m.name)
@@ -94,9 +95,13 @@ func (m *member) promoteOnce(ctx context.Context) error {
 
 // promoteLearner requests the promotion from the leader. Another member forwards the request without its user, so the
 // leader refuses it.
-func (m *member) promoteLearner(ctx context.Context, id string) error {
-	for _, p := range m.others {
-		out, err := m.etcdctl(ctx, []peer{p}, "endpoint", "status", "--write-out=json")
+func (m *member) promoteLearner(ctx context.Context, id string, list []entry) error {
+	for _, e := range list {
+		if e.IsLearner {
+			continue
+		}
+		at := []peer{{e.Name, e.PeerURLs[0]}}
+		out, err := m.etcdctl(ctx, at, "endpoint", "status", "--write-out=json")
 		if err != nil {
 			continue // list has shown that there is a quorum of the others
 		}
@@ -112,7 +117,7 @@ func (m *member) promoteLearner(ctx context.Context, id string) error {
 			return fmt.Errorf("etcdctl endpoint status: unexpected output %q", out)
 		}
 		if s := answers[0].Status; s.Leader == s.Header.MemberID {
-			_, err := m.etcdctl(ctx, []peer{p}, "member", "promote", id)
+			_, err := m.etcdctl(ctx, at, "member", "promote", id)
 			return err
 		}
 	}

@@ -1,7 +1,9 @@
-// Command etcd-join decides how the etcd member of this machine starts. etcd.service runs it before and after etcd:
+// Command etcd-join decides how the etcd member of this machine starts. etcd.service runs it before and after etcd, and
+// etcd-auth.service when etcd runs:
 //
 //	etcd-join prepare    before etcd: writes the member's initial cluster, or waits until it is known
 //	etcd-join promote    after etcd is ready: makes a member that joined a voting member
+//	etcd-join users      when etcd runs: creates etcd's users with their permissions, and enables authentication
 //
 // # The rules
 //
@@ -18,6 +20,14 @@
 // With `initial-cluster-state: new` on every member, as etcd's documentation shows, the identity of a member depends
 // only on its name and address. Then a member with an empty volume votes as if it had its data. Together with a member
 // that was down for a while it is a quorum that has forgotten writes.
+//
+// # Members that do not exist
+//
+// MEMBERS lists all members that the cluster can ever have, because user-data must not change with their number. The
+// first member waits only for those that the plan had when its instance was created: Nova puts their number into the
+// metadata of the instance, and cloud-init writes it to a file. An older number does no harm, because only a member
+// without data reads it. Such a member has a new instance with the current number, or a marker (see below), so that it
+// creates no cluster.
 //
 // # No member has data
 //
@@ -97,10 +107,21 @@ func main() {
 	}
 }
 
+// pkiFolder is the folder of the certificates.
+const pkiFolder = "/etc/etcd/pki"
+
 func run(ctx context.Context, args []string, getenv func(string) string, log *log.Logger) error {
 	command := ""
 	if len(args) > 0 {
 		command, args = args[0], args[1:]
+	}
+	if command == "users" {
+		client, err := connect(pkiFolder, "https://127.0.0.1:2379")
+		if err != nil {
+			return err
+		}
+		defer func() { _ = client.Close() }()
+		return ensureUsers(ctx, client, log)
 	}
 	m, err := newMember(args, getenv)
 	if err != nil {
@@ -113,17 +134,19 @@ func run(ctx context.Context, args []string, getenv func(string) string, log *lo
 	case "promote":
 		return m.promote(ctx)
 	}
-	return fmt.Errorf("the first argument must be prepare or promote, not %q", command)
+	return fmt.Errorf("the first argument must be prepare, promote or users, not %q", command)
 }
 
-// newMember reads the flags and the environment: ETCD_NAME, MEMBERS (the plan), BACKUP_CONTAINER, RESTORE, and MAINPID.
+// newMember reads the flags and the environment: ETCD_NAME, MEMBERS (all possible members), BACKUP_CONTAINER, RESTORE,
+// and MAINPID.
 func newMember(args []string, getenv func(string) string) (*member, error) {
 	m := &member{name: getenv("ETCD_NAME"), restore: getenv("RESTORE"), backups: getenv("BACKUP_CONTAINER") != ""}
 	flags := flag.NewFlagSet("etcd-join", flag.ContinueOnError)
 	flags.StringVar(&m.data, "data-dir", "/var/lib/etcd/data", "data directory of etcd")
+	flags.StringVar(&m.instance, "instance-data", "/run/cloud-init/instance-data.json", "metadata of the instance")
 	flags.StringVar(&m.environment, "environment", "/run/etcd-join.env", "file with the decision, for etcd")
 	flags.StringVar(&m.marker, "marker", "/var/lib/etcd-member", "file that exists after this machine was a member")
-	flags.StringVar(&m.pki, "pki", "/etc/etcd/pki", "folder of the certificates")
+	flags.StringVar(&m.pki, "pki", pkiFolder, "folder of the certificates")
 	if err := flags.Parse(args); err != nil {
 		return nil, err
 	}
@@ -135,6 +158,7 @@ func newMember(args []string, getenv func(string) string) (*member, error) {
 		return nil, err
 	}
 	for _, p := range all {
+		m.names = append(m.names, p.name)
 		if p.name == m.name {
 			m.url = p.url
 		} else {

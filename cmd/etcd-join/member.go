@@ -19,20 +19,21 @@ import (
 
 // member is the etcd member of this machine.
 type member struct {
-	name, url string // peer URL
-	founder   string // name of the member that creates a new cluster
-	others    []peer // the other members of the plan
-	restore   string // RESTORE
-	backups   bool   // a container can have snapshots of this cluster
+	name, url string   // peer URL
+	founder   string   // name of the member that creates a new cluster
+	names     []string // of all possible members, in the order of the plan
+	others    []peer   // all other possible members
+	restore   string   // RESTORE
+	backups   bool     // a container can have snapshots of this cluster
 
-	data, environment, marker, pki string // paths
+	data, environment, instance, marker, pki string // paths
 
 	etcd     int // process ID, or 0
 	log      *log.Logger
 	reported string
 }
 
-// peer is another member of the plan.
+// peer is a possible member.
 type peer struct{ name, url string }
 
 // parseCluster parses name=url,name=url.
@@ -99,8 +100,8 @@ func (m *member) verify(ctx context.Context) error {
 		return err
 	}
 	for {
-		missing := false
-		for _, list := range m.ask(ctx, client).data {
+		got, missing := m.ask(ctx, client), false
+		for _, list := range got.data {
 			if has(list, id) {
 				return nil
 			}
@@ -109,7 +110,7 @@ func (m *member) verify(ctx context.Context) error {
 		if !missing {
 			return nil
 		}
-		if list, err := m.list(ctx, m.others); err != nil || has(list, id) {
+		if list, err := m.list(ctx, m.withData(got)); err != nil || has(list, id) {
 			return ctx.Err()
 		}
 		m.report("the volume of %s has the data of member %x, which is not a member of the cluster: attach the right "+
@@ -122,6 +123,10 @@ func (m *member) verify(ctx context.Context) error {
 
 // decide returns the settings of etcd in environment variables.
 func (m *member) decide(ctx context.Context, lost bool) (string, error) {
+	planned, err := m.planned()
+	if err != nil {
+		return "", err
+	}
 	own := state{Token: rand.Text(), Lost: lost, Restore: m.restore}
 	stop, err := m.serve(own)
 	if err != nil {
@@ -135,6 +140,7 @@ func (m *member) decide(ctx context.Context, lost bool) (string, error) {
 	var previous answers
 	for {
 		got, wait := m.ask(ctx, client), pause
+		silent := got.silentOf(func(p peer) bool { return slices.Contains(planned, p.name) })
 		if lost {
 			got.lost = append(got.lost, m.name)
 			slices.Sort(got.lost)
@@ -144,16 +150,16 @@ func (m *member) decide(ctx context.Context, lost bool) (string, error) {
 		case before != "":
 			m.report("%s waits for the restore of %s: %s", m.name, m.restore, before)
 		case len(got.data) > 0:
-			cluster, err := m.join(ctx)
+			cluster, err := m.join(ctx, m.withData(got))
 			if err == nil {
 				m.log.Printf("%s has no data and joins the cluster: %s", m.name, cluster)
 				return "ETCD_INITIAL_CLUSTER=" + cluster + "\nETCD_INITIAL_CLUSTER_STATE=existing\n", nil
 			}
 			m.report("%s has no data and cannot join the cluster: %v%s", m.name, err,
 				got.missing(peer{m.name, m.url}, m.others))
-		case len(got.silent) > 0:
+		case len(silent) > 0:
 			m.report("%s has no data and waits for all members, because one of them may have data: no answer from %s",
-				m.name, strings.Join(got.silent, ", "))
+				m.name, strings.Join(silent, ", "))
 		case len(got.differ) > 0:
 			m.report("%s has no data, and its etcd.restore is %q, but %s: pulumi up replaces a member whose value is old",
 				m.name, m.restore, strings.Join(got.differ, ", "))

@@ -10,6 +10,7 @@ import (
 	"crypto/x509/pkix"
 	"encoding/json"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"log"
 	"math/big"
@@ -28,7 +29,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// pki writes ca.crt, peer.crt and peer.key, which are valid for 127.0.0.1.
+// pki writes ca.crt, peer.crt and peer.key, which are valid for 127.0.0.1, and client.crt and client.key of root.
 func pki(t *testing.T) string {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	require.NoError(t, err)
@@ -39,12 +40,18 @@ func pki(t *testing.T) string {
 	}
 	certificate, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
 	require.NoError(t, err)
+	client, err := x509.CreateCertificate(rand.Reader, &x509.Certificate{
+		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: "root"}, NotAfter: template.NotAfter,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
+	}, template, key.Public(), key)
+	require.NoError(t, err)
 	private, err := x509.MarshalPKCS8PrivateKey(key)
 	require.NoError(t, err)
 	dir := t.TempDir()
 	for name, block := range map[string]*pem.Block{
 		"ca.crt": {Type: "CERTIFICATE", Bytes: certificate}, "peer.crt": {Type: "CERTIFICATE", Bytes: certificate},
-		"peer.key": {Type: "PRIVATE KEY", Bytes: private},
+		"peer.key": {Type: "PRIVATE KEY", Bytes: private}, "client.crt": {Type: "CERTIFICATE", Bytes: client},
+		"client.key": {Type: "PRIVATE KEY", Bytes: private},
 	} {
 		require.NoError(t, os.WriteFile(filepath.Join(dir, name), pem.EncodeToMemory(block), 0o600))
 	}
@@ -57,8 +64,10 @@ func testMember(t *testing.T, m1, m2 http.HandlerFunc) (*member, *bytes.Buffer) 
 	m := &member{
 		name: "m0", url: "https://127.0.0.1:0", founder: "m0", pki: pki(t), log: log.New(out, "", 0),
 		data: filepath.Join(t.TempDir(), "data"), environment: filepath.Join(t.TempDir(), "env"),
-		marker: filepath.Join(t.TempDir(), "marker"),
+		marker: filepath.Join(t.TempDir(), "marker"), names: []string{"m0", "m1", "m2"},
+		instance: filepath.Join(t.TempDir(), "instance-data.json"),
 	}
+	planned(t, m, 3)
 	require.NoError(t, os.Mkdir(m.data, 0o700))
 	config, err := m.tls()
 	require.NoError(t, err)
@@ -71,6 +80,12 @@ func testMember(t *testing.T, m1, m2 http.HandlerFunc) (*member, *bytes.Buffer) 
 	}
 	t.Setenv("PATH", "/nonexistent") // no etcdctl
 	return m, out
+}
+
+// planned writes the metadata of an instance: the number of members of its plan.
+func planned(t *testing.T, m *member, count int) {
+	text := fmt.Sprintf(`{"ds": {"meta_data": {"meta": {"role": "etcd", "members": "%d"}, "name": "m0"}}}`, count)
+	require.NoError(t, os.WriteFile(m.instance, []byte(text), 0o644))
 }
 
 // blank answers with the tokens, the last one repeatedly.
@@ -195,12 +210,15 @@ func TestMissingMembersAreReported(t *testing.T) {
 	self, others := peer{"m0", "u0"}, []peer{{"m1", "u1"}, {"m2", "u2"}}
 	const lost = ": data lost, the cluster has no quorum any more: restore a backup"
 	type lists = map[string][]entry
+	silent := func(name, cause string) []silence {
+		return []silence{{peer{"m" + name, "u" + name}, errors.New(cause)}, {peer{"m9", "u9"}, errors.New("no route")}}
+	}
 	for want, a := range map[string]answers{
 		"":                              {data: lists{"m1": voters(false), "m2": voters(false)}},
-		"; no answer from m2 (timeout)": {data: lists{"m1": voters(false)}, silent: []string{"m2 (timeout)"}},
+		"; no answer from m2 (timeout)": {data: lists{"m1": voters(false)}, silent: silent("2", "timeout")},
 		"; no data on m0, m2":           {data: lists{"m1": nil}, blank: map[string]state{"m2": {}}},
 		"; no data on m0, m1" + lost:    {data: lists{"m2": voters(false)}, blank: map[string]state{"m1": {}}},
-		"; no answer from m1 (refused)": {data: lists{"m2": voters(true)}, silent: []string{"m1 (refused)"}},
+		"; no answer from m1 (refused)": {data: lists{"m2": voters(true)}, silent: silent("1", "refused")},
 		"; no data on m0, m1, m2": { // the list of m3 is old
 			data:  lists{"m3": voters(false), "m4": {{PeerURLs: []string{"u3"}}}},
 			blank: map[string]state{"m1": {}, "m2": {}},
@@ -231,11 +249,12 @@ func TestFlags(t *testing.T) {
 	m, err := newMember([]string{"--pki=/pki"}, getenv)
 	require.NoError(t, err)
 	assert.Equal(t, &member{name: "b", url: "https://10.0.0.2:2380", founder: "a", etcd: 7, restore: "a.db",
-		backups: true, others: []peer{{"a", "https://10.0.0.1:2380"}}, data: "/var/lib/etcd/data",
-		environment: "/run/etcd-join.env", marker: "/var/lib/etcd-member", pki: "/pki"}, m)
+		backups: true, names: []string{"a", "b"}, others: []peer{{"a", "https://10.0.0.1:2380"}},
+		data: "/var/lib/etcd/data", environment: "/run/etcd-join.env", instance: "/run/cloud-init/instance-data.json",
+		marker: "/var/lib/etcd-member", pki: "/pki"}, m)
 
 	log := log.New(&bytes.Buffer{}, "", 0)
-	require.ErrorContains(t, run(t.Context(), nil, getenv, log), `must be prepare or promote, not ""`)
+	require.ErrorContains(t, run(t.Context(), nil, getenv, log), `must be prepare, promote or users, not ""`)
 	environment["ETCD_NAME"] = "c"
 	require.ErrorContains(t, run(t.Context(), []string{"prepare"}, getenv, log), `must list ETCD_NAME "c"`)
 	environment["MEMBERS"] = "a=10.0.0.1"
@@ -250,6 +269,44 @@ func TestPromoteEndsWithEtcd(t *testing.T) {
 	m.etcd = ended.Process.Pid
 	require.EqualError(t, m.promote(t.Context()), "etcd has ended")
 	assert.NoFileExists(t, m.marker)
+}
+
+// The founder waits for the members of the plan, not for those that a later plan can have.
+func TestPossibleMembersNeedNotAnswer(t *testing.T) {
+	var asked atomic.Int32
+	silent := func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusServiceUnavailable) }
+	m, _ := testMember(t, blank(&asked, false, "a"), silent)
+	waitsWith(t, m, "no answer from m2 (HTTP status 503)\n")
+	planned(t, m, 2)
+	settings, err := prepare(t, m, time.Minute)
+	require.NoError(t, err)
+	assert.Contains(t, settings, "ETCD_INITIAL_CLUSTER_STATE=new\n")
+
+	// a member that has data, and is not in the plan any more, prevents a second cluster
+	m, _ = testMember(t, blank(&asked, false, "a"), http.NotFound)
+	planned(t, m, 2)
+	waitsWith(t, m, "m0 has no data and cannot join the cluster: ")
+}
+
+// Without the number of members of the plan, no cluster is created.
+func TestTheMetadataOfTheInstanceIsNecessary(t *testing.T) {
+	var asked atomic.Int32
+	for text, want := range map[string]string{
+		`{"ds": {"meta_data": {"meta": {"members": "0"}}}}`:   "must be a number from 1 to 3, not 0",
+		`{"ds": {"meta_data": {"meta": {"members": "4"}}}}`:   "must be a number from 1 to 3, not 4",
+		`{"ds": {"meta_data": {"meta": {"role": "etcd"}}}}`:   "must be a number from 1 to 3, not 0",
+		`{"ds": {"meta_data": {"meta": {"members": "two"}}}}`: "invalid use of ,string",
+		``: "unexpected end of JSON input",
+	} {
+		m, _ := testMember(t, blank(&asked, false, "a"), blank(&asked, false, "a"))
+		require.NoError(t, os.WriteFile(m.instance, []byte(text), 0o644))
+		_, err := prepare(t, m, time.Minute)
+		require.ErrorContains(t, err, want)
+		assert.NoFileExists(t, m.environment)
+		require.NoError(t, os.Remove(m.instance))
+		_, err = prepare(t, m, time.Minute)
+		require.ErrorContains(t, err, "cannot read the metadata of the instance: ")
+	}
 }
 
 func TestASingleMemberCreatesItsClusterOnce(t *testing.T) {

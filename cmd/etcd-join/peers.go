@@ -37,14 +37,75 @@ type answers struct {
 	lost   []string           // members that had data before; they are blank too
 	differ []string           // members with another RESTORE; they are blank too
 	data   map[string][]entry // name → the cluster's members, as this member with data lists them
-	silent []string           // members that do not answer, each with the reason
+	silent []silence          // possible members that do not answer
+}
+
+// withData returns the other members that have data.
+func (m *member) withData(got answers) []peer {
+	return slices.DeleteFunc(slices.Clone(m.others), func(p peer) bool {
+		_, found := got.data[p.name]
+		return !found
+	})
+}
+
+// silence is a possible member that does not answer, and the reason.
+type silence struct {
+	peer
+	cause error
+}
+
+func (s silence) String() string { return fmt.Sprintf("%s (%v)", s.name, s.cause) }
+
+// silentOf returns the members that do not answer, and that exist.
+func (a answers) silentOf(exists func(peer) bool) (out []string) {
+	for _, s := range a.silent {
+		if exists(s.peer) {
+			out = append(out, s.String())
+		}
+	}
+	return out
+}
+
+// planned returns the names of the members that the plan had when the instance was created: the first ones of the
+// possible members.
+func (m *member) planned() ([]string, error) {
+	text, err := os.ReadFile(m.instance)
+	if err != nil {
+		return nil, fmt.Errorf("cannot read the metadata of the instance: %w", err)
+	}
+	var data struct {
+		DS struct {
+			MetaData struct {
+				Meta struct {
+					Members int `json:"members,string"`
+				} `json:"meta"`
+			} `json:"meta_data"`
+		} `json:"ds"`
+	}
+	if err := json.Unmarshal(text, &data); err != nil {
+		return nil, fmt.Errorf("%s: %w", m.instance, err)
+	}
+	count := data.DS.MetaData.Meta.Members
+	if count < 1 || count > len(m.names) {
+		return nil, fmt.Errorf("%s: ds.meta_data.meta.members must be a number from 1 to %d, not %d", m.instance,
+			len(m.names), count)
+	}
+	return m.names[:count], nil
 }
 
 // missing describes the members that the cluster lacks. self has no data.
 func (a answers) missing(self peer, others []peer) string {
 	text := ""
-	if len(a.silent) > 0 {
-		text += "; no answer from " + strings.Join(a.silent, ", ")
+	silent := a.silentOf(func(p peer) bool { // the list of a member that lags can be old
+		for _, list := range a.data {
+			if slices.ContainsFunc(list, func(e entry) bool { return slices.Contains(e.PeerURLs, p.url) }) {
+				return true
+			}
+		}
+		return false
+	})
+	if len(silent) > 0 {
+		text += "; no answer from " + strings.Join(silent, ", ")
 	}
 	var names, urls []string
 	for _, p := range append([]peer{self}, others...) {
@@ -55,7 +116,7 @@ func (a answers) missing(self peer, others []peer) string {
 	if len(names) > 1 {
 		text += "; no data on " + strings.Join(names, ", ")
 	}
-	if len(a.silent) == 0 && len(a.data) > 0 && !slices.ContainsFunc(slices.Collect(maps.Values(a.data)),
+	if len(silent) == 0 && len(a.data) > 0 && !slices.ContainsFunc(slices.Collect(maps.Values(a.data)),
 		func(list []entry) bool { return hasQuorum(list, urls) }) {
 		text += ": data lost, the cluster has no quorum any more: restore a backup"
 	}
@@ -104,12 +165,16 @@ func (m *member) serve(own state) (stop func() error, err error) {
 }
 
 // tls returns the configuration of both sides of a connection between members.
-func (m *member) tls() (*tls.Config, error) {
-	pair, err := tls.LoadX509KeyPair(filepath.Join(m.pki, "peer.crt"), filepath.Join(m.pki, "peer.key"))
+func (m *member) tls() (*tls.Config, error) { return tlsConfig(m.pki, "peer") }
+
+// tlsConfig returns the configuration of both sides of a connection with a certificate in the folder pki.
+func tlsConfig(pki, certificate string) (*tls.Config, error) {
+	path := filepath.Join(pki, certificate)
+	pair, err := tls.LoadX509KeyPair(path+".crt", path+".key")
 	if err != nil {
 		return nil, err
 	}
-	file := filepath.Join(m.pki, "ca.crt")
+	file := filepath.Join(pki, "ca.crt")
 	text, err := os.ReadFile(file)
 	if err != nil {
 		return nil, err
@@ -130,8 +195,10 @@ func (m *member) client() (*http.Client, error) {
 		return nil, err
 	}
 	return &http.Client{
-		Timeout:   2 * time.Second,
-		Transport: &http.Transport{TLSClientConfig: config, DisableKeepAlives: true},
+		Timeout: 2 * time.Second,
+		Transport: &http.Transport{TLSClientConfig: config, DisableKeepAlives: true,
+			// some of the possible members do not exist
+			DialContext: (&net.Dialer{Timeout: time.Second}).DialContext},
 	}, nil
 }
 
@@ -154,7 +221,7 @@ func (m *member) ask(ctx context.Context, client *http.Client) answers {
 			case errors.Is(err, errNotFound):
 				got.data[p.name] = list
 			case err != nil:
-				got.silent = append(got.silent, fmt.Sprintf("%s (%v)", p.name, cause(err)))
+				got.silent = append(got.silent, silence{p, cause(err)})
 			default:
 				got.blank[p.name] = s
 				if s.Lost {
@@ -169,7 +236,7 @@ func (m *member) ask(ctx context.Context, client *http.Client) answers {
 	all.Wait()
 	slices.Sort(got.lost)
 	slices.Sort(got.differ)
-	slices.Sort(got.silent)
+	slices.SortFunc(got.silent, func(a, b silence) int { return strings.Compare(a.name, b.name) })
 	return got
 }
 

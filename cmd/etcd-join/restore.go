@@ -92,7 +92,11 @@ func (m *member) mayReplaceData(ctx context.Context) error {
 	if refused == nil {
 		return nil
 	}
-	for _, p := range m.others {
+	client, err := m.client()
+	if err != nil {
+		return err
+	}
+	for _, p := range m.withData(m.ask(ctx, client)) {
 		if name, err := m.restoredCluster(ctx, []peer{p}, "--consistency=s"); err == nil && name == m.restore {
 			return nil
 		}
@@ -136,10 +140,7 @@ func (m *member) beforeRestore(ctx context.Context, got answers) string {
 		return ""
 	}
 	var reasons []string
-	for _, p := range m.others {
-		if _, found := got.data[p.name]; !found {
-			continue
-		}
+	for _, p := range m.withData(got) {
 		// Each member answers for itself, because there may be no quorum. Only the cluster of the restore has this value.
 		switch name, err := m.restoredCluster(ctx, []peer{p}, "--consistency=s"); {
 		case err != nil:

@@ -2,5 +2,5 @@
 # for root: etcdctl endpoint health --cluster
 export ETCDCTL_CACERT=/etc/etcd/pki/ca.crt
 export ETCDCTL_CERT=/etc/etcd/pki/client.crt
-export ETCDCTL_ENDPOINTS={{range $i, $member := .Plan.WithRole "etcd"}}{{if $i}},{{end}}https://{{$member.Address}}:2379{{end}}
+export ETCDCTL_ENDPOINTS=https://127.0.0.1:2379
 export ETCDCTL_KEY=/etc/etcd/pki/client.key
