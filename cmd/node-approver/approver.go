@@ -147,9 +147,9 @@ func (a *approver) sync(ctx context.Context, now time.Time) error {
 	var errs []error
 	logged, pending := map[types.UID]string{}, map[string]string{}
 	for _, csr := range requests {
-		d := a.plan.decide(csr, nodes)
+		d := a.plan.decide(csr, nodes, now)
 		if d.verdict == approve {
-			if err := a.approve(ctx, csr, d); err != nil {
+			if err := a.approve(ctx, csr, d, now); err != nil {
 				errs = append(errs, fmt.Errorf("%s: %w", csr.Name, err))
 			}
 		}
@@ -178,7 +178,7 @@ func (a *approver) sync(ctx context.Context, now time.Time) error {
 }
 
 // approve approves csr, after it has deleted the Node that is in the way.
-func (a *approver) approve(ctx context.Context, csr *signingRequest, d decision) error {
+func (a *approver) approve(ctx context.Context, csr *signingRequest, d decision, now time.Time) error {
 	if csr.Spec.SignerName == certificatesv1.KubeAPIServerClientKubeletSignerName {
 		// The cache may be outdated, and a machine that came back must keep its Node.
 		live := map[string]*corev1.Node{}
@@ -188,7 +188,7 @@ func (a *approver) approve(ctx context.Context, csr *signingRequest, d decision)
 		} else if !apierrors.IsNotFound(err) {
 			return err
 		}
-		if d = a.plan.decide(csr, live); d.verdict != approve {
+		if d = a.plan.decide(csr, live, now); d.verdict != approve {
 			return nil // the next sync has the reason
 		}
 		if d.old != nil {

@@ -136,7 +136,7 @@ func TestSyncApproves(t *testing.T) {
 	old := testNode("dev-worker-4", "10.0.0.68")
 	old.UID, old.ResourceVersion = "uid", "42"
 	c := newCluster(testNode("dev-worker-0", "10.0.0.64", "203.0.113.7"), old,
-		named(t, "join", 0, join("worker", "dev-worker-9")), named(t, "again", 1, join("worker", "dev-worker-4")),
+		named(t, "join", 0, join("dev-worker-9")), named(t, "again", 1, join("dev-worker-4")),
 		named(t, "serve", 2, serve("dev-worker-0", "10.0.0.64 203.0.113.7")),
 		named(t, "hostile", 3, serve("dev-worker-0", "10.0.0.5")))
 	c.catchUp(t)
@@ -159,7 +159,7 @@ func TestSyncApproves(t *testing.T) {
 
 // TestSyncDeletesNoReadyNode checks that a Node that became Ready after the last update of the cache is not deleted.
 func TestSyncDeletesNoReadyNode(t *testing.T) {
-	c := newCluster(testNode("dev-worker-4", "10.0.0.68"), named(t, "again", 0, join("worker", "dev-worker-4")))
+	c := newCluster(testNode("dev-worker-4", "10.0.0.68"), named(t, "again", 0, join("dev-worker-4")))
 	c.catchUp(t)
 	ready(c.api.nodes["dev-worker-4"])
 	require.NoError(t, c.sync(t.Context(), created))
@@ -175,7 +175,7 @@ func TestSyncDeletesNoReadyNode(t *testing.T) {
 func TestSyncReportsPendingServingCertificates(t *testing.T) {
 	c := newCluster(testNode("dev-worker-0", "10.0.0.64"),
 		named(t, "first", 0, serve("dev-worker-0", "10.0.0.64 203.0.113.7")),
-		named(t, "join", 0, join("control-plane", "dev-worker-0")))
+		named(t, "join", 0, join("dev-worker-0", func(a *attempt) { a.groups = nil })))
 	step := func(after time.Duration, want ...string) {
 		t.Helper()
 		c.catchUp(t)

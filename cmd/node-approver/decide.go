@@ -17,10 +17,13 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 
 	certificatesv1 "k8s.io/api/certificates/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/validation"
+
+	"kubernetes-openstack/internal/bootstraptoken"
 )
 
 // plan contains the machines of the cluster's configuration, except for workers. The number of workers changes, and
@@ -62,17 +65,14 @@ type decision struct {
 }
 
 const (
-	nodeUser     = "system:node:"
-	nodeGroup    = "system:nodes"
-	tokenUser    = "system:bootstrap:"
-	tokenGroup   = "system:bootstrappers:"
-	controlPlane = "control-plane"
-	worker       = "worker"
+	nodeUser  = "system:node:"
+	nodeGroup = "system:nodes"
+	tokenUser = "system:bootstrap:"
 )
 
 // decide evaluates a request. nodes are all Nodes by name. decide makes at least the same checks as Kubernetes for
 // these two signers (ValidateKubeletServingCSR and ValidateKubeletClientCSR). It also checks the names and addresses.
-func (p plan) decide(csr *signingRequest, nodes map[string]*corev1.Node) decision {
+func (p plan) decide(csr *signingRequest, nodes map[string]*corev1.Node, now time.Time) decision {
 	if len(csr.Status.Conditions) > 0 || len(csr.Status.Certificate) > 0 {
 		return decision{verdict: ignore}
 	}
@@ -85,7 +85,7 @@ func (p plan) decide(csr *signingRequest, nodes map[string]*corev1.Node) decisio
 		if strings.HasPrefix(csr.Spec.Username, nodeUser) {
 			return decision{verdict: ignore} // kube-controller-manager approves renewals
 		}
-		d.node, d.old, err = p.checkClient(csr, nodes)
+		d.node, d.old, err = checkClient(csr, nodes, now)
 	default:
 		return decision{verdict: ignore}
 	}
@@ -224,9 +224,9 @@ func hasAddress(node *corev1.Node, address netip.Addr) bool {
 	})
 }
 
-// checkClient checks a request for the first client certificate of a node. A machine requests it with the bootstrap
-// token of its role.
-func (p plan) checkClient(csr *signingRequest, nodes map[string]*corev1.Node) (
+// checkClient checks a request for the first client certificate of a node. A new instance requests it with its own
+// bootstrap token.
+func checkClient(csr *signingRequest, nodes map[string]*corev1.Node, now time.Time) (
 	name string, old *corev1.Node, err error,
 ) {
 	request, err := parse(csr.Spec.Request)
@@ -243,15 +243,11 @@ func (p plan) checkClient(csr *signingRequest, nodes map[string]*corev1.Node) (
 	if err := checkUsages(csr, certificatesv1.UsageClientAuth, certificatesv1.UsageDigitalSignature); err != nil {
 		return name, nil, err
 	}
-	role := worker
-	if strings.HasPrefix(name, p.controlPlanePrefix) {
-		role = controlPlane
-	} else if p.isPlanned(name) {
-		return name, nil, fmt.Errorf("the machine %s is not a node", name)
+	if !strings.HasPrefix(csr.Spec.Username, tokenUser) {
+		return name, nil, fmt.Errorf("the user %q has no bootstrap token", csr.Spec.Username)
 	}
-	if !strings.HasPrefix(csr.Spec.Username, tokenUser) || !slices.Contains(csr.Spec.Groups, tokenGroup+role) {
-		return name, nil, fmt.Errorf("%s needs the bootstrap token of a %s, which the user %q does not have",
-			name, role, csr.Spec.Username)
+	if err := bootstraptoken.Check(csr.Spec.Groups, name, now); err != nil {
+		return name, nil, err
 	}
 	node := nodes[name]
 	if node == nil || !node.CreationTimestamp.Before(&csr.CreationTimestamp) {

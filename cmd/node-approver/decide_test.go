@@ -24,6 +24,8 @@ import (
 	certificatesv1 "k8s.io/api/certificates/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"kubernetes-openstack/internal/bootstraptoken"
 )
 
 var testPlan = plan{
@@ -147,11 +149,11 @@ func serve(node, addresses string, change ...func(*attempt)) attempt {
 // own returns such a request of dev-worker-0.
 func own(change ...func(*attempt)) attempt { return serve("dev-worker-0", "10.0.0.64", change...) }
 
-// join returns the request of a kubelet that has only the bootstrap token of a role.
-func join(role, node string, change ...func(*attempt)) attempt {
+// join returns the request of a kubelet that has only the bootstrap token of its instance.
+func join(node string, change ...func(*attempt)) attempt {
 	a := attempt{
 		signer: certificatesv1.KubeAPIServerClientKubeletSignerName, user: "system:bootstrap:abcdef",
-		groups:   []string{"system:bootstrappers", "system:bootstrappers:" + role, "system:authenticated"},
+		groups:   tokenGroups(node, created.Add(time.Second)),
 		usages:   []certificatesv1.KeyUsage{certificatesv1.UsageDigitalSignature, certificatesv1.UsageClientAuth},
 		template: x509.CertificateRequest{Subject: subject(node)},
 	}
@@ -159,6 +161,13 @@ func join(role, node string, change ...func(*attempt)) attempt {
 		c(&a)
 	}
 	return a
+}
+
+// tokenGroups returns the groups of a user with the bootstrap token of a node.
+func tokenGroups(node string, expires time.Time) []string {
+	data := bootstraptoken.Token{}.Manifest(node, expires)["data"].(map[string][]byte)
+	extra := strings.Split(string(data["auth-extra-groups"]), ",")
+	return append(extra, "system:bootstrappers", "system:authenticated")
 }
 
 // TestDecide checks requests. A request with a reason stays pending, and a request without a reason is approved.
@@ -198,6 +207,10 @@ func TestDecide(t *testing.T) {
 		serverAuth = certificatesv1.UsageServerAuth
 		clientAuth = certificatesv1.UsageClientAuth
 	)
+	fresh := created.Add(time.Second)
+	token := func(of string, expires time.Time) func(*attempt) {
+		return func(a *attempt) { a.groups = tokenGroups(of, expires) }
+	}
 	const more = "the request has more than the subject,"
 	const onePEM = "the request must be exactly one CERTIFICATE REQUEST in PEM"
 	// a kind of name that crypto/x509 ignores
@@ -415,71 +428,94 @@ func TestDecide(t *testing.T) {
 		},
 
 		// First client certificates.
-		"worker": {join("worker", "dev-worker-9"), ""},
+		"worker": {join("dev-worker-9"), ""},
 		"worker, RSA": {
-			join("worker", "dev-worker-9", rsaKey(2048), use(signature, encipher, clientAuth)),
+			join("dev-worker-9", rsaKey(2048), use(signature, encipher, clientAuth)),
 			"",
 		},
-		"recreated machine":   {join("worker", "dev-worker-4"), ""},
-		"second attempt":      {join("worker", "dev-worker-6"), ""},
-		"control plane joins": {join("control-plane", "dev-control-plane-3"), ""},
+		"recreated machine":   {join("dev-worker-4"), ""},
+		"second attempt":      {join("dev-worker-6"), ""},
+		"control plane joins": {join("dev-control-plane-3"), ""},
 		"name of a Ready node": {
-			join("worker", "dev-worker-3"),
+			join("dev-worker-3"),
 			"Node dev-worker-3 is Ready: another machine has this name",
 		},
+		"another worker's token": {
+			join("dev-worker-9", token("dev-worker-8", fresh)),
+			"it needs the bootstrap token of dev-worker-9",
+		},
 		"worker as control plane": {
-			join("worker", "dev-control-plane-3"),
-			"dev-control-plane-3 needs the bootstrap token of a control-plane",
+			join("dev-control-plane-3", token("dev-worker-9", fresh)),
+			"it needs the bootstrap token of dev-control-plane-3",
 		},
 		"control plane as worker": {
-			join("control-plane", "dev-worker-9"),
-			"dev-worker-9 needs the bootstrap token of a worker",
+			join("dev-worker-9", token("dev-control-plane-3", fresh)),
+			"it needs the bootstrap token of dev-worker-9",
 		},
-		"machine that is no node": {join("worker", "dev-etcd-0"), "the machine dev-etcd-0 is not a node"},
+		"name that is not planned": {
+			join("intruder", token("dev-worker-9", fresh)),
+			"it needs the bootstrap token of intruder",
+		},
+		"machine that is no node": {
+			join("dev-etcd-0", token("dev-worker-9", fresh)),
+			"it needs the bootstrap token of dev-etcd-0",
+		},
+		"expired token": {
+			join("dev-worker-9", token("dev-worker-9", created)),
+			"its bootstrap token expired at 2026-11-30T08:00:00Z",
+		},
+		"expired token, not Ready": {
+			join("dev-worker-4", token("dev-worker-4", created.Add(-24*time.Hour))),
+			"its bootstrap token expired at 2026-11-29T08:00:00Z",
+		},
+		"token of an earlier version": {
+			join("dev-worker-9", func(a *attempt) { a.groups = []string{"system:bootstrappers:worker"} }),
+			"it needs the bootstrap token of dev-worker-9",
+		},
 		"group without a token": {
-			join("worker", "dev-worker-9", func(a *attempt) { a.user = "alice" }),
-			"dev-worker-9 needs the bootstrap token of a worker",
+			join("dev-worker-9", func(a *attempt) { a.user = "alice" }),
+			`the user "alice" has no bootstrap token`,
 		},
-		"token without a role": {
-			join("worker", "dev-worker-9", func(a *attempt) { a.groups = a.groups[:1] }),
-			"dev-worker-9 needs the bootstrap token of a worker",
+		"no group": {
+			join("dev-worker-9", func(a *attempt) { a.groups = nil }),
+			"it needs the bootstrap token of dev-worker-9",
 		},
 		"administrator": {
-			join("worker", "dev-worker-9", named("kubernetes-admin", "system:masters")),
+			join("dev-worker-9", named("kubernetes-admin", "system:masters")),
 			`the common name "kubernetes-admin" is not that of a node`,
 		},
 		"node in masters": {
-			join("worker", "dev-worker-9", named("system:node:dev-worker-9", "system:masters")),
+			join("dev-worker-9", named("system:node:dev-worker-9", "system:masters")),
 			"the subject is",
 		},
-		"command as a name":      {join("worker", "$(reboot)"), "is not that of a node"},
-		"upper case":             {join("worker", "DEV-WORKER-0"), "is not that of a node"},
-		"client with a DNS name": {join("worker", "dev-worker-9", names("dev-worker-9")), more},
+		"command as a name":      {join("$(reboot)"), "is not that of a node"},
+		"upper case":             {join("DEV-WORKER-0"), "is not that of a node"},
+		"client with a DNS name": {join("dev-worker-9", names("dev-worker-9")), more},
 		"client with an address": {
-			join("worker", "dev-worker-9", func(a *attempt) { a.template.IPAddresses = []net.IP{{10, 0, 0, 5}} }),
+			join("dev-worker-9", func(a *attempt) { a.template.IPAddresses = []net.IP{{10, 0, 0, 5}} }),
 			more,
 		},
 		"client with an attribute": {
-			join("worker", "dev-worker-9", extension(asn1.ObjectIdentifier{1, 2, 3}, nil)),
+			join("dev-worker-9", extension(asn1.ObjectIdentifier{1, 2, 3}, nil)),
 			more,
 		},
-		"client for a server": {join("worker", "dev-worker-9", use(signature, serverAuth)), "the usages are"},
+		"client for a server": {join("dev-worker-9", use(signature, serverAuth)), "the usages are"},
 		"client for both": {
-			join("worker", "dev-worker-9", use(signature, clientAuth, serverAuth)),
+			join("dev-worker-9", use(signature, clientAuth, serverAuth)),
 			"the usages are",
 		},
 		"client of two requests": {
-			join("worker", "dev-worker-9", changed(func(text string) string { return text + text })),
+			join("dev-worker-9", changed(func(text string) string { return text + text })),
 			onePEM,
 		},
-		"client, long name in the log": {join("worker", strings.Repeat("é", 1000)), "…"},
+		"client, long name in the log": {join(strings.Repeat("é", 1000)), "…"},
 		"client with a serving template": {
-			join("worker", "dev-worker-9", func(a *attempt) { a.template = own().template }),
+			join("dev-worker-9", func(a *attempt) { a.template = own().template }),
 			"more than",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			d := testPlan.decide(row.attempt.request(t), testNodes())
+			d := testPlan.decide(row.attempt.request(t), testNodes(), created)
 			if row.pending == "" {
 				require.Equal(t, approve, d.verdict, d.reason)
 				assert.Equal(t, strings.TrimPrefix(row.attempt.template.Subject.CommonName, "system:node:"), d.node)
@@ -496,7 +532,7 @@ func TestDecide(t *testing.T) {
 
 func TestDecideIgnores(t *testing.T) {
 	for name, a := range map[string]attempt{
-		"renewal":        join("worker", "dev-worker-0", func(a *attempt) { a.user = "system:node:dev-worker-0" }),
+		"renewal":        join("dev-worker-0", func(a *attempt) { a.user = "system:node:dev-worker-0" }),
 		"another signer": own(func(a *attempt) { a.signer = "kubernetes.io/kube-apiserver-client" }),
 		"own signer":     own(func(a *attempt) { a.signer = "example.com/x" }),
 		"denied": own(func(a *attempt) {
@@ -504,6 +540,6 @@ func TestDecideIgnores(t *testing.T) {
 		}),
 		"signed": own(func(a *attempt) { a.status.Certificate = []byte("x") }),
 	} {
-		assert.Equal(t, decision{verdict: ignore}, testPlan.decide(a.request(t), testNodes()), name)
+		assert.Equal(t, decision{verdict: ignore}, testPlan.decide(a.request(t), testNodes(), created), name)
 	}
 }

@@ -137,23 +137,35 @@ func (a *api) nodes(ctx context.Context) ([]node, error) {
 func providerID(instance string) string { return "openstack:///" + instance }
 
 func (a *api) get(ctx context.Context, path string) ([]byte, error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, a.url+path, nil)
+	response, body, err := a.send(ctx, http.MethodGet, path, "")
 	if err != nil {
 		return nil, err
-	}
-	response, err := a.client.Do(request)
-	if err != nil {
-		return nil, unreachable{err}
-	}
-	defer response.Body.Close()
-	body, err := io.ReadAll(response.Body)
-	if err != nil {
-		return nil, unreachable{err}
 	}
 	if response.StatusCode != http.StatusOK {
 		return nil, fmt.Errorf("%s: %s: %s", path, response.Status, strings.Join(failingChecks(string(body)), "; "))
 	}
 	return body, nil
+}
+
+// send sends a request, and returns the response and its body. A body that is not empty is applied to the object.
+func (a *api) send(ctx context.Context, method, path, apply string) (*http.Response, []byte, error) {
+	request, err := http.NewRequestWithContext(ctx, method, a.url+path, strings.NewReader(apply))
+	if err != nil {
+		return nil, nil, err
+	}
+	if apply != "" {
+		request.Header.Set("Content-Type", "application/apply-patch+yaml")
+	}
+	response, err := a.client.Do(request)
+	if err != nil {
+		return nil, nil, unreachable{err}
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	if err != nil {
+		return nil, nil, unreachable{err}
+	}
+	return response, body, nil
 }
 
 // failingChecks returns the lines of a /readyz response that begin with [-], which are the failing checks. If

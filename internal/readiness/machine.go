@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/gophercloud/gophercloud/v2/openstack/compute/v2/servers"
+
+	"kubernetes-openstack/internal/bootstraptoken"
 )
 
 // Machine describes the machine to wait for.
@@ -19,6 +21,8 @@ type Machine struct {
 	Node bool
 	// Kubeconfig is that of the cluster. Without reports on the console, the API shows whether the machine is ready.
 	Kubeconfig string
+	// Seed is that of the node's bootstrap tokens.
+	Seed bootstraptoken.Seed
 	// Timeout is the time limit, from the start of the wait.
 	Timeout time.Duration
 }
@@ -34,12 +38,15 @@ const readsPerStatus = 10
 // means that the engine has ended, and ends the wait. When the machine is ready, Machine passes the notices
 // to log. They begin with the step: "calico-peers: notice: …". After the timeout, the error names the machine
 // and the step, and contains the log and the commands for more information.
+//
+// While an instance is not a node yet, Machine lets it join the cluster.
 func (c *Cloud) Machine(ctx context.Context, m Machine, log func(line string) error) error {
 	ctx, cancel := context.WithTimeout(ctx, m.Timeout)
 	defer cancel()
+	token := nodeToken{machine: m}
 	var last report
 	var console string
-	var consoleErr, apiErr error
+	var consoleErr, apiErr, tokenErr error
 	logAll := func(lines []string) error {
 		for _, line := range lines {
 			if err := log(line); err != nil {
@@ -71,21 +78,26 @@ func (c *Cloud) Machine(ctx context.Context, m Machine, log func(line string) er
 			case err != nil:
 				return err
 			case server != nil && last.ready:
+				token.delete(ctx)
 				return logAll(last.noticeLines())
 			case server != nil && len(last.lines) == 0 && m.Kubeconfig != "":
 				if err := m.readyInAPI(ctx, server, console); err == nil {
+					token.delete(ctx)
 					return nil
 				} else if ctx.Err() == nil {
 					apiErr = err
 				}
 			}
 		}
+		if err := token.create(ctx); ctx.Err() == nil {
+			tokenErr = err
+		}
 		select {
 		case <-ctx.Done():
 			if !errors.Is(ctx.Err(), context.DeadlineExceeded) {
 				return ctx.Err()
 			}
-			return last.failure(m, console, consoleErr, apiErr)
+			return last.failure(m, console, consoleErr, apiErr, tokenErr)
 		case <-time.After(c.interval):
 		}
 	}
@@ -142,7 +154,7 @@ func (c *Cloud) active(ctx context.Context, m Machine) (*servers.Server, error) 
 }
 
 // failure returns the error that explains why m is not ready.
-func (r *report) failure(m Machine, console string, consoleErr, apiErr error) error {
+func (r *report) failure(m Machine, console string, consoleErr, apiErr, tokenErr error) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s is not ready after %s: ", m.Name, m.Timeout)
 	indented := func(lines []string) {
@@ -174,6 +186,9 @@ func (r *report) failure(m Machine, console string, consoleErr, apiErr error) er
 	}
 	if apiErr != nil && len(r.lines) == 0 {
 		fmt.Fprintf(&b, "\n  without reports on the console, the Kubernetes API decides: %s", apiErr)
+	}
+	if tokenErr != nil {
+		fmt.Fprintf(&b, "\n  its instance cannot join the cluster: %s", tokenErr)
 	}
 	if unit == "node" {
 		unit = "kubelet"

@@ -34,7 +34,9 @@ const RestoreKey = "restore"
 // empty after a live migration or a rotation of its log, other output can push the report out of it, and some clouds
 // have no console output.
 func (c *Cloud) Observe(ctx context.Context, kubeconfig string, names []string) (cluster.Observation, error) {
-	o := cluster.Observation{Machines: map[string]cluster.Condition{}, Restores: map[string]string{}}
+	o := cluster.Observation{
+		Machines: map[string]cluster.Condition{}, Restores: map[string]string{}, Instances: map[string]bool{},
+	}
 	compute, err := c.compute()
 	if err != nil || len(names) == 0 {
 		return o, err
@@ -47,6 +49,9 @@ func (c *Cloud) Observe(ctx context.Context, kubeconfig string, names []string) 
 	list, err := servers.ExtractServers(pages)
 	if err != nil {
 		return o, err
+	}
+	for _, server := range list {
+		o.Instances[server.ID] = true
 	}
 	list = slices.DeleteFunc(list, func(s servers.Server) bool {
 		return !slices.Contains(names, s.Name) || slices.Contains(down, s.Status)

@@ -164,6 +164,9 @@ func TestObserveAPI(t *testing.T) {
 			"dev-a-0": cluster.Healthy, "dev-a-1": cluster.Broken, "dev-a-2": cluster.Broken, "dev-a-3": cluster.Broken,
 			"dev-etcd-0": cluster.Broken,
 		},
+		Instances: map[string]bool{
+			"dev-a-0": true, "dev-a-1": true, "dev-a-2": true, "dev-a-3": true, "dev-etcd-0": true,
+		},
 		Restores: map[string]string{"dev-a-0": "", "dev-a-1": "", "dev-a-2": "", "dev-a-3": "", "dev-etcd-0": "a.db"},
 	}, got)
 	assert.Zero(t, f["dev-a-0"].reads)

@@ -208,6 +208,15 @@ func TestFailures(t *testing.T) {
 }
 
 // TestEngineEnds checks that the wait for a machine ends when the engine has ended.
+// TestConsoleHasNoControlCharacters checks that a compromised machine cannot write to the operator's terminal.
+func TestConsoleHasNoControlCharacters(t *testing.T) {
+	const hostile = "\x1b]0;title\x07\u009b31m\u202e\r\b"
+	r := parse("bootstrap: boot 1\r\nbootstrap: etcd: failing: " + hostile + "x\r\nbootstrap: log: a\tb" + hostile +
+		"\r\nbootstrap: node: notice: " + hostile + "\r\n")
+	assert.Equal(t, []string{"boot 1", "etcd: failing:  ]0;title  31m   x", "log: a b ]0;title  31m",
+		"node: notice:  ]0;title  31m"}, r.lines)
+}
+
 func TestEngineEnds(t *testing.T) {
 	n := &nova{status: "ACTIVE", consoles: []string{console("bootstrap: boot 1")}}
 	err := cloudOf(t, n).Machine(t.Context(), Machine{Name: "m", ID: "uuid", Timeout: time.Minute}, func(string) error {
@@ -235,7 +244,10 @@ func kubeAPI(t *testing.T, readyz func() (int, string), nodes func() string) str
 			fmt.Fprint(w, text)
 			return
 		}
-		assert.Equal(t, "/api/v1/nodes", r.URL.Path)
+		if r.URL.Path != "/api/v1/nodes" { // a token is created
+			http.NotFound(w, r)
+			return
+		}
 		fmt.Fprint(w, nodes())
 	}))
 	t.Cleanup(server.Close)

@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"unicode"
 )
 
 // report is the state of a machine since its last boot, from the lines that bootstrap-report.service writes
@@ -40,15 +41,24 @@ var (
 )
 
 // consoleLines returns the lines of a console log without empty lines and without the escape codes that a
-// terminal hides.
+// terminal hides. A compromised machine can write any text, so blanks replace the characters that the operator's
+// terminal would interpret.
 func consoleLines(console string) []string {
 	var lines []string
 	for line := range strings.Lines(colour.ReplaceAllString(console, "")) {
-		if line = strings.TrimRight(line, " \r\n"); line != "" {
+		if line = strings.TrimRight(strings.Map(printable, line), " "); line != "" {
 			lines = append(lines, line)
 		}
 	}
 	return lines
+}
+
+// printable returns a character, or a blank for one that cannot be printed.
+func printable(r rune) rune {
+	if unicode.IsPrint(r) {
+		return r
+	}
+	return ' '
 }
 
 // parse extracts the report from a console log.
@@ -142,4 +152,29 @@ func newLines(before, now []string) []string {
 		}
 	}
 	return now
+}
+
+// Summary is the state of a machine since its last boot, as its console shows it.
+type Summary struct {
+	// Reported is false if the console has no line of the report.
+	Reported bool
+	// Ready is true if the last reported state is ready.
+	Ready bool
+	// Unfinished are the steps that fail, wait or run, in their order: "etcd: waiting: no quorum".
+	Unfinished []string
+	// Notices are the notices of the finished steps by step: "no BGP session with 10.0.0.1: no answer".
+	Notices map[string]string
+}
+
+// Summarize returns the summary of a console log.
+func Summarize(console string) Summary {
+	r := parse(console)
+	s := Summary{Reported: len(r.lines) > 0, Ready: r.ready, Notices: map[string]string{}}
+	for _, step := range r.steps {
+		s.Unfinished = append(s.Unfinished, step.name+": "+step.state)
+	}
+	for step, notice := range r.notices {
+		s.Notices[step] = strings.TrimPrefix(notice, "notice: ")
+	}
+	return s
 }
