@@ -23,6 +23,8 @@ type Observation struct {
 	Machines map[string]Condition
 	// Serving is true if the Kubernetes API is ready. Then etcd has its quorum, and a control plane is healthy.
 	Serving bool
+	// Instances has the IDs of all instances, also of those that do not run.
+	Instances map[string]bool
 	// Restores maps the IDs of machines to the snapshots that their instances were created to restore.
 	Restores map[string]string
 }

@@ -1,7 +1,10 @@
 package infra
 
 import (
+	"strconv"
 	"strings"
+	"sync"
+	"time"
 
 	"github.com/pulumi/pulumi-openstack/sdk/v3/go/openstack/blockstorage"
 	"github.com/pulumi/pulumi-openstack/sdk/v3/go/openstack/compute"
@@ -10,6 +13,7 @@ import (
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi/internals"
 
 	"kubernetes-openstack/cluster"
+	"kubernetes-openstack/internal/bootstraptoken"
 	"kubernetes-openstack/internal/readiness"
 	"kubernetes-openstack/templates"
 )
@@ -17,7 +21,10 @@ import (
 // Machine is a component with the port, the instance and, for etcd, the volume of one machine.
 type Machine struct {
 	pulumi.ResourceState
+	Port     *networking.Port
 	Instance *compute.Instance
+	// begin is the time at which the turn of the machine began.
+	begin time.Time
 	// Ready is the ID of the Nova instance. In an `up`, it resolves when the machine is ready.
 	Ready pulumi.StringOutput
 }
@@ -39,6 +46,12 @@ type Machines struct {
 	watcher   Watcher
 	// kubeconfig is the one that watcher uses.
 	kubeconfig pulumi.StringOutput
+	// observed are the conditions before the first change, or none in a preview.
+	observed cluster.Observation
+
+	mu sync.Mutex
+	// took has the durations of the machines that this `up` has created or replaced.
+	took cluster.Durations
 }
 
 // NewMachines declares all machines. In an `up`, it first uses watcher to find the conditions of the machines. It
@@ -50,7 +63,7 @@ func NewMachines(
 	s := &Machines{
 		ByID: map[string]*Machine{}, project: project, network: network, security: security, leftovers: leftovers,
 		pki: pki, backup: backup, key: key, renderer: templates.NewRenderer(plan), watcher: watcher,
-		kubeconfig: kubeconfig,
+		kubeconfig: kubeconfig, took: cluster.Durations{},
 	}
 	child, err := component(ctx, "Machines", plan.Name, s)
 	if err != nil {
@@ -69,11 +82,10 @@ func NewMachines(
 			return nil, err
 		}
 	}
-	observed, err := s.observe(ctx, plan)
-	if err != nil {
+	if s.observed, err = s.observe(ctx, plan); err != nil {
 		return nil, err
 	}
-	if plan.Restoring(observed) {
+	if plan.Restoring(s.observed) {
 		// after a restore, its object may be deleted
 		if !backup.uploads {
 			if err := watcher.Snapshot(ctx.Context(), plan.Etcd.Backup.Container, plan.Etcd.Restore); err != nil {
@@ -88,7 +100,7 @@ func NewMachines(
 	}
 	// by group, in the order of the rollout; each resolves after its machine and all before it are ready
 	ready := map[string][]pulumi.StringOutput{}
-	for _, turn := range plan.Rollout(observed) {
+	for _, turn := range plan.Rollout(s.observed) {
 		before := ready[turn.Group]
 		group := groups[turn.ServerGroup]
 		machine, err := s.newMachine(ctx, plan, turn.Machine, group, last(before[:len(turn.WaitFor)]), child)
@@ -155,7 +167,7 @@ func (s *Machines) newMachine(
 		Tags:         tags(plan, string(m.Role)),
 	}
 	s.security.secure(portArgs, plan, m.Role, addressPairs(plan, m.Role))
-	port, err := networking.NewPort(ctx, m.ID, portArgs, child)
+	machine.Port, err = networking.NewPort(ctx, m.ID, portArgs, child)
 	if err != nil {
 		return nil, err
 	}
@@ -174,11 +186,14 @@ func (s *Machines) newMachine(
 		ImageId:          optional(plan.Image.ID),
 		ImageName:        optional(plan.Image.Name),
 		AvailabilityZone: optional(m.Zone),
-		Networks:         compute.InstanceNetworkArray{compute.InstanceNetworkArgs{Port: port.ID()}},
+		Networks:         compute.InstanceNetworkArray{compute.InstanceNetworkArgs{Port: machine.Port.ID()}},
 		// the machine reads user-data from a disk, without the network and the metadata service
 		ConfigDrive: pulumi.Bool(true),
 		Metadata:    instanceMetadata(plan, m.Role),
-		UserData:    waitFor(ctx, others, s.userData(m, volumeID)),
+		UserData: waitFor(ctx, others, s.userData(m, volumeID)).ApplyT(func(text string) string {
+			machine.begin = time.Now()
+			return text
+		}).(pulumi.StringOutput),
 		// the state is explicit. Otherwise a refresh would store the current power state as the wanted state
 		PowerState: pulumi.String("active"),
 		// Nova shuts the machine down before the deletion, instead of switching it off. So a node drains
@@ -213,11 +228,16 @@ func (s *Machines) newMachine(
 	return machine, ctx.RegisterResourceOutputs(machine, pulumi.Map{"ready": machine.Ready})
 }
 
-// instanceMetadata returns the metadata of an instance. On members of etcd it has the snapshot that they restore, so an
-// `up` finds the members that still have the data before the restore.
+// instanceMetadata returns the metadata of an instance, which change without a replacement. On members of etcd they
+// have the number of members, which etcd-join reads on a new machine. They also have the snapshot that the members
+// restore, so an `up` finds the members that still have the data before the restore.
 func instanceMetadata(plan cluster.Plan, role cluster.Role) pulumi.Map {
 	out := metadata(plan, role)
-	if name := plan.Etcd.Restore; name != "" && role == cluster.RoleEtcd {
+	if role != cluster.RoleEtcd {
+		return out
+	}
+	out["members"] = pulumi.String(strconv.Itoa(plan.Etcd.Count))
+	if name := plan.Etcd.Restore; name != "" {
 		out[readiness.RestoreKey] = pulumi.String(name)
 	}
 	return out
@@ -243,18 +263,16 @@ func (s *Machines) userData(m cluster.Machine, volumeID pulumi.StringOutput) pul
 	}
 	backupID, backupSecret := s.backup.Credential(m.Role)
 	return pulumi.ToSecret(pulumi.All(volumeID, files,
-		s.pki.Derived(cluster.WorkerToken), s.pki.Derived(cluster.ControlPlaneToken), s.pki.Derived(cluster.EncryptionKey),
-		backupID, backupSecret, s.key.UserData,
+		s.pki.Derived(cluster.BootstrapKey), s.pki.Derived(cluster.EncryptionKey), backupID, backupSecret, s.key.UserData,
 	).ApplyT(func(values []any) (string, error) {
 		return s.renderer.UserData(m, templates.Inputs{
-			VolumeID:          values[0].(string),
-			PKI:               values[1].([]string),
-			WorkerToken:       templates.Token(values[2].(string)),
-			ControlPlaneToken: templates.Token(values[3].(string)),
-			EncryptionKey:     values[4].(string),
-			BackupID:          values[5].(string),
-			BackupSecret:      values[6].(string),
-			SSHKey:            values[7].(string),
+			VolumeID:      values[0].(string),
+			PKI:           values[1].([]string),
+			BootstrapSeed: bootstraptoken.NewSeed(values[2].(string), m.ID, m.Address),
+			EncryptionKey: values[3].(string),
+			BackupID:      values[4].(string),
+			BackupSecret:  values[5].(string),
+			SSHKey:        values[6].(string),
 		})
 	})).(pulumi.StringOutput)
 }

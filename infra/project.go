@@ -15,7 +15,8 @@ import (
 // destroy starts all providers before it reads or deletes the first resource. So it changes nothing with the
 // credentials of another project, in which it would find no resource.
 //
-// The provider also compares the machines with those of the last `up`.
+// The provider also compares the machines with those of the last `up`, and refuses changes that would stop the whole
+// cluster.
 type Project struct {
 	pulumi.ProviderResourceState
 	// Renamed maps IDs of machines to the former IDs of the machines with their addresses.
@@ -32,7 +33,17 @@ func NewProject(ctx *pulumi.Context, plan cluster.Plan, security *Security) (*Pr
 	for _, m := range plan.Machines {
 		machines[m.Address.String()] = pulumi.String(m.ID)
 	}
-	inputs, options := pulumi.Map{"machines": machines}, []pulumi.ResourceOption{}
+	inputs, options := pulumi.Map{
+		"machines": machines, "members": pulumi.Int(plan.Etcd.Count),
+		"podCIDR":     pulumi.String(plan.Network.PodCIDR.String()),
+		"serviceCIDR": pulumi.String(plan.Network.ServiceCIDR.String()),
+		"mode":        pulumi.String(plan.Network.Mode),
+		"networkID":   pulumi.String(plan.Network.NetworkID),
+		"subnetID":    pulumi.String(plan.Network.SubnetID),
+	}, []pulumi.ResourceOption{}
+	if plan.Network.Mode == cluster.TenantNetwork {
+		inputs["cidr"] = pulumi.String(plan.Network.CIDR.String())
+	}
 	if !ctx.DryRun() {
 		id, err := internals.UnsafeAwaitOutput(ctx.Context(), security.groups[cluster.RoleEtcd].TenantId)
 		if err != nil {

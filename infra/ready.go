@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"time"
 
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi/internals"
 
 	"kubernetes-openstack/cluster"
+	"kubernetes-openstack/internal/bootstraptoken"
 	"kubernetes-openstack/internal/readiness"
 )
 
@@ -54,12 +56,20 @@ func (s *Machines) whenReady(
 	if ctx.DryRun() {
 		return id
 	}
-	ready := pulumi.All(id, s.kubeconfig).ApplyT(func(values []any) (string, error) {
+	ready := pulumi.All(id, s.kubeconfig, s.pki.Derived(cluster.BootstrapKey)).ApplyT(func(values []any) (string, error) {
 		wanted := readiness.Machine{
 			Name: machine.ID, ID: values[0].(string), Node: machine.Role != cluster.RoleEtcd,
 			Kubeconfig: values[1].(string), Timeout: plan.BootstrapTimeout,
+			Seed: bootstraptoken.NewSeed(values[2].(string), machine.ID, machine.Address),
 		}
-		return wanted.ID, NotReady(ctx, m, machine.ID, s.watcher.Machine(ctx.Context(), wanted, Logger(ctx, m)))
+		err := s.watcher.Machine(ctx.Context(), wanted, Logger(ctx, m))
+		if err == nil && !s.observed.Instances[wanted.ID] {
+			_, replaces := s.observed.Machines[machine.ID]
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			s.took.Add(machine.Role, replaces, time.Since(m.begin))
+		}
+		return wanted.ID, NotReady(ctx, m, machine.ID, err)
 	})
 	return pulumi.Unsecret(ready).(pulumi.StringOutput) // the ID is no secret
 }
@@ -91,20 +101,23 @@ type Cluster struct {
 // newCluster declares the component.
 func (in *Infra) newCluster(ctx *pulumi.Context, plan cluster.Plan, watcher Watcher) (*Cluster, error) {
 	c := &Cluster{Kubeconfig: in.Kubeconfig(plan)}
-	if _, err := component(ctx, "Cluster", plan.Name, c); err != nil {
+	child, err := component(ctx, "Cluster", plan.Name, c)
+	if err != nil {
 		return nil, err
 	}
-	nodes := pulumi.StringMap{}
+	nodes, ports, instances := pulumi.StringMap{}, pulumi.StringMap{}, pulumi.StringMap{}
 	etcd := pulumi.StringArray{}
 	for _, m := range plan.Machines {
-		ready := in.Machines.ByID[m.ID].Ready
+		machine := in.Machines.ByID[m.ID]
+		ports[m.ID], instances[m.ID] = machine.Port.ID(), machine.Instance.ID()
 		if m.Role == cluster.RoleEtcd {
-			etcd = append(etcd, ready)
+			etcd = append(etcd, machine.Ready)
 		} else {
-			nodes[m.ID] = ready
+			nodes[m.ID] = machine.Ready
 		}
 	}
 	all := nodes.ToStringMapOutput()
+	var seconds pulumi.Input
 	if !ctx.DryRun() {
 		awaited := pulumi.All(nodes, c.Kubeconfig, etcd).ApplyT(func(values []any) (map[string]string, error) {
 			ids := values[0].(map[string]string)
@@ -113,6 +126,11 @@ func (in *Infra) newCluster(ctx *pulumi.Context, plan cluster.Plan, watcher Watc
 		})
 		all = pulumi.Unsecret(awaited).(pulumi.StringMapOutput) // the IDs contain no secret
 		c.Kubeconfig = waitFor(ctx, []pulumi.Output{all}, c.Kubeconfig)
+		seconds = all.ApplyT(func(map[string]string) map[string]int { return in.Machines.took })
+	}
+	project := pulumi.Provider(in.Machines.project)
+	if _, err := NewRollout(ctx, plan, ports, instances, seconds, child, project); err != nil {
+		return nil, err
 	}
 	return c, ctx.RegisterResourceOutputs(c, pulumi.Map{"nodes": all})
 }

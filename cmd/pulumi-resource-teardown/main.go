@@ -1,7 +1,8 @@
 // Command pulumi-resource-teardown is our own Pulumi provider, "teardown". Its resources act only in a
 // destroy. Leftovers stands for the resources that a cluster's controllers created in OpenStack, which Pulumi
 // does not manage. A destroy deletes or keeps them after the machines are deleted. Instances stands for the
-// machines' instances. A destroy that keeps nothing deletes them in parallel.
+// machines' instances. A destroy that keeps nothing deletes them in parallel. Rollout is a record of the last complete
+// `up`. In a preview, the provider compares it with the plan, and prints the table of the machines that change.
 //
 // The provider also protects the stack from the credentials of another project. The engine configures a
 // provider in the background, and a refresh may already remove resources that it does not find there. But it

@@ -1,9 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -14,9 +18,10 @@ import (
 	"github.com/pulumi/pulumi/sdk/v3/go/common/tokens"
 
 	"kubernetes-openstack/cluster"
+	"kubernetes-openstack/internal/changes"
 )
 
-// instancesType is the type of the resource Instances. The other type is teardown:index:Leftovers.
+// instancesType is the type of the resource Instances. The other types are rolloutType and teardown:index:Leftovers.
 const instancesType tokens.Type = "teardown:index:Instances"
 
 // Keys of the provider's settings.
@@ -25,9 +30,23 @@ const (
 	projectKey resource.PropertyKey = "project"
 	// machinesKey maps addresses to the IDs of their machines.
 	machinesKey resource.PropertyKey = "machines"
+	// membersKey is the number of etcd members.
+	membersKey resource.PropertyKey = "members"
 	// renamedKey maps IDs of machines to former IDs. The provider sets it.
 	renamedKey resource.PropertyKey = "renamed"
 )
+
+// fixed maps settings that must never change, which are keys of the configuration's network, to the reasons.
+var fixed = map[resource.PropertyKey]string{
+	"podCIDR":     dropsPackets,
+	"serviceCIDR": dropsPackets,
+	"mode":        "`pulumi up` would replace the ports of all machines at once",
+	"networkID":   "`pulumi up` would replace the ports of all machines at once",
+	"subnetID":    "the addresses of all machines would change at once",
+	"cidr":        "Neutron cannot replace a subnet that has ports, and the router would lose its port first",
+}
+
+const dropsPackets = "Neutron would drop packets of all running machines at once"
 
 // Keys of a resource's inputs, which are its whole state.
 const (
@@ -83,7 +102,7 @@ func (p *provider) Handshake(context.Context,
 
 // CheckConfig compares the stack's project and its machines with those of the last `up`. The projects differ if
 // an operator deleted the security groups, and this `up` created new ones with the credentials of another project.
-func (p *provider) CheckConfig(_ context.Context, r plugin.CheckConfigRequest) (plugin.CheckConfigResponse, error) {
+func (p *provider) CheckConfig(ctx context.Context, r plugin.CheckConfigRequest) (plugin.CheckConfigResponse, error) {
 	checked := plugin.CheckConfigResponse{Properties: r.News.Copy()}
 	fail := func(key resource.PropertyKey, reason string) {
 		checked.Failures = append(checked.Failures, plugin.CheckFailure{Property: key, Reason: reason})
@@ -99,22 +118,99 @@ func (p *provider) CheckConfig(_ context.Context, r plugin.CheckConfigRequest) (
 		fail(projectKey, "the pulumi command must support environment variables of providers: install version 3.253.0 or "+
 			"later")
 	}
-	renamed, err := renamed(r.Olds, r.News)
-	if err != nil {
-		fail(machinesKey, err.Error())
+	failures, table := refused(r.Name, r.Olds, r.News)
+	checked.Failures = append(checked.Failures, failures...)
+	if len(table.Machines) > 0 {
+		_ = p.host.Log(ctx, diag.Info, r.URN, table.String())
 	}
-	if len(renamed) > 0 {
+	if renamed := renamed(r.Olds, r.News); len(renamed) > 0 {
 		checked.Properties[renamedKey] = resource.NewObjectProperty(renamed)
 	}
 	return checked, nil
 }
 
+// refused returns the changes since the last `up` that would stop the whole cluster at once, and their machines. It
+// compares settings, so a preview shows them without a cloud. name is that of the cluster.
+func refused(name string, olds, news resource.PropertyMap) (failures []plugin.CheckFailure, table changes.Table) {
+	keys := map[string][]string{}
+	refuse := func(property resource.PropertyKey, key string, machines []string, format string, values ...any) {
+		const hint = ". If the cluster has no data yet, run `pulumi destroy` first"
+		failures = append(failures, plugin.CheckFailure{
+			Property: property, Reason: key + ": " + fmt.Sprintf(format, values...) + hint})
+		for _, m := range machines {
+			keys[m] = append(keys[m], key)
+		}
+	}
+	const otherStack = "create another stack, and restore a snapshot of etcd there"
+	if before, now := number(olds, membersKey), number(news, membersKey); now < before {
+		refuse(membersKey, "etcd.count", removedMembers(name, olds, news), "must stay at least %d, not %d: `pulumi up` "+
+			"would delete members that etcd still counts for its majority. For fewer members, %s", before, now, otherStack)
+	}
+	for _, key := range slices.Sorted(maps.Keys(fixed)) {
+		if before, now := text(olds, key), text(news, key); before != "" && before != now {
+			refuse(key, "network."+string(key), slices.Collect(maps.Values(machines(olds))), "must stay %s, not %s: %s. For "+
+				"another network or range, create another stack", before, cmp.Or(now, "empty"), fixed[key])
+		}
+	}
+	if ids, moves := moved(olds, news); len(ids) > 0 {
+		refuse(machinesKey, "addresses", ids, "%s: the ports of all these machines would change at once. To move workers, "+
+			"add a pool with the new block, then remove this one. To move etcd or control planes, %s",
+			strings.Join(moves, ", "), otherStack)
+	}
+	for _, id := range slices.Sorted(maps.Keys(keys)) {
+		table.Machines = append(table.Machines, changes.Change{Machine: id, Class: changes.Refused, Keys: keys[id]})
+	}
+	return failures, table
+}
+
+// machines returns the IDs of the machines in a provider's settings by their addresses.
+func machines(settings resource.PropertyMap) map[string]string {
+	out := map[string]string{}
+	if settings[machinesKey].IsObject() {
+		for address, id := range settings[machinesKey].ObjectValue() {
+			out[string(address)] = id.StringValue()
+		}
+	}
+	return out
+}
+
+// removedMembers returns the machines of etcd that only olds has. name is that of the cluster.
+func removedMembers(name string, olds, news resource.PropertyMap) (out []string) {
+	now := machines(news)
+	for address, id := range machines(olds) {
+		if strings.HasPrefix(id, name+"-"+string(cluster.RoleEtcd)+"-") && now[address] != id {
+			out = append(out, id)
+		}
+	}
+	return out
+}
+
+// moved returns the machines that have another address than in the last `up`, and a text about the first three.
+func moved(olds, news resource.PropertyMap) (ids, texts []string) {
+	before := map[string]string{}
+	for address, id := range machines(olds) {
+		before[id] = address
+	}
+	now := machines(news)
+	for _, address := range slices.Sorted(maps.Keys(now)) {
+		id := now[address]
+		if old, exists := before[id]; exists && old != address {
+			ids = append(ids, id)
+			texts = append(texts, fmt.Sprintf("%s must keep %s, not get %s", id, old, address))
+		}
+	}
+	if more := len(texts) - 3; more > 0 {
+		texts = append(texts[:3], fmt.Sprintf("and %d more", more))
+	}
+	return ids, texts
+}
+
 // renamed returns the former ID of each machine that now has the address of another one, because its pool has
 // another name. Neutron gives an address to one port at a time, so the machine gets the port of the former one. It
 // keeps the former IDs of earlier changes, because an `up` may not have finished.
-func renamed(olds, news resource.PropertyMap) (resource.PropertyMap, error) {
+func renamed(olds, news resource.PropertyMap) resource.PropertyMap {
 	if !olds[machinesKey].IsObject() || !news[machinesKey].IsObject() {
-		return nil, nil
+		return nil
 	}
 	before, now, earlier := olds[machinesKey].ObjectValue(), news[machinesKey].ObjectValue(), resource.PropertyMap{}
 	if olds[renamedKey].IsObject() {
@@ -133,16 +229,12 @@ func renamed(olds, news resource.PropertyMap) (resource.PropertyMap, error) {
 				continue // this machine is new, so the rename has finished
 			}
 		}
-		if former == "" {
-			continue
-		}
-		if exists[former] {
-			return nil, fmt.Errorf("%s must not get the address %s of %s, which still exists: first `pulumi up` with another "+
-				"address for %[3]s, then with this one for %[1]s", id, address, former)
+		if former == "" || exists[former] {
+			continue // a machine that exists keeps its address: see refused
 		}
 		out[resource.PropertyKey(id)] = resource.NewStringProperty(former)
 	}
-	return out, nil
+	return out
 }
 
 // DiffConfig returns a difference if the program needs other former IDs. A preview does not set the project, and
@@ -158,8 +250,11 @@ func (p *provider) Configure(context.Context, plugin.ConfigureRequest) (plugin.C
 	return plugin.ConfigureResponse{}, nil
 }
 
-func (p *provider) Check(_ context.Context, r plugin.CheckRequest) (plugin.CheckResponse, error) {
+func (p *provider) Check(ctx context.Context, r plugin.CheckRequest) (plugin.CheckResponse, error) {
 	p.declared.Store(true)
+	if r.Type == rolloutType {
+		return p.checkRollout(ctx, r)
+	}
 	var failures []plugin.CheckFailure
 	if text(r.News, clusterKey) == "" {
 		failures = append(failures, plugin.CheckFailure{Property: clusterKey, Reason: "must be the name of a cluster"})
@@ -169,6 +264,14 @@ func (p *provider) Check(_ context.Context, r plugin.CheckRequest) (plugin.Check
 		failures = append(failures, plugin.CheckFailure{Property: onDestroyKey, Reason: reason})
 	}
 	return plugin.CheckResponse{Properties: r.News, Failures: failures}, nil
+}
+
+// number returns a number, or 0 if the input is not one.
+func number(inputs resource.PropertyMap, key resource.PropertyKey) int {
+	if v := inputs[key]; v.IsNumber() {
+		return int(v.NumberValue())
+	}
+	return 0
 }
 
 // text returns a text input, or "" if it is not a text.
@@ -221,6 +324,9 @@ func (p *provider) Read(_ context.Context, r plugin.ReadRequest) (plugin.ReadRes
 }
 
 func (p *provider) Delete(ctx context.Context, r plugin.DeleteRequest) (plugin.DeleteResponse, error) {
+	if r.Type == rolloutType {
+		return plugin.DeleteResponse{}, nil
+	}
 	ctx, done := p.limit(ctx, r.Timeout)
 	defer done()
 	keep := text(r.Inputs, onDestroyKey) != cluster.Delete
