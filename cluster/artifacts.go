@@ -58,11 +58,11 @@ var releases = []release{
 	kubernetesRelease("kube-controller-manager", []Role{RoleControlPlane}),
 	kubernetesRelease("kube-scheduler", []Role{RoleControlPlane}),
 	kubernetesRelease("kubectl", []Role{RoleControlPlane}),
-	ownRelease("node-approver", RoleControlPlane, nil),
-	ownRelease("etcd-join", RoleEtcd, nil),
-	ownRelease("etcd-backup", RoleEtcd, func(c Config) bool { return c.Etcd.Backup.Container != "" }),
+	ownRelease("node-approver", []Role{RoleControlPlane}, nil),
+	ownRelease("etcd-join", []Role{RoleEtcd}, nil),
+	ownRelease("etcd-backup", []Role{RoleEtcd}, func(c Config) bool { return c.Etcd.Backup.Container != "" }),
 	{
-		name:      "etcd", // nodes run its gateway as a proxy to the members
+		name:      "etcd",
 		url:       "https://github.com/etcd-io/etcd/releases/download/v{version}/etcd-v{version}-linux-amd64.tar.gz",
 		directory: binDir,
 		members: []string{
@@ -71,7 +71,7 @@ var releases = []release{
 			"etcd-v{version}-linux-amd64/etcdutl",
 		},
 		version: func(c Config) string { return c.Etcd.Version },
-		roles:   Roles,
+		roles:   []Role{RoleEtcd},
 	},
 	{
 		name: "containerd",
@@ -109,8 +109,9 @@ var releases = []release{
 	},
 	kubernetesRelease("kubelet", nodeRoles),
 	kubernetesRelease("kube-proxy", nodeRoles),
-	ownRelease("keystone-webhook", RoleControlPlane, hasTenancy),
-	ownRelease("tenant-sync", RoleControlPlane, hasTenancy),
+	ownRelease("keystone-webhook", []Role{RoleControlPlane}, hasTenancy),
+	ownRelease("tenant-sync", []Role{RoleControlPlane}, hasTenancy),
+	ownRelease("machine-metrics", Roles, func(c Config) bool { return c.Monitoring.Enabled }),
 }
 
 func kubernetesRelease(name string, roles []Role) release {
@@ -124,13 +125,13 @@ func kubernetesRelease(name string, roles []Role) release {
 }
 
 // ownRelease describes a program of this repository.
-func ownRelease(name string, role Role, only func(Config) bool) release {
+func ownRelease(name string, roles []Role, only func(Config) bool) release {
 	return release{
 		name:      name,
 		url:       ReleaseURL + "/" + name,
 		directory: binDir,
 		version:   func(Config) string { return ProgramsVersion },
-		roles:     []Role{role},
+		roles:     roles,
 		only:      only,
 	}
 }
@@ -268,13 +269,16 @@ var checksums = map[string]map[string]string{
 		"0.1.0": "2cee73aa425c713b3d1b65fde9e7b0e2ad45916577ddf91344357953cf0c12b6",
 	},
 	"etcd-join": {
-		"0.1.0": "cfb8ae453122b795387a5044afa7582c193fa379e0911bb185aa99ba58853545",
+		"0.1.0": "78b5c9835030734ad27c351ee72e2c88975321664560edb99425aa8012fd5a65",
 	},
 	"keystone-webhook": {
-		"0.1.0": "bdd5efcc6ea9bb4ed846b5e3c5c20f93369d3192f33e8f8c4c7448c51a75734d",
+		"0.1.0": "b1dae8725d91f00856ab81f0e0916cf43bc61325fcfb04fcf55b5ab22d2e7a26",
+	},
+	"machine-metrics": {
+		"0.1.0": "002d45a08d31f0619925754ea732fe22054ce1dc2129a10a7b36b2c3c19903c6",
 	},
 	"node-approver": {
-		"0.1.0": "c8e773412bf33323e657e67eee3930655cd7ce5d5248bd95b25fb783a41e8fe8",
+		"0.1.0": "9e681f8c4e1054ff01d0449adc9d23cb90a40c0629a87135a645a1a30354301a",
 	},
 	"tenant-sync": {
 		"0.1.0": "26b7141a09e21e085cbd119ba111d5899816e2cc471350e97e0c22e937cee5aa",

@@ -55,7 +55,7 @@ func TestBackupErrors(t *testing.T) {
 		{"etcd.backup.keep", "all", `etcd.backup.keep: must be a number, not "all"`},
 		{"etcd.backup.roles", "member", `etcd.backup.roles: must be a list of strings, not "member"`},
 		{"etcd.backup.roles", []any{"member", ""}, "etcd.backup.roles[1]: must be set to the name of a role"},
-		{"etcd.backup.Container", "x", "etcd.backup.Container: unknown key"},
+		{"etcd.backup.Container", "x", "etcd.backup.Container: unknown key: docs/configuration.md lists all keys"},
 		{"etcd.backup", "test-etcd", "etcd.backup: must be an object of keys and values"}, // can be a secret, so not shown
 		{"etcd.backup", map[string]any{"keep": 2},
 			"etcd.backup.container: must be set to a Swift container, because without it there are no backups"},

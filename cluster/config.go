@@ -48,6 +48,8 @@ type Config struct {
 	Storage Storage `mapstructure:"storage"`
 	// OpenStack projects as namespaces, and users with Keystone tokens: [Tenancy](tenancy.md).
 	Tenancy Tenancy `mapstructure:"tenancy"`
+	// Prometheus, Alertmanager and dashboards: [Monitoring](monitoring.md).
+	Monitoring Monitoring `mapstructure:"monitoring"`
 	// The address of the Kubernetes API.
 	API API `mapstructure:"api"`
 	// The programs of Kubernetes on control planes and workers.
@@ -72,26 +74,28 @@ type Config struct {
 	// Default: none: those of the image or of DHCP
 	// Example: [ntp1.example.com, 192.0.2.123]
 	NTPServers []string `mapstructure:"ntpServers" kind:"host"`
-	// How Nova distributes the machines of a group over hypervisors: `soft-anti-affinity`, `anti-affinity` if there are at
-	// least as many hypervisors as machines in a group, or `none` for no server groups.
+	// How Nova distributes the machines of a group over hypervisors. `soft-anti-affinity` prefers different hypervisors.
+	// `anti-affinity` requires them, so it needs at least as many hypervisors as machines in a group. `none` creates no
+	// server groups.
 	ServerGroupPolicy string `mapstructure:"serverGroupPolicy" kind:"choice soft-anti-affinity anti-affinity none"`
 	// Quota `server_group_members` of the project, which is 10 by default. A group with more machines gets several server
-	// groups. Nova then distributes the machines of each server group by itself. A lower value replaces the machines that
-	// get another server group.
+	// groups. Nova distributes the machines of each server group separately. A lower value replaces the machines that get
+	// another server group.
 	// Default: none: one server group for each group of machines
 	// Example: 10
 	ServerGroupMembers int `mapstructure:"serverGroupMembers" kind:"number 0 10000"`
-	// If true, Pulumi does not delete the etcd volumes.
+	// With `true`, Pulumi refuses to delete the etcd volumes and, with `storage.onDestroy: delete`, the container of
+	// `etcd.backup`.
 	Protect bool `mapstructure:"protect"`
 	// How long `pulumi up` waits for a machine, then for the cluster, and for each Deployment in it.
 	BootstrapTimeout time.Duration `mapstructure:"bootstrapTimeout" kind:"duration 1m 24h"`
-	// Settings for devcloud's machines only, which are containers.
+	// Enables settings that only the machines of devcloud need, because they are containers.
 	Devcloud bool `mapstructure:"devcloud"`
 }
 
 // Image is a Glance image, by exactly one of its ID and its name.
 type Image struct {
-	// ID of the image. It never changes by itself.
+	// ID of the image. Unlike a name, it always refers to the same image.
 	// Default: required, or `image.name`
 	// Example: 6d1f4d10-5f0c-4a7b-9f5e-0a1b2c3d4e5f
 	ID string `mapstructure:"id" kind:"optional id"`
@@ -108,8 +112,8 @@ type SSH struct {
 	// Default: none: generated
 	// Example: ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBZ6bR2m3n0Q0mUcYt1PqW0T0b7aF3o1m2Wq5c8Xk9vE operators
 	PublicKey string `mapstructure:"publicKey" kind:"optional sshKey"`
-	// The public key is a key pair in Nova. A key pair belongs to the user who created it, so only this user can create
-	// machines. With `false`, the key is in the user-data instead, and [every member of the project can run
+	// With `true`, the public key is a key pair in Nova. A key pair belongs to the user who created it, so only this user
+	// can create machines. With `false`, the key is in the user-data instead, and [every member of the project can run
 	// Pulumi](operations.md#several-operators). A change replaces the machines.
 	KeyPair bool `mapstructure:"keyPair"`
 	// Networks that may connect to port 22.
@@ -157,8 +161,8 @@ type Network struct {
 	// Default: none
 	// Example: [10.128.0.0/9]
 	AllowedCIDRs []netip.Prefix `mapstructure:"allowedCIDRs" kind:"network"`
-	// DNS resolvers of the machines. Only for a tenant network. Without them, [the rule
-	// `no-resolver`](policy.md#rules) ends the program, because with OVN the machines resolve no names.
+	// DNS resolvers of the machines. Only for a tenant network. Without them, [the rule `no-resolver`](policy.md#rules)
+	// fails, because with OVN the machines resolve no names.
 	// Default: none
 	// Example: [192.0.2.53]
 	DNSServers []netip.Addr `mapstructure:"dnsServers" kind:"address"`
@@ -173,9 +177,9 @@ type Network struct {
 	// Default: required in a provider network
 	// Example: 9a6ea2a7-93ad-4ef0-b0ef-3f4c2d9d7c55
 	SubnetID string `mapstructure:"subnetID" kind:"optional id"`
-	// Neutron filters the packets of the machines' ports by security groups. With `false`, for networks without port
-	// security such as routed provider networks, Neutron filters nothing: [each host that reaches the subnet reaches all
-	// ports of the machines](network.md#without-port-security). Only for a provider network.
+	// Neutron filters the packets of the machines' ports by security groups. Set `false` for networks without port
+	// security, such as routed provider networks. Then Neutron filters nothing: [each host that reaches the subnet
+	// reaches all ports of the machines](network.md#without-port-security). Only for a provider network.
 	PortSecurity bool `mapstructure:"portSecurity"`
 }
 
@@ -329,11 +333,11 @@ type ApplicationCredential struct {
 
 // OpenStack is the connection of the cluster's controllers to the cloud. They use an application credential.
 type OpenStack struct {
-	// URL of Keystone as the machines reach it.
+	// URL of Keystone for the machines.
 	// Default: required
 	// Example: https://keystone.example.com:5000/v3
 	AuthURL string `mapstructure:"authURL" kind:"url http https"`
-	// Endpoints of the other OpenStack APIs as the machines reach them: `public`, `internal` or `admin`.
+	// Interface of the other OpenStack APIs that the machines use: `public`, `internal` or `admin`.
 	Interface string `mapstructure:"interface" kind:"choice public internal admin"`
 	// CA certificates of the OpenStack APIs in PEM form. They replace the public certificate authorities.
 	// Default: none: public authorities
@@ -351,8 +355,8 @@ type OpenStack struct {
 	ApplicationCredential ApplicationCredential `mapstructure:"applicationCredential"`
 	// Load balancer for Services of type LoadBalancer: `octavia`, or `none` for addresses over BGP only.
 	LoadBalancer string `mapstructure:"loadBalancer" kind:"choice none octavia"`
-	// Provider of Octavia, for Services and for `api.loadBalancer: octavia`: `amphora`, or `ovn`, which has no least
-	// connections and no HTTPS monitors.
+	// Provider of Octavia, for Services and for `api.loadBalancer: octavia`: `amphora`, or `ovn`, which supports neither
+	// least connections nor HTTPS monitors.
 	// Default: none: `amphora`
 	// Example: ovn
 	OctaviaProvider string `mapstructure:"octaviaProvider" kind:"optional choice amphora ovn"`
@@ -372,16 +376,16 @@ const (
 
 // Storage configures Cinder volumes for claims of pods.
 type Storage struct {
-	// Volumes and snapshots of claims when the cluster is destroyed: `keep` or `delete`. [The output lists them
-	// first](storage.md#teardown). The value also applies to the container of `etcd.backup`, whose objects the output does
-	// not list.
+	// A destroy of the cluster keeps (`keep`) or deletes (`delete`) the volumes and snapshots of claims. [The output
+	// lists them first](storage.md#teardown). The value also applies to the container of `etcd.backup`, whose objects the
+	// output does not list.
 	OnDestroy string `mapstructure:"onDestroy" kind:"choice keep delete"`
 	// StorageClasses of the cluster.
 	// Default: `[{name: cinder, default: true}]`
 	// Example: [{name: ssd, default: true, type: ssd}, {name: archive, type: hdd}]
 	Classes []StorageClass `mapstructure:"classes"`
-	// Cinder and Nova have the same zones. Then a volume is in the zone of its pod's node, and the pod stays in this zone.
-	// With `false`, every node attaches every volume.
+	// Set `true` if Cinder and Nova have the same zones. Then a volume is in the zone of its pod's node, and the pod
+	// stays in this zone. With `false`, every node can attach every volume.
 	Topology bool `mapstructure:"topology"`
 	// Maximum number of volumes of claims on a node. The scheduler places further pods on other nodes. [The limit of the
 	// hypervisor](storage.md#classes) can be lower than the default, or higher with virtio-scsi.
@@ -470,6 +474,30 @@ type Reader struct {
 	Password Secret `mapstructure:"password" kind:"optional password"`
 }
 
+// Monitoring runs Prometheus, Alertmanager and Perses in the cluster.
+type Monitoring struct {
+	// Prometheus, Alertmanager and Perses run in the namespace `monitoring`. Each machine exports its metrics. A change
+	// replaces the machines.
+	Enabled bool `mapstructure:"enabled"`
+	// Number of days for which Prometheus keeps samples. It deletes the oldest ones earlier if they fill 80% of its
+	// volume.
+	RetentionDays int `mapstructure:"retentionDays" kind:"number 1 3650"`
+	// Size in GiB of the volume of Prometheus. A larger value expands the volume.
+	VolumeSize int `mapstructure:"volumeSize" kind:"number 1 65536"`
+	// StorageClass of the volumes of Prometheus and Alertmanager.
+	// Default: none: the default class of `storage.classes`
+	// Example: ssd
+	StorageClass string `mapstructure:"storageClass" kind:"optional subdomain"`
+	// [Configuration of Alertmanager](monitoring.md#receivers) in YAML, with `route` and `receivers`. Set it with
+	// `pulumi config set --secret --path`.
+	// Default: none: Alertmanager notifies nobody
+	// Example: {secure: v1:…}
+	Alertmanager Secret `mapstructure:"alertmanager" kind:"optional alertmanager"`
+	// All clients that reach Services (`network.allowedCIDRs`) open the dashboards without a login. With `false`, only
+	// [users of the Kubernetes API](monitoring.md#open-the-dashboards) open them.
+	OpenDashboards bool `mapstructure:"openDashboards"`
+}
+
 // Load balancers of the API.
 const (
 	// Keepalived assigns the address to one control plane at a time.
@@ -522,7 +550,8 @@ type Group struct {
 	// Default: required
 	// Example: c8.xlarge
 	Flavor string `mapstructure:"flavor" kind:"text a flavor"`
-	// Separate block of `network.cidr` for this group. Machine i always has the i-th address, independent of other groups.
+	// Separate block of `network.cidr` for this group, and for no other host. Machine i always has the i-th address,
+	// independent of other groups.
 	// Default: required
 	// Example: 10.0.0.128/27
 	Addresses netip.Prefix `mapstructure:"addresses" kind:"block"`
@@ -595,8 +624,9 @@ type Etcd struct {
 	// Time between two heartbeats of the leader, from 10ms to 10s: about the time of a round trip between members. A
 	// change replaces the members one at a time.
 	HeartbeatInterval time.Duration `mapstructure:"heartbeatInterval" kind:"milliseconds 10ms 10s"`
-	// Time without a heartbeat after which a member starts an election, up to 50s: at least five times
-	// `heartbeatInterval`, and longer than the slowest write to the disk. A change replaces the members one at a time.
+	// Time without a heartbeat after which a member starts an election, up to 50s. It must be at least five times
+	// `heartbeatInterval`, and should be longer than the slowest write to the disk. A change replaces the members one at
+	// a time.
 	ElectionTimeout time.Duration `mapstructure:"electionTimeout" kind:"milliseconds 50ms 50s"`
 	// Volume is the data volume of each member.
 	Volume Volume `mapstructure:"volume"`
@@ -685,12 +715,13 @@ type Artifacts struct {
 	// Default: none; required with `artifacts.username`
 	// Example: {secure: v1:…}
 	Password Secret `mapstructure:"password" kind:"optional password"`
-	// CA certificates in PEM form that machines trust in addition to public authorities: of the mirrors of downloads,
-	// images and packages, and of a proxy that decrypts TLS. A change replaces the machines.
+	// CA certificates in PEM form that machines trust in addition to public authorities. Examples are the CAs of mirrors,
+	// and the CA of a proxy that decrypts TLS. A change replaces the machines.
 	// Default: none
 	// Example: "-----BEGIN CERTIFICATE-----…"
 	CACertificate string `mapstructure:"caCertificate" kind:"optional certificates"`
-	// SHA-256 of files by name, for versions without a pinned one and for files that differ from the published ones.
+	// SHA-256 checksums of files by name, for versions without a pinned checksum and for files that differ from the
+	// published ones.
 	// Default: none
 	// Example: {etcd: ffe840ff9295808e88cce2794a18a5ac87f12a5203c8314d0bf6aa119b41bac5}
 	Checksums map[string]string `mapstructure:"checksums" keys:"artifact" kind:"sha256"`
@@ -710,9 +741,9 @@ type Proxy struct {
 	// Default: none
 	// Example: http://proxy.example.com:3128
 	HTTPS string `mapstructure:"https" kind:"optional url http https"`
-	// Hosts without the proxy: names, domains such as `.example.com`, IPv4 addresses and CIDRs, in addition to the
-	// addresses of the cluster. curl before 7.86, which CentOS Stream 9 has, does not understand CIDRs. A change replaces
-	// the machines.
+	// Hosts that are reached without the proxy, in addition to the addresses of the cluster: names, domains such as
+	// `.example.com`, IPv4 addresses and CIDRs. curl of CentOS Stream 9 is older than 7.86, so it does not support CIDRs.
+	// A change replaces the machines.
 	// Default: none
 	// Example: [.example.com, 192.0.2.0/24]
 	NoProxy []string `mapstructure:"noProxy" kind:"noProxy"`
@@ -720,8 +751,8 @@ type Proxy struct {
 
 // Policy configures the rules of package policy.
 type Policy struct {
-	// [Rules](policy.md#rules) that the stack breaks on purpose, and the reason for each. A rule that the stack does not
-	// break is an error.
+	// [Rules](policy.md#rules) that the stack breaks on purpose, and the reason for each. A waiver of a rule that the
+	// stack does not break is an error.
 	// Default: none
 	// Example: {image-by-name: the cloud replaces its images}
 	Waivers map[string]string `mapstructure:"waivers" keys:"rule" kind:"reason"`
@@ -769,6 +800,7 @@ func Defaults(stack string) Config {
 			Interval: time.Minute,
 			Reader:   Reader{Domain: "Default"},
 		},
+		Monitoring: Monitoring{RetentionDays: 15, VolumeSize: 20},
 		API:        API{LoadBalancer: Keepalived},
 		Kubernetes: Kubernetes{Version: "1.36.3", ProxyMode: ProxyNFTables},
 		Etcd: Etcd{

@@ -96,9 +96,9 @@ func TestErrors(t *testing.T) {
 		value      any
 		want       string
 	}{
-		{"unknown key", "colour", "red", "colour: unknown key"},
-		{"unknown nested key", "pools.0.colour", "red", "pools[0].colour: unknown key"},
-		{"wrong case", "etcd.Count", 3, "etcd.Count: unknown key"},
+		{"unknown key", "colour", "red", "colour: unknown key: docs/configuration.md lists all keys"},
+		{"unknown nested key", "pools.0.colour", "red", "pools[0].colour: unknown key: docs/configuration.md lists all keys"},
+		{"wrong case", "etcd.Count", 3, "etcd.Count: unknown key: docs/configuration.md lists all keys"},
 		{"text for a number", "pools.0.count", "two", `pools[0].count: must be a number, not "two"`},
 		{"fraction", "etcd.count", 2.5, "etcd.count: must be a whole number, not 2.5"},
 		{"number out of range", "etcd.count", json.Number("1e400"),
@@ -193,7 +193,8 @@ func TestErrors(t *testing.T) {
 		{"VIP on a machine", "api.address", "10.0.0.17",
 			"api.address: 10.0.0.17 is within etcd.addresses 10.0.0.16/28: use an address outside of all groups"},
 		{"VIP on a reserved address", "api.address", "10.0.0.2",
-			"api.address: 10.0.0.2 is reserved: 10.0.0.1–10.0.0.9 are for the gateway and for ports that Neutron creates"},
+			"api.address: 10.0.0.2 is reserved: 10.0.0.1–10.0.0.9 are for the gateway and for ports that Neutron creates: " +
+				"use another address"},
 		{"kubernetes", "kubernetes.version", "1.20.0",
 			`kubernetes.version: must be a version of 1.34, 1.35 or 1.36, such as 1.36.3, not "1.20.0"`},
 		{"kubernetes with v", "kubernetes.version", "v1.36.3",
@@ -242,7 +243,8 @@ func TestErrors(t *testing.T) {
 		{"default taint of control planes", "controlPlane.taints",
 			[]any{map[string]any{"key": "node-role.kubernetes.io/control-plane",
 				"effect": "NoSchedule"}}, "controlPlane.taints[0]: must be removed: every control plane already has this taint"},
-		{"labels of etcd", "etcd.labels", map[string]any{"a": "b"}, "etcd.labels: unknown key"},
+		{"labels of etcd", "etcd.labels", map[string]any{"a": "b"},
+			"etcd.labels: unknown key: docs/configuration.md lists all keys"},
 		{"registry", "artifacts.registryMirrors", map[string]any{"https://registry.k8s.io": "http://10.1.1.1"},
 			"artifacts.registryMirrors[https://registry.k8s.io]: must be a registry's host name, such as " +
 				`registry.k8s.io, not "https://registry.k8s.io"`},
@@ -254,7 +256,7 @@ func TestErrors(t *testing.T) {
 		{"unknown artifact", "artifacts.checksums.etdc", strings.Repeat("0", 64),
 			"artifacts.checksums.etdc: must be an artifact: calicoctl, cni-plugins, containerd, etcd, etcd-backup, " +
 				"etcd-join, keystone-webhook, kube-apiserver, kube-controller-manager, kube-proxy, kube-scheduler, kubectl, " +
-				"kubelet, node-approver, runc or tenant-sync, not \"etdc\""},
+				"kubelet, machine-metrics, node-approver, runc or tenant-sync, not \"etdc\""},
 		{"mirror", "artifacts.mirror", "mirror.example.com",
 			`artifacts.mirror: must be a URL of http or https such as http://host.example.com:8080/path, ` +
 				`not "mirror.example.com"`},
@@ -325,16 +327,20 @@ func TestErrors(t *testing.T) {
 		{"peer twice", "bgp.peers", append(peers(nil), peers(map[string]any{"asNumber": 65002})...),
 			"bgp.peers[1].address: 192.0.2.1 is also the address of bgp.peers[0]: list all zones in one peer"},
 		{"peer among pods", "bgp.peers", peers(map[string]any{"address": "10.244.0.1"}),
-			"bgp.peers[0].address: 10.244.0.1 is within network.podCIDR 10.244.0.0/16, a range of the cluster itself"},
+			"bgp.peers[0].address: 10.244.0.1 is within network.podCIDR 10.244.0.0/16, a range of the cluster itself: " +
+				"use another address or range"},
 		{"peer among Services", "bgp.peers", peers(map[string]any{"address": "10.96.0.1"}),
-			"bgp.peers[0].address: 10.96.0.1 is within network.serviceCIDR 10.96.0.0/16, a range of the cluster itself"},
+			"bgp.peers[0].address: 10.96.0.1 is within network.serviceCIDR 10.96.0.0/16, a range of the cluster itself: " +
+				"use another address or range"},
 		{"peer on a machine", "bgp.peers", peers(map[string]any{"address": "10.0.0.70"}),
-			"bgp.peers[0].address: 10.0.0.70 is within pools[0].addresses 10.0.0.64/26, the addresses of machines"},
+			"bgp.peers[0].address: 10.0.0.70 is within pools[0].addresses 10.0.0.64/26, the addresses of machines: use " +
+				"the address of another host"},
 		{"peer on the API", "bgp.peers", peers(map[string]any{"address": "10.0.0.10"}),
-			"bgp.peers[0].address: 10.0.0.10 is the address of the Kubernetes API (api.address)"},
+			"bgp.peers[0].address: 10.0.0.10 is the address of the Kubernetes API (api.address): use the address of " +
+				"another host"},
 		{"Neutron's router as peer", "bgp.peers", peers(map[string]any{"address": "10.0.0.1"}),
 			"bgp.peers[0].address: 10.0.0.1 is reserved: 10.0.0.1–10.0.0.9 are for the gateway and for ports " +
-				"that Neutron creates"},
+				"that Neutron creates: use another address"},
 		{"zone without nodes", "bgp.peers", peers(map[string]any{"zones": []any{"az1"}}),
 			"bgp.peers[0].zones[0]: must be removed: no group of nodes has zones"},
 		{"long password", "bgp.peers", peers(map[string]any{"password": strings.Repeat("x", 81)}),
@@ -358,7 +364,8 @@ func TestErrors(t *testing.T) {
 		{"import of pods", "bgp.peers", peers(map[string]any{"import": []any{"0.0.0.0/0", "10.244.0.0/24"}}),
 			"bgp.peers[0].import[1]: 10.244.0.0/24 is within network.podCIDR 10.244.0.0/16, a range of the cluster itself: " +
 				"remove it"},
-		{"BFD", "bgp.peers", peers(map[string]any{"bfd": true}), "bgp.peers[0].bfd: unknown key"},
+		{"BFD", "bgp.peers", peers(map[string]any{"bfd": true}),
+			"bgp.peers[0].bfd: unknown key: docs/configuration.md lists all keys"},
 		{"no Keystone", "openstack.authURL", nil,
 			"openstack.authURL: must be set to a URL of http or https such as http://host.example.com:8080/path"},
 		{"interface", "openstack.interface", "private",
@@ -458,15 +465,16 @@ func TestServiceRangesAreSeparate(t *testing.T) {
 		text, err := json.Marshal(object)
 		require.NoError(t, err)
 		_, err = Decode("test", string(text))
-		assert.EqualError(t, err, strings.ReplaceAll(`kubernetes-openstack:cluster has 8 errors:
+		replacer := strings.NewReplacer("KEY", key, "ITSELF", "a range of the cluster itself: use another address or range")
+		assert.EqualError(t, err, replacer.Replace(`kubernetes-openstack:cluster has 8 errors:
   KEY[5]: 169.254.0.0/17 overlaps 169.254.0.0/16, the range of link-local addresses: use another range
   KEY[0]: 10.0.0.10/32 overlaps network.cidr 10.0.0.0/24
   KEY[1]: 10.0.0.64/26 overlaps network.cidr 10.0.0.0/24
   KEY[2]: 10.244.1.0/24 overlaps network.podCIDR 10.244.0.0/16
   KEY[3]: 10.96.1.0/24 overlaps network.serviceCIDR 10.96.0.0/16
-  network.dnsServers[1]: 192.0.2.53 is within KEY[4] 192.0.2.0/24, a range of the cluster itself
-  bgp.peers[0].address: 192.0.2.1 is within KEY[4] 192.0.2.0/24, a range of the cluster itself
-  openstack.authURL: 192.0.2.5 is within KEY[4] 192.0.2.0/24, a range of the cluster itself`, "KEY", key))
+  network.dnsServers[1]: 192.0.2.53 is within KEY[4] 192.0.2.0/24, ITSELF
+  bgp.peers[0].address: 192.0.2.1 is within KEY[4] 192.0.2.0/24, ITSELF
+  openstack.authURL: 192.0.2.5 is within KEY[4] 192.0.2.0/24, ITSELF`))
 	}
 }
 
@@ -493,9 +501,9 @@ func TestRenamedKeys(t *testing.T) {
 		old, want, new string
 		value          any
 	}{
-		{"ssh.allow", "ssh.allow: renamed to allowedCIDRs", "ssh.allowedCIDRs", []any{"192.0.2.0/24"}},
-		{"network.allow", "network.allow: renamed to allowedCIDRs", "network.allowedCIDRs", []any{"192.0.2.0/24"}},
-		{"api.allow", "api.allow: renamed to allowedCIDRs", "api.allowedCIDRs", []any{"192.0.2.0/24"}},
+		{"ssh.allow", "ssh.allow: is renamed: use allowedCIDRs", "ssh.allowedCIDRs", []any{"192.0.2.0/24"}},
+		{"network.allow", "network.allow: is renamed: use allowedCIDRs", "network.allowedCIDRs", []any{"192.0.2.0/24"}},
+		{"api.allow", "api.allow: is renamed: use allowedCIDRs", "api.allowedCIDRs", []any{"192.0.2.0/24"}},
 	}
 	assert.Len(t, rows, len(renamedKeys))
 	for _, row := range rows {
@@ -549,6 +557,7 @@ func TestDownloadsWithoutConfiguration(t *testing.T) {
 	object := tenants(t)
 	set(object, "artifacts", nil)
 	set(object, "etcd.backup.container", "test-etcd")
+	set(object, "monitoring.enabled", true)
 	c := decoded(t, object)
 	seen := map[string]bool{}
 	for _, m := range NewPlan(c).Machines {

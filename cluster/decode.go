@@ -4,10 +4,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"net/netip"
 	"reflect"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -124,12 +126,22 @@ func decodeValue(to reflect.Type, data any) (any, error) {
 			return nil, wrongType("a string in quotes", data)
 		}
 	case reflect.Slice:
-		if _, isList := data.([]any); !isList {
+		list, isList := data.([]any)
+		if !isList {
 			return nil, wrongObject(to, "a list of "+elements(to.Elem()), data)
 		}
+		if i := slices.Index(list, nil); i >= 0 && isObject(to.Elem()) {
+			return nil, fmt.Errorf("item %d must be an object, not null", i)
+		}
 	case reflect.Map, reflect.Struct:
-		if _, isObject := data.(map[string]any); !isObject {
+		object, isObject := data.(map[string]any)
+		if !isObject {
 			return nil, wrongObject(to, "an object of keys and values", data)
+		}
+		for _, key := range slices.Sorted(maps.Keys(object)) {
+			if object[key] == nil && to.Kind() == reflect.Map { // in a struct, null means the default
+				return nil, fmt.Errorf("%q must have a value, not null", key)
+			}
 		}
 	}
 	return data, nil
@@ -253,9 +265,9 @@ func decodeErrors(err error) field.Errors {
 	var errs field.Errors
 	for _, key := range strings.Split(keys, ", ") {
 		if renamed := renamedKeys[prefix+key]; renamed != "" {
-			errs.Add(prefix+key, "renamed to %s", renamed)
+			errs.Add(prefix+key, "is renamed: use %s", renamed)
 		} else {
-			errs.Add(prefix+key, "unknown key")
+			errs.Add(prefix+key, "unknown key: docs/configuration.md lists all keys")
 		}
 	}
 	return errs

@@ -31,16 +31,18 @@ func (c Config) validateOutside(e *field.Errors, hosts []place) {
 		path, a := h.path, h.prefix.Addr()
 		for _, r := range c.ranges() {
 			if r.path != machineRangePath && r.prefix.IsValid() && r.prefix.Contains(a) {
-				e.Add(path, "%s is within %s %s, a range of the cluster itself", a, r.path, r.prefix)
+				e.Add(path, "%s is within %s %s, a range of the cluster itself: use another address or range", a, r.path,
+					r.prefix)
 			}
 		}
 		for _, g := range c.groups() {
 			if g.Addresses.IsValid() && g.Addresses.Contains(a) {
-				e.Add(path, "%s is within %s.addresses %s, the addresses of machines", a, g.path, g.Addresses)
+				e.Add(path, "%s is within %s.addresses %s, the addresses of machines: use the address of another host", a,
+					g.path, g.Addresses)
 			}
 		}
 		if c.Network.CIDR.IsValid() && a == c.apiAddress() {
-			e.Add(path, "%s is the address of the Kubernetes API (api.address)", a)
+			e.Add(path, "%s is the address of the Kubernetes API (api.address): use the address of another host", a)
 		}
 		c.Network.validateHost(e, path, a)
 		c.Network.validateNotReserved(e, path, a)
@@ -77,6 +79,7 @@ func (n Network) validateNotReserved(e *field.Errors, path string, a netip.Addr)
 	}
 	first, last := n.allocationPool()
 	if gateway := n.gateway(); a == gateway || first.Compare(a) <= 0 && a.Compare(last) <= 0 {
-		e.Add(path, "%s is reserved: %s–%s are for the gateway and for ports that Neutron creates", a, gateway, last)
+		e.Add(path, "%s is reserved: %s–%s are for the gateway and for ports that Neutron creates: use another "+
+			"address", a, gateway, last)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"crypto/rsa"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/asn1"
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
@@ -168,7 +169,8 @@ func examplesOf(t *testing.T) map[string]examples {
 		"192.0.2.1:053", ":53", "192.0.2.1#53", "ns.example.com",
 		"[fd00::1]:53", "192.0.2.1 ", "10.0.0.17:53", "127.0.0.1:5300"}, wrongAddresses...)
 	wrongURLsOfMachines := append(wrongURLs("http"), "http://localhost", "http://LOCALHOST:80", "http://a.localhost",
-		"http://localhost.localdomain", "http://localhost.",
+		"http://localhost.localdomain", "http://localhost.", "http://ip6-localhost", "http://ip6-loopback",
+		"http://localhost4.localdomain4",
 		"http://[::1]:80", "http://[fd00::1]:5000/v3", "http://[::ffff:192.0.2.5]")
 	wrongURLsOfOperators := append(wrongURLs("http"), "socks4://host.example.com", "http://[::]:3128",
 		"http://[::ffff:0.0.0.0]:3128", "http://[::ffff:10.0.0.70]:3128")
@@ -243,8 +245,21 @@ func examplesOf(t *testing.T) map[string]examples {
 			"https://proxy.example.com:3128"), texts(wrongURLsOfOperators...)},
 		"sshKey":       sshKeyExamples(t),
 		"certificates": certificateExamples(t),
-		"password":     {texts("a b", `"`, "ä"), texts("pa55word\n", "a\x00b", "pa55\x7fword")},
-		"md5Password":  {texts("a b", "'"), texts("pa55\"word", "pa55word\n", "pä55word", strings.Repeat("pa55word", 11))},
+		"alertmanager": {texts("route: {receiver: a}\nreceivers: [{name: a}]",
+			"route: {receiver: a, routes: [{matchers: [x=1]}, {receiver: b}]}\nreceivers: [{name: a}, {name: b}]",
+			"route: {receiver: 1}\nreceivers: [{name: 1}]"),
+			texts("pa55word", "route: {", "- route", "receivers: [{name: pa55word}]", "route: {receiver: pa55word}",
+				"route: pa55word\nreceivers: [{name: a}]", "route: {}\nreceivers: [{name: pa55word}]",
+				"route: {receiver: pa55word}\nreceivers: [{name: a}]",
+				"route: {receiver: pa55word}\nreceivers: {name: pa55word}",
+				"route: {receiver: [pa55word]}\nreceivers: [{name: [pa55word]}, pa55word, 1]",
+				"Route: {receiver: pa55word}\nReceivers: [{name: pa55word}]",
+				"route: {receiver: a}\nroute: {receiver: a}\nreceivers: [{name: a}]",
+				"route: {receiver: a, routes: [{receiver: pa55word}]}\nreceivers: [{name: a}]",
+				"route: {receiver: a, routes: [{routes: [{receiver: pa55word}]}]}\nreceivers: [{name: a}]",
+				"route: {receiver: a, routes: {receiver: a}}\nreceivers: [{name: a}]")},
+		"password":    {texts("a b", `"`, "ä"), texts("pa55word\n", "a\x00b", "pa55\x7fword")},
+		"md5Password": {texts("a b", "'"), texts("pa55\"word", "pa55word\n", "pä55word", strings.Repeat("pa55word", 11))},
 	}
 }
 
@@ -286,8 +301,9 @@ func certificateExamples(t *testing.T) examples {
 		require.NoError(t, err)
 		c := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test CA"}, IsCA: true,
 			BasicConstraintsValid: true, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour)}
+		issuer := *c
 		change(c)
-		der, err := x509.CreateCertificate(rand.Reader, c, c, key.Public(), key)
+		der, err := x509.CreateCertificate(rand.Reader, c, &issuer, key.Public(), key)
 		require.NoError(t, err)
 		return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
 	}
@@ -295,7 +311,8 @@ func certificateExamples(t *testing.T) examples {
 	begin := "-----BEGIN CERTIFICATE-----\n"
 	return examples{
 		good: texts(ca, ca+"\n \t\n", ca+ca, "# company\n"+ca+"\n# old\n"+ca, strings.TrimSpace(ca),
-			strings.ReplaceAll(ca, "\n", "\r\n"), "subject=CN=test CA\n"+ca, ca+"text"), // the output of openssl has text
+			strings.ReplaceAll(ca, "\n", "\r\n"), "subject=CN=test CA\n"+ca, ca+"text", // the output of openssl has text
+			withoutExtensions(t, ca)),
 		bad: texts(begin, "text", ca[:100]+"\n"+ca, ca+begin, ca[:len(ca)-30], ca[1:], ca+ca[1:],
 			strings.TrimSpace(ca)+ca, "# "+ca, " "+ca, ca+strings.ReplaceAll(ca, "\n", " "), "\ufeff"+ca,
 			strings.Replace(ca, begin, begin+"Proc-Type: 4,ENCRYPTED\n\n", 1),
@@ -303,10 +320,37 @@ func certificateExamples(t *testing.T) examples {
 			begin+"AAAA\n-----END CERTIFICATE-----\n",
 			strings.ReplaceAll(ca, "CERTIFICATE", "PRIVATE KEY"), " ",
 			issue(func(c *x509.Certificate) { c.IsCA = false }),
+			withoutExtensions(t, issue(func(c *x509.Certificate) { c.Subject.CommonName = "host" })),
 			issue(func(c *x509.Certificate) { c.NotAfter = time.Now().Add(-time.Minute) }),
 			ca+issue(func(c *x509.Certificate) { c.NotAfter = time.Now().Add(-time.Minute) }),
 			issue(func(c *x509.Certificate) { c.NotBefore = time.Now().Add(30 * time.Minute) })),
 	}
+}
+
+// withoutExtensions returns a certificate of X.509 v1. Its signature is not valid.
+func withoutExtensions(t *testing.T, text string) string {
+	t.Helper()
+	block, _ := pem.Decode([]byte(text))
+	var certificate struct {
+		Content   asn1.RawValue
+		Algorithm pkix.AlgorithmIdentifier
+		Signature asn1.BitString
+	}
+	_, err := asn1.Unmarshal(block.Bytes, &certificate)
+	require.NoError(t, err)
+	content := asn1.RawValue{Tag: asn1.TagSequence, IsCompound: true}
+	for rest := certificate.Content.Bytes; len(rest) > 0; {
+		var part asn1.RawValue
+		rest, err = asn1.Unmarshal(rest, &part)
+		require.NoError(t, err)
+		if part.Class == asn1.ClassUniversal { // the version and the extensions have other classes
+			content.Bytes = append(content.Bytes, part.FullBytes...)
+		}
+	}
+	certificate.Content = content
+	block.Bytes, err = asn1.Marshal(certificate)
+	require.NoError(t, err)
+	return string(pem.EncodeToMemory(block))
 }
 
 // wrongTypes returns values that YAML reads as another type than that of the key.
@@ -380,6 +424,7 @@ func TestEveryKeyAgainstEveryBadValue(t *testing.T) {
 				element = element.Elem()
 			}
 			if isObject(element) {
+				refused([]any{nil}, concrete)
 				return
 			}
 			require.Contains(t, kinds, kind, "the key needs the tag `kind`")
@@ -408,6 +453,7 @@ func TestEveryKeyAgainstEveryBadValue(t *testing.T) {
 			case reflect.Map:
 				names := all[key.keysKind()]
 				require.NotEmpty(t, names.good, "the key needs the tag `keys`")
+				refused(map[string]any{names.good[0].(string): nil}, concrete)
 				for _, name := range names.bad {
 					refused(map[string]any{name.(string): append(all[kind].good, choices(kind, args)...)[0]}, concrete)
 				}

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"bytes"
 	"crypto/rsa"
 	"crypto/x509"
 	"encoding/pem"
@@ -18,6 +19,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 	"k8s.io/apimachinery/pkg/util/validation"
+	"sigs.k8s.io/yaml"
 )
 
 // kind is a kind of values in the configuration. The tag `kind` of a field names the kind of its values, with
@@ -110,6 +112,7 @@ var kinds = map[string]kind{
 	"sshKey":       {want: fixed(sshKeys), problem: func(v any, _ []string) string { return sshKeyProblem(v.(string)) }},
 	"certificates": {want: fixed(certificates), problem: func(v any, _ []string) string { return caProblem(v.(string)) }},
 	"password":     {want: fixed("a password"), problem: passwordProblem},
+	"alertmanager": {want: fixed(alertmanagers), problem: alertmanagerProblem},
 	"md5Password":  {want: fixed("a password"), problem: md5PasswordProblem},
 }
 
@@ -389,13 +392,16 @@ func hostProblem(host string, operators bool) string {
 		return fmt.Sprintf("must have a host name or an IPv4 address, because machines have no IPv6 address, not %q", host)
 	case !isHost(name) || numericLabel.MatchString(last):
 		return fmt.Sprintf("must have a host name such as host.example.com or an IPv4 address, not %q", host)
-	case !operators && (last == "localhost" || last == "localdomain"):
+	case !operators && localName.MatchString(last):
 		return fmt.Sprintf("must have a host that machines reach, not %q", host)
 	case inCluster(name), last == "svc":
 		return fmt.Sprintf("must have a host outside of the cluster, not %q", host)
 	}
 	return ""
 }
+
+// localName matches the last label of a host's own names in the /etc/hosts of Debian and CentOS.
+var localName = regexp.MustCompile(`^(ip6-)?(localhost|localdomain|loopback)[46]?$`)
 
 // hostAddress returns the address in a URL. A host name has none.
 func hostAddress(text string) (netip.Addr, bool) {
@@ -509,7 +515,7 @@ func caProblem(text string) string {
 		switch {
 		case err != nil:
 			return fmt.Sprintf("certificate %d is damaged: %v", found, err)
-		case !certificate.IsCA:
+		case !certificate.IsCA && !isOldRoot(certificate):
 			return fmt.Sprintf("certificate %d (%s) must be the certificate of a CA", found, certificate.Subject)
 		case time.Now().After(certificate.NotAfter):
 			return fmt.Sprintf("certificate %d (%s) expired at %s: remove or replace it", found, certificate.Subject,
@@ -527,10 +533,56 @@ func caProblem(text string) string {
 	return ""
 }
 
+// isOldRoot accepts the roots of old CAs. A certificate of X.509 v1 has no extensions, so it does not name itself a CA.
+func isOldRoot(certificate *x509.Certificate) bool {
+	return certificate.Version == 1 && bytes.Equal(certificate.RawSubject, certificate.RawIssuer)
+}
+
 // passwordProblem does not show the password. A line feed at the end comes from a file.
 func passwordProblem(v any, _ []string) string {
 	if strings.ContainsFunc(string(v.(Secret)), unicode.IsControl) {
 		return "must have no line feed and no other control character"
+	}
+	return ""
+}
+
+const alertmanagers = "a configuration of Alertmanager in YAML with receivers, and with a route to one of them"
+
+// alertmanagerProblem does not show the text, because it has passwords. Alertmanager checks all other keys.
+func alertmanagerProblem(v any, _ []string) string {
+	var keys map[string]any
+	err := yaml.UnmarshalStrict([]byte(v.(Secret)), &keys)
+	receivers, _ := keys["receivers"].([]any)
+	names := map[string]bool{}
+	for _, receiver := range receivers {
+		object, _ := receiver.(map[string]any)
+		names[scalar(object["name"])] = true
+	}
+	delete(names, "")
+	route, _ := keys["route"].(map[string]any)
+	if err != nil || route["receiver"] == nil || !isRoute(route, names) {
+		return "must be " + alertmanagers
+	}
+	return ""
+}
+
+// isRoute reports whether the receivers of a route and of all routes in it exist. A route in another one can have the
+// receiver of that one.
+func isRoute(v any, receivers map[string]bool) bool {
+	route, isObject := v.(map[string]any)
+	routes, isList := route["routes"].([]any)
+	known := route["receiver"] == nil || receivers[scalar(route["receiver"])]
+	if !isObject || !known || !isList && route["routes"] != nil {
+		return false
+	}
+	return !slices.ContainsFunc(routes, func(inner any) bool { return !isRoute(inner, receivers) })
+}
+
+// scalar returns a value of YAML as text, or "" for a list or an object.
+func scalar(v any) string {
+	switch v.(type) {
+	case string, float64, bool:
+		return fmt.Sprint(v)
 	}
 	return ""
 }

@@ -50,17 +50,20 @@ const (
 	EtcdCA           = "etcd-ca"
 	FrontProxyCA     = "front-proxy-ca"
 	AdminCertificate = "admin"
+	// MetricsCA signs only the client certificate of Prometheus. Machines accept no other client for their metrics. etcd
+	// and the API servers do not trust this authority, so the certificate gives no access to their data.
+	MetricsCA             = "metrics-ca"
+	PrometheusCertificate = "prometheus"
 	// MetricsServerCertificate is on no machine, but in a Secret of the cluster.
 	MetricsServerCertificate = "metrics-server"
 )
 
-// Names of the keys. Only ServiceAccountKey is on machines. From each of the others machines get a digest, which is as
-// secret and as permanent as the key.
+// Names of the keys. Only ServiceAccountKey is on machines. From each of the others machines get a digest.
 const (
 	ServiceAccountKey = "service-account"
 	EncryptionKey     = "encryption"
-	WorkerToken       = "worker-token"
-	ControlPlaneToken = "control-plane-token"
+	// BootstrapKey is the key of all bootstrap tokens.
+	BootstrapKey = "bootstrap"
 )
 
 // Files of authorities, without their suffix, on all nodes: Calico verifies etcd members, and HAProxy verifies API
@@ -79,7 +82,7 @@ func (p *Plan) planPKI() {
 		{KubernetesCA, "kubernetes"}, {NodeCA, "kubernetes-node-ca"}, {EtcdCA, "etcd"},
 		{FrontProxyCA, "kubernetes-front-proxy"},
 	}
-	p.Keys = []Key{{ServiceAccountKey}, {EncryptionKey}, {WorkerToken}, {ControlPlaneToken}}
+	p.Keys = []Key{{ServiceAccountKey}, {EncryptionKey}, {BootstrapKey}}
 	p.Certificates = []Certificate{
 		{Name: AdminCertificate, Authority: KubernetesCA, CommonName: "kubernetes-admin", Organization: "system:masters",
 			Client: true},
@@ -92,6 +95,7 @@ func (p *Plan) planPKI() {
 		{Name: "etcd-root", Authority: EtcdCA, CommonName: "root", Client: true},
 		{Name: "etcd-apiserver", Authority: EtcdCA, CommonName: "kube-apiserver", Client: true},
 		{Name: "etcd-calico", Authority: EtcdCA, CommonName: "calico", Client: true},
+		{Name: "etcd-calico-node", Authority: EtcdCA, CommonName: "calico-node", Client: true},
 	}
 	// API servers connect to a Service, and verify this name.
 	const metricsServer = "metrics-server.kube-system.svc"
@@ -100,6 +104,14 @@ func (p *Plan) planPKI() {
 	if p.Tenancy.Enabled {
 		p.Certificates = append(p.Certificates,
 			Certificate{Name: "tenant-sync", Authority: KubernetesCA, CommonName: "tenant-sync", Client: true})
+	}
+	if p.Monitoring.Enabled {
+		p.Authorities = append(p.Authorities, Authority{MetricsCA, "metrics"})
+		p.Certificates = append(p.Certificates,
+			Certificate{Name: PrometheusCertificate, Authority: MetricsCA, CommonName: "prometheus", Client: true})
+		for i := range p.Machines {
+			p.Machines[i].PKI = append(p.Machines[i].PKI, certificateFile("/etc/machine-metrics/ca", MetricsCA))
+		}
 	}
 	loopback := netip.MustParseAddr("127.0.0.1")
 	for i := range p.Machines {
@@ -153,6 +165,7 @@ func (p *Plan) planPKI() {
 			m.PKI = append(m.PKI, pairFiles(dir+"admin", AdminCertificate)...)
 			m.PKI = append(m.PKI, certificateFile(calicoCA, EtcdCA))
 			m.PKI = append(m.PKI, pairFiles("/etc/calico/pki/etcd", "etcd-calico")...)
+			m.PKI = append(m.PKI, pairFiles(dir+"calico-node-etcd", "etcd-calico-node")...) // workers download it
 			if p.Tenancy.Enabled {
 				webhook := Certificate{ // of both webhooks; all their clients are on the same machine
 					Name: m.shortName() + "-keystone-auth", Authority: KubernetesCA, CommonName: "keystone-auth",

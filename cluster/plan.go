@@ -86,6 +86,7 @@ const (
 	EtcdClientPort = 2379
 	EtcdPeerPort   = 2380
 	APIPort        = 6443
+	MetricsPort    = 9100
 	BGPPort        = 179
 	SSHPort        = 22
 )
@@ -193,8 +194,8 @@ type Reservation struct {
 // String returns the format that node-approver parses.
 func (r Reservation) String() string { return r.Owner + "=" + r.Address.String() }
 
-// Reserved returns the addresses that no worker and no Service can have: those of the API, routers, Keystone, DNS
-// servers, etcd members and control planes.
+// Reserved returns the addresses that no worker and no Service can have. They are the addresses of the API, routers,
+// Keystone and DNS servers, and the addresses that are reserved for etcd members and control planes.
 func (p Plan) Reserved() []Reservation {
 	reserved := []Reservation{{"api", p.API.Address}}
 	if p.Network.Mode == TenantNetwork {
@@ -206,19 +207,38 @@ func (p Plan) Reserved() []Reservation {
 	for _, endpoint := range p.endpoints() {
 		reserved = append(reserved, Reservation{endpoint.owner, endpoint.address})
 	}
-	for _, m := range p.Machines {
-		if m.Role != RoleWorker {
-			reserved = append(reserved, Reservation{m.ID, m.Address})
+	return slices.Concat(reserved, p.ReservedFor(RoleEtcd), p.ReservedFor(RoleControlPlane))
+}
+
+// reservedMachines is the number of machines for which the blocks of etcd and of the control plane reserve addresses.
+// It is the largest number of etcd members.
+const reservedMachines = 7
+
+// ReservedFor returns the names and addresses of reservedMachines machines of a role, or of all if there are more. Some
+// of them may not exist. User-data lists these instead of the machines of the plan, so a change of the count replaces
+// no machine.
+func (p Plan) ReservedFor(role Role) []Reservation {
+	var out []Reservation
+	for _, g := range p.groups() {
+		if g.role != role {
+			continue
+		}
+		for i := range max(g.Count, reservedMachines) {
+			a := address(g.Addresses, i)
+			if !g.Addresses.Contains(a) || a == broadcast(p.Network.CIDR) {
+				break
+			}
+			out = append(out, Reservation{machineID(p.Name, g.name, i), a})
 		}
 	}
-	return reserved
+	return out
 }
 
 // VirtualIP contains the VRRP settings with which a control plane shares the API's address.
 type VirtualIP struct {
-	// RouterID (1–255) and Priority (1–254) of VRRP. The machine with the lowest index has the highest priority.
-	RouterID, Priority int
-	// Peers are the addresses of the other control planes.
+	// RouterID of VRRP (1–255).
+	RouterID int
+	// Peers are the addresses that are reserved for the other control planes.
 	Peers []netip.Addr
 }
 
@@ -227,20 +247,17 @@ func (p *Plan) planVirtualIP() {
 	if p.API.LoadBalancer != Keepalived {
 		return
 	}
-	controlPlanes := p.WithRole(RoleControlPlane)
+	controlPlanes, reserved := p.WithRole(RoleControlPlane), p.ReservedFor(RoleControlPlane)
 	for i := range controlPlanes {
 		m := &controlPlanes[i]
-		m.VirtualIP = &VirtualIP{RouterID: max(1, int(p.API.Address.As4()[3])), Priority: maxControlPlanes - m.Index}
-		for _, other := range controlPlanes {
-			if other.ID != m.ID {
+		m.VirtualIP = &VirtualIP{RouterID: max(1, int(p.API.Address.As4()[3]))}
+		for _, other := range reserved {
+			if other.Address != m.Address {
 				m.VirtualIP.Peers = append(m.VirtualIP.Peers, other.Address)
 			}
 		}
 	}
 }
-
-// maxControlPlanes is the number of VRRP priorities.
-const maxControlPlanes = 254
 
 // OwnTiming returns true if the heartbeat or the election timeout is not etcd's default.
 func (e Etcd) OwnTiming() bool {

@@ -68,10 +68,6 @@ func TestMachinesAreStable(t *testing.T) {
 	kept := 0
 	for _, m := range NewPlan(c).Machines {
 		if old, ok := before[m.ID]; ok {
-			if m.VirtualIP != nil {
-				assert.NotEqual(t, old.VirtualIP.Peers, m.VirtualIP.Peers, "the control planes, its own group")
-				m.VirtualIP.Peers = old.VirtualIP.Peers
-			}
 			assert.Equal(t, old, m)
 			kept++
 		}
@@ -155,8 +151,40 @@ func TestNodes(t *testing.T) {
 	p.Network.DNSServers = []netip.Addr{netip.MustParseAddr("192.0.2.53")}
 	assert.Equal(t,
 		"[api=10.0.0.10 router=10.0.0.1 router=10.0.0.99 keystone=192.0.2.5 dns=192.0.2.53 test-etcd-0=10.0.0.16 "+
-			"test-etcd-1=10.0.0.17 test-etcd-2=10.0.0.18 test-control-plane-0=10.0.0.32 test-control-plane-1=10.0.0.33]",
+			"test-etcd-1=10.0.0.17 test-etcd-2=10.0.0.18 test-etcd-3=10.0.0.19 test-etcd-4=10.0.0.20 "+
+			"test-etcd-5=10.0.0.21 test-etcd-6=10.0.0.22 test-control-plane-0=10.0.0.32 test-control-plane-1=10.0.0.33 "+
+			"test-control-plane-2=10.0.0.34 test-control-plane-3=10.0.0.35 test-control-plane-4=10.0.0.36 "+
+			"test-control-plane-5=10.0.0.37 test-control-plane-6=10.0.0.38]",
 		fmt.Sprint(p.Reserved()))
+}
+
+// Addresses outside of the block of a group, and the broadcast address, are reserved for no machine.
+func TestReservedFor(t *testing.T) {
+	for name, test := range map[string]struct {
+		count       int
+		block       string
+		first, last string
+	}{
+		"one machine":            {1, "10.0.0.32/28", "10.0.0.32", "10.0.0.38"},
+		"more machines":          {9, "10.0.0.32/28", "10.0.0.32", "10.0.0.40"},
+		"a small block":          {1, "10.0.0.32/30", "10.0.0.32", "10.0.0.35"},
+		"a block of one address": {1, "10.0.0.32/32", "10.0.0.32", "10.0.0.32"},
+		"the end of the network": {1, "10.0.0.252/30", "10.0.0.252", "10.0.0.254"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := small(t)
+			c.ControlPlane.Count, c.ControlPlane.Addresses = test.count, netip.MustParsePrefix(test.block)
+			p := NewPlan(c)
+			got := p.ReservedFor(RoleControlPlane)
+			assert.Equal(t, Reservation{"test-control-plane-0", netip.MustParseAddr(test.first)}, got[0])
+			last := len(got) - 1
+			assert.Equal(t, Reservation{fmt.Sprintf("test-control-plane-%d", last), netip.MustParseAddr(test.last)}, got[last])
+			for i, m := range p.WithRole(RoleControlPlane) {
+				assert.Equal(t, Reservation{m.ID, m.Address}, got[i])
+			}
+		})
+	}
+	assert.Empty(t, NewPlan(small(t)).ReservedFor(""))
 }
 
 func TestVirtualIP(t *testing.T) {
@@ -167,8 +195,9 @@ func TestVirtualIP(t *testing.T) {
 	for _, m := range p.WithRole(RoleControlPlane) {
 		got = append(got, fmt.Sprint(*m.VirtualIP))
 	}
-	assert.Equal(t, []string{"{10 254 [10.0.0.33 10.0.0.34]}", "{10 253 [10.0.0.32 10.0.0.34]}",
-		"{10 252 [10.0.0.32 10.0.0.33]}"}, got)
+	const others = " 10.0.0.35 10.0.0.36 10.0.0.37 10.0.0.38]}"
+	assert.Equal(t, []string{"{10 [10.0.0.33 10.0.0.34" + others, "{10 [10.0.0.32 10.0.0.34" + others,
+		"{10 [10.0.0.32 10.0.0.33" + others}, got)
 	assert.Nil(t, p.WithRole(RoleEtcd)[0].VirtualIP)
 	assert.Nil(t, p.WithRole(RoleWorker)[0].VirtualIP)
 

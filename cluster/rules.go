@@ -83,9 +83,17 @@ func (p Plan) rules() []Rule {
 	}
 	allow(Roles, "icmp", 0, "path MTU discovery and ping between machines", machines)
 	allow(Roles, "tcp", SSHPort, "SSH from operators", p.SSH.AllowedCIDRs)
-	allow([]Role{RoleEtcd}, "tcp", EtcdClientPort, "etcd clients: API servers and the etcd-proxy on each node",
+	allow([]Role{RoleEtcd}, "tcp", EtcdClientPort, "etcd clients: members, and the etcd-proxy on each node",
 		slices.Concat(etcd, nodes))
 	allow([]Role{RoleEtcd}, "tcp", EtcdPeerPort, "etcd peers", etcd)
+	if p.Monitoring.Enabled {
+		// Prometheus is a pod on a worker. Its packets have the address of the worker if Calico translates them.
+		prometheus := pods
+		if p.IPPool.NATOutgoing {
+			prometheus = workers
+		}
+		allow([]Role{RoleEtcd}, "tcp", MetricsPort, "metrics of etcd and of its machine, for Prometheus", prometheus)
+	}
 	allow([]Role{RoleControlPlane}, "tcp", APIPort, "Kubernetes API for machines", machines)
 	allow([]Role{RoleControlPlane}, "tcp", APIPort, "Kubernetes API for clients outside the cluster",
 		p.API.AllowedCIDRs)

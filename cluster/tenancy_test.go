@@ -59,8 +59,8 @@ func TestTenancyErrors(t *testing.T) {
 		value any
 		want  string
 	}{
-		{"tenancy.colour", "red", "tenancy.colour: unknown key"},
-		{"tenancy.podCIDR", "10.0.0.0/8", "tenancy.podCIDR: unknown key"},
+		{"tenancy.colour", "red", "tenancy.colour: unknown key: docs/configuration.md lists all keys"},
+		{"tenancy.podCIDR", "10.0.0.0/8", "tenancy.podCIDR: unknown key: docs/configuration.md lists all keys"},
 		{"tenancy.roles", map[string]any{"member": "write"},
 			`tenancy.roles[member]: must be view, edit or admin, not "write"`},
 		{"tenancy.exclude", []any{"@Default"},

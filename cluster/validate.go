@@ -36,6 +36,7 @@ func (c *Config) validate(known field.Errors) field.Errors {
 	c.Storage.validate(&e)
 	c.Proxy.validate(&e)
 	c.validateTenancy(&e)
+	c.validateMonitoring(&e)
 	c.validateAPI(&e)
 	c.validateVersions(&e)
 	c.Artifacts.validate(&e)
@@ -278,9 +279,6 @@ const toleratedTaint = "CriticalAddonsOnly"
 
 func (c Config) validateControlPlane(e *field.Errors) {
 	c.ControlPlane.validate(e, "controlPlane")
-	if c.ControlPlane.Count > maxControlPlanes {
-		e.Add("controlPlane.count", "must be at most %d, not %d", maxControlPlanes, c.ControlPlane.Count)
-	}
 	for i, taint := range c.ControlPlane.Taints {
 		path := fmt.Sprintf("controlPlane.taints[%d]", i)
 		switch {
@@ -295,8 +293,8 @@ func (c Config) validateControlPlane(e *field.Errors) {
 
 func (c Config) validateEtcd(e *field.Errors) {
 	switch count := c.Etcd.Count; {
-	case count > 7:
-		e.Add("etcd.count", "must be 1, 3, 5 or 7, not %d", count)
+	case count > reservedMachines:
+		e.Add("etcd.count", "must be 1, 3, 5 or %d, not %d", reservedMachines, count)
 	case count > 0 && count%2 == 0:
 		e.Add("etcd.count", "must be odd: %d members tolerate no more failures than %d", count, count-1)
 	default:
@@ -321,7 +319,7 @@ func (c Config) validatePools(e *field.Errors) {
 		case p.Name == string(RoleEtcd) || p.Name == string(RoleControlPlane):
 			e.Add(path+".name", "%q is reserved for another group of machines: use another name", p.Name)
 		case strings.HasPrefix(p.Name, string(RoleControlPlane)+"-"):
-			// By this prefix the cluster decides which bootstrap token may request the certificate of a node.
+			// By this prefix node-approver knows the control planes, which may have reserved addresses.
 			e.Add(path+".name", "must not begin with %s-, which is reserved for control planes", RoleControlPlane)
 		case duplicate:
 			e.Add(path+".name", "%q is also the name of pools[%d]: use another name", p.Name, first)
