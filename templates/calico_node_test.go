@@ -15,7 +15,6 @@ const startCalico = `
 hostname dev-control-plane-0
 trap '[ $? = 0 ] || tail /log/calico /log/kube-controllers' EXIT
 socat TCP-LISTEN:7443,bind=127.0.0.1,fork,reuseaddr TCP:127.0.0.1:6443 2>/dev/null &
-sed -i 's/127.0.0.1:2379/10.0.0.10:2379/' /etc/calico/calico.env /etc/calico/calicoctl.cfg
 mkdir -p /var/lib/calico /var/lib/kubelet/pki /status
 cat /etc/kubernetes/pki/admin.crt /etc/kubernetes/pki/admin.key >/var/lib/kubelet/pki/kubelet-client-current.pem
 run() { (set -a; unset KUBECONFIG; . /etc/calico/calico.env; exec "$@") >>/log/calico 2>&1; }
@@ -26,9 +25,12 @@ calico_node_ref() { eventually node_ref; }
 node_ref() {
 	run wait-for-node && run env CALICO_K8S_NODE_REF=dev-control-plane-0 calico-node -startup && run calico-node-ref
 }
-kubelet() { # registers the Node, and calico-node-ref starts with it
+register() {
 	echo '{"apiVersion": "v1", "kind": "Node", "metadata": {"name": "dev-control-plane-0"}}' |
 		kubectl create -f - >/dev/null
+}
+kubelet() { # registers the Node, and calico-node-ref starts with it
+	register
 	calico_node_ref
 }
 # kube_controllers: starts kube-controllers, and waits until it has checked all Nodes once
@@ -99,7 +101,7 @@ func TestCalicoNodeStays(t *testing.T) {
 		sleep 3
 		! refers && echo "no reference to a missing Node"
 		kept "while calico-node-ref waits for the Node"
-		kubelet
+		register # calico-node-ref runs only once at a time
 		wait $ref
 		refers && echo "a reference to the Node"
 		kept "with its Node"

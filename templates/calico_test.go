@@ -35,10 +35,8 @@ bird_config() {
 // calicoMember returns path → content of a control plane's files, with the files of a single etcd member.
 func calicoMember(t *testing.T) map[string]string {
 	files := etcdMember(t)
-	const env, profile, script = "/etc/etcd/etcd.env", "/etc/profile.d/etcdctl.sh",
-		"/usr/local/sbin/apply-calico-resources"
-	files[env] = regexp.MustCompile(`,dev-etcd-[12]=[^,\n]*`).ReplaceAllString(files[env], "")
-	files[profile] = regexp.MustCompile(`,[^,\n]*`).ReplaceAllString(files[profile], "")
+	const env, script = "/etc/etcd/etcd.env", "/usr/local/sbin/apply-calico-resources"
+	files[env] = regexp.MustCompile(`,dev-etcd-[^,\n]*`).ReplaceAllString(files[env], "")
 	maps.Copy(files, calicoctl(t))
 	const pki = "/etc/calico/pki/"
 	files[pki+"ca.crt"], files[pki+"etcd.crt"], files[pki+"etcd.key"] = files["/etc/etcd/pki/ca.crt"],
@@ -81,7 +79,7 @@ func resources(t *testing.T, dir string, plan cluster.Plan) map[string]string {
 	files := map[string]string{}
 	for name, content := range filesOf(t, m) {
 		if rest, found := strings.CutPrefix(name, "/etc/calico/"); found &&
-			(path.Dir(rest) == "resources" || rest == "bgpconfiguration.yaml") {
+			(path.Dir(rest) == "resources" || strings.HasSuffix(rest, "configuration.yaml")) {
 			files[path.Join(dir, rest)] = content
 		}
 	}
@@ -92,7 +90,7 @@ func resources(t *testing.T, dir string, plan cluster.Plan) map[string]string {
 const startResources = `
 member 0
 eventually check-etcd
-etcd-auth >/log-auth 2>&1
+etcd-join users >/log-users 2>&1
 # plan DIR: replaces the files in /etc/calico with those in DIR
 plan() { for name in resources bgpconfiguration.yaml; do mount --bind "/$1/$name" "/etc/calico/$name"; done; }
 . /etc/profile.d/etcdctl.sh
@@ -106,6 +104,8 @@ stored() {
 	done
 	calicoctl get bgpconfiguration default --output=yaml | sed '1,/^spec/d'
 }
+# metrics_port prints the port on which kube-controllers serves its metrics.
+metrics_port() { calicoctl get kubecontrollersconfiguration default --output=yaml | grep prometheusMetricsPort; }
 # apply runs the script twice. The second run writes nothing if the first one was complete.
 apply() {
 	apply-calico-resources
@@ -141,10 +141,11 @@ func TestCalicoResources(t *testing.T) {
 		}
 		return configuration
 	}
-	out, err := guest.Run(t, calicoMember(t), "unshare", "--net", "--mount", "timeout", "540", "sh", "-c", startEtcd+
+	out, err := guest.Run(t, calicoMember(t), "unshare", "--net", "--mount", "sh", "-c", startEtcd+
 		startResources+`
 		echo new:
 		apply
+		metrics_port
 		echo changed by users:
 		calicoctl create --filename=- >/dev/null <<-END
 			apiVersion: projectcalico.org/v3
@@ -164,12 +165,16 @@ func TestCalicoResources(t *testing.T) {
 		END
 		calicoctl patch bgppeer peer-10-0-0-1 --patch='{"spec": {"asNumber": 65123}}' >/dev/null
 		calicoctl delete bgpfilter peer-10-0-0-2 >/dev/null
+		calicoctl patch kubecontrollersconfiguration default \
+			--patch='{"spec": {"prometheusMetricsPort": 9094, "logSeverityScreen": "Debug"}}' >/dev/null
 		calicoctl patch bgpconfiguration default --patch='{"spec": {
 			"asNumber": 64999, "logSeverityScreen": "Debug", "serviceExternalIPs": [{"cidr": "192.0.2.0/24"}],
 			"communities": [{"name": "ours", "value": "65001:100"}],
 			"prefixAdvertisements": [{"cidr": "10.244.0.0/16", "communities": ["ours"]}]}}' >/dev/null
 		apply
 		calicoctl get bgppeer peer-10-0-0-1 --output='go-template={{range .}}{{.Spec.ASNumber}}{{end}}'; echo
+		metrics_port
+		calicoctl get kubecontrollersconfiguration default --output=yaml | grep logSeverityScreen
 
 		echo reflectors:
 		plan reflectors
@@ -215,19 +220,24 @@ func TestCalicoResources(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, `new:
 Successfully applied 5 resource(s)
+Successfully created 1 'KubeControllersConfiguration' resource(s)
 Successfully created 1 'BGPConfiguration' resource(s)
 0 writes
 ippool: pods
 bgpfilter: peer-10-0-0-1 peer-10-0-0-2
 bgppeer: peer-10-0-0-1 peer-10-0-0-2
-`+mesh+loadBalancers+`changed by users:
+`+mesh+loadBalancers+`  prometheusMetricsPort: 0
+changed by users:
 Successfully applied 5 resource(s)
+Successfully patched 1 'KubeControllersConfiguration' resource
 Successfully applied 1 'BGPConfiguration' resource(s)
 0 writes
 ippool: of-a-user pods
 bgpfilter: of-a-user peer-10-0-0-1 peer-10-0-0-2
 bgppeer: peer-10-0-0-1 peer-10-0-0-2 peer-of-a-user
 `+users(mesh+loadBalancers)+`65001
+  prometheusMetricsPort: 0
+  logSeverityScreen: Debug
 reflectors:
 Successfully applied 4 resource(s)
 keeping the node-to-node mesh: no route reflector has joined yet
@@ -276,8 +286,7 @@ func TestRouterPasswords(t *testing.T) {
 	maps.Copy(files, imageFiles(t, dirs.Mirror("oci", "quay.io/calico/node@v3.28.5")))
 	files["/node.conf"] = strings.NewReplacer("/etc/kubernetes/pki/admin.",
 		"/node.").Replace(files["/etc/kubernetes/admin.conf"])
-	out, err := guest.Run(t, files, "unshare", "--net", "timeout", "540", "sh", "-c", startAPI+birdConfig+`
-		etcd gateway start --endpoints=10.0.0.10:2379 --listen-addr=127.0.0.1:2379 >/log/etcd-proxy 2>&1 &
+	out, err := guest.Run(t, files, "unshare", "--net", "sh", "-c", startAPI+birdConfig+`
 		unset KUBECONFIG
 		eventually apply-calico-resources
 		register dev-worker-0 10.0.0.64/24

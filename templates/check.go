@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 
 	"kubernetes-openstack/cluster"
+	"kubernetes-openstack/internal/bootstraptoken"
 	"kubernetes-openstack/internal/field"
 )
 
@@ -28,8 +29,8 @@ func CheckUserData(plan cluster.Plan) error {
 	const spare = 128
 	check := func(plan cluster.Plan, m cluster.Machine) error {
 		in := Inputs{
-			VolumeID:    "00000000-0000-0000-0000-000000000000",
-			WorkerToken: Token(derived()), ControlPlaneToken: Token(derived()), EncryptionKey: derived(),
+			VolumeID:      "00000000-0000-0000-0000-000000000000",
+			BootstrapSeed: bootstraptoken.NewSeed(derived(), m.ID, m.Address), EncryptionKey: derived(),
 			BackupID: hex.EncodeToString(bytes(16)), BackupSecret: base64.RawURLEncoding.EncodeToString(bytes(64)),
 		}
 		if !plan.SSH.KeyPair {

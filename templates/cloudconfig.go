@@ -86,10 +86,10 @@ func (r *Renderer) CloudConfig(m cluster.Machine, in Inputs) ([]byte, error) {
 // leave empty files forever.
 const writeAgain = "[ -e /var/lib/cloud/instance/files-synced ] || rm -rf /var/lib/cloud/instance/sem"
 
-// nameMark and addressMark stand for a machine's name and address in the files that its pool shares. No Plan
-// contains them: all its addresses are IPv4, and the range of addressMark is only for documentation. Both are plain in
-// YAML, so they get no quotes.
-const nameMark = "hostname@"
+// nameMark, addressMark and seedMark stand for a machine's name, address and seed in the files that its pool shares. No
+// Plan contains them: all its addresses are IPv4, and the range of addressMark is only for documentation. All are plain
+// in YAML, so they get no quotes.
+const nameMark, seedMark = "hostname@", "seed@"
 
 var addressMark = netip.MustParseAddr("2001:db8::1")
 
@@ -105,6 +105,10 @@ func (v values) marked() (values, *strings.Replacer) {
 	if address.IsValid() {
 		own = append(own, addressMark.String(), address.String())
 		v.Address = addressMark
+	}
+	if v.Inputs.BootstrapSeed != "" {
+		own = append(own, seedMark, string(v.Inputs.BootstrapSeed))
+		v.Inputs.BootstrapSeed = seedMark
 	}
 	if v.Calico != nil && v.Calico.Address.Addr() == address {
 		calico := *v.Calico

@@ -8,13 +8,13 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/base64"
+	"encoding/json"
 	"encoding/pem"
 	"fmt"
 	"maps"
 	"math/big"
 	"net"
 	"net/netip"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -24,6 +24,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"kubernetes-openstack/cluster"
+	"kubernetes-openstack/internal/bootstraptoken"
 	"kubernetes-openstack/internal/dirs"
 	"kubernetes-openstack/tests/guest"
 )
@@ -119,6 +120,7 @@ func pki(t *testing.T) map[string]string {
 		{"/etc/etcd/pki/client", etcd, "root", ""},
 		{"/etc/etcd/pki/server", etcd, "etcd", ""},
 		{"/etc/calico/pki/etcd", etcd, "calico", ""},
+		{dir + "calico-node-etcd", etcd, "calico-node", ""},
 		{"/etc/metrics-server/tls", ca, "metrics-server.kube-system.svc", ""},
 		{"/node", node, "system:node:dev-worker-0", "system:nodes"},
 		{dir + "admin", ca, "kubernetes-admin", "system:masters"},
@@ -166,15 +168,14 @@ func controlPlane(t *testing.T, changes ...func(*values)) map[string]string {
 	for name, content := range pki(t) {
 		addPKI(&m, name, content)
 	}
-	m.Plan.Machines = slices.Delete(m.Plan.Machines, 1, 3) // a single member of etcd
 	files := filesOf(t, m)
 	files["/etc/calico/pki/ca.crt"] = files["/etc/etcd/pki/ca.crt"]
 	member := etcdMachine()
 	member.Plan = m.Plan
-	for _, name := range []string{"/etc/profile.d/etcdctl.sh", "/usr/local/sbin/etcd-auth"} {
-		files[name] = filesOf(t, member)[name]
-	}
+	const profile = "/etc/profile.d/etcdctl.sh"
+	files[profile] = filesOf(t, member)[profile]
 	maps.Copy(files, etcdBinaries(t))
+	files["/usr/local/bin/etcd-join"] = built(t, "kubernetes-openstack/cmd/etcd-join")
 	for _, name := range []string{"kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubectl"} {
 		files["/usr/local/bin/"+name] = kubernetes(t, name)
 	}
@@ -199,7 +200,7 @@ for address in 10.0.0.10 10.0.0.20; do ip address add $address/24 dev lo; done
 export KUBECONFIG=/etc/kubernetes/admin.conf
 mkdir -p /var/log/kubernetes/audit /log
 etcd --data-dir=/run/etcd --listen-peer-urls=http://127.0.0.1:2380 --unsafe-no-fsync \
-	--listen-client-urls=https://10.0.0.10:2379 --advertise-client-urls=https://10.0.0.10:2379 \
+	--listen-client-urls=https://127.0.0.1:2379 --advertise-client-urls=https://127.0.0.1:2379 \
 	--client-cert-auth --trusted-ca-file=/etc/etcd/pki/ca.crt \
 	--cert-file=/etc/etcd/pki/server.crt --key-file=/etc/etcd/pki/server.key >/log/etcd 2>&1 &
 start() { while :; do "run-$1" || sleep 1; done >"/log/$1" 2>&1 & }
@@ -213,7 +214,7 @@ eventually() {
 		sleep 1
 	done
 }
-eventually etcd-auth
+eventually etcd-join users
 `
 
 // startAPI is prepareControlPlane, and then starts the API server and creates the cluster's resources.
@@ -235,8 +236,15 @@ func TestControlPlaneRuns(t *testing.T) {
 	t.Parallel()
 	guest.OnCentOS(t)
 	limitParallel(t)
-	out, err := guest.Run(t, controlPlane(t), "unshare", "--net", "sh", "-c", startControlPlane+`
+	files := controlPlane(t)
+	expired := bootstraptoken.Token{ID: "expire", Secret: "0123456789abcdef"}
+	files["/tokens.json"] = tokenList(t, expired.Manifest("dev-worker-8", time.Now()),
+		bootstraptoken.Token{ID: "abcdef", Secret: expired.Secret}.Manifest("dev-worker-9", time.Now().Add(time.Hour)))
+	out, err := guest.Run(t, files, "unshare", "--net", "sh", "-c", startControlPlane+`
+		kubectl create -f /tokens.json >/dev/null
 		start kube-scheduler
+		kubectl create secret generic --namespace=kube-system bootstrap-token-legacy \
+			--type=bootstrap.kubernetes.io/token --from-literal=token-id=legacy --from-literal=token-secret=0123456789abcdef
 		echo again; run-cluster-resources
 		eventually check-kube-controller-manager
 		eventually check-kube-scheduler
@@ -258,33 +266,38 @@ func TestControlPlaneRuns(t *testing.T) {
 		echo 'with a bootstrap token:'
 		eventually kubectl get configmap --namespace=kube-system kube-root-ca.crt
 		for name in kube-root-ca.crt extension-apiserver-authentication; do
-			ask --header 'Authorization: Bearer worker.0123456789abcdef' \
+			ask --header 'Authorization: Bearer abcdef.0123456789abcdef' \
 				https://127.0.0.1:6443/api/v1/namespaces/kube-system/configmaps/$name
 		done
+
+		cleaned() { ! kubectl get secret --namespace=kube-system bootstrap-token-expire; }
+		eventually cleaned
 
 		echo 'nodes:'
 		# get PATH: prints the status codes for a node, a bootstrap token and Calico's certificate for etcd
 		get() {
-			for credential in '--cert /node.crt --key /node.key' '--oauth2-bearer worker.0123456789abcdef' \
+			for credential in '--cert /node.crt --key /node.key' '--oauth2-bearer abcdef.0123456789abcdef' \
 				'--cert /etc/calico/pki/etcd.crt --key /etc/calico/pki/etcd.key'; do
 				curl --silent --output /dev/null --write-out '%{http_code} ' --cacert /etc/kubernetes/pki/ca.crt $credential \
 					"https://127.0.0.1:6443/api/v1/$1" || true
 			done
 			echo "$1"
 		}
-		for secret in calico-etcd bgp-peers bootstrap-token-worker; do
+		for secret in calico-node-etcd calico-etcd bgp-peers bootstrap-token-abcdef; do
 			get namespaces/kube-system/secrets/$secret
 			get "namespaces/kube-system/secrets?fieldSelector=metadata.name=$secret"
 		done
 		for path in namespaces/kube-system/secrets secrets namespaces/default namespaces services endpoints; do
 			get $path
 		done
-		kubectl get secret --namespace=kube-system calico-etcd bgp-peers \
+		kubectl get secret --namespace=kube-system calico-etcd calico-node-etcd bgp-peers \
 			--output=jsonpath='{range .items[*]}{.data}{"\n"}{end}' | sed -E 's/"[^"]{100,}"/PEM/g'
 		kubectl get secret --namespace=kube-system calico-etcd --output=jsonpath='{.data.etcd\.key}' |
 			base64 -d | cmp - /etc/calico/pki/etcd.key
+		kubectl get secret --namespace=kube-system calico-node-etcd --output=jsonpath='{.data.etcd\.key}' |
+			base64 -d | cmp - /etc/kubernetes/pki/calico-node-etcd.key
 		versions() {
-			kubectl get secret --namespace=kube-system calico-etcd bgp-peers \
+			kubectl get secret --namespace=kube-system calico-etcd calico-node-etcd bgp-peers \
 				--output=jsonpath='{.items[*].metadata.resourceVersion}'
 		}
 		before=$(versions)
@@ -323,7 +336,7 @@ func TestControlPlaneRuns(t *testing.T) {
 			etcdctl get --print-value-only "$1" 2>&1 |
 				grep -m 1 -aoE '^k8s:enc:secretbox:v1:key1:|^10.244.0.0/16|permission denied$'
 		}
-		secret=/registry/secrets/kube-system/bootstrap-token-worker
+		secret=/registry/secrets/kube-system/bootstrap-token-abcdef
 		etcdctl put /calico/pool 10.244.0.0/16 >/dev/null
 		export ETCDCTL_CERT=/etc/calico/pki/etcd.crt ETCDCTL_KEY=/etc/calico/pki/etcd.key
 		echo "Calico gets $(stored $secret), $(stored /calico/pool)"
@@ -331,7 +344,7 @@ func TestControlPlaneRuns(t *testing.T) {
 		export ETCDCTL_KEY=/etc/kubernetes/pki/apiserver-etcd-client.key
 		echo "the API server gets $(stored $secret), $(stored /calico/pool)"
 		if grep 'permission denied' /log/kube-*; then exit 1; fi # set -e ignores a command after !
-		echo "audited: $(grep -c bootstrap-token-worker /var/log/kubernetes/audit/audit.log)"
+		echo "audited: $(grep -c bootstrap-token-abcdef /var/log/kubernetes/audit/audit.log)"
 		if grep 0123456789abcdef /var/log/kubernetes/audit/audit.log; then exit 1; fi
 		kubectl create token default --duration=10m >/dev/null
 		if grep -E 'unknown field|strict decoding|deprecated' /log/kube-*; then exit 1; fi
@@ -340,26 +353,28 @@ func TestControlPlaneRuns(t *testing.T) {
 	require.NoError(t, err)
 	_, again, _ := strings.Cut(out, "again\n")
 	for _, want := range []string{
-		"secret/bootstrap-token-worker serverside-applied\n", "secret/bootstrap-token-cptokn serverside-applied\n",
-		"/service-addresses.kubernetes-openstack serverside-applied\n",
+		"/service-addresses.kubernetes-openstack serverside-applied\n", "secret \"bootstrap-token-legacy\" deleted",
 		"node/dev-control-plane-0 labeled\n", "control-plane",
 		"6443/livez 200\n", "6443/readyz 200\n", "6443/healthz 200\n", "6443/version 401\n", "6443/api 401\n",
 		"6443/metrics 401\n",
 		"--tls-max 1.2 https://127.0.0.1:6443/readyz 000\n", "/debug/pprof/ 404\n",
 		"configmaps/kube-root-ca.crt 200\n", "configmaps/extension-apiserver-authentication 403\n",
 		`nodes:
-200 403 401 namespaces/kube-system/secrets/calico-etcd
-200 403 401 namespaces/kube-system/secrets?fieldSelector=metadata.name=calico-etcd
+200 403 401 namespaces/kube-system/secrets/calico-node-etcd
+200 403 401 namespaces/kube-system/secrets?fieldSelector=metadata.name=calico-node-etcd
+403 403 401 namespaces/kube-system/secrets/calico-etcd
+403 403 401 namespaces/kube-system/secrets?fieldSelector=metadata.name=calico-etcd
 200 403 401 namespaces/kube-system/secrets/bgp-peers
 200 403 401 namespaces/kube-system/secrets?fieldSelector=metadata.name=bgp-peers
-403 403 401 namespaces/kube-system/secrets/bootstrap-token-worker
-403 403 401 namespaces/kube-system/secrets?fieldSelector=metadata.name=bootstrap-token-worker
+403 403 401 namespaces/kube-system/secrets/bootstrap-token-abcdef
+403 403 401 namespaces/kube-system/secrets?fieldSelector=metadata.name=bootstrap-token-abcdef
 403 403 401 namespaces/kube-system/secrets
 403 403 401 secrets
 200 403 401 namespaces/default
 403 403 401 namespaces
 200 403 401 services
 200 403 401 endpoints
+{"ca.crt":PEM,"etcd.crt":PEM,"etcd.key":PEM}
 {"ca.crt":PEM,"etcd.crt":PEM,"etcd.key":PEM}
 {"peer-10-0-0-1":"c2VjcmV0IG9mIHRoZSByb3V0ZXI="}
 unchanged
@@ -414,17 +429,57 @@ func (r signingRequest) manifest(t *testing.T, name, signer string) string {
 	return string(manifest)
 }
 
+// TestOldTokensAreListed checks that apply-cluster-resources fails if it cannot list the tokens of earlier versions.
+// They would stay valid forever.
+func TestOldTokensAreListed(t *testing.T) {
+	t.Parallel()
+	files := filesOf(t, controlPlaneMachine())
+	files["/usr/local/sbin/kubectl"] = `#!/bin/sh
+case "$*" in
+*--filename=-) cat >/dev/null ;;
+"get secrets "*) [ ! -e /broken ] || exit 1; cat /old ;;
+"delete "*) echo "$*" ;;
+esac
+`
+	out, err := guest.Run(t, files, "sh", "-c", `
+		: >/old; apply-cluster-resources; echo "none: $?"
+		printf 'bootstrap-token-a bootstrap-token-b ' >/old; apply-cluster-resources; echo "two: $?"
+		: >/broken; apply-cluster-resources; echo "no answer: $?"`)
+	require.NoError(t, err, out)
+	require.Equal(t, "none: 0\ndelete secret --namespace=kube-system --ignore-not-found bootstrap-token-a "+
+		"bootstrap-token-b\ntwo: 0\nno answer: 1\n", out)
+}
+
+// tokenList returns the manifests of tokens as one file.
+func tokenList(t *testing.T, manifests ...any) string {
+	text, err := json.Marshal(map[string]any{"apiVersion": "v1", "kind": "List", "items": manifests})
+	require.NoError(t, err)
+	return string(text)
+}
+
 // TestNodeApprover sends requests of kubelets and of others to a real API server. It checks the decisions of
 // node-approver and the signer. TestDecide in node-approver has many more forged requests. The test also
 // checks which users may write a Node's addresses.
 func TestNodeApprover(t *testing.T) {
 	t.Parallel()
 	limitParallel(t)
-	const worker, controlPlaneToken = "worker.0123456789abcdef", "cptokn.0123456789abcdef"
 	const notOurs = "-" // kube-controller-manager does not approve it either
 	nodes := []string{"system:nodes"}
 	server, client := []string{"digital signature", "server auth"}, []string{"digital signature", "client auth"}
 	type request = *signingRequest
+	const instance = "4f1c0d9e-2b7a-4c55-9e2e-0123456789ab"
+	// seed returns the seed of the machine with this number
+	seed := func(number byte) bootstraptoken.Seed {
+		return bootstraptoken.NewSeed("key", fmt.Sprint(number), netip.AddrFrom4([4]byte{10, 0, 0, number}))
+	}
+	var tokens []any
+	// tokenOf creates and returns the token of the instance of a node
+	tokenOf := func(node string) string {
+		token := seed(byte(len(tokens))).Token(instance)
+		tokens = append(tokens, token.Manifest(node, time.Now().Add(time.Hour)))
+		return token.String()
+	}
+	worker := tokenOf("dev-worker-9")
 	// serve returns the request of a node's kubelet for a serving certificate, after the changes
 	serve := func(node, addresses, refused string, changes ...func(request)) signingRequest {
 		r := signingRequest{as: "system:node:" + node, name: "system:node:" + node, organization: nodes, dns: []string{node},
@@ -464,12 +519,14 @@ func TestNodeApprover(t *testing.T) {
 	}
 	byItself := func(r request) { r.token, r.as = "", "system:node:dev-worker-0" }
 	clients := map[string]signingRequest{
-		"worker":                  join(worker, "dev-worker-9", ""),
-		"replaced":                join(worker, "dev-worker-4", ""),
-		"name-of-a-ready-node":    join(worker, "dev-worker-5", "Node dev-worker-5 is Ready: another machine has this name"),
-		"joining-control-plane":   join(controlPlaneToken, "dev-control-plane-2", ""),
-		"worker-as-control-plane": join(worker, "dev-control-plane-0", "needs the bootstrap token of a control-plane"),
-		"control-plane-as-worker": join(controlPlaneToken, "dev-worker-9", "needs the bootstrap token of a worker"),
+		"worker":   join(worker, "dev-worker-9", ""),
+		"replaced": join(tokenOf("dev-worker-4"), "dev-worker-4", ""),
+		"name-of-a-ready-node": join(tokenOf("dev-worker-5"), "dev-worker-5",
+			"Node dev-worker-5 is Ready: another machine has this name"),
+		"joining-control-plane":   join(tokenOf("dev-control-plane-2"), "dev-control-plane-2", ""),
+		"worker-as-control-plane": join(worker, "dev-control-plane-0", "needs the bootstrap token of dev-control-plane-0"),
+		"worker-as-another":       join(worker, "dev-worker-4", "needs the bootstrap token of dev-worker-4"),
+		"unplanned":               join(worker, "intruder", "needs the bootstrap token of intruder"),
 		"renewal":                 join("", "dev-worker-0", "", byItself),
 		"others-renewal":          join("", "dev-worker-1", notOurs, byItself),
 		"token-for-masters": join(worker, "dev-worker-9", "the subject is",
@@ -477,6 +534,10 @@ func TestNodeApprover(t *testing.T) {
 	}
 
 	files := controlPlane(t)
+	leaked := seed(200) // its token has expired, and the seed has a new token for another instance
+	tokens = append(tokens, leaked.Token(instance).Manifest("dev-worker-9", time.Now().Add(-time.Hour)),
+		seed(201).Token("another").Manifest("dev-worker-9", time.Now().Add(time.Hour)))
+	files["/tokens.json"] = tokenList(t, tokens...)
 	files["/usr/local/bin/node-approver"] = binary(t, dirs.Mirror(
 		"github.com/kubernetes-openstack/kubernetes-openstack/releases/download/v"+cluster.ProgramsVersion, "node-approver"))
 	// without NodeRestriction, because it refuses most of the forged requests before they reach node-approver
@@ -528,8 +589,11 @@ func TestNodeApprover(t *testing.T) {
 		add dev-worker-0 10.0.0.64; add dev-worker-1 10.0.0.65; add dev-control-plane-0 10.0.0.20
 		add thief 10.0.0.65; add grabber 10.0.0.5
 		add dev-worker-4 10.0.0.68; add dev-worker-5 10.0.0.69
-		kubectl patch node dev-worker-5 --subresource=status \
-			--patch '{"status": {"conditions": [{"type": "Ready", "status": "True"}]}}'
+		heartbeat() { kubectl patch node dev-worker-5 --subresource=status --patch '{"status": {"conditions": [
+			{"type": "Ready", "status": "True", "lastHeartbeatTime": "'"$(date --utc +%FT%TZ)"'"}]}}'; }
+		heartbeat
+		# kube-controller-manager sets a Node without heartbeats to not Ready
+		while sleep 10; do heartbeat; done >/dev/null &
 		sleep 1 # Nodes are older than requests
 		kubectl create clusterrolebinding outsiders --clusterrole=system:node-bootstrapper --group=outsiders
 		eventually check-kube-controller-manager
@@ -566,6 +630,10 @@ func TestNodeApprover(t *testing.T) {
 		try 'cloud controller' set_addresses dev-worker-0 InternalIP 10.0.0.64 ExternalIP 203.0.113.7
 		try 'report a condition after it' patch dev-worker-0 \
 			'{"status": {"conditions": [{"type": "Ready", "status": "False"}]}}'
+		kubectl create -f /tokens.json >/dev/null
+		for token in `+leaked.Token(instance).String()+" "+seed(201).Token(instance).String()+`; do
+			KUBECONFIG=/token.conf kubectl get --raw /apis/certificates.k8s.io/v1 --token=$token 2>&1 | tail -n 1
+		done
 		echo requests:
 
 		env --unset=GOGC run-node-approver >/log/approver 2>&1 &
@@ -597,7 +665,8 @@ func TestNodeApprover(t *testing.T) {
 		"register with an external address"+denied+"register with another name"+denied+"register with two addresses"+denied+
 		"register outside of the network"+denied+"register: allowed\nadd an address"+denied+"change the address"+denied+
 		"remove all addresses"+denied+
-		"report a condition: allowed\ncloud controller: allowed\nreport a condition after it: allowed\nrequests:\n")
+		"report a condition: allowed\ncloud controller: allowed\nreport a condition after it: allowed\n"+
+		strings.Repeat("error: You must be logged in to the server (Unauthorized)\n", 2)+"requests:\n")
 	_, log, _ := strings.Cut(out, "\nlog:\n")
 	for name, r := range all {
 		if r.refused == "" {
@@ -640,8 +709,7 @@ func TestVirtualAddressMoves(t *testing.T) {
 		for name in a b; do ip -n $name link set eth0 up; done
 		ip netns exec a api-vip-interface 10.0.0.20
 		cp /etc/keepalived/keepalived.conf /a.conf
-		sed 's/10\.0\.0\.20/10.0.0.x/; s/10\.0\.0\.21/10.0.0.20/; s/10\.0\.0\.x/10.0.0.21/; s/priority .*/priority 90/' \
-			/a.conf >/b.conf
+		sed 's/10\.0\.0\.20/10.0.0.x/; s/10\.0\.0\.21/10.0.0.20/; s/10\.0\.0\.x/10.0.0.21/' /a.conf >/b.conf
 		keep() {
 			ip netns exec $1 keepalived --dont-fork --log-console --vrrp --use-file=/$1.conf \
 				--pid=/run/$1.pid --vrrp_pid=/run/$1-vrrp.pid >/log-$1 2>&1 &
@@ -657,13 +725,16 @@ func TestVirtualAddressMoves(t *testing.T) {
 			done
 			echo "at $1 after $(($(now) - start)) ms: $2"
 		}
-		keep a; keep b
-		sleep 3
-		! held a && ! held b && echo 'at none: no API server is ready'
+		keep a; moves a 'only a runs, and no API server is ready'
+		# a wrong move takes at most two checks, 3 s apart, and three missed advertisements
+		keep b; sleep 12; moves a 'b runs too'
 		touch /ready-b; moves b 'b is ready first'
-		touch /ready-a; sleep 6; moves b 'a is ready too, with a higher priority'
+		touch /ready-a; sleep 12; moves b 'a is ready too'
 		rm /ready-b; moves a 'b is not ready'
-		touch /ready-b; sleep 6; moves a 'b is ready again'
+		rm /ready-a; sleep 12; moves a 'no API server is ready'
+		touch /ready-b; moves b 'only b is ready'
+		touch /ready-a; rm /ready-b; moves a 'only a is ready'
+		touch /ready-b; sleep 12; moves a 'b is ready again'
 		kill $(cat /run/a.pid); moves b 'a shuts down'
 		while test -e /run/a.pid; do sleep 0.1; done
 		keep a; sleep 6; moves b 'a starts'

@@ -25,10 +25,10 @@ until [ -e /var/lib/cloud/instance/first-boot ]; do sleep 1; done
 systemctl stop kube-apiserver # api-vip starts after it, and without a mirror it never starts
 decided() { [ "$(systemctl show --property=ActiveState --value "$1")" = active ] ||
     [ "$(systemctl show --property=NRestarts --value "$1")" -ge 2 ]; }
-for unit in api-proxy api-vip; do until decided $unit; do sleep 1; done; done
+for unit in api-proxy etcd-proxy api-vip; do until decided $unit; do sleep 1; done; done
 sleep 5 # two runs of keepalived's script
 echo "report: $(getenforce)"
-for unit in api-proxy api-vip metadata-filter bootstrap-report; do
+for unit in api-proxy etcd-proxy api-vip metadata-filter bootstrap-report; do
     pid=$(systemctl show --property=MainPID --value $unit)
     echo "report: $unit $(systemctl is-active $unit) $(tr -d '\0' <"/proc/$pid/attr/current")"
     systemctl --quiet is-active $unit || journalctl --boot --output=cat --lines=20 --unit $unit
@@ -65,6 +65,7 @@ func TestSELinuxEnforces(t *testing.T) {
 	t.Log("states:\n" + strings.Join(states, "\n"))
 	require.Empty(t, ours, "denials of our units")
 	require.Subset(t, states, []string{"Enforcing", "api-proxy active system_u:system_r:haproxy_t:s0",
+		"etcd-proxy active system_u:system_r:haproxy_t:s0",
 		"api-vip active system_u:system_r:keepalived_t:s0"})
 }
 

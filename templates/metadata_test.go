@@ -15,7 +15,7 @@ func TestMetadataFilter(t *testing.T) {
 	files := filesOf(t, workerMachine())
 	files["/usr/local/sbin/systemd-notify"] = "#!/bin/sh\ntouch /ready\n"
 	files["/usr/local/sbin/sleep"] = "#!/bin/sh\nexec /usr/bin/sleep 0.2\n"
-	out, err := guest.Run(t, files, "unshare", "--net", "timeout", "300", "sh", "-c", `
+	out, err := guest.Run(t, files, "unshare", "--net", "sh", "-c", `
 		set -eu
 		mkdir -p /run/netns
 		ip link set lo up

@@ -19,9 +19,8 @@ func planned(t *testing.T, c cluster.Config) map[string]string {
 	t.Helper()
 	plan := cluster.NewPlan(c)
 	m := values{Plan: plan, Machine: plan.WithRole(cluster.RoleControlPlane)[0], Inputs: Inputs{
-		WorkerToken:       Token(strings.Repeat("00", 31) + "ff"),
-		ControlPlaneToken: Token(strings.Repeat("abcdef01", 8)),
-		EncryptionKey:     strings.Repeat("00", 31) + "ff",
+		BootstrapSeed: "abcdef.0123456789abcdef",
+		EncryptionKey: strings.Repeat("00", 31) + "ff",
 	}}
 	m.Artifacts, m.Inputs.PKI = nil, make([]string, len(m.PKI))
 	return filesOf(t, m)
@@ -44,26 +43,23 @@ func TestPlanInFiles(t *testing.T) {
 	for path, parts := range map[string][]string{
 		units + "kubelet.service": {"--hostname-override=test-control-plane-0 \\\n", "--node-ip=10.0.0.32 \\\n",
 			"--node-labels=a=,kubernetes-openstack/pool=control-plane,z=1\n"},
-		units + "etcd-proxy.service": {"--endpoints=10.0.0.16:2379 \\\n"},
 		units + "kube-apiserver.service": {"--advertise-address=10.0.0.32 \\\n",
-			"--etcd-servers=https://10.0.0.16:2379 \\\n", "--service-cluster-ip-range=10.96.0.0/16 \\\n"},
+			"--etcd-servers=https://127.0.0.1:2379 \\\n", "--service-cluster-ip-range=10.96.0.0/16 \\\n"},
 		units + "node-approver.service": {
 			"--cluster-cidrs=10.244.0.0/16,10.96.0.0/16 \\\n", "--control-plane-prefix=test-control-plane- \\\n",
-			"--machine-cidr=10.0.0.0/24 \\\n", "--reserved=api=10.0.0.10,test-etcd-0=10.0.0.16," +
-				"test-control-plane-0=10.0.0.32,test-control-plane-1=10.0.0.33\n",
+			"--machine-cidr=10.0.0.0/24 \\\n", "--reserved=api=10.0.0.10,test-etcd-0=10.0.0.16,",
+			",test-etcd-6=10.0.0.22,test-control-plane-0=10.0.0.32,", ",test-control-plane-6=10.0.0.38\n",
 		},
 		units + "calico-image.service":   {"/calico-image 3.28.5\n"},
 		units + "calico-tunnels.service": nil,
-		"/etc/haproxy/haproxy.cfg": {
-			"\n    server test-control-plane-0 10.0.0.32:6443\n    server test-control-plane-1 10.0.0.33:6443\n"},
+		"/etc/haproxy/api.cfg": {"\n    server test-control-plane-0 10.0.0.32:6443\n",
+			"\n    server test-control-plane-6 10.0.0.38:6443\n"},
+		"/etc/haproxy/etcd.cfg": {"\n    server test-etcd-0 10.0.0.16:2379\n",
+			"\n    server test-etcd-6 10.0.0.22:2379\n"},
 		"/etc/kubernetes/kube-proxy.yaml": {"clusterCIDR: 10.244.0.0/16\n", "mode: iptables\n"},
 		"/etc/kubernetes/kubelet.yaml": {"clusterDNS:\n  - 10.96.0.10\n", "registerWithTaints:\n" +
 			"  - key: node-role.kubernetes.io/control-plane\n    value: \"\"\n    effect: NoSchedule\n"},
-		"/etc/kubernetes/bootstrap-kubelet.conf": {"token: abcdef.01abcdef01abcdef\n"},
-		"/etc/kubernetes/cluster/bootstrap-tokens.yaml": {
-			"name: bootstrap-token-000000\n", "token-id: \"000000\"\n", "token-secret: \"0000000000000000\"\n",
-			"name: bootstrap-token-abcdef\n", "token-id: \"abcdef\"\n", "token-secret: \"01abcdef01abcdef\"\n",
-		},
+		"/etc/kubernetes/bootstrap-seed":  {"abcdef.0123456789abcdef\n"},
 		"/etc/kubernetes/encryption.yaml": {"secret: AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAP8=\n"},
 		"/etc/calico/calico.env":          {"IP=10.0.0.32/24\n"},
 		"/etc/calico/node.json": {`"labels": {
@@ -76,8 +72,9 @@ func TestPlanInFiles(t *testing.T) {
 		"/etc/containerd/config.toml":                        {"sandbox = '" + cluster.PauseImage + "'\n"},
 		"/etc/containerd/certs.d/docker.io/hosts.toml":       {"server = \"http://192.0.2.1\"\n"},
 		"/etc/containerd/certs.d/registry.k8s.io/hosts.toml": {"server = \"http://192.0.2.1/k8s\"\n"},
-		keepalived: {"virtual_router_id 10\n", "priority 254\n", "unicast_src_ip 10.0.0.32\n",
-			"unicast_peer {\n        10.0.0.33\n    }\n", "virtual_ipaddress {\n        10.0.0.10/32\n    }\n"},
+		keepalived: {"virtual_router_id 10\n", "unicast_src_ip 10.0.0.32\n",
+			"unicast_peer {\n        10.0.0.33\n", "        10.0.0.38\n    }\n",
+			"virtual_ipaddress {\n        10.0.0.10/32\n    }\n"},
 	} {
 		require.Contains(t, files, path)
 		for _, part := range parts {
@@ -144,7 +141,9 @@ RESTORE=dev-20270131T120000Z.db
 
 // TestNoBackups checks that a member of etcd without backups has neither their files nor their settings.
 func TestNoBackups(t *testing.T) {
-	with, without := filesOf(t, backupMachine()), filesOf(t, etcdMachine())
+	m := etcdMachine()
+	withMonitoring(&m)
+	with, without := filesOf(t, backupMachine()), filesOf(t, m)
 	var added []string
 	for name := range with {
 		if _, exists := without[name]; !exists {
@@ -159,7 +158,7 @@ func TestNoBackups(t *testing.T) {
 	const settings = "/etc/etcd/etcd.env"
 	assert.Equal(t, regexp.MustCompile("(?m)^(BACKUP_CONTAINER|RESTORE)=.*\n").ReplaceAllString(with[settings], ""),
 		without[settings])
-	m := backupMachine()
+	m = backupMachine()
 	m.Plan.Etcd.Restore = ""
 	assert.Equal(t, with[unit], filesOf(t, m)[unit], "a member needs etcd-backup before it creates a cluster")
 	assert.Contains(t, filesOf(t, m)[settings], "\nBACKUP_CONTAINER=dev-etcd\n")

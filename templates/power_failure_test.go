@@ -61,11 +61,11 @@ func TestDamagedFilesAreRepaired(t *testing.T) {
 		"/usr/local/sbin/systemctl":         "#!/bin/sh\n",
 		"/var/lib/cloud/data/instance-id":   "4f1c0d9e-2b7a-4c55-9e2e-0123456789ab\n",
 		"/usr/local/sbin/calico-patch-node": "#!/bin/sh\n",
-		// The API does not respond while /offline exists.
+		// The API does not respond while /offline exists. /offline counts the requests.
 		"/usr/local/sbin/curl": `#!/bin/sh
 case "$*" in *file:///*) exec /usr/bin/curl "$@" ;; esac
-[ ! -e /offline ] || { echo 'curl: (7) no answer' >&2; exit 7; }
-case "$*" in *calico-etcd*) cat /secret ;; esac
+[ ! -e /offline ] || { echo request >>/offline; echo 'curl: (7) no answer' >&2; exit 7; }
+case "$*" in *calico-node-etcd*) cat /secret ;; esac
 `,
 	}
 	credential := `
@@ -74,13 +74,14 @@ case "$*" in *calico-etcd*) cat /secret ;; esac
 		touch /offline
 		calico-credential
 		damage "$1"
+		: >/offline
 		calico-credential >/log 2>&1 & pid=$!
-		sleep 2
-		kill -0 $pid && cat /log
+		until [ "$(wc -l </offline)" -ge 2 ]; do sleep 0.1; done # it repeats the request
+		cat /log
 		rm /offline
 		wait $pid
 		diff -r /good /etc/calico/pki && echo repaired`
-	const offline = "cannot read Secret kube-system/calico-etcd: curl: (7) no answer"
+	const offline = "cannot read Secret kube-system/calico-node-etcd: curl: (7) no answer"
 	kept := offline + "; using the files of an earlier boot\n"
 	artifacts := damagedTool + `
 		install-artifacts
@@ -98,6 +99,17 @@ case "$*" in *calico-etcd*) cat /secret ;; esac
 		damage "$1"
 		prepare-kubelet | grep "removing a damaged state: $1$"
 		[ ! -e "$1" ] && [ -s /var/lib/kubelet/cpu_manager_state ] && echo repaired`
+	const certificates = `
+		prepare-kubelet
+		earlier=${1%current.pem}2026-12-01.pem
+		touch ${1%current.pem}2026-12-02.pem # also damaged
+		cp "$1" "$earlier"
+		damage "$1"
+		prepare-kubelet
+		[ "$(readlink "$1")" = "$earlier" ]
+		damage "$1"
+		prepare-kubelet >/dev/null
+		[ ! -e "$1" ]`
 	for _, row := range []struct {
 		file    string
 		machine values
@@ -108,10 +120,10 @@ case "$*" in *calico-etcd*) cat /secret ;; esac
 			"\nrepaired\n"},
 		{pki + "etcd.key", workerMachine(), credential, kept + pki + "etcd.key does not have the key of the certificate in " +
 			pki + "etcd.crt; " + offline + "\nrepaired\n"},
-		// kubelet requests another one
-		{node + "client-current.pem", workerMachine(), `prepare-kubelet; damage "$1"; prepare-kubelet; [ ! -e "$1" ]`,
+		// kubelet uses the one before, or requests another one
+		{node + "client-current.pem", workerMachine(), certificates,
 			"removing a damaged link: " + node + "client-current.pem "},
-		{node + "server-current.pem", workerMachine(), `prepare-kubelet; damage "$1"; prepare-kubelet; [ ! -e "$1" ]`,
+		{node + "server-current.pem", workerMachine(), certificates,
 			"removing a damaged link: " + node + "server-current.pem "},
 		{"/var/lib/kubelet/dra_manager_state", workerMachine(), state, "repaired\n"},
 		// kubelet verifies the credentials of pods again
@@ -130,7 +142,7 @@ case "$*" in *calico-etcd*) cat /secret ;; esac
 				delete(files, pki+"etcd.crt")
 				delete(files, pki+"etcd.key")
 				maps.Copy(files, fakes)
-				out, err := guest.Run(t, files, "timeout", "60", "sh", "-euc", `
+				out, err := guest.Run(t, files, "sh", "-euc", `
 					mkdir -p /run/kubelet /var/lib/calico
 					damage() { `+damages[damage]+`; }
 					`+row.script, "sh", row.file)
@@ -156,9 +168,14 @@ case "$*" in *calico-etcd*) cat /secret ;; esac
 		files := filesOf(t, workerMachine())
 		maps.Copy(files, fakes)
 		files["/secret"] = secret[:len(secret)/3]
-		out, err := guest.Run(t, files, "sh", "-c", "timeout 3 calico-credential; ls "+pki)
+		out, err := guest.Run(t, files, "sh", "-euc", `
+			calico-credential >/log & pid=$!
+			until [ -s /log ]; do sleep 0.1; done
+			kill $pid
+			cat /log
+			ls `+pki)
 		require.NoError(t, err, out)
-		require.Contains(t, out, "Secret kube-system/calico-etcd is not complete: "+pki+"etcd.crt.part has no valid ")
+		require.Contains(t, out, "Secret kube-system/calico-node-etcd is not complete: "+pki+"etcd.crt.part has no valid ")
 		require.NotContains(t, out, "\netcd.crt\n")
 	})
 }
@@ -184,7 +201,7 @@ func TestCloudInitWritesDamagedFilesAgain(t *testing.T) {
 			for _, name := range []string{"systemctl", "systemd-run", "swapoff", "journalctl"} {
 				files["/usr/local/sbin/"+name] = "#!/bin/sh\n"
 			}
-			out, err := guest.Run(t, files, "unshare", "--net", "--uts", "timeout", "120", "bash", "-euc", `
+			out, err := guest.Run(t, files, "unshare", "--net", "--uts", "bash", "-euc", `
 				boot() {
 					rm -rf /run/cloud-init
 					cloud-init init --local >/log 2>&1 && cloud-init init >>/log 2>&1 || { cat /log; return 1; }

@@ -118,7 +118,7 @@ func TestPulledImagesAfterAPowerFailure(t *testing.T) {
 			m.Plan.Artifacts.RegistryMirrors["quay.io"] = mirror.URL
 			files := containerd(t, m)
 			files["/usr/local/bin/systemd-tmpfiles"] = "#!/bin/sh\n"
-			out, err := guest.Run(t, files, "timeout", "60", "bash", "-euc", pullDisk+test.script)
+			out, err := guest.Run(t, files, "bash", "-euc", pullDisk+test.script)
 			require.NoError(t, err, out)
 			require.Contains(t, out, test.want)
 		})

@@ -32,7 +32,7 @@ case $1 in start | restart)
 	eval "$(setting ExecStartPost)" &
 	post=$!
 	while kill -0 $post 2>/dev/null; do
-		kill -0 "$(cat "$pid")" 2>/dev/null || { kill $post; exit 1; }
+		kill -0 "$(cat "$pid")" 2>/dev/null || { kill $post 2>/dev/null; exit 1; }
 		sleep 0.1
 	done
 	wait $post

@@ -118,6 +118,21 @@ func TestBootstrapReport(t *testing.T) {
 				"bootstrap: log: no such flag\n" +
 				"bootstrap: etcd-proxy: done after N s\n" + ready,
 		},
+		"a unit is stopped and started": {
+			steps: "etcd-proxy containerd",
+			stages: []string{
+				"is etcd-proxy active/running notify; is containerd active/running notify",
+				"is etcd-proxy inactive/dead notify",
+				"is etcd-proxy active/running notify",
+				"",
+			},
+			want: "bootstrap: etcd-proxy: started\n" +
+				"bootstrap: etcd-proxy: done after N s\n" +
+				"bootstrap: containerd: started\n" +
+				"bootstrap: containerd: done after N s\n" + ready +
+				"bootstrap: etcd-proxy: waiting: it was stopped\n" +
+				"bootstrap: etcd-proxy: done after N s\n" + ready,
+		},
 		"a unit restarts before its log is read": {
 			steps: "containerd",
 			stages: []string{"is containerd activating/auto-restart notify 1; sed -i s/^Inv.*/InvocationID=first/ " +

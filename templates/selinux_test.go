@@ -57,8 +57,7 @@ func selinuxMachines(t *testing.T) map[string]map[string]string {
 		for _, role := range []cluster.Role{cluster.RoleEtcd, cluster.RoleControlPlane, cluster.RoleWorker} {
 			m := values{Plan: plan, Machine: plan.WithRole(role)[0], Inputs: Inputs{
 				VolumeID: "4f1c0d9e-2b7a-4c55-9e2e-0123456789ab", EncryptionKey: strings.Repeat("00", 32),
-				WorkerToken: Token(strings.Repeat("00", 32)), ControlPlaneToken: Token(strings.Repeat("00", 32)),
-				BackupID: "id", BackupSecret: "secret",
+				BootstrapSeed: "00001s.0123456789abcdef", BackupID: "id", BackupSecret: "secret",
 			}}
 			m.Artifacts, m.Inputs.PKI = slices.Clone(m.Artifacts), make([]string, len(m.PKI))
 			add(fmt.Sprintf("%s, %s", role, name), m)
@@ -83,7 +82,7 @@ func TestSELinuxAllowsAllUnits(t *testing.T) {
 func TestSELinuxDenies(t *testing.T) {
 	const (
 		apiProxy, apiVIP = unitFolder + "api-proxy.service", unitFolder + "api-vip.service"
-		haproxy          = "/etc/haproxy/haproxy.cfg"
+		haproxy          = "/etc/haproxy/api.cfg"
 		keepalived       = "/etc/keepalived/keepalived.conf"
 		staticPod        = "/etc/kubernetes/manifests/k8s-keystone-auth.yaml"
 	)
@@ -98,9 +97,9 @@ func TestSELinuxDenies(t *testing.T) {
 				"without the boolean haproxy_connect_any",
 			"api-proxy.service: port 7443: haproxy_t may not name_bind a tcp_socket of unreserved_port_t " +
 				"without the boolean haproxy_connect_any"}},
-		"HAProxy reads a file in another way": {haproxy, "mode tcp", "errorfile 503 /etc/haproxy/503.http",
+		"HAProxy reads a file in another way": {haproxy, "option httpchk", "errorfile 503 /etc/haproxy/503.http",
 			[]string{"api-proxy.service: /etc/haproxy/503.http: unknown use of a path by HAProxy: " +
-				"errorfile 503 /etc/haproxy/503.http"}},
+				"errorfile 503 /etc/haproxy/503.http GET /readyz"}},
 		"keepalived reads another unit's folder": {keepalived, "/run/keepalived/", "/run/api-vip/",
 			[]string{"api-vip.service: /run/api-vip/interface.conf: keepalived_t may not read a file of var_run_t"}},
 		"keepalived's script is confined": {keepalived, "/usr/libexec/keepalived/", "/usr/local/sbin/", []string{

@@ -7,7 +7,8 @@
 // that is not set, or a text into YAML, TOML or JSON without an encoder (package strict). Its name on the machine
 // has no .tmpl suffix. Comments and blank lines are for readers of the repository, and are not written to the
 // machine. A template in a folder {registry} gets the values of a registryMirror. It is rendered once for each
-// mirror, into a folder with the registry's name. Files in bin and sbin, and below /usr/libexec, are executable.
+// mirror, into a folder with the registry's name. A file in a folder {proxied}.service.d is written for each service
+// that connects through the proxy. Files in bin and sbin, and below /usr/libexec, are executable.
 // Only root can read the settings of sudo and of etcd-backup, the credentials of the mirror, and files in
 // /etc/kubernetes, except for certificates and public keys. Each unit that has an [Install] section is enabled and
 // started.
@@ -29,13 +30,12 @@ import (
 	"kubernetes-openstack/internal/strict"
 )
 
-//go:embed base os-packages artifacts etcd etcd-proxy api-proxy metadata-filter containerd kubelet kube-proxy
-//go:embed etcd-backup etcd-backup-ca etcd-volume-link ntp artifacts-ca
-//go:embed proxy containerd-proxy etcd-backup-proxy tenant-sync-proxy
+//go:embed base os-packages artifacts etcd haproxy etcd-proxy api-proxy metadata-filter containerd kubelet kube-proxy
+//go:embed etcd-backup etcd-backup-ca etcd-volume-link ntp artifacts-ca proxy
 //go:embed all:artifacts-credentials
 //go:embed calico-node calico-credential calico-tunnels node-drain
 //go:embed calico-resources kube-apiserver kube-controller-manager kube-scheduler cluster-resources
-//go:embed node-approver api-vip
+//go:embed node-approver api-vip machine-metrics
 //go:embed keystone-auth keystone-ca keystone-webhook kube-apiserver-spare tenant-sync
 var systems embed.FS
 
@@ -96,8 +96,7 @@ func (v values) systems() []string {
 			names = append(names, "artifacts-credentials")
 		}
 	}
-	proxied := len(v.Plan.ProxyVariables()) > 0
-	if proxied {
+	if len(v.Plan.ProxyVariables()) > 0 {
 		names = append(names, "proxy")
 	}
 	switch v.Role {
@@ -108,22 +107,19 @@ func (v values) systems() []string {
 		}
 		if v.Plan.Etcd.Backup.Container != "" {
 			names = append(names, "etcd-backup")
-			if proxied {
-				names = append(names, "etcd-backup-proxy")
-			}
 			if v.Plan.OpenStack.CACertificate != "" {
 				names = append(names, "etcd-backup-ca")
 			}
 		}
 	case cluster.RoleControlPlane, cluster.RoleWorker:
-		names = append(names, "etcd-proxy", "api-proxy", "metadata-filter", "containerd", "kubelet", "kube-proxy",
-			"calico-node", "node-drain")
-		if proxied {
-			names = append(names, "containerd-proxy")
-		}
+		names = append(names, "haproxy", "etcd-proxy", "api-proxy", "metadata-filter", "containerd", "kubelet",
+			"kube-proxy", "calico-node", "node-drain")
 		if v.Plan.Calico.Encapsulation != cluster.NoEncapsulation {
 			names = append(names, "calico-tunnels")
 		}
+	}
+	if v.Plan.Monitoring.Enabled {
+		names = append(names, "machine-metrics")
 	}
 	switch v.Role {
 	case cluster.RoleWorker:
@@ -136,13 +132,24 @@ func (v values) systems() []string {
 		}
 		if v.Plan.Tenancy.Enabled {
 			names = append(names, "keystone-auth", "keystone-webhook", "kube-apiserver-spare", "tenant-sync")
-			if proxied {
-				names = append(names, "tenant-sync-proxy")
-			}
 			if v.Plan.OpenStack.CACertificate != "" {
 				names = append(names, "keystone-ca")
 			}
 		}
+	}
+	return names
+}
+
+// proxied returns the services of the machine that connect to other hosts through the proxy.
+func (v values) proxied() []string {
+	names := []string{"artifacts", "os-packages"}
+	switch {
+	case v.Role == cluster.RoleEtcd && v.Plan.Etcd.Backup.Container != "":
+		names = append(names, "etcd", "etcd-backup") // etcd-join runs etcd-backup
+	case v.Role == cluster.RoleControlPlane && v.Plan.Tenancy.Enabled:
+		names = append(names, "containerd", "tenant-sync")
+	case v.Role != cluster.RoleEtcd:
+		names = append(names, "containerd")
 	}
 	return names
 }
@@ -196,13 +203,21 @@ func (v values) render(from fs.FS, system string) ([]File, error) {
 			files = append(files, File{Path: target, Content: stripComments(string(text)), Mode: mode(target)})
 			return nil
 		}
-		if !strings.Contains(target, "{registry}") {
-			return land(target, v)
-		}
-		for _, mirror := range v.registryMirrors() {
-			if err := land(strings.ReplaceAll(target, "{registry}", mirror.Registry), mirror); err != nil {
-				return err
+		switch {
+		case strings.Contains(target, "{registry}"):
+			for _, mirror := range v.registryMirrors() {
+				if err := land(strings.ReplaceAll(target, "{registry}", mirror.Registry), mirror); err != nil {
+					return err
+				}
 			}
+		case strings.Contains(target, "{proxied}"):
+			for _, service := range v.proxied() {
+				if err := land(strings.ReplaceAll(target, "{proxied}", service), v); err != nil {
+					return err
+				}
+			}
+		default:
+			return land(target, v)
 		}
 		return nil
 	})

@@ -29,6 +29,7 @@ func machines() map[string]values {
 	devcloud.Plan.Devcloud = true
 	devcloud.Plan.Calico.Encapsulation = cluster.VXLAN
 	devcloud.Calico.RouteReflectorClusterID = "244.0.0.1"
+	withMonitoring(&devcloud)
 	return map[string]values{
 		"etcd": etcdMachine(), "etcd-backup": backupMachine(), "control-plane": controlPlaneMachine(),
 		"worker": workerMachine(), "devcloud": devcloud,
@@ -57,6 +58,13 @@ func addPlaceholders(m *values, dir string, names ...string) {
 	}
 }
 
+// withMonitoring adds the metrics of Prometheus to m.
+func withMonitoring(m *values) {
+	m.Plan.Monitoring.Enabled = true
+	m.Artifacts = append(m.Artifacts, artifacts("machine-metrics")...)
+	addPlaceholders(m, "/etc/machine-metrics/", "ca.crt")
+}
+
 // testPlan returns the Plan of a cluster with three members of etcd, two control planes and a worker. It has a
 // mesh and two routers. One router has a password.
 func testPlan() cluster.Plan {
@@ -76,8 +84,12 @@ func testPlan() cluster.Plan {
 				AuthURL:       "https://keystone.example.com:5000/v3",
 				CACertificate: "-----BEGIN placeholder-----\nkeystone-ca\n-----END placeholder-----",
 			},
-			Tenancy:    cluster.Tenancy{Enabled: true, Interval: time.Minute},
-			API:        cluster.API{Address: address("10.0.0.5")},
+			Tenancy: cluster.Tenancy{Enabled: true, Interval: time.Minute},
+			API:     cluster.API{Address: address("10.0.0.5")},
+			Etcd:    cluster.Etcd{Group: cluster.Group{Count: 3, Addresses: prefix("10.0.0.10/28")}},
+			ControlPlane: cluster.NodeGroup{
+				Group: cluster.Group{Count: 2, Addresses: prefix("10.0.0.20/28")},
+			},
 			Kubernetes: cluster.Kubernetes{ProxyMode: cluster.ProxyNFTables},
 			Artifacts: cluster.Artifacts{
 				RegistryMirrors: map[string]string{"registry.k8s.io": "http://192.0.2.1/registry.k8s.io"},
@@ -144,19 +156,20 @@ func backupMachine() values {
 	m.Plan.Region, m.Plan.OpenStack.Interface = "RegionOne", "internal"
 	m.Plan.Etcd.Backup = cluster.Backup{Container: "dev-etcd", Interval: time.Hour, Keep: 24}
 	m.Plan.Etcd.Restore = "dev-20270131T120000Z.db"
+	withMonitoring(&m)
 	m.Inputs.BackupID, m.Inputs.BackupSecret = "6d1f4d105f0c4a7b9f5e0a1b2c3d4e5f", "secret-of_etcd-backup"
 	return m
 }
 
 // testNode returns the first machine of a role whose machines are nodes.
 func testNode(role cluster.Role, names ...string) values {
-	m := testMachine(role, append([]string{"containerd", "runc", "cni-plugins", "calicoctl", "etcd", "kubelet",
+	m := testMachine(role, append([]string{"containerd", "runc", "cni-plugins", "calicoctl", "kubelet",
 		"kube-proxy"}, names...)...)
 	m.Labels = map[string]string{"topology.kubernetes.io/region": "RegionOne", "topology.kubernetes.io/zone": "nova"}
 	m.Calico = &cluster.CalicoNode{
 		Address: netip.PrefixFrom(m.Address, 24), Labels: map[string]string{"topology.kubernetes.io/zone": "nova"},
 	}
-	m.Inputs.WorkerToken = "worker0123456789abcdef"
+	m.Inputs.BootstrapSeed = "00001s.0123456789abcdef"
 	return m
 }
 
@@ -166,21 +179,22 @@ func controlPlaneMachine() values {
 	m.Taints = []cluster.Taint{{Key: "node-role.kubernetes.io/control-plane", Effect: "NoSchedule"}}
 	m.Calico.Labels["node.kubernetes.io/exclude-from-external-load-balancers"] = "true"
 	m.VirtualIP = &cluster.VirtualIP{
-		RouterID: 51, Priority: 100, Peers: []netip.Addr{netip.MustParseAddr("10.0.0.21")},
+		RouterID: 51, Peers: []netip.Addr{netip.MustParseAddr("10.0.0.21")},
 	}
-	m.Inputs.ControlPlaneToken = "cptokn0123456789abcdef"
 	m.Inputs.EncryptionKey = fmt.Sprintf("%x", "01234567890123456789012345678901")
 	addPlaceholders(&m, "/etc/calico/pki/", "ca.crt", "etcd.crt", "etcd.key")
 	addPlaceholders(&m, "/etc/haproxy/", "ca.crt")
 	addPlaceholders(&m, "/etc/kubernetes/pki/",
 		"ca.crt", "client-ca.crt", "node-ca.crt", "node-ca.key", "admin.crt", "admin.key", "apiserver.crt", "apiserver.key",
 		"apiserver-etcd-client.crt", "apiserver-etcd-client.key", "apiserver-kubelet-client.crt",
+		"calico-node-etcd.crt", "calico-node-etcd.key",
 		"apiserver-kubelet-client.key",
 		"controller-manager.crt", "controller-manager.key", "etcd/ca.crt", "front-proxy-ca.crt", "front-proxy-client.crt",
 		"front-proxy-client.key", "keystone-auth.crt", "keystone-auth.key", "node-approver.crt", "node-approver.key",
 		"sa.key", "sa.pub",
 		"scheduler.crt", "scheduler.key", "tenant-sync.crt", "tenant-sync.key",
 	)
+	withMonitoring(&m)
 	return m
 }
 
@@ -214,7 +228,8 @@ func artifacts(names ...string) []cluster.Artifact {
 		if !packed {
 			a.URL = kubernetes + name
 		}
-		if slices.Contains([]string{"etcd-backup", "etcd-join", "node-approver", "keystone-webhook", "tenant-sync"}, name) {
+		if slices.Contains([]string{"etcd-backup", "etcd-join", "machine-metrics", "node-approver", "keystone-webhook",
+			"tenant-sync"}, name) {
 			a.URL = "http://192.0.2.1/kubernetes-openstack/0.1.0/" + name
 		}
 		a.Name = name
@@ -425,4 +440,21 @@ func TestCompressionIsPinned(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "2aefce2b4cda7d0ec2c62de39c110d28bfafdccd7ee7c9286857f221435001dc",
 		fmt.Sprintf("%x", sha256.Sum256(packed)))
+}
+
+// TestMachinesWithoutMonitoring checks that a machine exports no metrics unless monitoring is on.
+func TestMachinesWithoutMonitoring(t *testing.T) {
+	for role, m := range machines() {
+		m.Plan.Monitoring.Enabled = false
+		files, err := m.files()
+		require.NoError(t, err)
+		for _, f := range files {
+			if f.Path == "/etc/artifacts.list" || f.Path == "/etc/machine-metrics/ca.crt" {
+				continue // package cluster decides about them
+			}
+			for _, text := range []string{"9100", "9091", "PROMETHEUSMETRICS", "always-allow-paths", "machine-metrics"} {
+				require.NotContains(t, f.Path+f.Content, text, role)
+			}
+		}
+	}
 }

@@ -23,11 +23,12 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"kubernetes-openstack/cluster"
+	"kubernetes-openstack/internal/bootstraptoken"
 )
 
 // sizes are the limits in bytes of gzip for a machine's user-data in this test. They are close to the current
 // sizes, so that growth is noticed long before Nova's limit. Keys are random, so a size varies by 130 bytes.
-var sizes = map[cluster.Role]int{cluster.RoleEtcd: 10_880, cluster.RoleControlPlane: 27_904, cluster.RoleWorker: 15_936}
+var sizes = map[cluster.Role]int{cluster.RoleEtcd: 10_880, cluster.RoleControlPlane: 28_672, cluster.RoleWorker: 16_336}
 
 // TestUserDataIsSmall checks each machine of the development cluster and of the production example, with
 // certificates and keys like the provider's.
@@ -38,9 +39,9 @@ func TestUserDataIsSmall(t *testing.T) {
 		largest := map[cluster.Role]int{}
 		for _, m := range plan.Machines {
 			secret := strings.Repeat("0123456789abcdef", 4)
-			in := Inputs{VolumeID: "4f1c0d9e-2b7a-4c55-9e2e-0123456789ab", WorkerToken: Token(secret),
-				ControlPlaneToken: Token(secret), EncryptionKey: secret,
-				BackupID: secret[:32], BackupSecret: rand.Text() + rand.Text() + rand.Text() + rand.Text()[:8]}
+			in := Inputs{VolumeID: "4f1c0d9e-2b7a-4c55-9e2e-0123456789ab", EncryptionKey: secret,
+				BootstrapSeed: bootstraptoken.NewSeed(secret, m.ID, m.Address),
+				BackupID:      secret[:32], BackupSecret: rand.Text() + rand.Text() + rand.Text() + rand.Text()[:8]}
 			for _, f := range m.PKI {
 				var content string
 				for _, of := range f.Of {

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"kubernetes-openstack/cluster"
+	"kubernetes-openstack/internal/bootstraptoken"
 )
 
 // Inputs holds the values of a machine's user-data that are not in the Plan, because only other resources
@@ -17,8 +18,8 @@ type Inputs struct {
 	VolumeID string
 	// PKI has the contents of the machine's PKI files, in the order of cluster.Machine.PKI.
 	PKI []string
-	// WorkerToken and ControlPlaneToken are the tokens with which kubelets of these roles join the cluster.
-	WorkerToken, ControlPlaneToken Token
+	// BootstrapSeed is the secret from which each instance of a node computes its bootstrap token.
+	BootstrapSeed bootstraptoken.Seed
 	// EncryptionKey is 32 bytes in hexadecimal digits.
 	EncryptionKey string
 	// BackupID and BackupSecret are the application credential with which etcd machines write snapshots to object storage.
@@ -26,19 +27,6 @@ type Inputs struct {
 	// SSHKey is the public key of the operators. It is empty if Nova has a key pair.
 	SSHKey string
 }
-
-// Token is a secret of 64 hexadecimal digits. The first 22 digits are a bootstrap token:
-// https://kubernetes.io/docs/reference/access-authn-authz/bootstrap-tokens/
-type Token string
-
-// ID returns the public part of the bootstrap token, 6 characters.
-func (t Token) ID() string { return string(t[:6]) }
-
-// Secret returns the secret part of the bootstrap token, 16 characters.
-func (t Token) Secret() string { return string(t[6:22]) }
-
-// String returns the whole bootstrap token: id.secret.
-func (t Token) String() string { return t.ID() + "." + t.Secret() }
 
 // values are the values of the templates: the Plan, one machine of it, and the machine's inputs.
 type values struct {
