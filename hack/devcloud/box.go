@@ -24,6 +24,7 @@ type Box struct {
 	Cgroup      string   // the name of the box's group in each hierarchy
 	Ports       []int    // ports of 127.0.0.1, with one inherited listener for each
 	Compute     string   // the compute driver
+	Variants    []string // the differences from the default cloud
 	Conditions  []string // select the services that run
 }
 

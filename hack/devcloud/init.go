@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -93,8 +94,7 @@ func initialize2(argument string) error {
 			go forward(listener, net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
 		}
 	}
-	downloads, err := net.Listen("tcp", mirrorAddress)
-	if err != nil {
+	if err := box.serveDownloads(mirror.Handler(os.DirFS("/srv/mirror"))); err != nil {
 		return err
 	}
 	for _, port := range apiPorts() { // instances use the catalogue's internal endpoints
@@ -104,14 +104,33 @@ func initialize2(argument string) error {
 		}
 		go forward(listener, net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
 	}
-	go http.Serve(downloads, mirror.Handler(os.DirFS("/srv/mirror")))
-
 	s := supervisor{logs: "/var/log/devcloud", report: func(units []Unit) {
 		if err := saveJSON("/run/devcloud/units.json", units); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 		}
 	}}
 	s.run(selectServices(services(box.Compute), box.Conditions))
+	return nil
+}
+
+// serveDownloads serves the mirror to the instances, by its own address or only through the proxy.
+func (b Box) serveDownloads(files http.Handler) error {
+	address := mirrorAddress
+	if slices.Contains(b.Variants, egressVariant) {
+		ca, sign, err := newCA()
+		if err != nil {
+			return err
+		}
+		if err := os.WriteFile("/run/devcloud/"+companyCA, ca, 0o644); err != nil {
+			return err
+		}
+		address, files = egressAddress, egress(files, sign)
+	}
+	listener, err := net.Listen("tcp", address)
+	if err != nil {
+		return err
+	}
+	go http.Serve(listener, files)
 	return nil
 }
 
@@ -240,6 +259,11 @@ func makeDevices(dev string) error {
 func (b Box) configure() error {
 	if err := unpack(configs, "etc", "/etc"); err != nil {
 		return err
+	}
+	for _, variant := range b.Variants {
+		if err := appendVariant(variant, "/etc"); err != nil {
+			return err
+		}
 	}
 	if err := unpack(drivers, ".", "/opt/devcloud"); err != nil {
 		return err

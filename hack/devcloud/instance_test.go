@@ -467,6 +467,7 @@ func (c *cloud) step(name string, part func()) { c.runStep(name, turns.Shared, p
 func (c *cloud) stepExclusive(name string, part func()) { c.runStep(name, turns.Exclusive, part) }
 
 func (c *cloud) runStep(name string, turn func(testing.TB) (end func()), part func()) {
+	turns.SkipLate(c.T, name)
 	defer turn(c.T)()
 	begin := time.Now()
 	part()
@@ -721,13 +722,13 @@ func (i *instance) waitFor(status string, timeout time.Duration) {
 	require.Eventually(i, func() bool {
 		server, err := servers.Get(i.Context(), i.compute, i.ID).Extract()
 		return err == nil && server.Status == status
-	}, timeout, 200*time.Millisecond, "instance is not %s", status)
+	}, turns.Patience*timeout, 200*time.Millisecond, "instance is not %s", status)
 }
 
 // eventually waits until condition is true. After the timeout, the test fails with the last state and the console.
 func (i *instance) eventually(timeout time.Duration, condition func() (state string, ok bool)) {
 	i.Helper()
-	for end := time.Now().Add(timeout); ; time.Sleep(200 * time.Millisecond) {
+	for end := time.Now().Add(turns.Patience * timeout); ; time.Sleep(200 * time.Millisecond) {
 		state, ok := condition()
 		if ok {
 			return
@@ -762,6 +763,10 @@ func (i *instance) attach(volume string) {
 func (i *instance) detach(volume string) {
 	require.NoError(i, volumeattach.Delete(i.Context(), i.compute, i.ID, volume).ExtractErr())
 	i.requireVolume(volume, "available")
+	i.eventually(timeout, func() (string, bool) { // Nova deletes its own record after Cinder's
+		_, err := volumeattach.Get(i.Context(), i.compute, i.ID, volume).Extract()
+		return fmt.Sprintf("Nova's attachment of %s: %v", volume, err), gophercloud.ResponseCodeIs(err, http.StatusNotFound)
+	})
 }
 
 // enter returns a command that runs in the instance.

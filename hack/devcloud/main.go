@@ -18,9 +18,9 @@ import (
 
 const usage = `usage: go run ./hack/devcloud COMMAND
 
-  up [--compute nspawn|libvirt|fake] [--image FILE] [--mirror FOLDER]
+  up [--compute nspawn|libvirt|fake] [--image FILE] [--mirror FOLDER] [--variants NAME,…]
                             start OpenStack; the first run builds it, later runs use the kept data; instances download
-                            from the mirror, by default the toolchain's
+                            from the mirror, by default the toolchain's; variants are differences of other clouds
   down [--purge]            stop OpenStack and remove all that it created; keep the data, unless purged
   status                    show the status of the services; exit status 0 only if all are healthy
   env                       print shell exports for OpenStack clients
@@ -61,8 +61,9 @@ func run(ctx context.Context, args []string) error {
 		compute := flags.String("compute", "nspawn", "")
 		image := flags.String("image", "", "")
 		mirror := flags.String("mirror", dirs.Mirror(), "")
+		variants := flags.String("variants", "", "")
 		if flags.Parse(args); flags.NArg() == 0 {
-			return up(ctx, log, *compute, *image, *mirror)
+			return up(ctx, log, *compute, *image, *mirror, *variants)
 		}
 	case "down":
 		purge := flags.Bool("purge", false, "")

@@ -20,6 +20,8 @@ import (
 	"github.com/gophercloud/gophercloud/v2/openstack/networking/v2/extensions/security/rules"
 	neutronports "github.com/gophercloud/gophercloud/v2/openstack/networking/v2/ports"
 	"github.com/stretchr/testify/require"
+
+	"kubernetes-openstack/internal/turns"
 )
 
 // rackMachine is an instance in the rack. A BIRD of the box runs in its network, in the role of a node's BIRD.
@@ -79,7 +81,7 @@ func createRackMachines(t *testing.T, ctx context.Context, client *gophercloud.P
 		require.NoError(t, err)
 		m.id = created.ID
 	}
-	wait, cancel := context.WithTimeout(ctx, 3*time.Minute)
+	wait, cancel := context.WithTimeout(ctx, turns.Patience*3*time.Minute)
 	defer cancel()
 	for _, m := range rackMachines {
 		require.NoError(t, servers.WaitForStatus(wait, nova, m.id, "ACTIVE"))

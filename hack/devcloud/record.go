@@ -33,7 +33,8 @@ type Record struct {
 	// LimitBoot is the boot in which inotifyLimit was raised, or "" if it was not.
 	LimitBoot string    `json:"raised"`
 	Compute   string    `json:"compute"`
-	Mirror    string    `json:"mirror"` // the folder that is served to the instances
+	Mirror    string    `json:"mirror"`   // the folder that is served to the instances
+	Variants  string    `json:"variants"` // the differences from the default cloud, separated by commas
 	Started   time.Time `json:"started"`
 	Ready     time.Time `json:"ready"` // zero until up has succeeded
 }
@@ -51,6 +52,7 @@ type Kept struct {
 	Compute   string `json:"compute"`
 	Image     string `json:"image"`
 	Catalogue string `json:"catalogue"` // the services in Keystone's catalogue
+	Variants  string `json:"variants"`
 }
 
 // load reads a JSON file in the state folder. If it is missing, v stays unchanged.

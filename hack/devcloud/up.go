@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"kubernetes-openstack/internal/progress"
@@ -21,12 +22,18 @@ var rootfsRecipe embed.FS
 const timeout = 5 * time.Minute
 
 // up starts the cloud from any earlier state, and returns when all services are healthy. Instances boot from the file
-// image, or from the image of the function Image if it is "". They download from the folder mirror.
-func up(ctx context.Context, log *progress.Log, compute, image, mirror string) (err error) {
+// image, or from the image of the function Image if it is "". They download from the folder mirror. variants is a list
+// for parseVariants.
+func up(ctx context.Context, log *progress.Log, compute, image, mirror, variants string) (err error) {
 	driver, ok := computes[compute]
 	if !ok {
 		return fmt.Errorf("--compute: must be nspawn, libvirt or fake, got %s", compute)
 	}
+	selected, err := parseVariants(variants)
+	if err != nil {
+		return err
+	}
+	variants = strings.Join(selected, ",")
 	if os.Geteuid() != 0 {
 		return errors.New("must run as root, because it creates namespaces and mounts")
 	}
@@ -40,10 +47,13 @@ func up(ctx context.Context, log *progress.Log, compute, image, mirror string) (
 	defer unlock()
 	if record.Init.alive() && !record.Ready.IsZero() {
 		if record.Compute != compute {
-			return fmt.Errorf("devcloud is running with --compute %s: run down first", record.Compute)
+			return fmt.Errorf("devcloud is running with --compute %s: run `make down` first", record.Compute)
 		}
 		if record.Mirror != mirror {
-			return fmt.Errorf("devcloud is running with --mirror %s: run down first", record.Mirror)
+			return fmt.Errorf("devcloud is running with --mirror %s: run `make down` first", record.Mirror)
+		}
+		if record.Variants != variants {
+			return fmt.Errorf("devcloud is running with --variants %q: run `make down` first", record.Variants)
 		}
 		return log.Step("check the running devcloud", func() error { return waitReady(ctx, record, 30*time.Second) })
 	}
@@ -59,11 +69,15 @@ func up(ctx context.Context, log *progress.Log, compute, image, mirror string) (
 		return err
 	}
 	first := kept == Kept{}
+	const purge = "`go run ./hack/devcloud down --purge` first, which deletes this data"
 	if !first && kept.Compute != compute {
-		return fmt.Errorf("the kept data was created with --compute %s: run down --purge first", kept.Compute)
+		return fmt.Errorf("the kept data was created with --compute %s: run "+purge, kept.Compute)
+	}
+	if !first && kept.Variants != variants {
+		return fmt.Errorf("the kept data was created with --variants %q: run "+purge, kept.Variants)
 	}
 	if !first && kept.Catalogue != fmt.Sprint(catalogue) {
-		return errors.New("the kept data is from another version of devcloud with other services: run down --purge first")
+		return errors.New("the kept data is from another version of devcloud with other services: run " + purge)
 	}
 	if first && image == "" && driver.OwnImage {
 		return fmt.Errorf("--compute %s: --image must be a disk image with cloud-init", compute)
@@ -82,7 +96,7 @@ func up(ctx context.Context, log *progress.Log, compute, image, mirror string) (
 	}
 	box := Box{State: state(), Mirror: mirror,
 		Cgroup: fmt.Sprintf("devcloud-%d-%d", time.Now().Unix(), os.Getpid()), Ports: ports(),
-		Compute: compute}
+		Compute: compute, Variants: selected}
 	if box.Hierarchies, err = hierarchies(string(mounts)); err != nil {
 		return err
 	}
@@ -97,7 +111,7 @@ func up(ctx context.Context, log *progress.Log, compute, image, mirror string) (
 		return err
 	}
 
-	record = Record{Compute: compute, Mirror: mirror, Started: time.Now()}
+	record = Record{Compute: compute, Mirror: mirror, Variants: variants, Started: time.Now()}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, record.remove())
@@ -140,7 +154,7 @@ func up(ctx context.Context, log *progress.Log, compute, image, mirror string) (
 	if err != nil {
 		return err
 	}
-	err = save("kept.json", Kept{compute, filepath.Base(built.path), fmt.Sprint(catalogue)})
+	err = save("kept.json", Kept{compute, filepath.Base(built.path), fmt.Sprint(catalogue), variants})
 	if err != nil {
 		return err
 	}

@@ -41,6 +41,10 @@ class FileDriver(driver.VolumeDriver):
         _copy(snapshot, volume)
         _grow(volume, volume.size)
 
+    def copy_image_to_volume(self, context, volume, image_service, image_id):
+        with open(_path(volume), 'r+b') as file:
+            image_service.download(context, image_id, file)
+
     def create_cloned_volume(self, volume, src_vref):
         _copy(src_vref, volume)
         _grow(volume, volume.size)

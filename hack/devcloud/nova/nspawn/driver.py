@@ -67,7 +67,13 @@ class NspawnDriver(driver.ComputeDriver):
               block_device_info=None, power_on=True, accel_info=None):
         machine = Machine(instance.uuid)
         try:
-            machine.create(image.mounted(context, instance.image_ref), instance.flavor.root_gb)
+            boot = _boot_volume(block_device_info)
+            if boot:
+                file = volume.path(boot['connection_info'])
+                machine.create(machine.path('boot'), volume=file)  # before the mount: mkfs refuses a file in use
+                image.mount_volume(machine.path('boot'), file)
+            else:
+                machine.create(image.mounted(context, instance.image_ref), instance.flavor.root_gb)
             machine.mount_root()
             self._write_config_drive(machine, instance, injected_files, admin_password, network_info)
             self._plug_and_wait(instance, network_info)
@@ -101,8 +107,10 @@ class NspawnDriver(driver.ComputeDriver):
             failed(None, instance)
 
     def _connect(self, machine, block_device_info):
+        boot = _boot_volume(block_device_info)
         for mapping in driver.block_device_info_get_mapping(block_device_info):
-            volume.attach(machine, mapping['connection_info'], mapping['mount_device'])
+            if mapping is not boot:
+                volume.attach(machine, mapping['connection_info'], mapping['mount_device'])
 
     def _start(self, machine, instance):
         if not machine.start(instance.hostname, instance.flavor.vcpus, instance.flavor.memory_mb):
@@ -228,6 +236,13 @@ class NspawnDriver(driver.ComputeDriver):
             resource: {'total': total, 'reserved': reserved, 'allocation_ratio': ratios[resource],
                        'min_unit': 1, 'max_unit': total, 'step_size': 1}
             for resource, (total, reserved) in totals.items()})
+
+
+def _boot_volume(block_device_info):
+    """Return the mapping of the volume from which the instance boots, or None."""
+    for mapping in driver.block_device_info_get_mapping(block_device_info):
+        if mapping.get('boot_index') == 0:
+            return mapping
 
 
 def _host_resources():

@@ -29,10 +29,18 @@ def remount(folder):
     _mount(folder)
 
 
+def mount_volume(folder, volume):
+    """Mount the image at the beginning of a volume's file at a folder, which the machine owns."""
+    os.symlink(volume, folder + '.squashfs')
+    _mount(folder)
+
+
 def _mount(folder):
     os.makedirs(folder, exist_ok=True)
     if not os.path.ismount(folder):
-        run('mount', '-t', 'squashfs', '-o', 'loop,ro', folder + '.squashfs', folder)  # the loop ends with the mount
+        file = folder + '.squashfs'
+        # The loop ends with the mount. A second loop of a volume begins behind the image.
+        run('mount', '-t', 'squashfs', '-o', 'loop,ro,sizelimit=%d' % machine.image_bytes(file), file, folder)
 
 
 def _images():

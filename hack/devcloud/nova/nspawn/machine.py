@@ -6,6 +6,7 @@ not be.
 """
 import os
 import signal
+import struct
 import time
 
 from nova import conf
@@ -37,7 +38,8 @@ class Machine:
 
     Its folder, <instances_path>/<uuid>, has
         image         link to the folder of the mounted image
-        disk.ext4     its disk: a sparse file with the size of its flavor
+        boot/         mount of the image on the volume from which it boots, if there is one
+        disk.ext4     its disk: a sparse file with the size of its flavor, or a link to this volume
         disk/         mount of disk.ext4, with
             upper/ work/  the machine's own layer over the image
             plain/        folders that are bound over root (PLAIN_FOLDERS)
@@ -63,22 +65,33 @@ class Machine:
 
     # Root filesystem
 
-    def create(self, image, disk_gb):
-        """Create the machine's folder. image is the folder of a mounted image. The next step is mount_root."""
+    def create(self, image, disk_gb=0, volume=None):
+        """Create the machine's folder. image is the folder where its image is mounted before the next step, mount_root.
+
+        The disk is a new file of disk_gb, or the part behind the image in a volume's file.
+        """
         for name in ('disk', 'root', 'tmpfiles.d'):
             os.makedirs(self.path(name))
         os.symlink(image, self.path('image'))
-        with open(self.path('disk.ext4'), 'wb') as file:
-            file.truncate(max(disk_gb, 1) << 30)
+        disk = self.path('disk.ext4')
+        if volume:
+            os.symlink(volume, disk)
+        else:
+            with open(disk, 'wb') as file:
+                file.truncate(max(disk_gb, 1) << 30)
+        offset = image_bytes(disk)
         # Writes no unused blocks.
-        run('mkfs.ext4', '-q', '-m', '0', '-E', 'lazy_itable_init=1,lazy_journal_init=1,nodiscard', file.name)
+        run('mkfs.ext4', '-q', '-m', '0', '-E', 'lazy_itable_init=1,lazy_journal_init=1,nodiscard,offset=%d' % offset,
+            disk, '%dk' % (os.path.getsize(disk) - offset >> 10))
         self._mount_disk()
         for path in ('upper', 'work', *map(_plain, PLAIN_FOLDERS)):
             os.makedirs(self.path('disk', path))
 
     def _mount_disk(self):
         # The loop device ends with the mount. discard frees the host's disk space when the machine deletes files.
-        run('mount', '-t', 'ext4', '-o', 'loop,noinit_itable,discard', self.path('disk.ext4'), self.path('disk'))
+        disk = self.path('disk.ext4')
+        run('mount', '-t', 'ext4', '-o', 'loop,noinit_itable,discard,offset=%d' % image_bytes(disk), disk,
+            self.path('disk'))
 
     def mount_root(self):
         """Mount the root filesystem if it is not mounted."""
@@ -102,7 +115,7 @@ class Machine:
 
     def remove(self):
         """Remove the files of a machine that is off. Its network and volumes stay."""
-        for mount in (self.root, self.path('disk')):
+        for mount in (self.root, self.path('disk'), self.path('boot')):
             if os.path.ismount(mount):
                 run('umount', mount)
         run('rm', '--recursive', '--force', '--one-file-system', self.folder)
@@ -219,6 +232,13 @@ class Machine:
 def all_uuids():
     """Return the UUIDs of all machines with a folder."""
     return [name for name in os.listdir(CONF.instances_path) if os.path.islink(Machine(name).path('image'))]
+
+
+def image_bytes(path):
+    """Return the size of the squashfs at the beginning of a file in whole MiB, as bytes. It is 0 if there is none."""
+    with open(path, 'rb') as file:
+        magic, size = struct.unpack('<4s36xQ', file.read(48).ljust(48, b'\0'))
+    return -(-size >> 20) << 20 if magic == b'hsqs' else 0
 
 
 def wait(condition, timeout):

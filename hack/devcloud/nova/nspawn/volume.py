@@ -13,10 +13,14 @@ import re
 import signal
 import struct
 
+from nova import conf
 from nova.virt.nspawn.command import run
 from nova.virt.nspawn.machine import wait
+from oslo_config import cfg
 from oslo_log import log
 
+CONF = conf.CONF
+CONF.register_opt(cfg.BoolOpt('volume_serials', default=True, help='Machines have links in /dev/disk/by-id.'), 'nspawn')
 LOG = log.getLogger(__name__)
 
 TMPFILES = 'nova-volumes.conf'
@@ -26,12 +30,17 @@ SHUTDOWN = 0x8004587d  # EXT4_IOC_SHUTDOWN, XFS_IOC_GOINGDOWN: write dirty data,
 HOLDER = 'exec 9<>"$1" && losetup --detach "$1" && echo $$ && exec sleep infinity >/dev/null 2>&1'
 
 
+def path(connection_info):
+    """Return the path of a volume's file."""
+    return connection_info['data']['device_path']
+
+
 def attach(machine, connection_info, device):
     """Attach a volume if it is not attached. device is the name that Nova chose, /dev/vdX."""
     volumes, volume_id = _load(machine), _volume_id(connection_info)
     if volume_id in volumes and _is_held(volumes[volume_id]):
         return
-    loop = run('losetup', '--find', '--show', connection_info['data']['device_path']).strip()
+    loop = run('losetup', '--find', '--show', path(connection_info)).strip()
     holder = int(run('setsid', '--fork', 'sh', '-c', HOLDER, 'sh', loop))
     volumes[volume_id] = {'device': device, 'loop': loop, 'holder': holder}
     _save(machine, volumes)
@@ -87,7 +96,8 @@ def _save(machine, volumes):
     for volume_id, volume in volumes.items():
         number = os.stat(volume['loop']).st_rdev
         lines.append('b+ %s 0660 root disk - %d:%d\n' % (volume['device'], os.major(number), os.minor(number)))
-        lines.append('L+ %s - - - - ../..%s\n' % (_link(volume_id), volume['device'][len('/dev'):]))
+        if CONF.nspawn.volume_serials:
+            lines.append('L+ %s - - - - ../..%s\n' % (_link(volume_id), volume['device'][len('/dev'):]))
     with open(machine.path('tmpfiles.d', TMPFILES), 'w') as file:
         file.writelines(['# Written by Nova: the attached volumes.\n', *lines])
 
