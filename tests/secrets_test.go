@@ -51,7 +51,11 @@ func plant(
 		switch {
 		case of == reflect.TypeFor[cluster.Secret]() && !list:
 			marker := "marker-of-" + path + key
-			object[key], planted[path+key] = convert(marker), marker
+			text := marker
+			if path+key == "monitoring.alertmanager" { // it must be a configuration
+				text = fmt.Sprintf("{route: {receiver: %[1]s}, receivers: [{name: %[1]s}]}", marker)
+			}
+			object[key], planted[path+key] = convert(text), marker
 			continue
 		case squashed == "squash":
 			objects = []any{object}
@@ -230,6 +234,7 @@ const besideSecrets = `
 openstack: {applicationCredential: {id: 0123456789abcdef0123456789abcdef}}
 etcd: {backup: {applicationCredential: {id: fedcba9876543210fedcba9876543210}}}
 artifacts: {mirror: "https://mirror.example.com", username: machines}
+monitoring: {enabled: true}
 `
 
 // markedConfig returns the configuration of the development cluster with a marker in each secret key, and the markers
