@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"kubernetes-openstack/cluster"
+	"kubernetes-openstack/internal/bootstraptoken"
 	"kubernetes-openstack/templates"
 )
 
@@ -30,8 +31,8 @@ func NewStack(plan cluster.Plan, podImages []string) (Stack, error) {
 func standIns(m cluster.Machine) templates.Inputs {
 	secret := strings.Repeat("0123456789abcdef", 4)
 	in := templates.Inputs{
-		VolumeID: "volume", WorkerToken: templates.Token(secret), ControlPlaneToken: templates.Token(secret),
-		EncryptionKey: secret, BackupID: "id", BackupSecret: "secret",
+		VolumeID: "volume", BootstrapSeed: bootstraptoken.Seed("000000." + secret), EncryptionKey: secret,
+		BackupID: "id", BackupSecret: "secret",
 	}
 	for _, f := range m.PKI {
 		kind := strings.ToUpper(string(f.Part)) // as in PEM

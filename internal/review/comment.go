@@ -75,15 +75,7 @@ func (r Review) write(out *strings.Builder, limit int) {
 			}
 		}
 	}
-	var machines []string
-	for _, m := range r.machines {
-		text := fmt.Sprintf("%s: %s", code(m.name), m.op)
-		if len(m.reasons) > 0 {
-			text += ", because of " + strings.Join(unique(m.reasons), ", ")
-		}
-		machines = append(machines, text)
-	}
-	list(out, "Machines", machines, limit)
+	r.writeMachines(out, limit)
 	r.writeUsage(out)
 	list(out, "Broken rules of docs/policy.md", r.violations, limit)
 	list(out, "Waived rules, and their reasons", r.waivers, limit)
@@ -92,15 +84,41 @@ func (r Review) write(out *strings.Builder, limit int) {
 	}
 }
 
+// writeMachines writes the table of the changes, or else the changes of instances.
+func (r Review) writeMachines(out *strings.Builder, limit int) {
+	if len(r.table.Machines) == 0 {
+		var machines []string
+		for _, m := range r.machines {
+			machines = append(machines, fmt.Sprintf("%s: %s", code(m.name), m.op))
+		}
+		list(out, "Machines", machines, limit)
+		return
+	}
+	lines := strings.Split(strings.TrimSpace(r.table.String()), "\n")
+	for i := range lines {
+		lines[i] = block(lines[i])
+	}
+	const head = 2 // the numbers, and the names of the columns
+	lines = append(lines[:head:head], shortened(lines[head:], limit)...)
+	fmt.Fprintf(out, "\n```text\n%s\n```\n", strings.Join(lines, "\n"))
+}
+
 // writeUsage writes the quota that changes, and the prices that are missing.
 func (r Review) writeUsage(out *strings.Builder) {
 	rows := ""
 	for _, u := range units(r.total, r.change) {
 		if r.change[u] != 0 {
-			rows += fmt.Sprintf("| %s | %s | %+d |\n", cell(u.String()), orEmpty(r.total[u]), r.change[u])
+			rows += fmt.Sprintf("| %s | %s | %+d |", cell(u.String()), orEmpty(r.total[u]), r.change[u])
+			if r.quota != nil {
+				rows += fmt.Sprintf(" %s |", r.available(u))
+			}
+			rows += "\n"
 		}
 	}
-	if rows != "" {
+	switch {
+	case rows != "" && r.quota != nil:
+		out.WriteString("\n| quota | in total | change | available |\n|---|--:|--:|--:|\n" + rows)
+	case rows != "":
 		out.WriteString("\n| quota | in total | change |\n|---|--:|--:|\n" + rows)
 	}
 	if r.costs() != "" {

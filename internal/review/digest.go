@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"kubernetes-openstack/cluster"
+	"kubernetes-openstack/internal/changes"
 	"kubernetes-openstack/internal/field"
 	"kubernetes-openstack/k8s"
 	"kubernetes-openstack/policy"
@@ -22,9 +23,8 @@ type digest struct {
 
 // step is the change of one resource. A new resource has no OldState, and a deleted one has no NewState.
 type step struct {
-	Op, URN                     string
-	OldState, NewState          *state
-	DiffReasons, ReplaceReasons []string
+	Op, URN            string
+	OldState, NewState *state
 }
 
 type state struct {
@@ -39,6 +39,8 @@ const (
 	volumeType    = "openstack:blockstorage/volume:Volume"
 	containerType = "openstack:objectstorage/container:Container"
 	leftoversType = "teardown:index:Leftovers"
+	rolloutType   = "teardown:index:Rollout"
+	providerType  = "pulumi:providers:teardown"
 )
 
 // name returns the name of the resource, such as prod-etcd-0.
@@ -62,6 +64,15 @@ func (s state) text(key string) string {
 func (s state) number(key string) int {
 	number, _ := s.Inputs[key].(float64)
 	return int(number)
+}
+
+// changes returns the table of the changes. It is empty in a preview without changes, and in that of a destroy.
+func (s state) changes() (table changes.Table) {
+	text, err := json.Marshal(s.Inputs["changes"])
+	if err != nil || json.Unmarshal(text, &table) != nil {
+		return changes.Table{} // of another version of the program
+	}
+	return table
 }
 
 // parse reads a preview.

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"kubernetes-openstack/cluster"
+	"kubernetes-openstack/internal/changes"
 )
 
 // Result is what a change does, in ascending severity. It is also the exit code.
@@ -37,12 +38,17 @@ type Review struct {
 	Result Result
 
 	stack string
+	// project is the ID of the OpenStack project. It is "" for a new stack.
+	project string
+	// quota is what is left in the project, or nil if it is unknown.
+	quota *Quota
 	// errors are lines of the preview's errors, and of the program's standard error.
 	errors []string
 	// changes are the numbers of resources by kind and operation.
 	changes map[string]map[string]int
-	// machines are the changes of instances.
+	// machines are the changes of instances. table has the other machines that change, too. It is empty without a plan.
 	machines []machine
+	table    changes.Table
 	// lost is the data that the change deletes.
 	lost []string
 	// total and change are the resources of the stack. total is empty without a plan.
@@ -54,11 +60,8 @@ type Review struct {
 	notes []string
 }
 
-// machine is the change of one instance. reasons are the inputs that differ.
-type machine struct {
-	name, op string
-	reasons  []string
-}
+// machine is the change of one instance.
+type machine struct{ name, op string }
 
 // operations of steps that change something, in the order of the table.
 var operations = []string{"create", "update", "replace", "delete"}
@@ -101,6 +104,9 @@ func New(stack string, preview []byte, today time.Time) (Review, error) {
 	}
 	for _, s := range d.Steps {
 		r.add(s)
+		if old := s.OldState; old != nil && old.Type == providerType { // a preview does not log in, so it has no new one
+			r.project = old.text("project")
+		}
 	}
 	plan, err := d.plan(stack)
 	if err != nil && r.Result != Refused {
@@ -111,8 +117,10 @@ func New(stack string, preview []byte, today time.Time) (Review, error) {
 		return r, nil
 	}
 	r.total, r.prices = usageOf(*plan), plan.Prices
-	if note := endOfLife(plan.Kubernetes.Version, today); note != "" {
-		r.notes = append(r.notes, note)
+	for _, program := range programs(*plan) {
+		if note := program.endOfLife(today); note != "" {
+			r.notes = append(r.notes, note)
+		}
 	}
 	if restore := plan.Etcd.Restore; restore != "" && slices.ContainsFunc(r.machines, changesEtcd(*plan)) {
 		r.lost = append(r.lost, fmt.Sprintf("all data of etcd: the snapshot %s replaces it", code(restore)))
@@ -142,6 +150,10 @@ func (r *Review) add(s step) {
 	if !slices.Contains(operations, s.Op) || !state.Custom || strings.HasPrefix(state.Type, "pulumi:") {
 		return
 	}
+	if state.Type == rolloutType { // only a record in the state
+		r.table = state.changes()
+		return
+	}
 	r.Result = max(r.Result, Changed)
 	for _, kind := range kinds {
 		if strings.HasPrefix(state.Type, kind.prefix) {
@@ -158,7 +170,7 @@ func (r *Review) add(s step) {
 	}
 	switch {
 	case state.Type == instanceType:
-		r.machines = append(r.machines, machine{s.name(), s.Op, slices.Concat(s.ReplaceReasons, s.DiffReasons)})
+		r.machines = append(r.machines, machine{s.name(), s.Op})
 		if s.deletes() {
 			r.Result = max(r.Result, RemovesMachines)
 		}
@@ -172,33 +184,10 @@ func (r *Review) add(s step) {
 	}
 }
 
-// changesEtcd returns a function that is true for a changed member of etcd, but not for a new one.
+// changesEtcd returns a function that is true for a replaced member of etcd. An update changes only its metadata.
 func changesEtcd(plan cluster.Plan) func(machine) bool {
 	return func(m machine) bool {
-		return m.op != "create" && slices.ContainsFunc(plan.WithRole(cluster.RoleEtcd), func(member cluster.Machine) bool {
-			return member.ID == m.name
-		})
+		isMember := func(member cluster.Machine) bool { return member.ID == m.name }
+		return m.op != "create" && m.op != "update" && slices.ContainsFunc(plan.WithRole(cluster.RoleEtcd), isMember)
 	}
-}
-
-// endsOfLife are the days after which Kubernetes gets no patches: https://kubernetes.io/releases/
-var endsOfLife = map[string]string{
-	"1.34": "2026-10-27", "1.35": "2027-02-28", "1.36": "2027-06-28", "1.37": "2027-10-28",
-}
-
-// endOfLife returns a sentence if a version of Kubernetes gets no patches in 90 days, or "".
-func endOfLife(version string, today time.Time) string {
-	minor := version[:strings.LastIndex(version, ".")]
-	day, err := time.Parse(time.DateOnly, endsOfLife[minor])
-	if err != nil {
-		return "" // a version of the next year
-	}
-	switch days := int(day.Sub(today).Hours() / 24); {
-	case days < 0:
-		return fmt.Sprintf("Kubernetes %s has had no patches since %s: upgrade it.", minor, endsOfLife[minor])
-	case days <= 90:
-		return fmt.Sprintf("Kubernetes %s gets no patches after %s, in %d days: plan an upgrade.", minor, endsOfLife[minor],
-			days)
-	}
-	return ""
 }

@@ -16,6 +16,8 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"kubernetes-openstack/cluster"
+	"kubernetes-openstack/internal/changes"
+	"kubernetes-openstack/tests/golden"
 )
 
 var today = time.Date(2027, 5, 1, 0, 0, 0, 0, time.UTC)
@@ -56,8 +58,8 @@ func masked(value any) any {
 func unedited(text string) string { return text }
 
 // change returns the step of a resource that has both states if it is updated or replaced.
-func change(op, kind, name string, inputs map[string]any, reasons ...string) step {
-	s := step{Op: op, URN: "urn:pulumi:prod::kubernetes-openstack::" + kind + "::" + name, ReplaceReasons: reasons}
+func change(op, kind, name string, inputs map[string]any) step {
+	s := step{Op: op, URN: "urn:pulumi:prod::kubernetes-openstack::" + kind + "::" + name}
 	if op != "create" {
 		s.OldState = &state{Type: kind, Custom: true, Inputs: inputs}
 	}
@@ -67,8 +69,18 @@ func change(op, kind, name string, inputs map[string]any, reasons ...string) ste
 	return s
 }
 
-func instance(op, name, flavor string, reasons ...string) step {
-	return change(op, instanceType, name, map[string]any{"flavorName": flavor, "userData": "hunter2"}, reasons...)
+func instance(op, name, flavor string) step {
+	return change(op, instanceType, name, map[string]any{"flavorName": flavor, "userData": "hunter2"})
+}
+
+// table is the record of the last `up` with the table of the changes, as our provider writes it.
+func table(t *testing.T, seconds int, machines ...changes.Change) step {
+	t.Helper()
+	text, err := json.Marshal(changes.Table{Machines: machines, Seconds: seconds})
+	require.NoError(t, err)
+	var object any
+	require.NoError(t, json.Unmarshal(text, &object))
+	return change("update", rolloutType, "prod", map[string]any{"config": "[secret]", "changes": object})
 }
 
 func read(t *testing.T, stack string, preview []byte) Review {
@@ -78,19 +90,6 @@ func read(t *testing.T, stack string, preview []byte) Review {
 	return r
 }
 
-// golden compares got with a file in testdata. If UPDATE_GOLDEN is set, it writes the file instead.
-func golden(t *testing.T, file, got string) {
-	t.Helper()
-	file = "testdata/" + file
-	if os.Getenv("UPDATE_GOLDEN") != "" {
-		require.NoError(t, os.WriteFile(file, []byte(got), 0o644))
-		return
-	}
-	want, err := os.ReadFile(file)
-	require.NoError(t, err)
-	assert.Equal(t, string(want), got, "run with UPDATE_GOLDEN=1 if the change is intended")
-}
-
 // TestComment writes the comment about four stacks. testdata/comment.md shows it.
 func TestComment(t *testing.T) {
 	unpriced := func(text string) string { return strings.Replace(text, ", d8.2xlarge: 520", "", 1) }
@@ -98,11 +97,19 @@ func TestComment(t *testing.T) {
 		{Op: "same", URN: "urn:pulumi:prod::kubernetes-openstack::pulumi:pulumi:Stack::prod"},
 		instance("create", "prod-general-6", "c16.2xlarge"),
 		change("create", "openstack:networking/port:Port", "prod-general-6", nil),
-		instance("replace", "prod-etcd-0", "c4.large", "imageId", "userData", "imageId"),
+		instance("replace", "prod-etcd-0", "c4.large"),
 		instance("delete", "prod-storage-2", "d8.2xlarge"),
 		change("delete", "openstack:networking/port:Port", "prod-storage-2", nil),
 		change("delete", volumeType, "prod-etcd-4", map[string]any{"size": 20.0, "volumeType": "ssd"}),
 		change("update", "kubernetes:apps/v1:Deployment", "kube-system/coredns", nil),
+		table(t, 150,
+			changes.Change{Machine: "prod-etcd-0", Class: changes.ReplaceMember, Keys: []string{"etcd.flavor", "image.id"},
+				Step: 1, AtATime: 1, Seconds: 150},
+			changes.Change{Machine: "prod-etcd-1", Class: changes.InPlace, Keys: []string{"etcd.count"}, Step: 1, AtATime: 3},
+			changes.Change{Machine: "prod-general-6", Class: changes.New, Keys: []string{"pools[0].count"}, Step: 1, AtATime: 1,
+				Seconds: 90},
+			changes.Change{Machine: "prod-storage-2", Class: changes.Remove, Keys: []string{"pools[1].count"}, Step: 2,
+				AtATime: 1}),
 	}})
 	public := preview(t, "examples/Pulumi.tenant-network.yaml", unedited, digest{Steps: []step{
 		change("create", "openstack:networking/secGroupRule:SecGroupRule", "public-worker-any-from-192.0.2.0/24", nil),
@@ -121,7 +128,7 @@ func TestComment(t *testing.T) {
 		{"info#err", "go: downloading a module\n"},
 	}})
 	reviews := []Review{read(t, "prod", prod), read(t, "public", public), read(t, "broken", broken), read(t, "dev", dev)}
-	golden(t, "comment.md", Comment(reviews))
+	golden.Check(t, "comment.md", Comment(reviews))
 	assert.Equal(t, WholeText(reviews), Comment(reviews))
 	var results []Result
 	for _, r := range reviews {
@@ -168,7 +175,7 @@ func TestLostData(t *testing.T) {
 func TestLimit(t *testing.T) {
 	var steps []step
 	for i := range 120 {
-		steps = append(steps, instance("replace", fmt.Sprintf("prod-general-%d", i), "c16.2xlarge", "userData"))
+		steps = append(steps, instance("replace", fmt.Sprintf("prod-general-%d", i), "c16.2xlarge"))
 	}
 	r := read(t, "prod", preview(t, "examples/Pulumi.prod.yaml", unedited, digest{Steps: steps}))
 	for _, stacks := range []int{1, 30, 300} {
@@ -231,12 +238,12 @@ func TestNoSecrets(t *testing.T) {
 	var steps []step
 	for _, op := range operations {
 		for _, kind := range []string{instanceType, volumeType, containerType, leftoversType, "kubernetes:core/v1:Secret"} {
-			steps = append(steps, change(op, kind, "a", secret, "userData"))
+			steps = append(steps, change(op, kind, "a", secret))
 		}
 	}
 	out := preview(t, "examples/Pulumi.keystone.yaml", unedited, digest{Steps: steps})
 	text := WholeText([]Review{read(t, "prod", out)})
-	assert.Contains(t, text, "userData")
+	assert.Contains(t, text, "`a`: replace")
 	assert.NotContains(t, text, "hunter2")
 }
 
@@ -247,7 +254,7 @@ func TestFormat(t *testing.T) {
 		"newState": {"custom": true, "type": "`+instanceType+`", "inputs": {"flavorName": "large"}},
 		"replaceReasons": ["flavorName"], "diffReasons": ["flavorName"], "detailedDiff": null}],
 		"duration": 1000, "changeSummary": {"replace": 1}}`))
-	assert.Equal(t, []machine{{"dev-etcd-0", "replace", []string{"flavorName", "flavorName"}}}, r.machines)
+	assert.Equal(t, []machine{{"dev-etcd-0", "replace"}}, r.machines)
 	assert.Equal(t, usage{{instances, ""}: 0, {instances, "small"}: -1, {instances, "large"}: 1}, r.change)
 	assert.Equal(t, RemovesMachines, r.Result)
 
@@ -266,8 +273,6 @@ func TestFailedPreview(t *testing.T) {
 }
 
 func TestEndOfLife(t *testing.T) {
-	version := cluster.Defaults("").Kubernetes.Version
-	assert.Contains(t, endsOfLife, version[:strings.LastIndex(version, ".")], "the default")
 	for day, want := range map[string]string{
 		"2027-03-29": "",
 		"2027-03-30": "Kubernetes 1.36 gets no patches after 2027-06-28, in 90 days: plan an upgrade.",
@@ -276,7 +281,37 @@ func TestEndOfLife(t *testing.T) {
 	} {
 		date, err := time.Parse(time.DateOnly, day)
 		require.NoError(t, err)
-		assert.Equal(t, want, endOfLife("1.36.3", date), day)
+		assert.Equal(t, want, program{"Kubernetes", "1.36"}.endOfLife(date), day)
+	}
+	assert.Empty(t, program{"Kubernetes", "1.99"}.endOfLife(today), "of the next year")
+}
+
+// TestPrograms checks that the ends of life of the default versions are known, and which names of images are
+// understood.
+func TestPrograms(t *testing.T) {
+	text, err := os.ReadFile("../../cluster/testdata/small.yaml")
+	require.NoError(t, err)
+	encoded, err := yaml.YAMLToJSON(text)
+	require.NoError(t, err)
+	config, err := cluster.Decode("prod", string(encoded))
+	require.NoError(t, err)
+	for image, want := range map[string]program{
+		"centos-stream-9":                         {"CentOS Stream", "9"},
+		"CentOS-Stream-GenericCloud-9-20270101.0": {"CentOS Stream", "9"},
+		"Debian 12":                               {"Debian", "12"},
+		"debian-13-genericcloud-amd64":            {"Debian", "13"},
+		"golden":                                  {}, "rocky-9": {}, "debian-sid": {}, "": {},
+	} {
+		config.Image.Name = image
+		found := programs(cluster.NewPlan(config))
+		if want.name == "" {
+			assert.Len(t, found, 3, image)
+		} else {
+			assert.Equal(t, want, found[len(found)-1], image)
+		}
+		for _, p := range found {
+			assert.NotEmpty(t, endsOfLife[p.name][p.version], "%v", p)
+		}
 	}
 }
 
@@ -287,7 +322,7 @@ func TestHostileTexts(t *testing.T) {
 	d := digest{Diagnostics: []struct{ Severity, Message string }{{"error", hostile}}}
 	for _, kind := range []string{instanceType, volumeType, containerType, leftoversType} {
 		for _, op := range operations {
-			d.Steps = append(d.Steps, change(op, kind, "x", inputs, hostile))
+			d.Steps = append(d.Steps, change(op, kind, "x", inputs))
 			d.Steps[len(d.Steps)-1].URN = hostile // names() would stop at a colon
 		}
 	}
@@ -318,6 +353,18 @@ func TestHostileTexts(t *testing.T) {
 			assert.Contains(t, []int{4, 6}, bars, line)
 		}
 	}
+}
+
+// TestHostileTable checks that texts of others cannot end the block with the table of the changes.
+func TestHostileTable(t *testing.T) {
+	const hostile = "`a` ```\r\n```\n@org/team"
+	changed := changes.Change{Machine: hostile, Class: hostile, Keys: []string{hostile}}
+	r := read(t, "prod", preview(t, "examples/Pulumi.prod.yaml", unedited, digest{Steps: []step{table(t, 0, changed)}}))
+	assert.Equal(t, Unchanged, r.Result, "the record is no change")
+	r.Result = Changed
+	text := WholeText([]Review{r})
+	assert.Equal(t, 2, strings.Count(text, "```"), text)
+	assert.Contains(t, text, "@org/team")
 }
 
 // TestSecretsInErrors checks that no part of a secret in an error is in the comment.
@@ -371,6 +418,26 @@ func TestUsage(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestQuota checks the column with the available quota, and that the quota of another project is not used.
+func TestQuota(t *testing.T) {
+	digest := digest{Steps: []step{
+		change("create", "openstack:networking/port:Port", "prod-general-6", nil),
+		change("create", volumeType, "prod-etcd-3", map[string]any{"size": 20.0, "volumeType": "a"}),
+		change("create", volumeType, "prod-etcd-4", map[string]any{"size": 20.0, "volumeType": "b"}),
+		change("same", providerType, "prod", map[string]any{"project": "p1"}),
+	}}
+	r := read(t, "prod", preview(t, "examples/Pulumi.prod.yaml", unedited, digest))
+	assert.False(t, r.Compare(Quota{Project: "p2"}))
+	assert.NotContains(t, WholeText([]Review{r}), "available")
+	assert.True(t, r.Compare(Quota{Project: "p1", Volumes: -1, Gigabytes: 39, Ports: 1}))
+	text := WholeText([]Review{r})
+	assert.Contains(t, text, "| quota | in total | change | available |\n|---|--:|--:|--:|\n")
+	assert.Regexp(t, `\| volumes \| [0-9]+ \| \+2 \|  \|\n`, text, "no limit")
+	assert.Regexp(t, `\| GiB of volumes of type a \|[ 0-9]* \| \+20 \| \*\*39, too few\*\* \|\n`, text, "40 of both types")
+	assert.Regexp(t, `\| ports \| [0-9]+ \| \+1 \| 1 \|\n`, text)
+	assert.True(t, (&Review{}).Compare(Quota{Project: "p1"}), "a new stack")
 }
 
 func TestCosts(t *testing.T) {
