@@ -98,7 +98,7 @@ func scripts(t *testing.T) []string {
 			all = append(all, line.(string))
 		}
 	}
-	require.Len(t, all, 11)
+	require.Len(t, all, 13)
 	return all
 }
 
@@ -152,6 +152,72 @@ func TestSecretsAreOnlyInTheEnvironment(t *testing.T) {
 		assert.Len(t, secret.FindAllString(read(t, file), -1), inSteps, "%s: a secret outside of a step's env", file)
 	}
 	assert.NotRegexp(t, `(?m)^[^#\n]*(PASS|SECRET|TOKEN)`, read(t, "gitlab-ci.yml"))
+}
+
+// TestJobsEnd checks that each job has a time limit. A backend or a cloud that does not respond must not hold the group
+// of a stack for the default of 6 hours.
+func TestJobsEnd(t *testing.T) {
+	jobs := 0
+	for _, file := range []string{"github/clusters.yml", "github/stack.yml"} {
+		var workflow struct {
+			Jobs map[string]struct {
+				Uses           string
+				TimeoutMinutes int `json:"timeout-minutes"`
+			}
+		}
+		require.NoError(t, yaml.Unmarshal([]byte(read(t, file)), &workflow))
+		for name, job := range workflow.Jobs {
+			if job.Uses == "" { // otherwise the jobs of stack.yml have the limit
+				assert.NotZero(t, job.TimeoutMinutes, "%s: %s", file, name)
+				jobs++
+			}
+		}
+	}
+	var pipeline map[string]any
+	parse(t, "gitlab-ci.yml", &pipeline)
+	for name, job := range pipeline {
+		if job, isJob := job.(map[string]any); isJob && job["script"] != nil {
+			assert.NotEmpty(t, job["timeout"], "gitlab-ci.yml: %s", name)
+			jobs++
+		}
+	}
+	assert.Equal(t, 8, jobs)
+}
+
+// TestOnlyChangesOfAStackTakeTurns checks that a check of a stack cancels no waiting update. GitHub keeps only one
+// waiting job of a group.
+func TestOnlyChangesOfAStackTakeTurns(t *testing.T) {
+	type inputs struct{ Stack, Environment, Command string }
+	var called struct {
+		Jobs map[string]struct {
+			Concurrency struct {
+				Group  string
+				Cancel bool `json:"cancel-in-progress"`
+			}
+		}
+	}
+	require.NoError(t, yaml.Unmarshal([]byte(read(t, "github/stack.yml")), &called))
+	concurrency := called.Jobs["pulumi"].Concurrency
+	assert.False(t, concurrency.Cancel)
+	var workflow struct {
+		Jobs map[string]struct{ With inputs }
+	}
+	require.NoError(t, yaml.Unmarshal([]byte(read(t, "github/clusters.yml")), &workflow))
+	groups := map[string]bool{} // whether the jobs of the group change a stack
+	for name, job := range workflow.Jobs {
+		if job.With.Stack == "" {
+			continue
+		}
+		group := strings.NewReplacer("${{ inputs.stack }}", job.With.Stack, "${{ inputs.environment }}",
+			job.With.Environment).Replace(concurrency.Group)
+		group = strings.NewReplacer("${{ matrix.stack }}", "prod", "${{ inputs.destroy }}", "prod").Replace(group)
+		changes := !strings.HasPrefix(job.With.Command, "preview")
+		if other, known := groups[group]; known {
+			assert.Equal(t, other, changes, "%s: other jobs of the group %s", name, group)
+		}
+		groups[group] = changes
+	}
+	assert.Equal(t, map[string]bool{"stack-staging": true, "stack-prod": true, "stack-prod-drift": false}, groups)
 }
 
 // TestActionsArePinned checks that nobody can change an action after the review of its version.
