@@ -52,7 +52,7 @@ func newWebhook(upstream *url.URL, authorities *x509.CertPool, log *log.Logger) 
 			Transport:     &http.Transport{TLSClientConfig: &tls.Config{RootCAs: authorities}}, // without a proxy
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
-		timeout: 10 * time.Second, // kube-apiserver's timeout is 30 s
+		timeout: 25 * time.Second, // kube-apiserver's timeout is 30 s
 		log:     log,
 	}
 }

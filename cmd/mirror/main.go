@@ -4,8 +4,8 @@
 //	go run ./cmd/mirror --stack prod /srv/mirror
 //	go run ./cmd/mirror --stack prod /srv/mirror docker.io/library/nginx:1.29.3
 //
-// mirror reads the configuration from Pulumi.prod.yaml. It needs no passphrase, because it needs no secrets. Each file
-// has the sha256 that the machines verify. Further arguments are images of applications.
+// mirror reads the configuration from Pulumi.prod.yaml and Pulumi.yaml. It needs no passphrase, because it needs no
+// secrets. Each file has the sha256 that the machines verify. Further arguments are images of applications.
 package main
 
 import (
@@ -45,7 +45,7 @@ func run(ctx context.Context, stack, from string, args []string) error {
 	if len(args) == 0 || args[0] == "" {
 		return errors.New("the folder is missing: set it, for example `make mirror DIR=/srv/mirror`")
 	}
-	plan, err := readPlan(stack, "Pulumi."+stack+".yaml")
+	plan, err := readPlan(stack, "Pulumi.yaml", "Pulumi."+stack+".yaml")
 	if err != nil {
 		return err
 	}

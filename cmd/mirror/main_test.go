@@ -35,8 +35,9 @@ func TestFolderHasWhatTheStackDownloads(t *testing.T) {
 	}
 	stack := "config:\n  kubernetes-openstack:cluster:\n    " + strings.ReplaceAll(config, "\n", "\n    ") + "\n"
 	require.NoError(t, os.WriteFile("Pulumi.small.yaml", []byte(stack), 0o600))
+	require.NoError(t, os.WriteFile("Pulumi.yaml", []byte("name: kubernetes-openstack\nruntime: go\n"), 0o600))
 
-	plan, err := readPlan("small", "Pulumi.small.yaml")
+	plan, err := readPlan("small", "Pulumi.yaml", "Pulumi.small.yaml")
 	require.NoError(t, err)
 	var etcd mirror.Download
 	for _, m := range plan.Machines {
@@ -95,10 +96,12 @@ func write(t *testing.T, path, content string) {
 
 // TestStacksOfTheRepository checks that the command reads stacks with encrypted passwords.
 func TestStacksOfTheRepository(t *testing.T) {
-	for stack, file := range map[string]string{
-		"dev": "../../Pulumi.dev.yaml", "prod": "../../examples/Pulumi.prod.yaml",
+	for stack, files := range map[string][2]string{
+		"dev":       {"../../Pulumi.yaml", "../../Pulumi.dev.yaml"},
+		"prod":      {"../../Pulumi.yaml", "../../examples/Pulumi.prod.yaml"},
+		"east-prod": {"../../examples/fleet/Pulumi.yaml", "../../examples/fleet/Pulumi.east-prod.yaml"},
 	} {
-		plan, err := readPlan(stack, file)
+		plan, err := readPlan(stack, files[0], files[1])
 		require.NoError(t, err)
 		for _, d := range downloads(plan) {
 			assert.NotContains(t, d.Address, "mirror")
@@ -126,7 +129,7 @@ func TestConfigurationNamesEachRegistry(t *testing.T) {
 
 // TestAirGapDocumentationListsThePackages checks the packages of images in docs/airgap.md.
 func TestAirGapDocumentationListsThePackages(t *testing.T) {
-	plan, err := readPlan("prod", "../../examples/Pulumi.prod.yaml")
+	plan, err := readPlan("prod", "../../Pulumi.yaml", "../../examples/Pulumi.prod.yaml")
 	require.NoError(t, err)
 	text, err := packages(plan)
 	require.NoError(t, err)

@@ -3,28 +3,22 @@ package main
 import (
 	"encoding/json"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 
-	"sigs.k8s.io/yaml"
-
 	"kubernetes-openstack/cluster"
 	"kubernetes-openstack/internal/mirror"
+	"kubernetes-openstack/internal/stackfile"
 	"kubernetes-openstack/k8s"
 )
 
-// readPlan plans a stack from its file, without secrets and without a mirror.
-func readPlan(stack, file string) (cluster.Plan, error) {
-	text, err := os.ReadFile(file)
+// readPlan plans a stack from its file and the values that its project shares, without secrets and without a mirror.
+func readPlan(stack, projectFile, file string) (cluster.Plan, error) {
+	values, err := stackfile.Read(projectFile, file)
 	if err != nil {
-		return cluster.Plan{}, err
-	}
-	var content struct{ Config map[string]any }
-	if err := yaml.Unmarshal(text, &content); err != nil {
 		return cluster.Plan{}, fmt.Errorf("%s: %w", file, err)
 	}
-	object, err := json.Marshal(withoutSecrets(content.Config["kubernetes-openstack:cluster"]))
+	object, err := json.Marshal(withoutSecrets(values["kubernetes-openstack:cluster"]))
 	if err != nil {
 		return cluster.Plan{}, err
 	}

@@ -46,7 +46,8 @@ func TestCompare(t *testing.T) {
 		role, path string
 		want       changes
 	}{
-		{"worker", "/etc/haproxy/haproxy.cfg", changes{restart: []string{"api-proxy.service"}}},
+		{"worker", "/etc/haproxy/haproxy.cfg", changes{restart: []string{"api-proxy.service", "etcd-proxy.service"}}},
+		{"worker", "/etc/haproxy/api.cfg", changes{restart: []string{"api-proxy.service"}}},
 		{"worker", "/etc/systemd/system/kubelet.service",
 			changes{enable: []string{"kubelet.service"}, restart: []string{"kubelet.service"}}},
 		{"worker", "/usr/local/sbin/install-cni-config", changes{restart: []string{"calico-felix.service"}}},
@@ -88,9 +89,9 @@ func TestFilesWithoutUnit(t *testing.T) {
 	assert.Equal(t, []string{
 		"/etc/NetworkManager/conf.d/calico.conf", // devcloud's machines have no NetworkManager
 		"/etc/calico/calicoctl.cfg", "/etc/containerd/certs.d/registry.k8s.io/hosts.toml", "/etc/etcd/backup.env",
-		"/etc/etcd/openstack-ca.crt",
+		"/etc/etcd/openstack-ca.crt", "/etc/etcd/pki/client.crt", "/etc/etcd/pki/client.key",
 		"/etc/multipath/conf.d/kubernetes.conf", // nor multipathd
-		"/etc/profile.d/kubectl.sh",
+		"/etc/profile.d/etcdctl.sh", "/etc/profile.d/kubectl.sh",
 		"/etc/sudoers.d/etcdctl", "/etc/sudoers.d/kubectl", "/etc/sudoers.d/kubernetes",
 		"/etc/systemd/networkd.conf.d/kubernetes.conf", // nor systemd-networkd
 		"/opt/calico/bin/sv",

@@ -62,6 +62,10 @@ const (
 func main() {
 	stack := flag.String("s", "", "name of the `stack` (default: the current stack)")
 	flag.Parse()
+	if flag.NArg() > 0 {
+		fmt.Fprintf(os.Stderr, "resume: unexpected argument %q: only flags are allowed\n", flag.Arg(0))
+		os.Exit(1)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	if err := run(ctx, *stack, progress.New(os.Stdout, "resume")); err != nil {

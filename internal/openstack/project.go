@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/gophercloud/gophercloud/v2"
+	"github.com/gophercloud/gophercloud/v2/openstack/compute/v2/servers"
 	"github.com/gophercloud/gophercloud/v2/openstack/identity/v3/tokens"
 	"github.com/gophercloud/utils/v2/openstack/clientconfig"
 )
@@ -36,6 +37,11 @@ func Verify(ctx context.Context, id string) error {
 			"project %s, so nothing was changed: set OS_CLOUD or the OS_* variables for project %[3]s", p.ID, p.Name, id)
 	}
 	return nil
+}
+
+// Console returns the console log of an instance, as far as Nova keeps it.
+func (p *Project) Console(ctx context.Context, id string) (string, error) {
+	return servers.ShowConsoleOutput(ctx, p.Compute, id, servers.ShowConsoleOutputOpts{}).Extract()
 }
 
 // Login logs in and returns the project of the credentials, without clients of services.
@@ -70,6 +76,18 @@ func Expected(environ []string) string {
 // Connect logs in to services: compute, identity, load-balancer, network, object-store or volume. LoadBalancer stays
 // nil if the cloud has no Octavia, and ObjectStore stays nil if it has no Swift.
 func Connect(ctx context.Context, services ...string) (*Project, error) {
+	return ConnectCloud(ctx, "", services...)
+}
+
+// HasCloud returns true if clouds.yaml has a cloud with this name.
+func HasCloud(name string) bool {
+	clouds, err := clientconfig.LoadCloudsYAML()
+	_, exists := clouds[name]
+	return err == nil && exists
+}
+
+// ConnectCloud is Connect for a cloud in clouds.yaml, or for the environment if cloud is empty.
+func ConnectCloud(ctx context.Context, cloud string, services ...string) (*Project, error) {
 	p := &Project{}
 	clients := map[string]**gophercloud.ServiceClient{
 		"compute": &p.Compute, "identity": &p.Identity, "load-balancer": &p.LoadBalancer, "network": &p.Network,
@@ -77,7 +95,7 @@ func Connect(ctx context.Context, services ...string) (*Project, error) {
 	}
 	optional := []string{"load-balancer", "object-store"}
 	for _, service := range services {
-		client, err := clientconfig.NewServiceClient(ctx, service, nil)
+		client, err := clientconfig.NewServiceClient(ctx, service, &clientconfig.ClientOpts{Cloud: cloud})
 		if slices.Contains(optional, service) && errors.As(err, new(*gophercloud.ErrEndpointNotFound)) {
 			continue
 		}

@@ -75,8 +75,7 @@ func run(ctx *pulumi.Context, watcher infra.Watcher, sync k8s.Syncer, environmen
 	if err := k8s.New(ctx, plan, in.Cluster, in.Credential, in.Network.SubnetID, in.PKI, sync); err != nil {
 		return err
 	}
-	export(ctx, plan, in)
-	return nil
+	return export(ctx, plan, in)
 }
 
 // checkPolicy returns an error for all rules of package policy that end the program, and logs the warnings.
@@ -120,7 +119,12 @@ func checkKeys() error {
 	return nil
 }
 
-func export(ctx *pulumi.Context, plan cluster.Plan, in *infra.Infra) {
+func export(ctx *pulumi.Context, plan cluster.Plan, in *infra.Infra) error {
+	summary, err := plan.Summary().Output()
+	if err != nil {
+		return err
+	}
+	ctx.Export("cluster", pulumi.Any(summary))
 	machines := pulumi.Map{}
 	etcd := pulumi.StringArray{}
 	for _, m := range plan.Machines {
@@ -140,4 +144,5 @@ func export(ctx *pulumi.Context, plan cluster.Plan, in *infra.Infra) {
 	if in.SSHKey.PrivateKey != nil {
 		ctx.Export("sshPrivateKey", pulumi.ToSecret(*in.SSHKey.PrivateKey))
 	}
+	return nil
 }

@@ -14,6 +14,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/yaml"
+
+	"kubernetes-openstack/tests/golden"
 )
 
 // settings returns the default settings.
@@ -35,19 +37,6 @@ func namespace(name, project string) corev1.Namespace {
 		n.Labels = map[string]string{ProjectLabel: project}
 	}
 	return n
-}
-
-// golden compares got with testdata/NAME. If UPDATE_GOLDEN is set, it rewrites the file.
-func golden(t *testing.T, name, got string) {
-	t.Helper()
-	file := "testdata/" + name
-	if os.Getenv("UPDATE_GOLDEN") != "" {
-		require.NoError(t, os.WriteFile(file, []byte(got), 0o644))
-		return
-	}
-	want, err := os.ReadFile(file)
-	require.NoError(t, err)
-	assert.Equal(t, string(want), got, "intended? UPDATE_GOLDEN=1 go test ./internal/tenancy, and read the diff")
 }
 
 // manifest returns objects as YAML for kubectl.
@@ -85,9 +74,9 @@ func TestGolden(t *testing.T) {
 	}
 	objects, policy := plan(RBAC)
 	assert.Empty(t, policy)
-	golden(t, "example.rbac.yaml",
+	golden.Check(t, "example.rbac.yaml",
 		manifest(t, slices.DeleteFunc(slices.Clone(objects), func(o runtime.Object) bool { return !isRBAC(o) })))
-	golden(t, "example.tenants.yaml", manifest(t, slices.DeleteFunc(slices.Clone(objects), isRBAC)))
+	golden.Check(t, "example.tenants.yaml", manifest(t, slices.DeleteFunc(slices.Clone(objects), isRBAC)))
 
 	byDefault, none := plan("")
 	assert.Equal(t, objects, byDefault)
