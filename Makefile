@@ -3,7 +3,7 @@
 # upstream's checksums, and Pulumi's own plugins manage the state. So FROM=upstream uses a separate stack.
 FROM ?=
 $(if $(filter-out upstream,$(FROM)),$(error FROM: must be upstream or absent, got $(FROM)))
-$(if $(and $(FROM),$(filter test e2e e2e-selinux power-cuts bench bench-scale disturb,$(MAKECMDGOALS))),$(error FROM: must be absent for tests and benchmarks, which need programs that are built from modules))
+$(if $(and $(FROM),$(filter test e2e e2e-selinux e2e-clouds e2e-inspection e2e-runner power-cuts bench bench-scale disturb,$(MAKECMDGOALS))),$(error FROM: must be absent for tests and benchmarks, which need programs that are built from modules))
 $(if $(filter mirror,$(MAKECMDGOALS)),$(if $(DIR),,$(error DIR: must be a folder, such as DIR=/srv/mirror)))
 STACK ?= $(or $(FROM),dev)
 SHELL := /bin/bash
@@ -47,17 +47,29 @@ REACH_SAMPLE = go run ./hack/devcloud exec router -- curl -sS http://hello.defau
 # resolves the name of the sample with the cluster's DNS at its announced address, as the data centre's resolver does
 RESOLVE_SAMPLE = go run ./hack/devcloud exec router -- dig +short @10.96.0.10 hello.default.svc.cluster.local
 
+# the dashboards, for clients outside of the cluster
+DASHBOARDS = http://perses.monitoring.svc.cluster.local
+
 # prints the name of the stack's DNS server
 DNS = $$(grep -qs 'provider: coredns' Pulumi.$(STACK).yaml && echo CoreDNS || echo SkyDNS)
 
-# runs a command with a devcloud whose driver of Nova is fake, and which has a separate state folder
-WITH_FAKE = XDG_STATE_HOME=$$(mktemp -d); export XDG_STATE_HOME; \
+# $(call with_devcloud,OPTIONS) runs a command with another devcloud, which `up` starts with these options
+with_devcloud = XDG_STATE_HOME=$$(mktemp -d); export XDG_STATE_HOME; \
 	trap 'go run ./hack/devcloud down --purge; rm -rf $$XDG_STATE_HOME' EXIT; \
-	go run ./hack/toolchain pulumi plugins; go run ./hack/devcloud up --compute fake;
+	go run ./hack/toolchain pulumi plugins; go run ./hack/devcloud up $(1);
+
+# commas would separate the arguments of call
+VARIANTS = no-cross-az-attach,no-resolver,no-serials,proxy
 
 # print the CPU seconds of the whole machine since its boot, and those that the hypervisor gave to other machines
 CPU = awk '/^cpu /{printf "%d", ($$2+$$3+$$4+$$7+$$8)/100}' /proc/stat
 STOLEN = awk '/^cpu /{printf "%d", $$9/100}' /proc/stat
+
+# $(call install,PACKAGES) installs Debian packages, and first updates the list of packages if this is necessary
+define install
+install() { DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-upgrade --no-install-recommends $(1) >/dev/null; }; \
+	[ -n "$$(apt-get indextargets)" ] && install 2>/dev/null || { apt-get update -qq; install; }
+endef
 
 # $(call summary,PHASES,REMARK) prints the seconds of each timed-PHASE, from files in the folder $$times. It also prints
 # the total seconds since $$used was set to $(CPU) and $$stolen to $(STOLEN).
@@ -68,10 +80,10 @@ for phase in $(1); do \
 	printf '  %-15s %5d s, CPU %5d s of all processes of this machine, stolen %d s; $(2)\n\n' all $$SECONDS $$(($$($(CPU)) - used)) $$(($$($(STOLEN)) - stolen))
 endef
 
-.PHONY: help up env pulumi-up nodes sample down destroy preview review comment resume push mirror kubeconfig status timeline release test $(TESTS) e2e e2e-selinux power-cuts bench bench-scale disturb host toolchain toolchain-all image official-image cloud
+.PHONY: help up env pulumi-up nodes sample down destroy preview review drift comment fleet resume push mirror kubeconfig dashboards status timeline release test $(TESTS) e2e e2e-life e2e-others e2e-selinux e2e-clouds e2e-inspection e2e-runner power-cuts bench bench-scale disturb host browser screenshot toolchain toolchain-all image official-image cloud
 
 help: ## list all targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 up: ## start OpenStack on this machine and create the stack `dev` on it; FROM=upstream downloads published binaries
 	@logs=$$(mktemp -d) times=$$(mktemp -d); trap 'rm -r $$logs $$times' EXIT; used=$$($(CPU)) stolen=$$($(STOLEN)); \
@@ -96,8 +108,15 @@ up: ## start OpenStack on this machine and create the stack `dev` on it; FROM=up
 	@echo
 	@address=$$($(RESOLVE_SAMPLE)); echo "For the router, $(DNS) resolves this name to $${address:?the cluster DNS did not answer. Run: $(RESOLVE_SAMPLE)}:"
 	@echo "  $(RESOLVE_SAMPLE)"
+	@$(ENV) monitoring() { pulumi config get --stack $(STACK) --path "kubernetes-openstack:cluster.monitoring.$$1" 2>/dev/null | grep -qx true; }; \
+	! monitoring enabled || { \
+	  printf '\nOpen the dashboards at http://127.0.0.1:8080 on this host, during this command:\n'; \
+	  echo "  kubectl --kubeconfig kubeconfig port-forward --namespace=monitoring deployment/perses 8080"; \
+	  ! monitoring openDashboards || { \
+	    printf '\nThe data centre opens them at $(DASHBOARDS), for example the router:\n'; \
+	    echo "  go run ./hack/devcloud exec router -- curl -sS $(DASHBOARDS)/api/v1/health"; }; }
 
-test: host toolchain-all image official-image ## run all tests that need no running OpenStack
+test: host browser toolchain-all image official-image ## run all tests that need no running OpenStack
 	@times=$$(mktemp -d); trap 'rm -r $$times' EXIT; used=$$($(CPU)) stolen=$$($(STOLEN)); result=passed; \
 	$(MAKE) --no-print-directory --jobs --keep-going --output-sync TIMES=$$times $(TESTS:%=timed-%) || result=FAILED; \
 	printf '\nThe tests have %s:\n' $$result; \
@@ -105,15 +124,31 @@ test: host toolchain-all image official-image ## run all tests that need no runn
 	[ $$result = passed ]
 
 e2e: host toolchain-all cloud ## test devcloud, and the Pulumi engine on its OpenStack; skips unchanged suites that passed, ALL=1 runs all suites
+	@$(MAKE) --no-print-directory --keep-going e2e-life e2e-others
+
+e2e-life: # alone, and its sequences one after the other, because they need most of two processors
+	$(GOTEST) -vet=off -tags e2e -run '^TestE2ELife$$' -count 1 -parallel 1 -timeout 80m -v ./tests
+
+e2e-others:
 	@$(MAKE) --no-print-directory --jobs --keep-going e2e-tests e2e-devcloud
 
-e2e-%: # runs the suites of a package, which take turns with all others. One `go test` for both packages would print nothing before its end
-	$(GOTEST) -vet=off -tags e2e -run '^TestE2E' -count 1 -parallel 8 -timeout 80m -v $(wildcard ./$* ./hack/$*)
+e2e-%: # runs the other suites of a package, which take turns with all others. One `go test` for both packages would print nothing before its end
+	$(GOTEST) -vet=off -tags e2e -run '^TestE2E' -skip '^TestE2ELife$$' -count 1 -parallel 8 -timeout 80m -v $(wildcard ./$* ./hack/$*)
 
 e2e-selinux: host ## boot a control plane in QEMU with a kernel that enforces SELinux; not in CI
-	@install() { apt-get install -qq --no-upgrade --no-install-recommends qemu-system-x86 >/dev/null; }; \
-	install 2>/dev/null || { apt-get update -qq; install; }
+	@$(call install,qemu-system-x86)
 	go test -vet=off -tags e2e -run '^TestSELinuxEnforces$$' -count 1 -timeout 30m -v ./templates
+
+e2e-clouds: host toolchain-all ## create clusters on a devcloud that is like other clouds (docs/clouds.md); run `make down` first; not in CI
+	@$(call with_devcloud,--variants $(VARIANTS)) go test -vet=off -tags e2e -run '^TestClouds' -count 1 -timeout 60m -v ./tests
+
+e2e-inspection: host browser toolchain-all cloud ## create a cluster with monitoring, and check alerts, dashboards, drift, fleet, listeners and secrets; not in CI
+	go test -vet=off -tags e2e -run '^TestPersesDrawsDashboards$$' -count 1 -v ./hack/toolchain
+	go test -vet=off -tags e2e -run '^TestInspection$$' -count 1 -timeout 60m -v ./tests
+
+e2e-runner: host ## run the GitHub workflow of examples/ci with the runner of Gitea; not in CI
+	@go run ./hack/toolchain pulumi plugins
+	cd hack/toolchain/runner && go test -tags e2e -count 1 -timeout 60m -v .
 
 power-cuts: host toolchain-all cloud ## SEED=1 CUTS=20: cut the power of machines at random moments of first boots, and then of reboots; not in CI
 	go test -vet=off -tags e2e -run '^TestPowerCuts$$' -count 1 -timeout 120m -v ./tests
@@ -126,10 +161,10 @@ env: ## print exports: eval "$(make env)" gives a shell pulumi, kubectl and Open
 	@go run ./hack/devcloud env
 
 bench-scale: host ## measure clusters of 30, 100 and 300 fake workers, or of WORKERS=300; run `make down` first; writes docs/contributing/benchmarks.md
-	@$(WITH_FAKE) go test -tags e2e -run '^$$' -bench 'Scale$(if $(WORKERS),/^$(WORKERS)$$)' -benchtime 1x -timeout 120m -v ./tests
+	@$(call with_devcloud,--compute fake) go test -tags e2e -run '^$$' -bench 'Scale$(if $(WORKERS),/^$(WORKERS)$$)' -benchtime 1x -timeout 120m -v ./tests
 
 disturb: host ## RUNS=20 SEED=1: kill the engine, or disturb the APIs, at random moments of up, change and destroy; run `make down` first
-	@$(WITH_FAKE) go test -tags e2e -run '^TestDisturb' -count 1 -parallel 4 -timeout 240m -v ./tests \
+	@$(call with_devcloud,--compute fake) go test -tags e2e -run '^TestDisturb' -count 1 -parallel 4 -timeout 240m -v ./tests \
 		-args -seed $(or $(SEED),1) -runs $(or $(RUNS),20)
 
 preview: ## show the changes of the next `up`; needs no network
@@ -141,12 +176,18 @@ review: ## STACK="staging prod": preview stacks, and write dist/comment.md and d
 	code=0 previews=(); for stack in $$stacks; do \
 	  previews+=(dist/previews/$$stack.json); pulumi preview --stack $$stack --json >dist/previews/$$stack.json || code=4; \
 	done; \
-	result=0; dist/review -full dist/full.md "$${previews[@]}" >dist/comment.md || result=$$?; \
+	result=0; dist/review $(if $(QUOTA),-quota) -full dist/full.md "$${previews[@]}" >dist/comment.md || result=$$?; \
 	[ $$result -ne 1 ] || exit 1; [ $$result -le $$code ] || code=$$result; \
 	cat dist/full.md; echo $$code >dist/exit-code; [ $$code -lt 4 ]
 
+drift: ## STACK=prod JSON=1: compare a stack with OpenStack and with what its machines run; changes nothing
+	@$(PULUMI) go build -o dist/ ./cmd/drift; dist/drift -stack '$(STACK)' $(if $(JSON),-json)
+
 comment: # writes dist/comment.md to the pull request of a CI job. A second run updates the comment
 	@go run ./cmd/comment dist/comment.md
+
+fleet: ## list the clusters of all stacks, and write dist/fleet.html
+	@mkdir -p dist; $(PULUMI) go run ./cmd/fleet -html dist/fleet.html
 
 resume: # STACK=prod: continues after an `up` or a destroy that failed or was killed
 	@$(PULUMI) go run ./cmd/resume -s '$(STACK)'
@@ -159,6 +200,11 @@ mirror: $(if $(FROM),,toolchain) ## DIR=/srv/mirror STACK=prod FROM=upstream: fi
 
 kubeconfig: ## PROJECT=web@Default: print the kubeconfig for the users of an OpenStack project
 	@$(ENV) pulumi stack output --stack $(STACK) --show-secrets kubeconfig | go run ./cmd/tenant-kubeconfig --project '$(PROJECT)'
+
+dashboards: browser ## check that each dashboard of the stack has data, and write their pictures to docs/dashboards
+	@$(ENV) kubeconfig=$$(mktemp); trap 'rm $$kubeconfig' EXIT; mkdir -p docs/dashboards; \
+	pulumi stack output --stack $(STACK) --show-secrets kubeconfig >$$kubeconfig; \
+	KUBECONFIG=$$kubeconfig go test -vet=off -tags e2e -run '^TestDashboards$$' -count 1 -v ./tests
 
 status: ## show the status of devcloud's services
 	@go run ./hack/devcloud status
@@ -198,8 +244,11 @@ lint: ## check the format, the code, the scripts, the spelling and the length of
 $(TESTS): export GOGC := 400
 $(TESTS): export GOMEMLIMIT := 3GiB
 
+screenshot: browser # draws the pictures of the documentation
+	SCREENSHOT=$(CURDIR)/docs/fleet.png go test -count=1 -run '^TestScreenshot$$' ./internal/fleet
+
 test-root: # lint runs vet. The longest packages start first. Tests mostly wait, so more of them run in parallel than there are processors
-	$(GOTEST) -vet=off -p 3 -parallel 16 -timeout 20m ./templates ./tests ./...
+	$(GOTEST) -vet=off -p 3 -parallel 5 -timeout 40m ./templates ./tests ./...
 
 test-plugins:
 	cd hack/toolchain/plugins && $(GOTEST) ./...
@@ -213,10 +262,12 @@ test-storage:
 test-skydns:
 	cd hack/toolchain/skydns && $(AS_BUILT) $(GOTEST) ./...
 
-host: # enables huge pages, and installs Debian packages for devcloud and the tests. devcloud reads the mirror from apt's lists
+host: # enables huge pages, and installs Debian packages for devcloud and the tests, and npm if it is absent. devcloud reads the mirror from apt's lists
 	@! grep -qs '\[madvise\]' $(HUGE_PAGES) || echo always >$(HUGE_PAGES)
-	@install() { DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-upgrade --no-install-recommends $$(cat hack/devcloud/host-packages) >/dev/null; }; \
-	[ -n "$$(apt-get indextargets)" ] && install 2>/dev/null || { apt-get update -qq; install; }
+	@$(call install,$$(cat hack/devcloud/host-packages) $$(type -P npm >/dev/null || echo npm))
+
+browser: # installs Chromium for the tests of web pages
+	@$(call install,chromium-headless-shell fonts-dejavu-core)
 
 toolchain:
 	@go run ./hack/toolchain $(FROM)
@@ -243,7 +294,7 @@ nodes: # `up` has waited until they are Ready
 pulumi-up preview mirror: $(addprefix Pulumi.,$(addsuffix .yaml,$(FROM)))
 
 Pulumi.upstream.yaml: Pulumi.dev.yaml # without checksums, except for those of our own programs
-	@sed -E '/^ +[a-z-]+: [0-9a-f]{64}$$/{/ (etcd-backup|etcd-join|keystone-webhook|node-approver|tenant-sync):/!d}' $< >$@
+	@sed -E '/^ +[a-z-]+: [0-9a-f]{64}$$/{/ (etcd-backup|etcd-join|keystone-webhook|machine-metrics|node-approver|tenant-sync):/!d}' $< >$@
 
 sample: # ends when the sample is reachable
 	@$(ENV) kubeconfig=$$(pulumi stack output --stack $(STACK) --show-secrets kubeconfig); \

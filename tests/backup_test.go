@@ -124,7 +124,7 @@ func requireRestore(t *testing.T, r *recorder, name string) {
 		}
 		metadata := plain(instance.Inputs["metadata"])
 		if strings.HasPrefix(instance.Name, "dev-etcd-") {
-			assert.Equal(t, "{cluster: dev, restore: "+name+", role: etcd}", metadata)
+			assert.Equal(t, "{cluster: dev, members: 3, restore: "+name+", role: etcd}", metadata)
 			assert.Contains(t, settings, "\nRESTORE="+name+"\n")
 		} else {
 			assert.NotContains(t, metadata, "restore", instance.Name)

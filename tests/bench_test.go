@@ -28,7 +28,7 @@ import (
 // given describes the conditions of the comparison, and is printed with it.
 const given = `The same program, engine and providers declare both clusters, so they have the same machines, network,
 mirror and binaries, and wait for the same certificates. tests/kubeadm differs only in the nodes' user-data.
-kubeadm's cluster has no Calico (each node has its own pod network), kube-proxy, CoreDNS, HAProxy, etcd gateway or
+kubeadm's cluster has no Calico (each node has its own pod network), kube-proxy, CoreDNS, HAProxy or
 keepalived. It also does not have kubeadm's pause of 5 s between two discovery requests.`
 
 // BenchmarkCluster creates a cluster, and then another one with kubeadm in its place. For both it prints the

@@ -28,7 +28,7 @@ func TestMain(m *testing.M) {
 
 // built returns the path of a program of cmd, alone in its folder. Tests share it, because its link takes longer than
 // most of its runs.
-func built(t *testing.T, name string) string {
+func built(t testing.TB, name string) string {
 	t.Helper()
 	build, _ := builds.LoadOrStore(name, sync.OnceValues(func() (string, error) {
 		folder, err := os.MkdirTemp("", "")

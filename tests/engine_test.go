@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -28,6 +29,25 @@ type engine struct {
 	backend string // folder of the state
 	// devcloud returns the path of the command devcloud. The first call builds it.
 	devcloud func() string
+	output   transcript
+}
+
+// transcript is what pulumi printed, except for commands that show secrets.
+type transcript struct {
+	mutex sync.Mutex
+	text  strings.Builder
+}
+
+func (o *transcript) add(text string) {
+	o.mutex.Lock()
+	defer o.mutex.Unlock()
+	o.text.WriteString(text)
+}
+
+func (o *transcript) String() string {
+	o.mutex.Lock()
+	defer o.mutex.Unlock()
+	return o.text.String()
 }
 
 // newEngine creates a stack of the repository's own project; see newProjectEngine.
@@ -94,6 +114,10 @@ func merged(t testing.TB, patch string) func(string) string {
 
 const toolchainEnv = `eval "$(go run ./hack/toolchain env)"`
 
+// noCloud is toolchainEnv with a login to an OpenStack that does not exist.
+const noCloud = toolchainEnv +
+	"; export OS_AUTH_URL=http://127.0.0.1:1/v3 OS_USERNAME=u OS_PASSWORD=p OS_PROJECT_NAME=p OS_DOMAIN_NAME=Default"
+
 // command returns `pulumi ARGS… --stack STACK`, which runs in the project's folder.
 func (e *engine) command(args ...string) *exec.Cmd {
 	args = append(args, "--cwd", e.project, "--stack", e.stack, "--non-interactive", "--color=never")
@@ -119,6 +143,9 @@ func (e *engine) buildDevcloud() string {
 // try runs pulumi and returns its standard output and error.
 func (e *engine) try(args ...string) (string, error) {
 	out, err := e.command(args...).CombinedOutput()
+	if !slices.Contains(args, "--show-secrets") {
+		e.output.add(string(out))
+	}
 	return string(out), err
 }
 
@@ -135,10 +162,7 @@ func (e *engine) must(args ...string) string {
 func TestPreviewNeedsNoNetwork(t *testing.T) {
 	t.Parallel()
 	markers := map[string]string{}
-	e := newEngine(t, "test",
-		toolchainEnv+
-			"; export OS_AUTH_URL=http://127.0.0.1:1/v3 OS_USERNAME=u OS_PASSWORD=p OS_PROJECT_NAME=p OS_DOMAIN_NAME=Default",
-		withMarkers(t, markers))
+	e := newEngine(t, "test", noCloud, withMarkers(t, markers))
 	secrets := newSearch(markers)
 	arguments := watchArguments(secrets)
 	out, err := e.shell(
@@ -150,7 +174,8 @@ func TestPreviewNeedsNoNetwork(t *testing.T) {
 	assert.Empty(t, secrets.in(string(out)))
 	assert.Empty(t, secrets.inFolder(t, e.backend))
 	assert.Contains(t, string(out), "openstack:compute/instance:Instance: (create)")
-	assert.NotContains(t, string(out), "warning")
+	assert.Contains(t, string(out), "changes of machines: 7\n")
+	assert.NotContains(t, string(out), "warning: ")
 	assert.NotContains(t, string(out), "PRIVATE KEY")
 	assert.NotContains(t, string(out), "#cloud-config", "user-data")
 	assert.NotContains(t, string(out), "H4sI", "gzipped user-data begins with this")

@@ -64,7 +64,7 @@ func TestE2EFailures(t *testing.T) {
 		assert.Regexp(t, `failures-control-plane-0 is not ready after 1m30s: .*artifacts`, out)
 		assert.Contains(t, out, "no space left on device: /var/cache/artifacts")
 	})
-	e.configure(t, config("    bootstrapTimeout: 90s\n", ""))
+	e.configure(t, config("bootstrapTimeout: 90s", "bootstrapTimeout: 40m"))
 	var api *api
 	step(t, "up with a correct configuration creates the cluster and a volume", func(t *testing.T) {
 		e.must("up", "--yes", "--skip-preview")
@@ -79,7 +79,7 @@ func TestE2EFailures(t *testing.T) {
 	})
 	step(t, "the CSI driver passes csi-sanity", func(t *testing.T) {
 		api.apply(t, "sanity.yaml")
-		api.kubectl(t, "wait", "--namespace=kube-system", "--for=condition=Ready", "pod/sanity", "--timeout=60s")
+		api.await(t, "wait", "--namespace=kube-system", "--for=condition=Ready", "pod/sanity")
 		skip := strings.Join([]string{
 			"should fail when an invalid starting_token is passed", // Cinder's API accepts any token and starts at the beginning
 			// the test fails if other volumes exist, or if a volume is still being deleted

@@ -113,6 +113,20 @@ func (c cloud) inventory(t testing.TB) []string {
 	return all
 }
 
+// named returns the ID of the only resource of a kind of Neutron with this name.
+func (c cloud) named(t testing.TB, kind, name string) string {
+	t.Helper()
+	var answer map[string][]struct{ ID string }
+	client := c.clients["network"]
+	_, err := client.Get(t.Context(), client.ServiceURL(kind+"?name="+name), &answer, nil)
+	require.NoError(t, err)
+	for _, list := range answer {
+		require.Len(t, list, 1, name)
+		return list[0].ID
+	}
+	return ""
+}
+
 // createdSince returns the resources that are not in before.
 func (c cloud) createdSince(t testing.TB, before []string) []string {
 	t.Helper()

@@ -23,6 +23,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 
 	"kubernetes-openstack/cluster"
+	"kubernetes-openstack/internal/turns"
 	"kubernetes-openstack/k8s"
 )
 
@@ -58,6 +59,16 @@ func (a *api) kubectl(t testing.TB, args ...string) string {
 // get resource list for metrics.k8s.io" while metrics-server is not ready.
 func (a *api) try(args ...string) (string, error) {
 	return output(a.engine.shell(`exec kubectl --kubeconfig "$@"`, append([]string{a.kubeconfig}, args...)...))
+}
+
+// await repeats a kubectl command that waits, such as wait or rollout status, until it succeeds. One of its requests
+// can fail while the API's address moves or this host is overloaded.
+func (a *api) await(t testing.TB, args ...string) {
+	t.Helper()
+	eventually(t, 150*time.Second, func() error {
+		_, err := a.try(append(args, "--timeout=2m")...)
+		return err
+	})
 }
 
 // output runs a command and returns its standard output. The error after a failure contains all that it printed.
@@ -97,7 +108,7 @@ func (a *api) acceptsDNS(t *testing.T, provider string) {
 // notReady lists the nodes that are not Ready, and reports if there are fewer nodes than number. It returns
 // "" if all are Ready.
 func (a *api) notReady(number int) (string, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), turns.Patience*5*time.Second)
 	defer cancel()
 	nodes, err := a.client.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
 	if err != nil {
@@ -128,9 +139,11 @@ func (a *api) waitForNodes(t testing.TB, number int, timeout time.Duration) {
 	})
 }
 
-// eventually calls try once a second until it succeeds. After timeout, the test fails with the last error.
+// eventually calls try once a second until it succeeds. After the timeout, which turns.Patience multiplies, the test
+// fails with the last error.
 func eventually(t testing.TB, timeout time.Duration, try func() error) {
 	t.Helper()
+	timeout *= turns.Patience
 	var err error
 	for begin := time.Now(); time.Since(begin) < timeout; time.Sleep(time.Second) {
 		if err = try(); err == nil {

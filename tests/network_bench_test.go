@@ -14,6 +14,12 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sync/errgroup"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/clientcmd"
 
 	"kubernetes-openstack/cluster"
 )
@@ -51,7 +57,7 @@ func BenchmarkNetwork(b *testing.B) {
 	}
 
 	api.apply(b, "hello.yaml")
-	api.kubectl(b, "rollout", "status", "deployment/hello", "--timeout=90s")
+	api.await(b, "rollout", "status", "deployment/hello")
 	config, err := cluster.Decode(name, edited(b, "../Pulumi.dev.yaml", edit)["kubernetes-openstack:cluster"])
 	require.NoError(b, err)
 	require.Equal(b, cluster.NewPlan(config).Sessions(), e.sessions(b, nodes))
@@ -85,14 +91,19 @@ func BenchmarkNetwork(b *testing.B) {
 	fmt.Fprintf(&out, "\nFailover of %s:\n%s\n", worker, o)
 	b.ReportMetric(o.routes.Seconds(), "s/failover")
 
-	fmt.Fprintf(&out, "\nDNS from outside: answers/s over 10 s, over UDP from %d ports, at most %d outstanding queries\n",
-		dnsClients, dnsOutstanding)
+	api.createServices(b)
+	fmt.Fprintf(&out, "\nDNS from outside: answers/s over 10 s, over UDP from %d ports, at most %d outstanding queries\n"+
+		"           one name, %s names of Services\n", dnsClients, dnsOutstanding, manyServices)
 	for _, provider := range []string{cluster.SkyDNS, cluster.CoreDNS} {
 		e.configure(b, func(text string) string { return merged(b, "dns: {provider: "+provider+"}")(edit(text)) })
 		e.must("up", "--yes", "--skip-preview")
-		rate := e.dnsRate(b, api)
-		fmt.Fprintf(&out, "  %-8s %6.0f\n", provider, rate)
-		b.ReportMetric(rate, "answers/s-"+provider)
+		one := e.dnsRate(b, api, "echo "+hello+" A", "-l 10")
+		const all = `seq -f "service-%.0f.many.svc.cluster.local A" ` + manyServices
+		e.dnsRate(b, api, all, "-n 1") // each name has an answer
+		many := e.dnsRate(b, api, all, "-l 10")
+		fmt.Fprintf(&out, "  %-8s %8.0f %8.0f\n", provider, one, many)
+		b.ReportMetric(one, "answers/s-"+provider)
+		b.ReportMetric(many, "answers/s-many-"+provider)
 	}
 
 	mesh, reflected := sessions(b)
@@ -108,14 +119,46 @@ func BenchmarkNetwork(b *testing.B) {
 // The clients that dnsperf simulates.
 const dnsClients, dnsOutstanding = 8, 100
 
-// dnsRate returns the number of answers per second that the router receives for the name of hello.
-func (e *engine) dnsRate(b *testing.B, api *api) float64 {
+// manyServices is the number of Services service-1, service-2, … in the namespace many.
+const manyServices = "10000"
+
+// createServices creates manyServices Services with ClusterIPs.
+func (a *api) createServices(b *testing.B) {
+	b.Helper()
+	begin := time.Now()
+	config, err := clientcmd.BuildConfigFromFlags("", a.kubeconfig)
+	require.NoError(b, err)
+	config.QPS, config.ContentType = -1, runtime.ContentTypeProtobuf
+	client, err := kubernetes.NewForConfig(config)
+	require.NoError(b, err)
+	a.kubectl(b, "create", "namespace", "many")
+	number, err := strconv.Atoi(manyServices)
+	require.NoError(b, err)
+	var group errgroup.Group
+	group.SetLimit(8)
+	for i := range number {
+		group.Go(func() error {
+			_, err := client.CoreV1().Services("many").Create(b.Context(), &corev1.Service{
+				ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprintf("service-%d", i+1)},
+				Spec:       corev1.ServiceSpec{Ports: []corev1.ServicePort{{Port: 80}}},
+			}, metav1.CreateOptions{})
+			return err
+		})
+	}
+	require.NoError(b, group.Wait())
+	b.Logf("%d Services created in %.0f s", number, time.Since(begin).Seconds())
+}
+
+// dnsRate returns the number of answers per second that the router receives. queries is a shell command that prints
+// them, and limit limits the run. Each query must have an address as its answer.
+func (e *engine) dnsRate(b *testing.B, api *api, queries, limit string) float64 {
 	b.Helper()
 	server := strings.TrimSpace(api.kubectl(b, "get", "service", "kube-dns", "--namespace=kube-system", "--output",
 		"jsonpath={.spec.clusterIP}"))
-	output := e.on(b, "router", fmt.Sprintf("echo %s A >/tmp/queries; dnsperf -s %s -d /tmp/queries -l 10 -c %d -q %d",
-		hello, server, dnsClients, dnsOutstanding))
+	output := e.on(b, "router", fmt.Sprintf("%s >/tmp/queries; dnsperf -s %s -d /tmp/queries %s -c %d -q %d", queries,
+		server, limit, dnsClients, dnsOutstanding))
 	b.Log(output)
+	require.Regexp(b, `Response codes: +NOERROR \d+ \(100\.00%\)`, output)
 	found := regexp.MustCompile(`Queries per second: +([\d.]+)`).FindStringSubmatch(output)
 	require.NotNil(b, found, output)
 	rate, err := strconv.ParseFloat(found[1], 64)

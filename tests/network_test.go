@@ -61,9 +61,9 @@ func testNetwork(t *testing.T, e *engine, api *api, openstack cloud) (traffic, d
 		return strings.TrimSpace(out), err
 	}
 	fromPod := func(pod corev1.Pod, url string) (string, error) {
-		return inPod(pod, "timeout", "2", "wget", "-q", "-O-", url)
+		return inPod(pod, "timeout", answerSeconds, "wget", "-q", "-O-", url)
 	}
-	fromRouter := func(url string) (string, error) { return router.get(url, 2*time.Second) }
+	fromRouter := func(url string) (string, error) { return router.get(url, answerTime) }
 	announced := func(r routes) bool { return slices.Equal(r[netip.MustParsePrefix(services)], workers) }
 
 	traffic = func(t *testing.T) {
@@ -95,18 +95,18 @@ func testNetwork(t *testing.T, e *engine, api *api, openstack cloud) (traffic, d
 			}
 			on := func(machine, url string) func() (string, error) {
 				return func() (string, error) {
-					return strings.TrimSpace(e.on(t, machine, "curl -sS --fail --max-time 5 "+url)), nil
+					return strings.TrimSpace(e.on(t, machine, "curl -sS --fail --max-time "+answerSeconds+" "+url)), nil
 				}
 			}
 			pod := func(pod corev1.Pod, url string) func() (string, error) {
 				return func() (string, error) { return fromPod(pod, url) }
 			}
 			fromOutside := func(url string) func() (string, error) {
-				return func() (string, error) { return box.get(url, 2*time.Second) }
+				return func() (string, error) { return box.get(url, answerTime) }
 			}
 			const kept, proxy = "kept", "replaced by kube-proxy of the node that the router chose"
 			port, source := box.accept(t, outside)
-			_, err := inPod(here, "nc", "-w", "2", outside, fmt.Sprint(port))
+			_, err := inPod(here, "nc", "-w", answerSeconds, outside, fmt.Sprint(port))
 			require.NoError(t, err)
 
 			table := fmt.Sprintf("\n%-48s %-22s %s\n", "from → to", "source address", "translation")
@@ -168,8 +168,8 @@ func testNetwork(t *testing.T, e *engine, api *api, openstack cloud) (traffic, d
 		// The step "SkyDNS answers a pod and the router…" has the other queries.
 		step(t, "the router connects to a Service by its name", func(t *testing.T) {
 			address := strings.TrimSpace(e.on(t, "router", "dig +short @"+dnsAddress+" "+hello))
-			assert.Contains(t, e.on(t, "router",
-				fmt.Sprintf("curl -sS --fail --max-time 5 --resolve %s:80:%s http://%[1]s", hello, address)), "hello-")
+			curl := fmt.Sprintf("curl -sS --fail --max-time %s --resolve %s:80:%s http://%[2]s", answerSeconds, hello, address)
+			assert.Contains(t, e.on(t, "router", curl), "hello-")
 		})
 
 		step(t, "NetworkPolicies restrict pods and the router", func(t *testing.T) {
@@ -211,7 +211,7 @@ func testNetwork(t *testing.T, e *engine, api *api, openstack cloud) (traffic, d
 		step(t, "nodes can connect to the metadata service, and pods cannot", func(t *testing.T) {
 			node := here.Spec.NodeName
 			connect := func() error {
-				_, err := inPod(here, "nc", "-w", "2", metadata, "80")
+				_, err := inPod(here, "nc", "-w", answerSeconds, metadata, "80")
 				return err
 			}
 			closed := func() error {
@@ -221,7 +221,7 @@ func testNetwork(t *testing.T, e *engine, api *api, openstack cloud) (traffic, d
 				return nil
 			}
 			require.NoError(t, closed())
-			e.on(t, node, "curl -sS --fail --max-time 5 http://"+metadata+"/openstack/latest/meta_data.json")
+			e.on(t, node, "curl -sS --fail --max-time "+answerSeconds+" http://"+metadata+"/openstack/latest/meta_data.json")
 			// no other firewall rule blocks access
 			e.on(t, node, "systemctl stop metadata-filter && nft delete table inet metadata-filter")
 			eventually(t, 10*time.Second, connect)

@@ -3,6 +3,7 @@
 package tests
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -13,6 +14,8 @@ import (
 	"github.com/gophercloud/gophercloud/v2/openstack/compute/v2/servers"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"kubernetes-openstack/internal/changes"
 )
 
 // testOutages repeatedly removes the node that keeper runs on, while clients send requests to hello. Only
@@ -35,7 +38,7 @@ func testOutages(t *testing.T, e *engine, api *api, openstack cloud, keeper *kee
 		assert.Empty(t, load.lost)
 		assert.LessOrEqual(t, load.broken, moves*loadClients)
 		assert.Zero(t, load.late, "requests that succeeded only at the second try: %v", load.lastError)
-		api.kubectl(t, "rollout", "status", "deployment/hello", "--timeout=90s")
+		api.await(t, "rollout", "status", "deployment/hello")
 	}
 	stepExclusive(t, "draining a node loses no request, and the volume moves with its pod", func(t *testing.T) {
 		const label = "node.kubernetes.io/exclude-from-external-load-balancers"
@@ -48,7 +51,7 @@ func testOutages(t *testing.T, e *engine, api *api, openstack cloud, keeper *kee
 				slices.DeleteFunc(slices.Clone(workers), func(address string) bool { return address == nodes[node] }))
 		})
 		begin := time.Now()
-		api.kubectl(t, "drain", node, "--ignore-daemonsets", "--delete-emptydir-data", "--timeout=180s")
+		api.kubectl(t, "drain", node, "--ignore-daemonsets", "--delete-emptydir-data", "--timeout=10m")
 		drained := time.Since(begin)
 		keeper.waitForMove(t, node)
 		moved := time.Since(begin)
@@ -93,15 +96,29 @@ func testOutages(t *testing.T, e *engine, api *api, openstack cloud, keeper *kee
 		e.configure(t, func(text string) string {
 			return patched(t, "replaced.yaml")(patched(t, "abac.yaml")(patched(t, "e2e.yaml")(text)))
 		})
+		table := e.changes(t)
+		t.Log("\n" + table.String())
 		begin := time.Now()
 		e.must("up", "--yes", "--skip-preview", "--refresh")
-		t.Logf("replaced the machines in %.0f s", time.Since(begin).Seconds())
+		t.Logf("replaced the machines in %.0f s, estimated %d s", time.Since(begin).Seconds(), table.Seconds)
 		checkLoad(t, load, 4)
 		writer.check(t)
 		router.waitFor(t, time.Minute, "both workers announce Services", announced)
+		listed := map[string]changes.Change{}
+		for _, c := range table.Machines {
+			listed[c.Machine] = c
+			assert.NotEmpty(t, c.Keys, c.Machine)
+		}
+		assert.Len(t, listed, 5)
 		for _, name := range machines {
 			replaced := !strings.HasPrefix(name, "e2e-control-plane-") // etcd machines have a credential, too
 			assert.Equal(t, replaced, ids[name] != openstack.server(t, name), "%s is a new instance", name)
+			class := listed[name].Class
+			assert.Equal(t, replaced, class == changes.Replace || class == changes.ReplaceMember, "%s: %s", name, class)
+		}
+		for i, name := range []string{"e2e-worker-0", "e2e-worker-1"} {
+			assert.Equal(t, i+1, listed[name].Step, name)
+			assert.Equal(t, []string{"pools[0].labels"}, listed[name].Keys, name)
 		}
 		ready := api.readySince(t)
 		for _, machine := range openstack.machines(t, "e2e") {
@@ -173,7 +190,7 @@ func testOutages(t *testing.T, e *engine, api *api, openstack cloud, keeper *kee
 			require.Empty(t, waiting)
 			tainted(node, false)
 			api.kubectl(t, "taint", "node", node, "node.kubernetes.io/out-of-service-")
-			eventually(t, time.Minute, func() error { _, err := box.get(service, 2*time.Second); return err })
+			eventually(t, time.Minute, func() error { _, err := box.get(service, answerTime); return err })
 		})
 }
 
@@ -217,4 +234,28 @@ func cutPower(t testing.TB, openstack cloud, box, router namespace, machine, add
 		func(r routes) bool { return r.via(address) })
 	o.back = time.Since(begin)
 	return o
+}
+
+// changes returns the table of the next `up`, as `pulumi preview --json` has it.
+func (e *engine) changes(t *testing.T) changes.Table {
+	t.Helper()
+	out := e.must("preview", "--json")
+	var digest struct {
+		Steps []struct {
+			NewState struct {
+				Type   string
+				Inputs struct{ Changes changes.Table }
+			}
+		}
+	}
+	begin := strings.Index(out, "{\n") // after warnings
+	require.GreaterOrEqual(t, begin, 0, out)
+	require.NoError(t, json.NewDecoder(strings.NewReader(out[begin:])).Decode(&digest), out)
+	for _, step := range digest.Steps {
+		if step.NewState.Type == "teardown:index:Rollout" {
+			return step.NewState.Inputs.Changes
+		}
+	}
+	require.Fail(t, "the preview has no table", out)
+	return changes.Table{}
 }

@@ -10,6 +10,7 @@ import (
 
 	"kubernetes-openstack/cluster"
 	"kubernetes-openstack/internal/tenancy"
+	"kubernetes-openstack/tests/golden"
 )
 
 // TestPolicy checks the ABAC policy file that control planes of the development cluster would have for the
@@ -28,5 +29,5 @@ func TestPolicy(t *testing.T) {
 	require.NoError(t, err)
 	policy, err := plan.Policy()
 	require.NoError(t, err)
-	golden(t, "testdata/policy.jsonl", string(policy))
+	golden.Check(t, "policy.jsonl", string(policy))
 }

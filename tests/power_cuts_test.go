@@ -334,7 +334,7 @@ func (p *powerCuts) check(t *testing.T) {
 	api.waitForNodes(t, 3, 5*time.Minute)
 	assert.Equal(t, "ok", api.kubectl(t, "get", "--raw", "/readyz"))
 	api.apply(t, "hello.yaml")
-	api.kubectl(t, "rollout", "status", "deployment/hello", "--timeout=180s")
+	api.await(t, "rollout", "status", "deployment/hello")
 	service := strings.TrimSpace(api.kubectl(t, "get", "service", "hello", "--output", "jsonpath={.spec.clusterIP}"))
 	for _, machine := range p.machines {
 		if strings.Contains(machine, "worker") {
@@ -343,7 +343,7 @@ func (p *powerCuts) check(t *testing.T) {
 		}
 		assert.Empty(t, p.engine.on(t, machine, damaged), machine)
 	}
-	api.kubectl(t, "wait", "--all-namespaces", "--all", "--for=condition=Ready", "pods", "--timeout=180s")
+	api.await(t, "wait", "--all-namespaces", "--all", "--for=condition=Ready", "pods")
 }
 
 // damaged prints what a power failure has damaged on a machine.

@@ -12,8 +12,6 @@ import (
 // BenchmarkPreview previews new clusters with growing numbers of workers, without a cloud. The time per
 // worker must not grow with their number. Run it with -benchtime 1x.
 func BenchmarkPreview(b *testing.B) {
-	const noCloud = toolchainEnv +
-		"; export OS_AUTH_URL=http://127.0.0.1:1/v3 OS_USERNAME=u OS_PASSWORD=p OS_PROJECT_NAME=p OS_DOMAIN_NAME=Default"
 	e := newEngine(b, "bench", noCloud, workers(b, 1))
 	e.must("preview") // links the program
 	var out strings.Builder

@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"fmt"
+	"net/netip"
 	"os"
 	"strings"
 	"sync"
@@ -19,8 +20,10 @@ import (
 	"github.com/stretchr/testify/require"
 	"sigs.k8s.io/yaml"
 
+	"kubernetes-openstack/internal/bootstraptoken"
 	"kubernetes-openstack/internal/openstack"
 	"kubernetes-openstack/internal/program"
+	"kubernetes-openstack/tests/golden"
 )
 
 // crypters caches one crypter for each salt, because the derivation of a key takes a million rounds of
@@ -181,7 +184,7 @@ func TestResourceGraph(t *testing.T) {
 			t.Parallel()
 			r, err := run(t, stack, config)
 			require.NoError(t, err)
-			golden(t, "testdata/"+stack+".golden", graph(r.resources))
+			golden.Check(t, stack+".golden", graph(r.resources))
 
 			preview, w := &recorder{}, &watcher{}
 			require.NoError(t, runWith(preview, stack, config, w, true))
@@ -207,7 +210,7 @@ func TestOctavia(t *testing.T) {
 		assert.NotContains(t, plain(res.Inputs["allowedAddressPairs"]), "10.20.0.10", res.Name)
 		assert.NotContains(t, plain(res.Inputs["protocol"]), "vrrp", res.Name)
 	}
-	golden(t, "testdata/octavia.golden", graph(endpoint))
+	golden.Check(t, "octavia.golden", graph(endpoint))
 	for _, f := range writtenFiles(t, r.named("openstack:compute/instance:Instance", "prod-control-plane-0")) {
 		assert.NotContains(t, f.Path, "keepalived")
 	}
@@ -226,7 +229,8 @@ func TestUserDataHasOnlyTheRolesSecrets(t *testing.T) {
 		"dev-control-plane-1": {
 			"dev-service-account", "dev-kubernetes-node-ca", "dev-control-plane-1-apiserver", "dev-apiserver-kubelet-client",
 			"dev-etcd-apiserver", "dev-front-proxy-client", "dev-controller-manager", "dev-scheduler",
-			"dev-node-approver", "dev-admin", "dev-etcd-calico", "dev-control-plane-1-keystone-auth", "dev-tenant-sync",
+			"dev-node-approver", "dev-admin", "dev-etcd-calico", "dev-etcd-calico-node", "dev-control-plane-1-keystone-auth",
+			"dev-tenant-sync",
 		},
 	} {
 		files := writtenFiles(t, r.named(instance, name))
@@ -244,8 +248,7 @@ func TestUserDataHasOnlyTheRolesSecrets(t *testing.T) {
 	}
 }
 
-// TestDerivedSecrets checks that a worker's bootstrap token cannot create a control plane. A worker has its
-// own token and no secret of other roles.
+// TestDerivedSecrets checks that each node has its own seed of bootstrap tokens, and a worker no secret of other roles.
 func TestDerivedSecrets(t *testing.T) {
 	t.Parallel()
 	r, err := run(t, "dev", stackConfig(t, "../Pulumi.dev.yaml"))
@@ -254,22 +257,30 @@ func TestDerivedSecrets(t *testing.T) {
 		sum := sha256.Sum256([]byte("PRIVATE KEY " + key))
 		return hex.EncodeToString(sum[:])
 	}
-	worker, controlPlane := digest("dev-worker-token"), digest("dev-control-plane-token")
 	encryption, err := hex.DecodeString(digest("dev-encryption"))
 	require.NoError(t, err)
-	all := map[string]string{}
-	for _, name := range []string{"dev-worker-0", "dev-control-plane-0", "dev-etcd-0"} {
+	all, seeds := map[string]string{}, map[string]string{}
+	for _, name := range []string{"dev-worker-0", "dev-worker-1", "dev-control-plane-0", "dev-etcd-0"} {
 		for _, f := range writtenFiles(t, r.named("openstack:compute/instance:Instance", name)) {
 			all[name] += f.Content
+			if f.Path == "/etc/kubernetes/bootstrap-seed" {
+				assert.Equal(t, "0600", f.Permissions)
+				seeds[name] = strings.TrimSpace(f.Content)
+			}
 		}
 	}
-	assert.Contains(t, all["dev-worker-0"], worker[:6]+"."+worker[6:22])
-	assert.Contains(t, all["dev-control-plane-0"], controlPlane[:6]+"."+controlPlane[6:22])
-	assert.Contains(t, all["dev-control-plane-0"], base64.StdEncoding.EncodeToString(encryption))
-	for _, secret := range []string{controlPlane[6:22], base64.StdEncoding.EncodeToString(encryption)} {
-		assert.NotContains(t, all["dev-worker-0"], secret)
+	want := map[string]string{}
+	for name, address := range map[string]string{
+		"dev-worker-0": "10.0.0.64", "dev-worker-1": "10.0.0.65", "dev-control-plane-0": "10.0.0.32",
+	} {
+		want[name] = string(bootstraptoken.NewSeed(digest("dev-bootstrap"), name, netip.MustParseAddr(address)))
 	}
-	assert.NotContains(t, all["dev-etcd-0"], worker[6:22])
+	assert.Equal(t, want, seeds)
+	assert.Contains(t, all["dev-control-plane-0"], base64.StdEncoding.EncodeToString(encryption))
+	assert.NotContains(t, all["dev-worker-0"], base64.StdEncoding.EncodeToString(encryption))
+	for _, text := range all {
+		assert.NotContains(t, text, digest("dev-bootstrap"), "it is the key of all seeds")
+	}
 }
 
 // TestConfigurationErrors checks that the program reports all errors of a configuration before it declares

@@ -83,13 +83,13 @@ func TestOtherProject(t *testing.T) {
 		t.Helper()
 		login(project)
 		for _, name := range names {
-			before, things, requests := resources(t, s), cloud.IDs(), len(changes(cloud))
+			before, things, requests := resources(t, s), cloud.IDs(), len(changingRequests(cloud))
 			out, err := commands[name]()
 			assert.Error(t, err, name)
 			assert.Contains(t, out, want, name)
 			assert.Equal(t, before, resources(t, s), "the state after %s with project %q", name, project)
 			assert.Equal(t, things, cloud.IDs(), name)
-			assert.Empty(t, changes(cloud)[requests:], name)
+			assert.Empty(t, changingRequests(cloud)[requests:], name)
 		}
 	}
 
@@ -189,8 +189,8 @@ func pulumiOf(s auto.Stack, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// changes returns all requests that change something, without logins.
-func changes(c *openstack.Cloud) []string {
+// changingRequests returns all requests that change something, without logins.
+func changingRequests(c *openstack.Cloud) []string {
 	var out []string
 	for _, method := range []string{"POST /n", "PUT", "DELETE"} {
 		out = append(out, c.Requests(method)...)

@@ -29,6 +29,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"kubernetes-openstack/internal/dirs"
+	"kubernetes-openstack/internal/turns"
 )
 
 // namespace is a network namespace of devcloud's box. This process can dial, listen and run commands in it.
@@ -218,6 +219,7 @@ func (n namespace) waitFor(
 	t testing.TB, timeout time.Duration, name string, condition func(routes) bool,
 ) time.Duration {
 	t.Helper()
+	timeout *= turns.Patience
 	begin := time.Now()
 	for {
 		now, err := n.routes()
@@ -250,6 +252,11 @@ func (c cloud) port(t testing.TB, machine string) ports.Port {
 	return found[0]
 }
 
+// answerTime is the time limit of one request. answerSeconds is the same for commands.
+const answerTime = turns.Patience * 4 * time.Second
+
+var answerSeconds = fmt.Sprint(answerTime.Seconds())
+
 // load holds clients in a namespace. Each client sends small requests one after the other, each over a new
 // connection. The clients are beyond the router, because a router is not a fair client of its own routes.
 // Linux sends some packets without a socket, such as the last ACK of a closed connection, and can choose
@@ -266,13 +273,10 @@ type load struct {
 	broken, late int
 	lost         []time.Duration
 	lastError    error
+	slowest      time.Duration // of all requests, with their second tries
 }
 
-const (
-	loadClients = 4
-	// loadTimeout is the time limit of each request.
-	loadTimeout = 3 * time.Second
-)
+const loadClients = 4
 
 func (n namespace) startLoad(url string) *load {
 	l := &load{stop: make(chan struct{}), begin: time.Now()}
@@ -295,13 +299,14 @@ func (n namespace) startLoad(url string) *load {
 // requests.
 func (l *load) request(n namespace, url string) {
 	at := time.Since(l.begin)
-	_, first := n.get(url, loadTimeout)
+	_, first := n.get(url, answerTime)
 	err := first
 	if first != nil {
-		_, err = n.get(url, loadTimeout)
+		_, err = n.get(url, answerTime)
 	}
 	l.mutex.Lock()
 	defer l.mutex.Unlock()
+	l.slowest = max(l.slowest, time.Since(l.begin)-at)
 	switch {
 	case err != nil:
 		l.lost, l.lastError = append(l.lost, at), err
@@ -330,6 +335,6 @@ func (l *load) end() string {
 	close(l.stop)
 	l.done.Wait()
 	return fmt.Sprintf("%d requests succeeded, %d of them at the second try after a closed connection, %d after another "+
-		"error. %d were lost. Last error: %v",
-		l.answered, l.broken, l.late, len(l.lost), l.lastError)
+		"error. %d were lost. The slowest took %.1f s. Last error: %v",
+		l.answered, l.broken, l.late, len(l.lost), l.slowest.Seconds(), l.lastError)
 }

@@ -87,7 +87,7 @@ func testStorage(t *testing.T, keeper *keeper, openstack cloud) {
 	step(t, "a snapshot of a volume in use is restored into a new claim", func(t *testing.T) {
 		begin := time.Now()
 		api.apply(t, "snapshot.yaml")
-		api.kubectl(t, "wait", "--for=jsonpath={.status.readyToUse}=true", "volumesnapshot/keeper", "--timeout=120s")
+		api.await(t, "wait", "--for=jsonpath={.status.readyToUse}=true", "volumesnapshot/keeper")
 		ready := time.Since(begin)
 		api.kubectl(t, "exec", keeperPod, "--", "sh", "-c", "echo new >/data/after-snapshot && sync")
 		api.apply(t, "restored.yaml")

@@ -28,6 +28,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 
 	"kubernetes-openstack/internal/tenancy"
+	"kubernetes-openstack/internal/turns"
 )
 
 // testTenancy creates users of two projects with misleading names. It returns the steps that check the users'
@@ -56,7 +57,7 @@ func testTenancy(t *testing.T, e *engine, api *api) (byRBAC, toABAC, byABAC func
 	var namespaces map[string]string
 	table := func(t *testing.T) {
 		t.Helper()
-		api.kubectl(t, "wait", "--for=condition=Available", "apiservice/v1beta1.metrics.k8s.io", "--timeout=120s")
+		api.await(t, "wait", "--for=condition=Available", "apiservice/v1beta1.metrics.k8s.io")
 		people := []*kubernetes.Clientset{
 			api.as(t, alice.token(t)), api.as(t, credentialToken(t, k, credential.ID, credential.Secret)),
 			api.as(t, hostile.token(t)), api.as(t, namesake.token(t)),
@@ -203,7 +204,8 @@ func testTenancy(t *testing.T, e *engine, api *api) (byRBAC, toABAC, byABAC func
 			allowed.Spec.ExternalIPs = []string{outside}
 			_, err = services.Update(t.Context(), allowed, metav1.UpdateOptions{})
 			assert.ErrorContains(t, err, "must be in network.serviceExternalIPs")
-			assert.Contains(t, e.on(t, "e2e-worker-0", "curl -sS --fail --max-time 5 http://"+outside+":5000/v3"), `"version"`)
+			assert.Contains(t, e.on(t, "e2e-worker-0",
+				"curl -sS --fail --max-time "+answerSeconds+" http://"+outside+":5000/v3"), `"version"`)
 			require.NoError(t, services.Delete(t.Context(), allowed.Name, metav1.DeleteOptions{}))
 		})
 		step(t, "kubectl top shows a tenant only the pods of its own namespace", func(t *testing.T) {
@@ -436,7 +438,7 @@ func (a *api) startLoad(t testing.TB) *apiLoad {
 	config := a.config(t)
 	client, err := rest.HTTPClientFor(config)
 	require.NoError(t, err)
-	client.Timeout = 10 * time.Second
+	client.Timeout = turns.Patience * 10 * time.Second
 	url := config.Host + "/api/v1/namespaces/default/configmaps"
 	begin := time.Now()
 	repeat := func(request func() error) {

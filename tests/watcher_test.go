@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pulumi/pulumi/sdk/v3/go/common/resource"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -28,6 +29,8 @@ type watcher struct {
 	// working are the machines that are healthy when the program starts. broken are the machines that never
 	// become ready.
 	working, broken []string
+	// instances are the IDs of the instances that exist when the program starts.
+	instances map[string]bool
 	// restores maps machines to the snapshots that their instances were created to restore.
 	restores map[string]string
 	// noSnapshot is the error for each snapshot in the container.
@@ -55,7 +58,7 @@ func (w *watcher) Observe(_ context.Context, kubeconfig string, names []string) 
 	for _, name := range w.working {
 		working[name] = cluster.Healthy
 	}
-	return cluster.Observation{Machines: working, Restores: w.restores}, nil
+	return cluster.Observation{Machines: working, Instances: w.instances, Restores: w.restores}, nil
 }
 
 func (w *watcher) Snapshot(_ context.Context, container, name string) error {
@@ -65,7 +68,8 @@ func (w *watcher) Snapshot(_ context.Context, container, name string) error {
 
 func (w *watcher) Machine(_ context.Context, m readiness.Machine, log func(string) error) error {
 	w.record("machine " + m.Name)
-	if m.ID != "Instance/"+m.Name || m.Timeout == 0 || m.Kubeconfig == "" || m.Node == strings.Contains(m.Name, "etcd") {
+	if m.ID != "Instance/"+m.Name || m.Timeout == 0 || m.Kubeconfig == "" || m.Seed == "" ||
+		m.Node == strings.Contains(m.Name, "etcd") {
 		return fmt.Errorf("unexpected machine: %+v", m)
 	}
 	if w.onMachine != nil {
@@ -124,6 +128,21 @@ func TestUpWaits(t *testing.T) {
 	}, w.cluster.Nodes)
 	assert.Contains(t, w.cluster.Kubeconfig, "server: https://10.0.0.10:6443")
 	assert.Contains(t, w.cluster.Kubeconfig, "proxy-url: http://127.0.0.1:3128")
+}
+
+// TestDurations checks that an `up` records how long the machines took that it created or replaced, and no others.
+func TestDurations(t *testing.T) {
+	t.Parallel()
+	r := &recorder{}
+	w := &watcher{
+		working:   []string{"dev-etcd-0", "dev-control-plane-0", "dev-control-plane-1", "dev-worker-0"},
+		instances: map[string]bool{"Instance/dev-etcd-0": true, "old": true},
+	}
+	require.NoError(t, runWith(r, "dev", stackConfig(t, "../Pulumi.dev.yaml"), w, false))
+	inputs := r.named("teardown:index:Rollout", "dev").Inputs
+	assert.Equal(t, []resource.PropertyKey{"control-plane replace", "etcd new", "worker new", "worker replace"},
+		inputs["seconds"].ObjectValue().StableKeys())
+	assert.True(t, inputs["config"].IsSecret())
 }
 
 // TestNewMachinesStartInParallel checks that no machine of a new cluster waits for another one, because a

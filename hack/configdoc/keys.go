@@ -222,7 +222,7 @@ func typeName(t reflect.Type, plural string) string {
 	case t == reflect.TypeFor[time.Duration]():
 		return "duration"
 	case t == reflect.TypeFor[cluster.Secret]():
-		return "secret text"
+		return "secret string"
 	}
 	switch t.Kind() {
 	case reflect.Pointer:
@@ -238,5 +238,5 @@ func typeName(t reflect.Type, plural string) string {
 	case reflect.Int, reflect.Float64:
 		return "number" + plural
 	}
-	return "text" + plural
+	return "string" + plural
 }

@@ -2,11 +2,12 @@ package main
 
 import (
 	"io"
-	"os"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"kubernetes-openstack/tests/golden"
 )
 
 // TestPicture draws the output of all kinds of commands. Each line has the second at which it was printed.
@@ -33,13 +34,7 @@ func TestPicture(t *testing.T) {
 	} {
 		r.steps.add(line.text, line.at)
 	}
-	got := r.svg()
-	if os.Getenv("UPDATE_GOLDEN") != "" {
-		require.NoError(t, os.WriteFile("testdata/picture.svg", []byte(got), 0o644))
-	}
-	want, err := os.ReadFile("testdata/picture.svg")
-	require.NoError(t, err)
-	assert.Equal(t, string(want), got, "run with UPDATE_GOLDEN=1 if the change is intended")
+	golden.Check(t, "picture.svg", r.svg())
 }
 
 func TestRecord(t *testing.T) {

@@ -19,8 +19,9 @@ import (
 // Dial connects to a DNS server, for example from another network namespace.
 type Dial func(ctx context.Context, network, address string) (net.Conn, error)
 
-// Timeout is the time after which a query without an answer is lost.
-const Timeout = 5 * time.Second
+// Timeout is the time after which a query without an answer is lost. Resolvers repeat a query after 5 s. A busy machine
+// may answer later, and a late answer is slow but not lost.
+const Timeout = 20 * time.Second
 
 var types = map[string]dnsmessage.Type{
 	"A": dnsmessage.TypeA, "AAAA": dnsmessage.TypeAAAA, "CNAME": dnsmessage.TypeCNAME, "NS": dnsmessage.TypeNS,

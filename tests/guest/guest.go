@@ -27,7 +27,8 @@ var script string
 // Run runs cmd as root in a copy-on-write view of the image, and returns its standard output and error. files
 // maps absolute paths to contents that are added to the view. Files in a bin or sbin folder, and below /usr/libexec,
 // are executable. cmd uses the network of the caller. It has its own mounts and processes, which end with it. The image
-// is $GUEST_IMAGE (a squashfs), or the one that devcloud builds. Runs may be parallel.
+// is $GUEST_IMAGE (a squashfs), or the one that devcloud builds. Runs may be parallel. A run that hangs is killed after
+// 20 minutes, so that its output is still seen.
 func Run(t testing.TB, files map[string]string, cmd ...string) (output string, err error) {
 	t.Helper()
 	b, err := base()
@@ -53,6 +54,8 @@ func (b *mounted) add(t testing.TB, files map[string]string) (dir string) {
 // run runs a script in new namespaces with the path of dir, which add created, and with arguments.
 func (b *mounted) run(ctx context.Context, dir, script string, namespaces []string,
 	arguments ...string) (output string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, 20*time.Minute)
+	defer cancel()
 	run := exec.CommandContext(ctx, "nsenter", slices.Concat([]string{"--mount=" + b.proc("ns/mnt"), "--", "unshare"},
 		namespaces, []string{"--fork", "--kill-child", "--propagation", "private", "sh", "-c", script, "guest",
 			"/dev/shm/runs/" + filepath.Base(dir)}, arguments)...)

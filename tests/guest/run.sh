@@ -11,7 +11,7 @@ mount -t proc proc root/proc
 mount -t tmpfs tmpfs root/run
 mount -t tmpfs tmpfs root/dev
 for device in null zero full random urandom; do
-	touch "root/dev/$device"
+	: >"root/dev/$device"
 	mount --bind "/dev/$device" "root/dev/$device"
 done
 # GOGC=400, because garbage collection takes much of the processor time of Go programs that start

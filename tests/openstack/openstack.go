@@ -44,6 +44,8 @@ const Gone = "gone"
 type Cloud struct {
 	// URL is the URL of Keystone.
 	URL string
+	// Console is the console log of all servers. Set it before the first request.
+	Console string
 
 	mu       sync.Mutex
 	names    map[string]string // of projects whose names differ from their IDs
@@ -77,10 +79,13 @@ func Start(t testing.TB, services ...string) *Cloud {
 			write(t, w, Object{"versions": []Object{{"id": "v2.0", "status": "CURRENT"}}})
 		case singular[neutronPath(r)[0]] != "":
 			c.neutron(t, w, r)
+		case r.Method == http.MethodPost && id == "action": // of a server, for its console
+			write(t, w, Object{"output": c.Console})
 		case r.Method == http.MethodDelete:
 			c.delete(w, kind, id)
 		case r.Method == http.MethodGet:
-			write(t, w, Object{id: c.list(id, r)})
+			key := strings.ReplaceAll(strings.TrimPrefix(id, "os-"), "-", "_") // such as server_groups
+			write(t, w, Object{key: c.list(id, r)})
 		default:
 			t.Errorf("the fake OpenStack does not support %s", request)
 			http.NotFound(w, r)

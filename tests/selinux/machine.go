@@ -404,12 +404,19 @@ func (j *judge) judgePort(domain, digits, permission string) {
 
 // haproxy judges HAProxy's arguments and its configuration.
 func (j *judge) haproxy(domain string, arguments []string) {
-	i := slices.Index(arguments, "-f")
-	if i < 0 || i+1 == len(arguments) {
-		j.deny("haproxy", fmt.Errorf("no configuration in its arguments"))
-		return
+	found := false
+	for i, argument := range arguments[:max(0, len(arguments)-1)] {
+		if argument == "-f" {
+			j.haproxyConfig(domain, arguments[i+1])
+			found = true
+		}
 	}
-	config := arguments[i+1]
+	if !found {
+		j.deny("haproxy", fmt.Errorf("no configuration in its arguments"))
+	}
+}
+
+func (j *judge) haproxyConfig(domain, config string) {
 	j.access(domain, config, "file", "read", "open")
 	for line := range strings.Lines(j.files[config]) {
 		words := strings.Fields(line)
