@@ -14,7 +14,7 @@ import (
 // dashboards, `make drift`, `make fleet`, and the tables of listeners and of secrets. `make e2e-inspection` runs it.
 func TestInspection(t *testing.T) {
 	edit := func(text string) string {
-		return merged(t, "monitoring: {enabled: true, volumeSize: 2, openDashboards: true}")(patched(t, "e2e.yaml")(text))
+		return merged(t, "monitoring: {enabled: true}")(patched(t, "e2e.yaml")(text))
 	}
 	e := newEngine(t, "e2e", cloudEnv, edit)
 	openstack := connect(t, e.getenv("OS_CLIENT_CONFIG_FILE"))
