@@ -59,11 +59,11 @@ func Browser(t testing.TB) *browser.Page {
 	return page
 }
 
-// Open opens the dashboard on a server of Perses and waits until all panels are drawn. It returns a line for each panel
-// without data or with an error. The page then has the height of the dashboard.
+// Open opens the dashboard on a server of Perses with the last 15 minutes, and waits until all panels are drawn. It
+// returns a line for each panel without data or with an error. The page then has the height of the dashboard.
 func (d Dashboard) Open(page *browser.Page, server string) (out []string) {
 	page.Size(width, 4000) // Perses loads only visible panels
-	page.Goto(fmt.Sprintf("%s/projects/%s/dashboards/%s", server, d.Metadata.Project, d.Metadata.Name))
+	page.Goto(fmt.Sprintf("%s/projects/%s/dashboards/%s?start=15m", server, d.Metadata.Project, d.Metadata.Name))
 	page.Eval(fmt.Sprintf("(%s)(%d, 300000)", problems, len(d.Spec.Panels)), &out)
 	var height int
 	page.Eval(`Math.ceil(Math.max(...[...document.querySelectorAll('[data-testid=panel]')].map(
