@@ -140,8 +140,9 @@ func allTexts(value any) (texts []string) {
 
 var (
 	privateKey = regexp.MustCompile(`-----BEGIN ([A-Z ]*)PRIVATE KEY-----\s+([A-Za-z0-9+/=\s]+)-----END`)
-	// keyed is a line of YAML or INI whose key names a secret.
-	keyed = regexp.MustCompile(`(?im)^[\s-]*"?[\w-]*(?:password|secret|token|key-data)[\w-]*"?\s*[:=]\s*"?([^\s"]+)"?\s*$`)
+	// keyed is a line of YAML or INI whose key names a secret or its file.
+	keyed = regexp.MustCompile(
+		`(?im)^[\s-]*"?[\w-]*(?:password|secret|token|key-data)([\w-]*)"?\s*[:=]\s*"?([^\s"]+)"?\s*$`)
 )
 
 // secretParts returns the parts of a secret text by which a search finds it. A private key has one line that contains
@@ -161,7 +162,9 @@ func secretParts(text string) (parts []string) {
 		parts = append(parts, line)
 	}
 	for _, value := range keyed.FindAllStringSubmatch(plain, -1) {
-		parts = append(parts, secretParts(value[1])...)
+		if !strings.EqualFold(value[1], "file") {
+			parts = append(parts, secretParts(value[2])...)
+		}
 	}
 	if word := strings.TrimSpace(text); !strings.ContainsAny(word, " \n") {
 		parts = append(parts, word)
@@ -213,8 +216,9 @@ func unzipped(content []byte) []byte {
 // readable calls visit for each regular file below a root that others than its owner and group can read, except for
 // programs. In logs, it visits all files.
 func readable(root string, skip []string, logs string, visit func(path string, content []byte)) error {
-	return filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
-		inside := strings.TrimPrefix(path, strings.TrimSuffix(root, "/"))
+	root = strings.TrimSuffix(root, "/")
+	return filepath.WalkDir(root+"/", func(path string, entry fs.DirEntry, err error) error { // root may be a link
+		inside := strings.TrimPrefix(path, root)
 		if err != nil || slices.Contains(skip, inside) {
 			if entry != nil && entry.IsDir() {
 				return fs.SkipDir
@@ -282,6 +286,7 @@ func TestExportedSecrets(t *testing.T) {
 		map[string]any{"urn": "a::b::i", "type": "Instance", "inputs": map[string]any{
 			"userData": secret(base64.StdEncoding.EncodeToString(zipped("#cloud-config\nwrite_files:\n" +
 				"- {path: /seed, content: \"ours.0123456789\\n\", permissions: \"0600\"}\n" +
+				"- {path: /bootstrap.conf, content: \"tokenFile: /public/path\\n\", permissions: \"0600\"}\n" +
 				"- {path: /public, content: public.0123456789}\n")))}},
 		map[string]any{"urn": "a::b::stack", "type": "Stack", "outputs": map[string]any{
 			"kubeconfig": secret("users:\n- client-key-data: " + encoded(ec) + "\n"), "list": []any{secret("plain-secret")},
@@ -314,8 +319,10 @@ func TestReadable(t *testing.T) {
 	}
 	require.NoError(t, os.Chmod(root+"/closed", 0o700))
 	require.NoError(t, os.Chmod(root+"/log", 0o700))
+	link := filepath.Join(t.TempDir(), "link")
+	require.NoError(t, os.Symlink(root, link))
 	found := map[string]string{}
-	require.NoError(t, readable(root, []string{"/proc"}, "/log",
+	require.NoError(t, readable(link, []string{"/proc"}, "/log",
 		func(path string, content []byte) { found[path] = string(content) }))
 	assert.Equal(t, map[string]string{"/open/a": "", "/log/a": "", "/open/zipped": "text"}, found)
 }

@@ -83,12 +83,19 @@ func printEnv(out io.Writer) error {
 // disableLogs stops Pulumi from logging each call with its properties, and deletes existing logs. Pulumi has no setting
 // for this. But it writes no logs if the path of its log folder is not a folder.
 func disableLogs() error {
-	if info, err := os.Lstat(pulumiHome("logs")); err == nil && info.IsDir() {
-		if err := os.RemoveAll(pulumiHome("logs")); err != nil {
+	logs := pulumiHome("logs")
+	if info, err := os.Lstat(logs); err == nil && info.IsDir() {
+		// a running Pulumi can add files to the folder, but not after it has moved
+		trash, err := os.MkdirTemp(pulumiHome(), "trash-")
+		if err != nil {
+			return err
+		}
+		defer os.RemoveAll(trash)
+		if err := os.Rename(logs, filepath.Join(trash, "logs")); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 	}
-	if err := os.Symlink(os.DevNull, pulumiHome("logs")); err != nil && !errors.Is(err, fs.ErrExist) {
+	if err := os.Symlink(os.DevNull, logs); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
 	return nil

@@ -3,12 +3,15 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"kubernetes-openstack/internal/progress"
@@ -84,4 +87,40 @@ func TestEngine(t *testing.T) {
 	run("preview", "--target", key, "--expect-no-changes")
 	require.Contains(t, run("refresh", "--yes"), "2 unchanged")
 	require.Contains(t, run("destroy", "--yes"), "- 2 deleted")
+}
+
+// TestDisableLogsBesidePulumi disables the logs twice at the same time, while Pulumi adds files.
+func TestDisableLogsBesidePulumi(t *testing.T) {
+	t.Setenv("XDG_STATE_HOME", t.TempDir())
+	logs := pulumiHome("logs")
+	for range 20 {
+		var started, ended, pulumi sync.WaitGroup
+		stop := make(chan struct{})
+		for writer := range 4 {
+			started.Add(1)
+			pulumi.Go(func() {
+				os.MkdirAll(logs, 0o700)
+				started.Done()
+				for i := 0; ; i++ {
+					select {
+					case <-stop:
+						return
+					default:
+						os.WriteFile(filepath.Join(logs, fmt.Sprintf("%d-%d", writer, i)), nil, 0o600)
+					}
+				}
+			})
+		}
+		started.Wait()
+		for range 2 {
+			ended.Go(func() { assert.NoError(t, disableLogs()) })
+		}
+		ended.Wait()
+		close(stop)
+		pulumi.Wait()
+		target, err := os.Readlink(logs)
+		require.NoError(t, err)
+		require.Equal(t, os.DevNull, target)
+		require.NoError(t, os.Remove(logs))
+	}
 }
